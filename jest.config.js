@@ -1,0 +1,11 @@
+/** Tests run as the JavaScript that `npm run build` wrote: what is tested is what is started. */
+export default {
+  testEnvironment: 'node',
+  roots: ['<rootDir>/dist/test'],
+  testMatch: ['**/*.test.js'],
+  transform: {},
+  globalSetup: '<rootDir>/dist/test/support/global-setup.js',
+  globalTeardown: '<rootDir>/dist/test/support/global-teardown.js',
+  testTimeout: 30_000,
+  maxWorkers: 2,
+};
