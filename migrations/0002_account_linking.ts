@@ -1,0 +1,85 @@
+import type { Knex } from 'knex';
+
+/** Token pairs and their pool of unclaimed rows, the codes that brought them, and the links that claim them. */
+export async function up(knex: Knex): Promise<void> {
+  await knex.raw(`
+    CREATE TABLE ring_tokens (
+      -- also the additional authenticated data of both ciphertexts, so it is chosen before they are made
+      id                       uuid PRIMARY KEY,
+      status                   text NOT NULL
+                               CHECK (status IN ('RECEIVED', 'UNCLAIMED', 'CLAIMED', 'EXPIRED', 'REVOKED')),
+      account_id               text,
+      key_id                   text,
+      access_token_ciphertext  bytea,
+      refresh_token_ciphertext bytea,
+      scope                    text NOT NULL,
+      access_token_expires_at  timestamptz NOT NULL,
+      created_at               timestamptz NOT NULL,
+      claimed_at               timestamptz,
+      CONSTRAINT ring_tokens_account_known
+        CHECK (account_id IS NOT NULL OR status IN ('RECEIVED', 'EXPIRED')),
+      CONSTRAINT ring_tokens_ended_means_erased
+        CHECK ((status IN ('EXPIRED', 'REVOKED')) = (key_id IS NULL)
+          AND (key_id IS NULL) = (access_token_ciphertext IS NULL)
+          AND (key_id IS NULL) = (refresh_token_ciphertext IS NULL))
+    )`);
+  // Serves matching by itself: every match walks the whole pool, and this index is the whole pool and nothing else.
+  // Unique, because a newer pair for the same account supersedes the older one.
+  await knex.raw(`
+    CREATE UNIQUE INDEX ring_tokens_unclaimed ON ring_tokens (account_id) WHERE status = 'UNCLAIMED'`);
+  await knex.raw(`
+    CREATE INDEX ring_tokens_expiring ON ring_tokens (created_at) WHERE status IN ('RECEIVED', 'UNCLAIMED')`);
+  await knex.raw('CREATE INDEX ring_tokens_account ON ring_tokens (account_id)');
+  // The index can answer without the heap only for pages that vacuum has marked all-visible. Rows enter and leave the
+  // pool all day while claimed rows pile up, so a share of the table would come far too late: vacuum by count.
+  await knex.raw(`
+    ALTER TABLE ring_tokens SET (
+      autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200,
+      autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 200)`);
+
+  await knex.raw(`
+    CREATE TABLE token_exchanges (
+      -- SHA-256 of the authorization code: enough to know it again, useless to anyone who reads it
+      code_digest bytea PRIMARY KEY,
+      outcome     text NOT NULL CHECK (outcome IN ('EXCHANGING', 'STORED', 'REFUSED', 'FAILED', 'UNCERTAIN')),
+      started_at  timestamptz NOT NULL
+    )`);
+  await knex.raw('CREATE INDEX token_exchanges_started ON token_exchanges (started_at)');
+
+  await knex.raw(`
+    CREATE TABLE account_links (
+      id                 uuid PRIMARY KEY,
+      user_id            uuid NOT NULL REFERENCES users,
+      account_id         text NOT NULL,
+      token_id           uuid NOT NULL REFERENCES ring_tokens,
+      status             text NOT NULL
+                         CHECK (status IN ('CONFIRMING', 'COMPLETED', 'REFUSED', 'REAUTH_REQUIRED', 'REMOVED')),
+      -- how far the two calls to Ring have come; written before each call and after its answer
+      confirmation_step  text CHECK (confirmation_step IN ('CLAIMED', 'POSTING', 'AWAITING', 'PATCHING')),
+      account_identifier text NOT NULL,
+      -- knows the same nonce again after the nonce itself is erased
+      nonce_digest       bytea NOT NULL,
+      nonce_key_id       text,
+      nonce_ciphertext   bytea,
+      -- Ring's last no, or why it could not be asked: RingError kind and code, never free text
+      last_error         text,
+      created_at         timestamptz NOT NULL,
+      updated_at         timestamptz NOT NULL,
+      CONSTRAINT account_links_step_while_confirming
+        CHECK ((status = 'CONFIRMING') = (confirmation_step IS NOT NULL)),
+      CONSTRAINT account_links_nonce_while_confirming
+        CHECK ((status = 'CONFIRMING') = (nonce_ciphertext IS NOT NULL)
+          AND (nonce_ciphertext IS NULL) = (nonce_key_id IS NULL))
+    )`);
+  // One Ring account belongs to one partner user at a time.
+  await knex.raw(`
+    CREATE UNIQUE INDEX account_links_live ON account_links (account_id)
+      WHERE status IN ('CONFIRMING', 'COMPLETED', 'REAUTH_REQUIRED')`);
+  await knex.raw('CREATE INDEX account_links_user ON account_links (user_id, created_at)');
+  await knex.raw('CREATE INDEX account_links_token ON account_links (token_id)');
+  await knex.raw('CREATE INDEX account_links_nonce ON account_links (nonce_digest)');
+}
+
+export async function down(knex: Knex): Promise<void> {
+  await knex.raw('DROP TABLE account_links, token_exchanges, ring_tokens');
+}

@@ -1,0 +1,90 @@
+import type { Request, RequestHandler } from 'express';
+import { Passport } from 'passport';
+import { Strategy as LocalStrategy } from 'passport-local';
+import type { Knex } from 'knex';
+import { z } from 'zod';
+import { Credentials, findUser, type User, verifyCredentials } from './users.js';
+
+declare global {
+  // eslint-disable-next-line @typescript-eslint/no-namespace -- how @types/express lets a user be declared
+  namespace Express {
+    interface User {
+      id: string;
+      email: string;
+    }
+  }
+}
+
+export interface Authentication {
+  /** Knows the signed-in user of a session again, as `request.user`. */
+  middleware: RequestHandler[];
+  /** The user with the `email` and `password` of the request's form, or undefined. */
+  authenticate(request: Request): Promise<User | undefined>;
+  /** Signs in under a new session id. Of the former session only the pending link is kept. */
+  signIn(request: Request, user: User): Promise<void>;
+  /** Signs out under a new session id, and keeps the pending link: someone may go on with another account. */
+  signOut(request: Request): Promise<void>;
+}
+
+const UserId = z.uuid();
+
+export function createAuthentication(database: Knex): Authentication {
+  const passport = new Passport();
+  passport.use(
+    new LocalStrategy({ usernameField: 'email', passwordField: 'password' }, (email, password, done) => {
+      const credentials = Credentials.safeParse({ email, password });
+      if (!credentials.success) {
+        done(null, false);
+        return;
+      }
+      verifyCredentials(database, credentials.data).then((user) => {
+        done(null, user ?? false);
+      }, done);
+    }),
+  );
+  passport.serializeUser((user, done) => {
+    done(null, user.id);
+  });
+  passport.deserializeUser((id, done) => {
+    findUser(database, UserId.parse(id)).then((user) => {
+      done(null, user ?? false);
+    }, done);
+  });
+
+  return {
+    middleware: [passport.initialize() as RequestHandler, passport.session() as RequestHandler],
+
+    authenticate: (request) =>
+      promised<User>((done) => {
+        const authenticate = passport.authenticate('local', done) as (request: Request) => void;
+        authenticate(request);
+      }),
+
+    signIn: (request, user) =>
+      keepingPendingLink(request, (done) => {
+        request.login(user, done);
+      }),
+
+    signOut: (request) =>
+      keepingPendingLink(request, (done) => {
+        request.logout(done);
+      }),
+  };
+}
+
+/** Passport gives the session a new id at each sign-in and sign-out, and empties it. */
+async function keepingPendingLink(request: Request, change: (done: (error: unknown) => void) => void): Promise<void> {
+  const { pendingLink } = request.session;
+  await promised(change);
+  if (pendingLink !== undefined) request.session.pendingLink = pendingLink;
+}
+
+function promised<Result>(call: (done: (error: unknown, result?: Result | false) => void) => void): Promise<Result | undefined> {
+  return new Promise((resolve, reject) => {
+    call((error, result) => {
+      // Passport says `false` for "no such user".
+      if (error === null || error === undefined) resolve(result === false ? undefined : result);
+      else reject(error instanceof Error ? error : new Error('passport failed', { cause: error }));
+    });
+  });
+}

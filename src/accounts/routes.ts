@@ -1,0 +1,95 @@
+import { type Request, type Response, Router } from 'express';
+import type { Knex } from 'knex';
+import { z } from 'zod';
+import type { Clock } from '../clock.js';
+import { methodNotAllowed } from '../http/errors.js';
+import { limitAddress, type RateLimits } from '../http/rate-limits.js';
+import type { Authentication } from './authentication.js';
+import { createUser, NewAccount } from './users.js';
+
+/** What the page with the form was shown for: to link a Ring account, or to visit the home page. */
+export type Intent = 'link' | 'home';
+
+/** A message beside a form, as the views show it. */
+export interface FormError {
+  form: 'sign-in' | 'sign-up';
+  field?: 'email' | 'password';
+  message: string;
+}
+
+export interface AccountRoutesDependencies {
+  database: Knex;
+  clock: Clock;
+  authentication: Authentication;
+  limits: RateLimits;
+  /** Goes on with what the user came for. */
+  proceed: (request: Request, response: Response, intent: Intent) => Promise<void>;
+  /** Shows the page with the forms again. */
+  showForms: (request: Request, response: Response, intent: Intent, email: string, error: FormError) => void;
+}
+
+/** Hostile until here; from here on strings of a known size. */
+const Form = z.object({
+  email: z.string().max(1_000).catch(''),
+  password: z.string().max(1_000).catch(''),
+  intent: z.enum(['link', 'home']).catch('home'),
+});
+
+/** The same words for an unknown e-mail and a wrong password. */
+const WRONG_CREDENTIALS = 'The email address or the password is not right. Check both and try again.';
+const EMAIL_TAKEN = 'There is already an account with this email address. Sign in with it instead.';
+
+/** Sign-in, sign-up and sign-out: forms that carry `email`, `password` and `intent`. */
+export function accountRoutes(dependencies: AccountRoutesDependencies): Router {
+  const { database, clock, authentication, limits, proceed, showForms } = dependencies;
+  const router = Router();
+
+  router.post('/sign-in', limitAddress(limits.signInAddress), async (request, response) => {
+    const { email, intent } = Form.parse(request.body);
+    const account = email.trim().toLowerCase();
+    // Counted before the password is looked at: guesses that arrive together would all pass a later count.
+    await limits.signInAccount.consume(account);
+    const user = await authentication.authenticate(request);
+    if (user === undefined) {
+      response.status(401);
+      showForms(request, response, intent, email, { form: 'sign-in', message: WRONG_CREDENTIALS });
+      return;
+    }
+    await limits.signInAccount.forgive(account);
+    await authentication.signIn(request, user);
+    await proceed(request, response, intent);
+  });
+
+  router.post('/sign-up', limitAddress(limits.signUpAddress), async (request, response) => {
+    const { email, password, intent } = Form.parse(request.body);
+    const account = NewAccount.safeParse({ email, password });
+    if (!account.success) {
+      const [issue] = account.error.issues;
+      const field = issue?.path[0] === 'email' ? 'email' : 'password';
+      response.status(400);
+      showForms(request, response, intent, email, { form: 'sign-up', field, message: issue?.message ?? '' });
+      return;
+    }
+    const user = await createUser({ database, clock }, account.data);
+    if (user === undefined) {
+      response.status(409);
+      showForms(request, response, intent, email, { form: 'sign-up', field: 'email', message: EMAIL_TAKEN });
+      return;
+    }
+    await authentication.signIn(request, user);
+    await proceed(request, response, intent);
+  });
+
+  router.post('/sign-out', async (request, response) => {
+    const { intent } = Form.parse(request.body);
+    await authentication.signOut(request);
+    response.redirect(303, intent === 'link' ? '/ring/link' : '/ring/home');
+  });
+
+  // A failed form leaves its address in the browser; reloading it should lead back to the form.
+  router.get(['/sign-in', '/sign-up', '/sign-out'], (_request, response) => {
+    response.redirect(303, '/ring/home');
+  });
+  router.all(['/sign-in', '/sign-up', '/sign-out'], methodNotAllowed('POST'));
+  return router;
+}

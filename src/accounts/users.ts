@@ -1,0 +1,68 @@
+import { hash, verify } from '@node-rs/argon2';
+import type { Knex } from 'knex';
+import { z } from 'zod';
+import type { Clock } from '../clock.js';
+import { row } from '../database/database.js';
+
+/** A partner user: someone's account with us. */
+export interface User {
+  id: string;
+  email: string;
+}
+
+/** OWASP's first choice for argon2id, which is the library's default variant: 19 MiB, 2 passes, 1 lane. */
+const HASHING = { memoryCost: 19_456, timeCost: 2, parallelism: 1 };
+
+const BAD_EMAIL = 'Enter an email address like name@example.com.';
+
+const normalizedEmail = z
+  .string()
+  .transform((value) => value.trim().toLowerCase())
+  .pipe(z.email({ error: BAD_EMAIL }).max(254, { error: BAD_EMAIL }));
+
+/** What the sign-in form sends. Nothing is said about a bad one: it is simply no account's. */
+export const Credentials = z.object({ email: normalizedEmail, password: z.string().min(1).max(200) });
+
+/** What the create-account form sends, with what to correct. */
+export const NewAccount = z.object({
+  email: normalizedEmail,
+  password: z
+    .string()
+    .min(10, { error: 'Choose a password of at least 10 characters.' })
+    .max(200, { error: 'Choose a password of at most 200 characters.' }),
+});
+
+/** Creates an account, or returns undefined when there is one with this e-mail already. */
+export async function createUser(
+  { database, clock }: { database: Knex; clock: Clock },
+  { email, password }: { email: string; password: string },
+): Promise<User | undefined> {
+  const passwordHash = await hash(password, HASHING);
+  return row<User>(
+    database,
+    `INSERT INTO users (email, password_hash, created_at) VALUES (?, ?, ?)
+     ON CONFLICT (email) DO NOTHING RETURNING id, email`,
+    [email, passwordHash, clock()],
+  );
+}
+
+/** The user with these credentials. An unknown e-mail costs one verification too, so that the time taken tells nothing. */
+export async function verifyCredentials(
+  database: Knex,
+  { email, password }: { email: string; password: string },
+): Promise<User | undefined> {
+  const user = await row<User & { password_hash: string }>(
+    database,
+    'SELECT id, email, password_hash FROM users WHERE email = ?',
+    [email],
+  );
+  const isCorrect = await verify(user?.password_hash ?? (await hashOfNobody), password);
+  return user !== undefined && isCorrect ? { id: user.id, email: user.email } : undefined;
+}
+
+export function findUser(database: Knex, id: string): Promise<User | undefined> {
+  return row<User>(database, 'SELECT id, email FROM users WHERE id = ?', [id]);
+}
+
+/** A hash like any user's, of a password that nobody can send: it is longer than the form's limit. */
+const hashOfNobody = hash('x'.repeat(1_000), HASHING);

@@ -1,0 +1,133 @@
+import { createSecretKey } from 'node:crypto';
+import express, { type Express, type RequestHandler, urlencoded } from 'express';
+import helmet from 'helmet';
+import type { Logger } from 'pino';
+import { createAuthentication } from './accounts/authentication.js';
+import { accountRoutes } from './accounts/routes.js';
+import { createSessions } from './accounts/session.js';
+import type { Clock } from './clock.js';
+import type { Config } from './config.js';
+import type { Database } from './database/database.js';
+import { csrfProtection } from './http/csrf.js';
+import { errorPage, notFound } from './http/errors.js';
+import { createRateLimits } from './http/rate-limits.js';
+import type { JobQueue } from './jobs/queue.js';
+import { createHomePage } from './linking/home-page.js';
+import { createLinkPages } from './linking/link-pages.js';
+import { tokenCallback } from './linking/token-callback.js';
+import { healthRoutes } from './operations/health.js';
+import { requestLog } from './operations/logging.js';
+import { ASSETS_DIR, VIEWS_DIR } from './paths.js';
+import type { RingClient } from './ring/client.js';
+import type { Vault } from './tokens/vault.js';
+
+export interface AppDependencies {
+  config: Config;
+  database: Database;
+  ring: RingClient;
+  vault: Vault;
+  queue: Pick<JobQueue, 'isAlive'>;
+  clock: Clock;
+  log: Logger;
+  isShuttingDown: () => boolean;
+  /** How long a page waits for Ring, in ms. */
+  patienceMs?: number;
+}
+
+const FORM_LIMIT = '8kb';
+
+export interface App {
+  express: Express;
+  /** Ends what the app runs in the background. */
+  close: () => void;
+}
+
+/** The middleware in order, and the routers. What answers programs comes first: it needs no session. */
+export function createApp(dependencies: AppDependencies): App {
+  const { config, database, ring, vault, clock, log, patienceMs = 10_000 } = dependencies;
+  const limits = createRateLimits(database.pool, config.rateLimitScale);
+  const authentication = createAuthentication(database.knex);
+  const sessions = createSessions({
+    pool: database.pool,
+    secret: config.sessionSecret,
+    production: config.production,
+    onError: (message) => {
+      log.warn({ message }, 'the session store failed');
+    },
+  });
+  const homePage = createHomePage(database.knex);
+  const linkPages = createLinkPages({
+    database,
+    vault,
+    hmacKey: createSecretKey(config.ring.hmacKey, 'utf8'),
+    clock,
+    limits,
+    linkClockSkewSeconds: config.linkClockSkewSeconds,
+    patienceMs,
+  });
+
+  const app = express();
+  app.disable('x-powered-by');
+  // A repeated parameter becomes a list, which no schema takes for text; nothing is nested.
+  app.set('query parser', 'simple');
+  app.set('trust proxy', config.trustProxy);
+  app.set('views', VIEWS_DIR);
+  app.set('view engine', 'ejs');
+  app.enable('view cache');
+
+  app.use(requestLog(log));
+  app.use(securityHeaders(config));
+  app.use(healthRoutes(dependencies));
+  app.use(tokenCallback({ database: database.knex, ring, vault, clock, log, limits }));
+  app.use('/assets', express.static(ASSETS_DIR, { maxAge: '1h' }));
+
+  app.use(privatePages);
+  app.use(sessions.middleware, ...authentication.middleware);
+  app.use(urlencoded({ extended: false, limit: FORM_LIMIT, parameterLimit: 20 }), csrfProtection);
+  app.use(
+    accountRoutes({
+      database: database.knex,
+      clock,
+      authentication,
+      limits,
+      async proceed(request, response, intent) {
+        if (intent === 'link') await linkPages.link(request, response);
+        else response.redirect(303, '/ring/home');
+      },
+      showForms(request, response, intent, email, error) {
+        (intent === 'link' ? linkPages.showSignIn : homePage.showSignedOut)(request, response, email, error);
+      },
+    }),
+  );
+  app.use(linkPages.router);
+  app.use(homePage.router);
+  app.use(notFound);
+  app.use(errorPage);
+  return { express: app, close: sessions.close };
+}
+
+function securityHeaders({ production }: Config): RequestHandler {
+  return helmet({
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: {
+        defaultSrc: ["'self'"],
+        baseUri: ["'none'"],
+        objectSrc: ["'none'"],
+        frameAncestors: ["'none'"],
+        formAction: ["'self'"],
+        imgSrc: ["'self'", 'data:'],
+      },
+    },
+    referrerPolicy: { policy: 'no-referrer' },
+    xFrameOptions: { action: 'deny' },
+    // Only where TLS is certain: it would lock a developer's http://localhost out for months.
+    strictTransportSecurity: production && { maxAge: 31_536_000, includeSubDomains: false },
+  });
+}
+
+/** Pages belong to one person: no cache may keep them. */
+const privatePages: RequestHandler = (_request, response, next) => {
+  response.set('Cache-Control', 'no-store');
+  next();
+};

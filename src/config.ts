@@ -1,0 +1,197 @@
+import { isIP } from 'node:net';
+import { z } from 'zod';
+
+/** One AES-256 key of the vault; `id` is stored beside every ciphertext that it made. */
+export interface EncryptionKey {
+  id: string;
+  key: Buffer;
+}
+
+export type Config = Readonly<{
+  production: boolean;
+  port: number;
+  /** Origin under which browsers and Ring reach this service; no trailing slash. */
+  publicUrl: string;
+  /** Undefined outside production when an embedded Postgres is to be started. */
+  databaseUrl: string | undefined;
+  ring: Readonly<{ clientId: string; clientSecret: string; hmacKey: string; oauthUrl: string; apiUrl: string }>;
+  sessionSecret: string;
+  /** The first encrypts, all decrypt. */
+  encryptionKeys: readonly EncryptionKey[];
+  unclaimedTtlSeconds: number;
+  linkClockSkewSeconds: number;
+  /** Multiplies every rate limit. */
+  rateLimitScale: number;
+  simulator: boolean;
+  /** What Express' `trust proxy` takes: a number of hops, or addresses and subnets. */
+  trustProxy: number | string[];
+  metricsToken: string | undefined;
+  logLevel: (typeof LOG_LEVELS)[number];
+}>;
+
+/** The environment is not usable; `problems` has one line for each variable and never a value. */
+export class ConfigError extends Error {
+  constructor(readonly problems: readonly string[]) {
+    super(problems.join('\n'));
+    this.name = 'ConfigError';
+  }
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+export const RING_CREDENTIALS = ['RING_CLIENT_ID', 'RING_CLIENT_SECRET', 'RING_HMAC_KEY'] as const;
+
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+const TRUST_PROXY_NAMES = ['loopback', 'linklocal', 'uniquelocal'];
+const LOCAL_HOSTS = new Set(['localhost', '127.0.0.1', '[::1]']);
+
+const required = (expected: string) =>
+  z.string({ error: (issue) => (issue.input === undefined ? `missing; expected ${expected}` : `expected ${expected}`) });
+
+const text = (expected: string, minimumLength = 1) =>
+  required(expected).min(minimumLength, { error: `expected ${expected}` });
+
+const integer = (minimum: number, maximum: number, standard: number) => {
+  const error = `expected a whole number from ${minimum} to ${maximum}`;
+  return z
+    .string()
+    .regex(/^\d{1,9}$/, { error })
+    .transform(Number)
+    .pipe(z.number().min(minimum, { error }).max(maximum, { error }))
+    .default(standard);
+};
+
+const url = (expected: string, protocols: RegExp) =>
+  required(expected).pipe(z.url({ protocol: protocols, error: `expected ${expected}` }));
+
+const httpUrl = (expected: string) => url(expected, /^https?$/).transform((value) => value.replace(/\/+$/, ''));
+
+const encryptionKeys = text('id:base64-of-32-bytes, comma-separated').transform((value, context) => {
+  const keys: EncryptionKey[] = [];
+  for (const entry of value.split(',')) {
+    const match = /^([A-Za-z0-9._-]{1,32}):([A-Za-z0-9+/]{43}=)$/.exec(entry.trim());
+    const [, id, base64] = match ?? [];
+    if (id === undefined || base64 === undefined || keys.some((key) => key.id === id)) {
+      context.addIssue({
+        code: 'custom',
+        message: `expected id:base64-of-32-bytes, comma-separated, each id once (entry ${keys.length + 1} is not)`,
+      });
+      return z.NEVER;
+    }
+    keys.push({ id, key: Buffer.from(base64, 'base64') });
+  }
+  return keys;
+});
+
+const trustProxy = z
+  .string()
+  .default('0')
+  .transform((value, context): number | string[] => {
+    if (/^\d{1,2}$/.test(value)) return Number(value);
+    const entries = value.split(',').map((entry) => entry.trim());
+    if (entries.every(isAddressOrSubnet)) return entries;
+    // `true` is refused on purpose: it would let any client choose the address that its rate limits count against.
+    context.addIssue({
+      code: 'custom',
+      message: 'expected the number of proxies in front, or their addresses or subnets, comma-separated',
+    });
+    return z.NEVER;
+  });
+
+function isAddressOrSubnet(entry: string): boolean {
+  if (TRUST_PROXY_NAMES.includes(entry)) return true;
+  const [address, prefix, ...rest] = entry.split('/');
+  const version = isIP(address ?? '');
+  if (version === 0 || rest.length > 0) return false;
+  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (version === 4 ? 32 : 128));
+}
+
+function environmentSchema(production: boolean, simulatorOrigin: string | undefined) {
+  const publicUrl = httpUrl(
+    production ? 'an https:// URL, the origin that browsers and Ring use' : 'an http(s):// URL without a path',
+  ).refine((value) => new URL(value).origin === value, { error: 'expected an origin: scheme, host and port, no path' });
+  const databaseUrl = url('a postgres:// connection URL', /^postgres(ql)?$/);
+  return z.object({
+    PORT: integer(1, 65_534, 3000),
+    PUBLIC_URL: production
+      ? publicUrl.refine((value) => value.startsWith('https://') || LOCAL_HOSTS.has(new URL(value).hostname), {
+          error: 'expected an https:// URL: browsers send the session cookie over nothing else',
+        })
+      : publicUrl.optional(),
+    DATABASE_URL: production ? databaseUrl : databaseUrl.optional(),
+    RING_CLIENT_ID: text('the client ID that Ring issued'),
+    RING_CLIENT_SECRET: text('the client secret that Ring issued'),
+    RING_HMAC_KEY: text('the HMAC signing key that Ring issued'),
+    RING_OAUTH_URL: httpUrl('an http(s):// URL').default(simulatorOrigin ?? 'https://oauth.ring.com'),
+    RING_API_URL: httpUrl('an http(s):// URL').default(simulatorOrigin ?? 'https://api.amazonvision.com'),
+    SESSION_SECRET: text('32 random characters or more', 32),
+    TOKEN_ENCRYPTION_KEYS: encryptionKeys,
+    UNCLAIMED_TTL_SECONDS: integer(600, 900, 600),
+    LINK_CLOCK_SKEW_SECONDS: integer(0, 60, 5),
+    RATE_LIMIT_SCALE: z
+      .string()
+      .regex(/^\d{1,6}(\.\d{1,3})?$/, { error: 'expected a number above 0' })
+      .transform(Number)
+      .pipe(z.number().positive({ error: 'expected a number above 0' }))
+      .default(1),
+    RING_SIMULATOR: z.enum(['on', 'off'], { error: 'expected on or off' }).optional(),
+    TRUST_PROXY: trustProxy,
+    METRICS_TOKEN: text('16 random characters or more', 16).optional(),
+    LOG_LEVEL: z.enum(LOG_LEVELS, { error: `expected one of ${LOG_LEVELS.join(', ')}` }).default('info'),
+  });
+}
+
+/** Whether the built-in simulator plays Ring: when asked, or outside production when no Ring credential is given. */
+export function wantsSimulator(environment: Environment): boolean {
+  if (environment.RING_SIMULATOR) return environment.RING_SIMULATOR === 'on';
+  return !isProduction(environment) && RING_CREDENTIALS.every((name) => !environment[name]);
+}
+
+export function isProduction(environment: Environment): boolean {
+  return environment.NODE_ENV === 'production';
+}
+
+/** The simulator listens beside the app, on the next port. */
+export function simulatorPort(appPort: number): number {
+  return appPort + 1;
+}
+
+/**
+ * Reads and checks the whole environment.
+ * @throws {ConfigError} naming every variable that is missing or bad, and what was expected; never its value.
+ */
+export function readConfig(environment: Environment): Config {
+  // An empty variable is what compose files and CI systems pass for "not set".
+  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''));
+  const production = isProduction(given);
+  const simulator = wantsSimulator(given);
+  const simulatorOrigin = simulator ? `http://127.0.0.1:${simulatorPort(Number(given.PORT ?? 3000))}` : undefined;
+
+  const result = environmentSchema(production, simulatorOrigin).safeParse(given);
+  if (!result.success) {
+    throw new ConfigError(result.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`));
+  }
+  const values = result.data;
+  return {
+    production,
+    port: values.PORT,
+    publicUrl: values.PUBLIC_URL ?? `http://localhost:${values.PORT}`,
+    databaseUrl: values.DATABASE_URL,
+    ring: {
+      clientId: values.RING_CLIENT_ID,
+      clientSecret: values.RING_CLIENT_SECRET,
+      hmacKey: values.RING_HMAC_KEY,
+      oauthUrl: values.RING_OAUTH_URL,
+      apiUrl: values.RING_API_URL,
+    },
+    sessionSecret: values.SESSION_SECRET,
+    encryptionKeys: values.TOKEN_ENCRYPTION_KEYS,
+    unclaimedTtlSeconds: values.UNCLAIMED_TTL_SECONDS,
+    linkClockSkewSeconds: values.LINK_CLOCK_SKEW_SECONDS,
+    rateLimitScale: values.RATE_LIMIT_SCALE,
+    simulator,
+    trustProxy: values.TRUST_PROXY,
+    metricsToken: values.METRICS_TOKEN,
+    logLevel: values.LOG_LEVEL,
+  };
+}

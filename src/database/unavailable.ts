@@ -1,0 +1,22 @@
+/** Postgres' own codes: connection exceptions, shutting down or starting up, no room, cancelled by a time limit. */
+const SQL_STATES = /^(08...|57P0[1-5]|53...|57014|25P03|55P03)$/;
+
+const NETWORK_CODES = new Set(['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT', 'EPIPE', 'EHOSTUNREACH']);
+
+/** The drivers throw these without a code. */
+const MESSAGES = [
+  /^Connection terminated/,
+  /timeout exceeded when trying to connect/,
+  /^Client has encountered a connection error/,
+  /^Client was closed/,
+  /^Query read timeout/,
+];
+
+/** Whether an error says "the database can't right now" rather than "the statement is wrong". */
+export function isDatabaseUnavailable(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const { code } = error as { code?: unknown };
+  if (typeof code === 'string' && (SQL_STATES.test(code) || NETWORK_CODES.has(code))) return true;
+  if (error.name === 'KnexTimeoutError' || MESSAGES.some((message) => message.test(error.message))) return true;
+  return error instanceof AggregateError && error.errors.some(isDatabaseUnavailable);
+}

@@ -1,0 +1,109 @@
+import { STATUS_CODES } from 'node:http';
+import type { ErrorRequestHandler, Request, RequestHandler, Response } from 'express';
+import { isDatabaseUnavailable } from '../database/unavailable.js';
+
+interface HttpErrorOptions {
+  /** Seconds after which the same request may succeed. */
+  retryAfterSeconds?: number;
+  headers?: Record<string, string>;
+  cause?: unknown;
+}
+
+/** An answer other than success, thrown where it is found and written in one place. */
+export class HttpError extends Error {
+  override readonly name = 'HttpError';
+  readonly headers: Record<string, string>;
+
+  /** @param detail what happened and what to do about it, in words for whoever sent the request */
+  constructor(
+    readonly status: number,
+    readonly detail: string,
+    { retryAfterSeconds, headers, cause }: HttpErrorOptions = {},
+  ) {
+    super(detail, { cause });
+    this.headers = { ...headers, ...(retryAfterSeconds !== undefined && { 'Retry-After': `${retryAfterSeconds}` }) };
+  }
+}
+
+export const tooManyRequests = (retryAfterSeconds: number): HttpError =>
+  new HttpError(429, 'Too many attempts. Please wait a while, then try again.', { retryAfterSeconds });
+
+export const notFound: RequestHandler = () => {
+  throw new HttpError(404, 'There is nothing at this address.');
+};
+
+/** The last handler of a route: whoever gets here used a method that the route does not know. */
+export function methodNotAllowed(...allowed: string[]): RequestHandler {
+  return (request) => {
+    throw new HttpError(405, `${request.method} is not possible here.`, { headers: { Allow: allowed.join(', ') } });
+  };
+}
+
+/** Answers programs with RFC 9457 problem details. */
+export const problemDetails: ErrorRequestHandler = (error: unknown, request, response, next) => {
+  if (response.headersSent) {
+    next(error);
+    return;
+  }
+  const { status, detail } = prepare(error, request, response);
+  response
+    .type('application/problem+json')
+    .json({ type: 'about:blank', title: STATUS_CODES[status] ?? 'Error', status, detail });
+};
+
+/** Answers people with a page. */
+export const errorPage: ErrorRequestHandler = (error: unknown, request, response, next) => {
+  if (response.headersSent) {
+    next(error);
+    return;
+  }
+  const { status, detail } = prepare(error, request, response);
+  const heading = HEADINGS[status] ?? (status < 500 ? 'That didn’t work' : 'Something went wrong on our side');
+  response.render('error', { title: heading, status, heading, message: detail, steps: STEPS[status] ?? [] });
+};
+
+function prepare(error: unknown, request: Request, response: Response): HttpError {
+  const answer = toHttpError(error);
+  // The log line of this request tells the cause; see `requestLog`.
+  if (answer.status >= 500) response.err = error instanceof Error ? error : new Error('not an Error was thrown');
+  if (!request.complete) response.set('Connection', 'close');
+  response.status(answer.status).set(answer.headers).set('Cache-Control', 'no-store');
+  return answer;
+}
+
+function toHttpError(error: unknown): HttpError {
+  if (error instanceof HttpError) return error;
+  if (isDatabaseUnavailable(error)) {
+    return new HttpError(503, 'The service is not available right now. Please try again in a moment.', {
+      retryAfterSeconds: 5,
+      cause: error,
+    });
+  }
+  const { status } = error as { status?: unknown };
+  if (typeof status === 'number' && status >= 400 && status < 500) {
+    // From Express' own parsers and the CSRF check; their messages may quote the request, so the words are ours.
+    return new HttpError(status, DETAILS[status] ?? 'The request is not valid.', { cause: error });
+  }
+  return new HttpError(500, 'The service could not answer. Please try again in a moment.', { cause: error });
+}
+
+const DETAILS: Partial<Record<number, string>> = {
+  400: 'The request is malformed.',
+  403: 'This page was open for too long, or was opened in another window.',
+  413: 'The request is too large.',
+  415: 'The request has an encoding that is not supported.',
+};
+
+const HEADINGS: Partial<Record<number, string>> = {
+  403: 'This page is out of date',
+  404: 'Page not found',
+  429: 'Too many attempts',
+  503: 'We’ll be right back',
+};
+
+const STEPS: Partial<Record<number, string[]>> = {
+  403: ['Go back to the Ring app.', 'Open this app there and tap Sign In again.'],
+  404: ['Check the address, or go to your home page.'],
+  429: ['Wait a few minutes.', 'Then go back and try again.'],
+  503: ['Wait a minute.', 'Then go back to the Ring app and tap Sign In again.'],
+};

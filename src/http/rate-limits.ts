@@ -1,0 +1,66 @@
+import { createHash } from 'node:crypto';
+import type { RequestHandler } from 'express';
+import type { Pool } from 'pg';
+import { RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible';
+import { tooManyRequests } from './errors.js';
+
+export interface RateLimit {
+  /** Counts one attempt. @throws {HttpError} 429 when there were too many */
+  consume(key: string): Promise<void>;
+  /** Forgets the attempts. */
+  forgive(key: string): Promise<void>;
+}
+
+export type RateLimits = ReturnType<typeof createRateLimits>;
+
+/**
+ * Every throttle of the service, counted in Postgres so that instances count together. Keys are hashed: the table is no
+ * list of addresses and e-mails.
+ */
+export function createRateLimits(pool: Pool, scale: number) {
+  const limit = (name: string, points: number, seconds: number): RateLimit => {
+    const limiter = new RateLimiterPostgres({
+      storeClient: pool,
+      storeType: 'pool',
+      tableName: 'rate_limits',
+      tableCreated: true,
+      keyPrefix: name,
+      points: Math.max(1, Math.round(points * scale)),
+      duration: seconds,
+    });
+    return {
+      async consume(key) {
+        try {
+          await limiter.consume(hash(key));
+        } catch (error) {
+          if (error instanceof RateLimiterRes) throw tooManyRequests(Math.ceil(error.msBeforeNext / 1_000));
+          throw error;
+        }
+      },
+      async forgive(key) {
+        await limiter.delete(hash(key));
+      },
+    };
+  };
+  return {
+    /** Ring calls from few addresses for all of its users. */
+    tokenExchange: limit('token_exchange', 600, 60),
+    /** Each visit of the link page may store a session. */
+    linkVisit: limit('link_visit', 60, 60),
+    /** Each attempt may walk the whole pool several times. */
+    linkAttempt: limit('link_attempt', 10, 60),
+    signInAddress: limit('sign_in_address', 60, 15 * 60),
+    signInAccount: limit('sign_in_account', 10, 15 * 60),
+    signUpAddress: limit('sign_up_address', 20, 60 * 60),
+  };
+}
+
+/** Limits a route by the caller's address. */
+export function limitAddress(limit: RateLimit): RequestHandler {
+  return async (request, _response, next) => {
+    await limit.consume(request.ip ?? 'unknown');
+    next();
+  };
+}
+
+const hash = (key: string): string => createHash('sha256').update(key).digest('base64url');

@@ -1,0 +1,44 @@
+import cron from 'node-cron';
+import type { Logger } from 'pino';
+
+export interface ClockTask {
+  name: string;
+  /** Cron expression in UTC. */
+  schedule: string;
+  /** Safe to run on every instance at once, and again after a crash. */
+  run(): Promise<void>;
+}
+
+export interface Clocks {
+  /** Ends the ticking and waits for the ticks that are under way. */
+  stop(): Promise<void>;
+}
+
+export function startClocks(tasks: readonly ClockTask[], log: Logger): Clocks {
+  const underWay = new Set<Promise<void>>();
+
+  async function tick(task: ClockTask): Promise<void> {
+    try {
+      await task.run();
+    } catch (error) {
+      log.error({ err: error, clock: task.name }, 'a clock tick failed; the next one tries again');
+    }
+  }
+
+  const scheduled = tasks.map((task) =>
+    cron.schedule(
+      task.schedule,
+      () => {
+        const running = tick(task).finally(() => underWay.delete(running));
+        underWay.add(running);
+      },
+      { name: task.name, timezone: 'UTC', noOverlap: true },
+    ),
+  );
+  return {
+    async stop() {
+      for (const task of scheduled) await task.destroy();
+      await Promise.all(underWay);
+    },
+  };
+}

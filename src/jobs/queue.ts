@@ -1,0 +1,119 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { EventEmitter } from 'node:events';
+import { Logger as WorkerLogger, type Runner, run, type TaskList, type WorkerEvents } from 'graphile-worker';
+import type { Logger } from 'pino';
+import type { Database } from '../database/database.js';
+
+export interface JobQueue {
+  /** Whether workers run and could tell the database so within the last few seconds. */
+  isAlive(): boolean;
+  /** Finishes the running jobs (up to 5 s) and hands the others back. */
+  stop(): Promise<void>;
+}
+
+const CONCURRENCY = 4;
+const POLL_MS = 1_000;
+const HEARTBEAT_MS = 2_000;
+const DEAD_AFTER_MS = 10_000;
+const RESTART_PAUSE_MS = 1_000;
+
+/**
+ * Runs the durable jobs of this process, and takes over those of processes that died: the queue itself would leave a
+ * killed worker's jobs locked for four hours.
+ */
+export function startQueue(database: Database, tasks: TaskList, log: Logger): JobQueue {
+  const workerIds = new Set<string>();
+  const events: WorkerEvents = new EventEmitter();
+  events.on('worker:create', ({ worker }) => workerIds.add(worker.workerId));
+  events.on('worker:stop', ({ worker }) => workerIds.delete(worker.workerId));
+
+  const stopping = new AbortController();
+  let runner: Runner | undefined;
+  let lastHeartbeat = 0;
+
+  // A runner gives up after some errors in a row (Postgres away for a while); this one is started again until stopped.
+  async function keepRunning(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      try {
+        runner = await run({
+          pgPool: database.pool,
+          taskList: tasks,
+          concurrency: CONCURRENCY,
+          pollInterval: POLL_MS,
+          noHandleSignals: true,
+          events,
+          logger: workerLogger(log),
+        });
+        await runner.promise;
+      } catch (error) {
+        log.error({ err: error }, 'the job queue stopped; starting it again');
+      }
+      runner = undefined;
+      workerIds.clear();
+      await delay(RESTART_PAUSE_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
+    }
+  }
+
+  async function keepHeartbeat(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      try {
+        await beat(database, [...workerIds]);
+        lastHeartbeat = performance.now();
+        const orphans = await releaseOrphanedJobs(database);
+        if (orphans > 0) log.warn({ workers: orphans }, 'took over the jobs of workers that died');
+      } catch (error) {
+        log.warn({ err: error }, 'the job queue could not write its heartbeat');
+      }
+      await delay(HEARTBEAT_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
+    }
+  }
+
+  const loops = Promise.all([keepRunning(), keepHeartbeat()]);
+  return {
+    isAlive: () => runner !== undefined && performance.now() - lastHeartbeat < DEAD_AFTER_MS,
+    async stop() {
+      stopping.abort();
+      await runner?.stop().catch((error: unknown) => {
+        // Already stopping by itself: its jobs are handed back all the same.
+        log.debug({ err: error }, 'the job queue was stopping already');
+      });
+      await loops;
+    },
+  };
+}
+
+async function beat(database: Database, workerIds: string[]): Promise<void> {
+  await database.pool.query(
+    `INSERT INTO job_runners (worker_id, seen_at) SELECT unnest($1::text[]), now()
+     ON CONFLICT (worker_id) DO UPDATE SET seen_at = excluded.seen_at`,
+    [workerIds],
+  );
+}
+
+/**
+ * Unlocks what is locked by a worker that has not been seen for {@link DEAD_AFTER_MS}. A worker that was merely slow may
+ * then see its job run a second time: every job is idempotent, because "at least once" is what a queue can promise.
+ */
+async function releaseOrphanedJobs(database: Database): Promise<number> {
+  const silence = `${DEAD_AFTER_MS} ms`;
+  const { rows } = await database.pool.query<{ workers: string[] | null }>(
+    `SELECT array_agg(DISTINCT locked_by) AS workers
+       FROM graphile_worker.jobs
+      WHERE locked_at < now() - $1::interval
+        AND NOT EXISTS (SELECT 1 FROM job_runners
+                         WHERE worker_id = locked_by AND seen_at > now() - $1::interval)`,
+    [silence],
+  );
+  const workers = rows[0]?.workers ?? [];
+  if (workers.length > 0) await database.pool.query('SELECT graphile_worker.force_unlock_workers($1)', [workers]);
+  await database.pool.query('DELETE FROM job_runners WHERE seen_at < now() - 10 * $1::interval', [silence]);
+  return workers.length;
+}
+
+/** The queue's own messages in our log; what it calls info is detail to us. */
+function workerLogger(log: Logger): WorkerLogger {
+  const levels = { error: 'error', warning: 'warn', info: 'debug', debug: 'trace' } as const;
+  return new WorkerLogger((scope) => (level, message) => {
+    log[levels[level]]({ ...(scope.taskIdentifier && { task: scope.taskIdentifier }) }, message);
+  });
+}

@@ -1,0 +1,189 @@
+import { type KeyObject, randomUUID } from 'node:crypto';
+import type { Knex } from 'knex';
+import type { Clock } from '../clock.js';
+import { type Database, row, rows } from '../database/database.js';
+import { enqueue } from '../jobs/enqueue.js';
+import { maskEmail } from '../ring/account-identifier.js';
+import { ERASE } from '../tokens/token-pairs.js';
+import type { Sealed, Vault } from '../tokens/vault.js';
+import { CONFIRM_LINK } from './confirm.js';
+import { type LinkRequest, nonceDigest } from './link-request.js';
+import { noncePlace } from './links.js';
+import { matchNonce, nonceCheck } from './match.js';
+
+export interface ClaimDependencies {
+  database: Database;
+  vault: Vault;
+  hmacKey: KeyObject;
+  clock: Clock;
+}
+
+/** The signed-in partner user for whom a pair is claimed. */
+export interface Claimant {
+  userId: string;
+  email: string;
+}
+
+export type ClaimResult =
+  | { kind: 'claimed' | 'already-linked-by-you'; linkId: string }
+  | { kind: 'linked-by-someone-else' }
+  | { kind: 'no-match' };
+
+/**
+ * Matches a request against the pool and claims the pair that it was signed for. Of any number of simultaneous claims
+ * exactly one is `claimed`; that one leaves behind, in one transaction, the claimed pair, the link and the durable job
+ * that finishes it with Ring. The caller has checked that the request is fresh and that the user is signed in.
+ */
+export async function claim(
+  dependencies: ClaimDependencies,
+  claimant: Claimant,
+  request: LinkRequest,
+): Promise<ClaimResult> {
+  const { database, hmacKey } = dependencies;
+  const accountId = await matchNonce(database.pool, hmacKey, request);
+  if (accountId !== undefined) {
+    const result = await database.knex.transaction((trx) =>
+      claimPair(trx, dependencies, claimant, request, accountId),
+    );
+    if (result !== 'lost') return result;
+  }
+  return explainNoMatch(dependencies, claimant, request);
+}
+
+async function claimPair(
+  trx: Knex,
+  dependencies: ClaimDependencies,
+  claimant: Claimant,
+  request: LinkRequest,
+  accountId: string,
+): Promise<ClaimResult | 'lost'> {
+  // Links of one account change one at a time; the row lock alone would not see a link that is only being inserted.
+  await trx.raw('SELECT pg_advisory_xact_lock(hashtextextended(?, 0))', [accountId]);
+  const current = await row<{ id: string; user_id: string; token_id: string }>(
+    trx,
+    `SELECT id, user_id, token_id FROM account_links
+      WHERE account_id = ? AND status IN ('CONFIRMING', 'COMPLETED', 'REAUTH_REQUIRED')`,
+    [accountId],
+  );
+  if (current !== undefined && current.user_id !== claimant.userId) return { kind: 'linked-by-someone-else' };
+
+  const token = await row<{ id: string }>(
+    trx,
+    `UPDATE ring_tokens SET status = 'CLAIMED', claimed_at = ?
+      WHERE account_id = ? AND status = 'UNCLAIMED' RETURNING id`,
+    [dependencies.clock(), accountId],
+  );
+  if (token === undefined) return 'lost';
+
+  const linkId = current?.id ?? randomUUID();
+  const nonce = dependencies.vault.seal(request.nonce, noncePlace(linkId));
+  const link = { linkId, tokenId: token.id, accountId, nonce };
+  if (current === undefined) await insertLink(trx, dependencies.clock(), claimant, request, link);
+  else await renewLink(trx, dependencies.clock(), claimant, request, { ...link, formerTokenId: current.token_id });
+  await enqueueConfirmation(trx, linkId, token.id);
+  return { kind: 'claimed', linkId };
+}
+
+interface NewLink {
+  linkId: string;
+  tokenId: string;
+  accountId: string;
+  nonce: Sealed;
+}
+
+async function insertLink(
+  trx: Knex,
+  now: Date,
+  claimant: Claimant,
+  request: LinkRequest,
+  { linkId, tokenId, accountId, nonce }: NewLink,
+): Promise<void> {
+  await trx.raw(
+    `INSERT INTO account_links (id, user_id, account_id, token_id, status, confirmation_step, account_identifier,
+                                nonce_digest, nonce_key_id, nonce_ciphertext, created_at, updated_at)
+     VALUES (?, ?, ?, ?, 'CONFIRMING', 'CLAIMED', ?, ?, ?, ?, ?, ?)`,
+    [
+      linkId,
+      claimant.userId,
+      accountId,
+      tokenId,
+      maskEmail(claimant.email),
+      nonceDigest(request.nonce),
+      nonce.keyId,
+      nonce.ciphertext,
+      now,
+      now,
+    ],
+  );
+}
+
+/** The same user installed the app anew: the link goes on with the new pair, and the old one ends. */
+async function renewLink(
+  trx: Knex,
+  now: Date,
+  claimant: Claimant,
+  request: LinkRequest,
+  { linkId, tokenId, nonce, formerTokenId }: NewLink & { formerTokenId: string },
+): Promise<void> {
+  await trx.raw(
+    `UPDATE account_links SET token_id = ?, status = 'CONFIRMING', confirmation_step = 'CLAIMED', last_error = NULL,
+            account_identifier = ?, nonce_digest = ?, nonce_key_id = ?, nonce_ciphertext = ?, updated_at = ?
+      WHERE id = ?`,
+    [tokenId, maskEmail(claimant.email), nonceDigest(request.nonce), nonce.keyId, nonce.ciphertext, now, linkId],
+  );
+  await trx.raw(`UPDATE ring_tokens SET status = 'REVOKED', ${ERASE} WHERE id = ?`, [formerTokenId]);
+}
+
+/** Why nothing in the pool fits: this very nonce was used already, or the account is linked and Ring sent no new code. */
+async function explainNoMatch(
+  dependencies: ClaimDependencies,
+  claimant: Claimant,
+  request: LinkRequest,
+): Promise<ClaimResult> {
+  const { database, hmacKey } = dependencies;
+  const used = await row<{ id: string; user_id: string }>(
+    database.knex,
+    'SELECT id, user_id FROM account_links WHERE nonce_digest = ? ORDER BY created_at DESC LIMIT 1',
+    [nonceDigest(request.nonce)],
+  );
+  if (used !== undefined && used.user_id !== claimant.userId) return { kind: 'linked-by-someone-else' };
+  if (used !== undefined) return { kind: 'already-linked-by-you', linkId: used.id };
+
+  const own = await rows<{ id: string; account_id: string; token_id: string }>(
+    database.knex,
+    `SELECT id, account_id, token_id FROM account_links
+      WHERE user_id = ? AND status IN ('CONFIRMING', 'COMPLETED', 'REAUTH_REQUIRED')`,
+    [claimant.userId],
+  );
+  const isSigned = nonceCheck(hmacKey, request);
+  const linked = own.find((link) => isSigned(link.account_id));
+  if (linked === undefined) return { kind: 'no-match' };
+  await useFreshNonce(dependencies, request, linked);
+  return { kind: 'already-linked-by-you', linkId: linked.id };
+}
+
+/**
+ * Someone whose link is stuck because Ring was away taps "Sign In" again: Ring sends no new code then, but a fresh nonce,
+ * and the one that we hold may be too old for Ring by now.
+ */
+async function useFreshNonce(
+  { database, vault, clock }: ClaimDependencies,
+  request: LinkRequest,
+  link: { id: string; token_id: string },
+): Promise<void> {
+  const nonce = vault.seal(request.nonce, noncePlace(link.id));
+  await database.knex.transaction(async (trx) => {
+    const stuck = await row(
+      trx,
+      `UPDATE account_links SET nonce_digest = ?, nonce_key_id = ?, nonce_ciphertext = ?, updated_at = ?
+        WHERE id = ? AND token_id = ? AND status = 'CONFIRMING' AND confirmation_step IN ('CLAIMED', 'POSTING')
+       RETURNING 1`,
+      [nonceDigest(request.nonce), nonce.keyId, nonce.ciphertext, clock(), link.id, link.token_id],
+    );
+    if (stuck !== undefined) await enqueueConfirmation(trx, link.id, link.token_id);
+  });
+}
+
+function enqueueConfirmation(on: Knex, linkId: string, tokenId: string): Promise<void> {
+  return enqueue(on, CONFIRM_LINK, { linkId, tokenId, attempt: 1 }, { key: `${CONFIRM_LINK}:${linkId}` });
+}

@@ -1,0 +1,175 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Knex } from 'knex';
+import type { Logger } from 'pino';
+import type { Clock } from '../clock.js';
+import { row } from '../database/database.js';
+import { enqueue } from '../jobs/enqueue.js';
+import type { RingClient, TokenGrant } from '../ring/client.js';
+import { RingError } from '../ring/errors.js';
+import { sealPair } from '../tokens/token-pairs.js';
+import type { Vault } from '../tokens/vault.js';
+import { IDENTIFY_ACCOUNT } from './identify.js';
+
+/**
+ * How an authorization code ended. These four are remembered and answered again for the same code, which is never
+ * exchanged twice:
+ * - `STORED`: the token pair is in the database.
+ * - `REFUSED`: Ring says that the code is not good.
+ * - `FAILED`: Ring answered something else than a token pair.
+ * - `UNCERTAIN`: nobody knows whether Ring used the code up: no answer came, or we died before we could store it.
+ */
+type FinalOutcome = 'STORED' | 'REFUSED' | 'FAILED' | 'UNCERTAIN';
+
+/**
+ * The other two are not remembered, because Ring has certainly not used the code: `NOT_SENT` (no connection, or too many
+ * requests) and `MISCONFIGURED` (Ring does not accept our client credentials).
+ */
+export type ExchangeOutcome = FinalOutcome | 'NOT_SENT' | 'MISCONFIGURED';
+
+export interface ExchangeDependencies {
+  database: Knex;
+  ring: RingClient;
+  vault: Vault;
+  clock: Clock;
+  log: Logger;
+}
+
+/** Longer than the exchange itself may take, so that a second delivery never gives up on a first that is still going. */
+const WAIT_FOR_OTHER_MS = 12_000;
+const WAIT_STEP_MS = 100;
+/** Pauses between attempts to store a pair that exists nowhere else. */
+const STORE_RETRY_PAUSES_MS = [100, 500, 2_000];
+
+/**
+ * Exchanges an authorization code for a token pair and stores it, once for each code, however often and however
+ * simultaneously the code is delivered.
+ *
+ * @throws when the database can't be reached; a code that was not yet sent to Ring can then be delivered again
+ * @see https://developer.amazon.com/docs/ring/app-deployment.html
+ */
+export async function exchangeCode(dependencies: ExchangeDependencies, code: string): Promise<ExchangeOutcome> {
+  const digest = createHash('sha256').update(code).digest();
+  const isFirst = await begin(dependencies, digest);
+  return isFirst ? exchangeAndStore(dependencies, code, digest) : outcomeOfFirst(dependencies, digest);
+}
+
+/** Takes the code for this delivery. Committed before Ring is called: a crash in between reads as `UNCERTAIN`. */
+async function begin({ database, clock }: ExchangeDependencies, digest: Buffer): Promise<boolean> {
+  const taken = await row(
+    database,
+    `INSERT INTO token_exchanges (code_digest, outcome, started_at) VALUES (?, 'EXCHANGING', ?)
+     ON CONFLICT (code_digest) DO NOTHING RETURNING 1`,
+    [digest, clock()],
+  );
+  return taken !== undefined;
+}
+
+async function exchangeAndStore(
+  dependencies: ExchangeDependencies,
+  code: string,
+  digest: Buffer,
+): Promise<ExchangeOutcome> {
+  let grant: TokenGrant;
+  try {
+    grant = await dependencies.ring.exchangeCode(code);
+  } catch (error) {
+    if (!(error instanceof RingError)) throw error;
+    dependencies.log.warn({ err: error }, 'the code exchange failed');
+    return recordFailure(dependencies.database, digest, error);
+  }
+  await storeInsistently(dependencies, digest, grant);
+  return 'STORED';
+}
+
+async function recordFailure(database: Knex, digest: Buffer, error: RingError): Promise<ExchangeOutcome> {
+  const outcome = outcomeOf(error);
+  if (outcome === 'NOT_SENT' || outcome === 'MISCONFIGURED') {
+    await database.raw('DELETE FROM token_exchanges WHERE code_digest = ?', [digest]);
+  } else {
+    await settle(database, digest, outcome);
+  }
+  return outcome;
+}
+
+function outcomeOf(error: RingError): Exclude<ExchangeOutcome, 'STORED'> {
+  switch (error.kind) {
+    case 'rejected':
+      return error.code === 'invalid_grant' ? 'REFUSED' : 'FAILED';
+    case 'unauthorized':
+      return 'MISCONFIGURED';
+    case 'rate-limited':
+    case 'unreachable':
+      return 'NOT_SENT';
+    case 'unavailable':
+    case 'malformed':
+      return 'FAILED';
+    case 'no-answer':
+      return 'UNCERTAIN';
+  }
+}
+
+async function settle(on: Knex, digest: Buffer, outcome: FinalOutcome): Promise<void> {
+  await on.raw('UPDATE token_exchanges SET outcome = ? WHERE code_digest = ?', [outcome, digest]);
+}
+
+/** Right now the pair exists in this process and nowhere else, so one failed write is no reason to let go of it. */
+async function storeInsistently(dependencies: ExchangeDependencies, digest: Buffer, grant: TokenGrant): Promise<void> {
+  const tokenId = randomUUID();
+  for (const pauseMs of STORE_RETRY_PAUSES_MS) {
+    try {
+      await store(dependencies, digest, tokenId, grant);
+      return;
+    } catch (error) {
+      dependencies.log.error({ err: error }, 'a received token pair could not be stored; trying again');
+      await delay(pauseMs);
+    }
+  }
+  await store(dependencies, digest, tokenId, grant);
+}
+
+async function store(
+  { database, vault, clock }: ExchangeDependencies,
+  digest: Buffer,
+  tokenId: string,
+  grant: TokenGrant,
+): Promise<void> {
+  const now = clock();
+  const pair = sealPair(vault, tokenId, grant);
+  await database.transaction(async (trx) => {
+    // The same id on every attempt: if an earlier commit got through and only its answer was lost, this changes nothing.
+    await trx.raw(
+      `INSERT INTO ring_tokens (id, status, key_id, access_token_ciphertext, refresh_token_ciphertext, scope,
+                                access_token_expires_at, created_at)
+       VALUES (?, 'RECEIVED', ?, ?, ?, ?, ?, ?)
+       ON CONFLICT (id) DO NOTHING`,
+      [
+        tokenId,
+        pair.key_id,
+        pair.access_token_ciphertext,
+        pair.refresh_token_ciphertext,
+        grant.scope,
+        new Date(now.getTime() + grant.expiresIn * 1_000),
+        now,
+      ],
+    );
+    await settle(trx, digest, 'STORED');
+    await enqueue(trx, IDENTIFY_ACCOUNT, { tokenId, attempt: 1 }, { key: `${IDENTIFY_ACCOUNT}:${tokenId}` });
+  });
+}
+
+/** The answer that the first delivery of this code got, waiting for it if it is still on its way. */
+async function outcomeOfFirst({ database }: ExchangeDependencies, digest: Buffer): Promise<ExchangeOutcome> {
+  const giveUpAt = performance.now() + WAIT_FOR_OTHER_MS;
+  for (;;) {
+    const exchange = await row<{ outcome: FinalOutcome | 'EXCHANGING' }>(
+      database,
+      'SELECT outcome FROM token_exchanges WHERE code_digest = ?',
+      [digest],
+    );
+    if (exchange === undefined) return 'NOT_SENT';
+    if (exchange.outcome !== 'EXCHANGING') return exchange.outcome;
+    if (performance.now() > giveUpAt) return 'UNCERTAIN';
+    await delay(WAIT_STEP_MS);
+  }
+}

@@ -1,0 +1,42 @@
+import type { Knex } from 'knex';
+import type { Clock } from '../clock.js';
+import { rows } from '../database/database.js';
+import { ERASE } from '../tokens/token-pairs.js';
+
+const BATCH = 1_000;
+/** A code lives 60 s; its digest is kept a day, long after the last retry that anyone could call one. */
+const EXCHANGE_RETENTION_MS = 24 * 60 * 60 * 1_000;
+
+/**
+ * Moves pairs that nobody claimed in time to `EXPIRED` and erases their ciphertext, so that the pool, which every match
+ * walks, stays small. Returns how many.
+ *
+ * A pair whose claim is under way is locked by it and skipped; instances that run this at once skip each other's rows.
+ */
+export async function expireUnclaimedTokens(
+  { database, clock }: { database: Knex; clock: Clock },
+  unclaimedTtlSeconds: number,
+): Promise<number> {
+  const bornBefore = new Date(clock().getTime() - unclaimedTtlSeconds * 1_000);
+  let expired = 0;
+  for (;;) {
+    const batch = await rows(
+      database,
+      `UPDATE ring_tokens SET status = 'EXPIRED', ${ERASE}
+        WHERE id IN (SELECT id FROM ring_tokens
+                      WHERE status IN ('RECEIVED', 'UNCLAIMED') AND created_at < ?
+                      ORDER BY created_at LIMIT ${BATCH} FOR UPDATE SKIP LOCKED)
+       RETURNING 1`,
+      [bornBefore],
+    );
+    expired += batch.length;
+    if (batch.length < BATCH) return expired;
+  }
+}
+
+/** Forgets codes that can't come again. */
+export async function forgetOldExchanges({ database, clock }: { database: Knex; clock: Clock }): Promise<void> {
+  await database.raw('DELETE FROM token_exchanges WHERE started_at < ?', [
+    new Date(clock().getTime() - EXCHANGE_RETENTION_MS),
+  ]);
+}

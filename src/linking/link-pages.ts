@@ -1,0 +1,170 @@
+import type { KeyObject } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type Request, type Response, Router } from 'express';
+import type { FormError } from '../accounts/routes.js';
+import type { Clock } from '../clock.js';
+import type { Database } from '../database/database.js';
+import { csrfToken } from '../http/csrf.js';
+import { HttpError, methodNotAllowed } from '../http/errors.js';
+import { limitAddress, type RateLimits } from '../http/rate-limits.js';
+import type { Vault } from '../tokens/vault.js';
+import { claim, type Claimant, type ClaimResult } from './claim.js';
+import { freshness, type LinkRequest, parseLinkRequest } from './link-request.js';
+import { findLink, type Link, newestLinkOfUser } from './links.js';
+import { OUTCOME_PAGES, type Outcome, outcomeOfLink } from './outcomes.js';
+import { dropPendingLink, keepPendingLink, readPendingLink } from './pending-link.js';
+
+export interface LinkPagesDependencies {
+  database: Database;
+  vault: Vault;
+  hmacKey: KeyObject;
+  clock: Clock;
+  limits: RateLimits;
+  linkClockSkewSeconds: number;
+  /** How long a page waits for Ring, in ms: once for the pair to arrive, once for the link to be confirmed. */
+  patienceMs: number;
+}
+
+export interface LinkPages {
+  router: Router;
+  /** Links for the user who has just signed in on the link page, and answers with the outcome. */
+  link: (request: Request, response: Response) => Promise<void>;
+  /** The link page for someone who is not signed in. */
+  showSignIn: (request: Request, response: Response, email?: string, error?: FormError) => void;
+}
+
+const PAIR_POLL_MS = 1_000;
+const CONFIRMATION_POLL_MS = 100;
+
+/** The Account Link URL: from Ring's redirect to the outcome. */
+export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages {
+  const { database, vault, clock, limits, linkClockSkewSeconds } = dependencies;
+
+  function show(response: Response, outcome: Outcome): void {
+    const { status, ...page } = OUTCOME_PAGES[outcome];
+    response.status(status).render('link-outcome', { title: page.heading, outcome: page });
+  }
+
+  /** Ring's redirect: what it carries goes into the session, and out of the address bar. */
+  function receive(request: Request, response: Response): void {
+    const link = parseLinkRequest(request.query);
+    const outcome = link === undefined ? 'malformed' : staleness(link);
+    if (link === undefined || outcome !== undefined) {
+      show(response, outcome ?? 'malformed');
+      return;
+    }
+    keepPendingLink(vault, request, link);
+    response.redirect(303, '/ring/link');
+  }
+
+  function staleness(link: LinkRequest): Outcome | undefined {
+    const age = freshness(link, clock, linkClockSkewSeconds);
+    return age === 'fresh' ? undefined : age;
+  }
+
+  /** Nothing is pending in this browser: after a reload, that is because the link was made. */
+  async function showNewestLink(request: Request, response: Response): Promise<void> {
+    const newest = request.user && (await newestLinkOfUser(database.knex, request.user.id));
+    show(response, newest === undefined ? 'nothing-to-link' : outcomeOfLink(newest));
+  }
+
+  function showSignIn(request: Request, response: Response, email = '', error: FormError | null = null): void {
+    response.render('link-sign-in', { title: 'Link your Ring account', csrfToken: csrfToken(request), email, error });
+  }
+
+  function showConfirm(request: Request, response: Response, user: Claimant): void {
+    response.render('link-confirm', {
+      title: 'Link your Ring account',
+      csrfToken: csrfToken(request),
+      userEmail: user.email,
+    });
+  }
+
+  async function link(request: Request, response: Response): Promise<void> {
+    if (request.user === undefined) throw new HttpError(401, 'Sign in first.');
+    const pending = readPendingLink(vault, request);
+    if (pending === undefined) {
+      await showNewestLink(request, response);
+      return;
+    }
+    // Again, because the page may have been open for a while.
+    const stale = staleness(pending);
+    if (stale !== undefined) {
+      dropPendingLink(request);
+      show(response, stale);
+      return;
+    }
+    await limits.linkAttempt.consume(request.user.id);
+    const claimant = { userId: request.user.id, email: request.user.email };
+    const outcome = await outcomeOfClaim(dependencies, await claimPatiently(dependencies, claimant, pending));
+    // Kept where another try, or another account, can still succeed with it.
+    if (outcome !== 'no-match' && outcome !== 'linked-by-someone-else') dropPendingLink(request);
+    show(response, outcome);
+  }
+
+  const router = Router();
+  const route = router.route('/ring/link');
+  route.get(limitAddress(limits.linkVisit), async (request, response) => {
+    if (request.query.nonce !== undefined || request.query.time !== undefined) {
+      receive(request, response);
+      return;
+    }
+    const pending = readPendingLink(vault, request);
+    if (pending === undefined) {
+      await showNewestLink(request, response);
+      return;
+    }
+    const stale = staleness(pending);
+    if (stale !== undefined) {
+      dropPendingLink(request);
+      show(response, stale);
+    } else if (request.user === undefined) showSignIn(request, response);
+    else showConfirm(request, response, { userId: request.user.id, email: request.user.email });
+  });
+  route.post(async (request, response) => {
+    if (request.user === undefined) response.redirect(303, '/ring/link');
+    else await link(request, response);
+  });
+  route.all(methodNotAllowed('GET', 'HEAD', 'POST'));
+
+  return { router, link, showSignIn };
+}
+
+/** Ring's callback can be slower than the browser, so a missing pair is waited for. */
+async function claimPatiently(
+  dependencies: LinkPagesDependencies,
+  claimant: Claimant,
+  request: LinkRequest,
+): Promise<ClaimResult> {
+  const giveUpAt = performance.now() + dependencies.patienceMs;
+  for (;;) {
+    const result = await claim(dependencies, claimant, request);
+    if (result.kind !== 'no-match' || performance.now() > giveUpAt) return result;
+    await delay(PAIR_POLL_MS);
+  }
+}
+
+async function outcomeOfClaim(dependencies: LinkPagesDependencies, result: ClaimResult): Promise<Outcome> {
+  switch (result.kind) {
+    case 'claimed':
+      return outcomeOfLink(await waitForConfirmation(dependencies, result.linkId));
+    case 'already-linked-by-you': {
+      const outcome = outcomeOfLink(await waitForConfirmation(dependencies, result.linkId));
+      return outcome === 'linked' ? 'already-linked' : outcome;
+    }
+    case 'linked-by-someone-else':
+    case 'no-match':
+      return result.kind;
+  }
+}
+
+/** The job of the claim does the work, here or on another instance; this only watches, for as long as a user would. */
+async function waitForConfirmation({ database, patienceMs }: LinkPagesDependencies, linkId: string): Promise<Link> {
+  const giveUpAt = performance.now() + patienceMs;
+  for (;;) {
+    const link = await findLink(database.knex, linkId);
+    if (link === undefined) throw new Error(`the link ${linkId} is gone`);
+    if (link.status !== 'CONFIRMING' || performance.now() > giveUpAt) return link;
+    await delay(CONFIRMATION_POLL_MS);
+  }
+}

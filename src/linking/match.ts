@@ -1,0 +1,62 @@
+import { type KeyObject, timingSafeEqual } from 'node:crypto';
+import type { Pool } from 'pg';
+import Cursor from 'pg-cursor';
+import { computeNonce, NONCE_LENGTH } from '../ring/nonce.js';
+import type { LinkRequest } from './link-request.js';
+
+/**
+ * The whole pool. No other predicate, because only the nonce says whose pair it is; no other column, so that the partial
+ * index answers alone.
+ */
+export const UNCLAIMED_ACCOUNTS = `SELECT account_id FROM ring_tokens WHERE status = 'UNCLAIMED'`;
+
+/** Candidates between two turns of the event loop: about 2 ms of hashing. */
+const BATCH = 1_000;
+
+/**
+ * The account ID for which Ring signed this request, if its pair is in the pool. Every candidate is computed and
+ * compared in constant time, also after a match, so that the time taken tells only how large the pool is.
+ *
+ * @see https://developer.amazon.com/docs/ring/developer-faq.html (nonce matching and the unclaimed token pool)
+ */
+export async function matchNonce(pool: Pool, hmacKey: KeyObject, request: LinkRequest): Promise<string | undefined> {
+  const isSigned = nonceCheck(hmacKey, request);
+  let match: string | undefined;
+  for await (const batch of unclaimedAccounts(pool)) {
+    for (const accountId of batch) {
+      if (isSigned(accountId)) match = accountId;
+    }
+  }
+  return match;
+}
+
+/** A constant-time check whether the request was signed for an account. */
+export function nonceCheck(hmacKey: KeyObject, { nonce, time }: LinkRequest): (accountId: string) => boolean {
+  const expected = Buffer.from(nonce, 'latin1');
+  // One buffer for all candidates: an allocation for each would cost as much as the hash.
+  const computed = Buffer.alloc(NONCE_LENGTH);
+  return (accountId) => {
+    computed.write(computeNonce(hmacKey, time, accountId), 'latin1');
+    return timingSafeEqual(computed, expected);
+  };
+}
+
+/** Reads the pool in batches; the next one is on its way while the caller works on this one. */
+async function* unclaimedAccounts(pool: Pool): AsyncGenerator<string[]> {
+  const client = await pool.connect();
+  let isAtEnd = false;
+  try {
+    const cursor = client.query(new Cursor<[string]>(UNCLAIMED_ACCOUNTS, [], { rowMode: 'array' }));
+    let next = cursor.read(BATCH);
+    while (!isAtEnd) {
+      const rows = await next;
+      isAtEnd = rows.length < BATCH;
+      if (!isAtEnd) next = cursor.read(BATCH);
+      yield rows.map(([accountId]) => accountId);
+    }
+    await cursor.close();
+  } finally {
+    // A connection in the middle of a cursor is of no use to anyone else.
+    client.release(!isAtEnd);
+  }
+}

@@ -1,0 +1,99 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { systemClock } from './clock.js';
+import { type Config, ConfigError, isProduction, readConfig, simulatorPort } from './config.js';
+import { withDevelopmentSecrets } from './development.js';
+import { createLogger } from './operations/logging.js';
+import { DATA_DIR } from './paths.js';
+import { startService } from './service.js';
+
+/** Whatever has not ended by then ends with the process. */
+const SHUTDOWN_LIMIT_MS = 20_000;
+
+const config = configuration();
+const log = createLogger(config);
+
+/** What undoes each step of the start, in the order of the steps. */
+const undo: (() => Promise<void>)[] = [];
+let shuttingDown: Promise<void> | undefined;
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    log.info({ signal }, 'stopping');
+    shuttingDown ??= shutDown(0);
+  });
+}
+
+const started = start().catch((error: unknown) => {
+  log.fatal({ err: error }, 'could not start');
+  shuttingDown ??= shutDown(1);
+});
+
+function configuration(): Config {
+  try {
+    return readConfig(isProduction(process.env) ? process.env : withDevelopmentSecrets(process.env, DATA_DIR));
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(error.problems.map((problem) => `${problem}\n`).join(''));
+    process.exit(1);
+  }
+}
+
+async function start(): Promise<void> {
+  const databaseUrl = config.databaseUrl ?? (await startOwnDatabase());
+  if (isShuttingDown()) return;
+  const service = await startService({ config, databaseUrl, port: config.port, clock: systemClock, log });
+  undo.push(() => service.stop());
+  log.info({ url: `${config.publicUrl}/ring/home` }, 'the app is ready');
+  if (isShuttingDown()) return;
+  if (config.simulator) await startOwnSimulator();
+}
+
+/**
+ * Never in production: the configuration demands a DATABASE_URL there. Imported late, because a production image does not
+ * hold the package.
+ */
+async function startOwnDatabase(): Promise<string> {
+  const { startEmbeddedPostgres } = await import('./database/embedded.js');
+  const postgres = await startEmbeddedPostgres({
+    dataDir: `${DATA_DIR}postgres`,
+    log: (line) => {
+      log.debug({ postgres: line }, 'embedded Postgres');
+    },
+  });
+  undo.push(() => postgres.stop());
+  return postgres.url;
+}
+
+async function startOwnSimulator(): Promise<void> {
+  const { startSimulator } = await import('./simulator/simulator.js');
+  const simulator = await startSimulator({
+    ...config.ring,
+    port: simulatorPort(config.port),
+    app: { publicUrl: config.publicUrl, internalUrl: `http://127.0.0.1:${config.port}` },
+    log: (line) => {
+      log.debug({ simulator: line }, 'simulator');
+    },
+  });
+  undo.push(() => simulator.close());
+  log.info({ url: simulator.url }, 'the Ring simulator is ready: open this to link an account');
+}
+
+function isShuttingDown(): boolean {
+  return shuttingDown !== undefined;
+}
+
+async function shutDown(exitCode: number): Promise<void> {
+  const limit = delay(SHUTDOWN_LIMIT_MS, 'late', { ref: false });
+  if ((await Promise.race([undoAll(), limit])) === 'late') log.error('something did not stop in time');
+  process.exit(exitCode);
+}
+
+async function undoAll(): Promise<void> {
+  // What is being started right now could not be stopped yet.
+  await started;
+  for (const step of undo.reverse()) {
+    await step().catch((error: unknown) => {
+      log.error({ err: error }, 'something did not stop as it should');
+    });
+  }
+}

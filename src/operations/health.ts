@@ -1,0 +1,44 @@
+import { Router } from 'express';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Database } from '../database/database.js';
+import { isMigrated } from '../database/migrate.js';
+import type { JobQueue } from '../jobs/queue.js';
+
+export interface HealthDependencies {
+  database: Database;
+  queue: Pick<JobQueue, 'isAlive'>;
+  isShuttingDown: () => boolean;
+}
+
+type Check = 'ok' | 'failed';
+
+const CHECK_LIMIT_MS = 2_000;
+
+/** `/livez`: the process answers. `/readyz`: it can do its work, so a load balancer may send it some. */
+export function healthRoutes({ database, queue, isShuttingDown }: HealthDependencies): Router {
+  const router = Router();
+  router.get('/livez', (_request, response) => {
+    response.set('Cache-Control', 'no-store').json({ status: 'ok' });
+  });
+  router.get('/readyz', async (_request, response) => {
+    const checks: Record<string, Check> = {
+      database: await check(() => database.knex.raw('SELECT 1').then(() => true)),
+      migrations: await check(() => isMigrated(database.knex)),
+      queue: queue.isAlive() ? 'ok' : 'failed',
+      accepting: isShuttingDown() ? 'failed' : 'ok',
+    };
+    const isReady = Object.values(checks).every((result) => result === 'ok');
+    response
+      .status(isReady ? 200 : 503)
+      .set('Cache-Control', 'no-store')
+      .json({ status: isReady ? 'ok' : 'unavailable', checks });
+  });
+  return router;
+}
+
+/** A check that takes too long has failed: whoever asks has a time limit too. */
+async function check(isHealthy: () => Promise<boolean>): Promise<Check> {
+  const limit = delay(CHECK_LIMIT_MS, false, { ref: false });
+  const result = await Promise.race([isHealthy().catch(() => false), limit]);
+  return result ? 'ok' : 'failed';
+}

@@ -1,0 +1,43 @@
+/**
+ * What went wrong between us and Ring, named by what the caller can do about it:
+ * - `rejected`: Ring understood and said no; final.
+ * - `unauthorized`: the access token is not (or no longer) good.
+ * - `rate-limited`, `unreachable`: Ring has certainly not acted; the same call may be sent again.
+ * - `unavailable`, `no-answer`, `malformed`: Ring may have acted; only a call that is safe to repeat may be sent again.
+ */
+export type RingErrorKind =
+  | 'rejected'
+  | 'unauthorized'
+  | 'rate-limited'
+  | 'unreachable'
+  | 'unavailable'
+  | 'no-answer'
+  | 'malformed';
+
+export interface RingErrorDetails {
+  status?: number;
+  /** RFC 6749 `error` or JSON:API `title`; one of Ring's own words, never free text. */
+  code?: string;
+  retryAfterSeconds?: number;
+  cause?: unknown;
+}
+
+/** A failed call to Ring. The message names the call and the kind, never a token, a code or a body. */
+export class RingError extends Error {
+  override readonly name = 'RingError';
+  readonly status: number | undefined;
+  readonly code: string | undefined;
+  readonly retryAfterSeconds: number | undefined;
+
+  constructor(
+    readonly kind: RingErrorKind,
+    readonly call: string,
+    details: RingErrorDetails = {},
+  ) {
+    const facts = [details.status, details.code].filter((fact) => fact !== undefined).join(' ');
+    super(`Ring, ${call}: ${kind}${facts === '' ? '' : ` (${facts})`}`, { cause: details.cause });
+    this.status = details.status;
+    this.code = details.code;
+    this.retryAfterSeconds = details.retryAfterSeconds;
+  }
+}

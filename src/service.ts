@@ -1,0 +1,103 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Logger } from 'pino';
+import { createApp } from './app.js';
+import type { Clock } from './clock.js';
+import type { Config } from './config.js';
+import { openDatabase } from './database/database.js';
+import { migrateToLatest } from './database/migrate.js';
+import { startClocks } from './jobs/clock.js';
+import { startQueue } from './jobs/queue.js';
+import { CONFIRM_LINK, confirmLink } from './linking/confirm.js';
+import { expireUnclaimedTokens, forgetOldExchanges } from './linking/expiry.js';
+import { IDENTIFY_ACCOUNT, identifyAccount } from './linking/identify.js';
+import { createRingClient } from './ring/client.js';
+import { createVault } from './tokens/vault.js';
+
+export interface ServiceOptions {
+  config: Config;
+  databaseUrl: string;
+  /** 0: any free one. */
+  port: number;
+  clock: Clock;
+  log: Logger;
+  /** How long a page waits for Ring, in ms. */
+  patienceMs?: number;
+  /** How long a call to Ring may take, in ms. */
+  ringTimeoutMs?: number;
+}
+
+export interface Service {
+  port: number;
+  /** Finishes the requests and jobs that are under way, then lets go of everything. */
+  stop(): Promise<void>;
+}
+
+/** The whole service on an existing database: migrated, listening, with its queue and its clocks. */
+export async function startService(options: ServiceOptions): Promise<Service> {
+  const { config, clock, log } = options;
+  await migrateToLatest(options.databaseUrl);
+  const database = openDatabase(options.databaseUrl, (error) => {
+    log.warn({ err: error }, 'a database connection was lost');
+  });
+  const ring = createRingClient({ ...config.ring, ...(options.ringTimeoutMs && { timeoutMs: options.ringTimeoutMs }) });
+  const shared = { database: database.knex, ring, vault: createVault(config.encryptionKeys), clock, log };
+  let isStopping = false;
+
+  const queue = startQueue(
+    database,
+    {
+      [IDENTIFY_ACCOUNT]: (payload) =>
+        identifyAccount({ ...shared, unclaimedTtlSeconds: config.unclaimedTtlSeconds }, payload),
+      [CONFIRM_LINK]: (payload) => confirmLink(shared, payload),
+    },
+    log,
+  );
+  const clocks = startClocks(
+    [
+      {
+        name: 'expire unclaimed tokens',
+        schedule: '* * * * *',
+        async run() {
+          const expired = await expireUnclaimedTokens(shared, config.unclaimedTtlSeconds);
+          if (expired > 0) log.info({ expired }, 'expired unclaimed token pairs');
+        },
+      },
+      { name: 'forget old code exchanges', schedule: '17 * * * *', run: () => forgetOldExchanges(shared) },
+    ],
+    log,
+  );
+  const app = createApp({
+    ...shared,
+    config,
+    database,
+    queue,
+    isShuttingDown: () => isStopping,
+    ...(options.patienceMs !== undefined && { patienceMs: options.patienceMs }),
+  });
+  const server = createServer(app.express);
+
+  async function stop(): Promise<void> {
+    isStopping = true;
+    if (server.listening) {
+      const closed = once(server, 'close');
+      server.close();
+      server.closeIdleConnections();
+      await closed;
+    }
+    await clocks.stop();
+    await queue.stop();
+    app.close();
+    await database.close();
+  }
+
+  try {
+    server.listen(options.port);
+    await once(server, 'listening');
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { port: (server.address() as AddressInfo).port, stop };
+}

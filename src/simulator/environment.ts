@@ -1,0 +1,46 @@
+import { z } from 'zod';
+
+import type { SimulatorOptions } from './simulator.js';
+
+const isPort = (text: string): boolean => /^\d{1,5}$/.test(text) && Number(text) <= 65_535;
+const port = z.string().refine(isPort, 'expected a port number, 0 to 65535').transform(Number);
+const url = z.url({ protocol: /^https?$/, error: 'expected a URL that begins with http:// or https://' });
+const secret = z.string({ error: 'expected a text that is not empty' });
+
+const environment = z.object({
+  PORT: port.default(3001),
+  HOST: z.string().default('0.0.0.0'),
+  PUBLIC_URL: url.optional(),
+  APP_PUBLIC_URL: url,
+  APP_INTERNAL_URL: url.optional(),
+  RING_CLIENT_ID: secret,
+  RING_CLIENT_SECRET: secret,
+  RING_HMAC_KEY: secret,
+});
+
+export type EnvironmentReading =
+  | { kind: 'good'; options: SimulatorOptions }
+  /** One line for each bad variable. No line repeats a value. */
+  | { kind: 'bad'; problems: string[] };
+
+/** Reads the options of a simulator that is its own process. An empty variable counts as unset. */
+export function readEnvironment(variables: NodeJS.ProcessEnv): EnvironmentReading {
+  const given = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== ''));
+  const parsed = environment.safeParse(given);
+  if (!parsed.success) {
+    return { kind: 'bad', problems: parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`) };
+  }
+  const { PORT, HOST, PUBLIC_URL, APP_PUBLIC_URL, APP_INTERNAL_URL, ...ring } = parsed.data;
+  return {
+    kind: 'good',
+    options: {
+      port: PORT,
+      host: HOST,
+      ...(PUBLIC_URL !== undefined && { publicUrl: PUBLIC_URL }),
+      clientId: ring.RING_CLIENT_ID,
+      clientSecret: ring.RING_CLIENT_SECRET,
+      hmacKey: ring.RING_HMAC_KEY,
+      app: { publicUrl: APP_PUBLIC_URL, ...(APP_INTERNAL_URL !== undefined && { internalUrl: APP_INTERNAL_URL }) },
+    },
+  };
+}

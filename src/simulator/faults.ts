@@ -1,0 +1,91 @@
+import { z } from 'zod';
+
+/** The endpoints of Ring that can be told to misbehave. */
+export const RING_ENDPOINTS = ['token', 'users-me', 'integration-post', 'integration-patch'] as const;
+export type RingEndpointName = (typeof RING_ENDPOINTS)[number];
+
+/** Longer than any time-out a client would have, short enough for a timer. */
+const MOST_DELAY_MS = 600_000;
+
+const delay = z.strictObject({ kind: z.literal('delay'), ms: z.int().min(0).max(MOST_DELAY_MS) });
+const status = z.int().min(200).max(599);
+const times = z.int().min(1).optional();
+
+const answerFault = z.discriminatedUnion('kind', [
+  delay,
+  z.strictObject({ kind: z.literal('status'), status, retryAfterSeconds: z.int().min(0).optional() }),
+  z.strictObject({ kind: z.literal('reset') }),
+  z.strictObject({ kind: z.literal('silence') }),
+  z.strictObject({
+    kind: z.literal('body'),
+    status,
+    contentType: z.string().regex(/^[\x20-\x7e]+$/),
+    body: z.string().max(1_000_000),
+  }),
+]);
+
+/**
+ * Something Ring does wrong when it answers. `before`: nothing has happened at Ring. `after`: the effect has happened,
+ * and only its answer is late, lost or replaced, so that the caller can't know.
+ */
+const ringFault = z.strictObject({
+  endpoint: z.enum(RING_ENDPOINTS),
+  fault: answerFault,
+  when: z.enum(['before', 'after']).default('before'),
+  times,
+});
+
+/** Something Ring does wrong when it sends the code: late (the browser is redirected at once), or twice at once. */
+const callbackFault = z.strictObject({
+  endpoint: z.literal('callback'),
+  fault: z.discriminatedUnion('kind', [delay, z.strictObject({ kind: z.literal('twice') })]),
+  when: z.literal('before').optional(),
+  times,
+});
+
+export const faultSchema = z.discriminatedUnion('endpoint', [ringFault, callbackFault]);
+export const faultsSchema = z.array(faultSchema).max(100);
+
+export type AnswerFault = z.infer<typeof answerFault>;
+export type RingFault = z.infer<typeof ringFault>;
+export type CallbackFault = z.infer<typeof callbackFault>;
+export type Fault = z.infer<typeof faultSchema>;
+
+/** The faults that are waiting to happen, in order. A request meets at most one: the first for its endpoint. */
+export class Faults {
+  #waiting: Fault[] = [];
+
+  list(): readonly Fault[] {
+    return this.#waiting;
+  }
+
+  replace(faults: readonly Fault[]): void {
+    this.#waiting = [...faults];
+  }
+
+  add(fault: Fault): void {
+    this.#waiting.push(fault);
+  }
+
+  takeFor(endpoint: RingEndpointName): RingFault | undefined {
+    const fault = this.#waiting.find((one): one is RingFault => one.endpoint === endpoint);
+    if (fault !== undefined) this.#countDown(fault);
+    return fault;
+  }
+
+  takeForCallback(): CallbackFault | undefined {
+    const fault = this.#waiting.find((one) => one.endpoint === 'callback');
+    if (fault !== undefined) this.#countDown(fault);
+    return fault;
+  }
+
+  /** A fault without `times` stays until it is replaced. */
+  #countDown(taken: Fault): void {
+    const { times } = taken;
+    if (times === undefined) return;
+    this.#waiting = this.#waiting.flatMap((one) => {
+      if (one !== taken) return [one];
+      return times > 1 ? [{ ...one, times: times - 1 }] : [];
+    });
+  }
+}

@@ -1,0 +1,147 @@
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import type { Request, RequestHandler, Response } from 'express';
+
+import type { AnswerFault, RingEndpointName, RingFault } from './faults.js';
+import type { RecordedRequest, RequestFacts } from './request-log.js';
+import type { Simulation } from './state.js';
+
+/** What Ring looks at in a request. */
+export interface RingRequest {
+  authorization: string | undefined;
+  /** Without parameters, in lower case. */
+  contentType: string;
+  body: string;
+}
+
+export interface RingAnswer {
+  status: number;
+  headers: Record<string, string>;
+  body: string;
+}
+
+/** One endpoint of Ring. It decides; sending, recording and misbehaving are done for it. */
+export interface RingEndpoint {
+  /** Its name for faults; null for one that is always well. */
+  name: RingEndpointName | null;
+  /** What is recorded of a request, whether or not it is handled. Changes nothing. */
+  describe(request: RingRequest): { account_id: string | null; facts: RequestFacts };
+  handle(request: RingRequest): RingAnswer;
+  /** The answer for a fault of the kind `status`. */
+  fail(status: number): RingAnswer;
+}
+
+type Reaction = { kind: 'answer'; answer: RingAnswer } | { kind: 'reset' } | { kind: 'silence' };
+
+/** Serves an endpoint over HTTP: records the request, lets the waiting fault happen, answers. Needs a text body. */
+export function serve(simulation: Simulation, endpoint: RingEndpoint): RequestHandler {
+  return async (request, response) => {
+    // A reset replaces the state; a request finishes with the state that it began with.
+    const { state } = simulation;
+    const { signal } = state.lifetime;
+    const ringRequest = readRequest(request);
+    const { account_id, facts } = endpoint.describe(ringRequest);
+    const record = state.requests.begin({
+      method: request.method,
+      path: request.baseUrl + request.path,
+      at: simulation.now(),
+      account_id,
+      ...facts,
+    });
+    const fault = endpoint.name === null ? undefined : state.faults.takeFor(endpoint.name);
+    record.fault = fault?.fault.kind ?? null;
+
+    const handle = (): RingAnswer => {
+      const answer = endpoint.handle(ringRequest);
+      record.effect_status = answer.status;
+      return answer;
+    };
+    try {
+      const reaction = await react(fault, handle, (status) => endpoint.fail(status), signal);
+      await carryOut(reaction, record, response, signal);
+    } catch (error) {
+      // The simulator was reset or closed while a fault held this request.
+      if (!signal.aborted) throw error;
+      response.destroy();
+    } finally {
+      simulation.log(describeRecord(record));
+    }
+  };
+}
+
+function readRequest(request: Request): RingRequest {
+  const body: unknown = request.body;
+  const [contentType = ''] = (request.headers['content-type'] ?? '').split(';');
+  return {
+    authorization: request.headers.authorization,
+    contentType: contentType.trim().toLowerCase(),
+    body: typeof body === 'string' ? body : '',
+  };
+}
+
+async function react(
+  fault: RingFault | undefined,
+  handle: () => RingAnswer,
+  fail: (status: number) => RingAnswer,
+  signal: AbortSignal,
+): Promise<Reaction> {
+  if (fault === undefined) return { kind: 'answer', answer: handle() };
+  if (fault.when === 'before') return misbehave(fault.fault, handle, fail, signal);
+  const answer = handle();
+  return misbehave(fault.fault, () => answer, fail, signal);
+}
+
+async function misbehave(
+  fault: AnswerFault,
+  rightAnswer: () => RingAnswer,
+  fail: (status: number) => RingAnswer,
+  signal: AbortSignal,
+): Promise<Reaction> {
+  switch (fault.kind) {
+    case 'delay':
+      await sleep(fault.ms, undefined, { signal });
+      return { kind: 'answer', answer: rightAnswer() };
+    case 'status':
+      return { kind: 'answer', answer: withRetryAfter(fail(fault.status), fault.retryAfterSeconds) };
+    case 'body':
+      return {
+        kind: 'answer',
+        answer: { status: fault.status, headers: { 'Content-Type': fault.contentType }, body: fault.body },
+      };
+    case 'reset':
+    case 'silence':
+      return { kind: fault.kind };
+  }
+}
+
+function withRetryAfter(answer: RingAnswer, seconds: number | undefined): RingAnswer {
+  if (seconds === undefined) return answer;
+  return { ...answer, headers: { ...answer.headers, 'Retry-After': String(seconds) } };
+}
+
+async function carryOut(
+  reaction: Reaction,
+  record: RecordedRequest,
+  response: Response,
+  signal: AbortSignal,
+): Promise<void> {
+  switch (reaction.kind) {
+    case 'answer':
+      record.status = reaction.answer.status;
+      response.writeHead(reaction.answer.status, reaction.answer.headers).end(reaction.answer.body);
+      return;
+    case 'reset':
+      response.socket?.resetAndDestroy();
+      return;
+    case 'silence':
+      await once(response, 'close', { signal });
+      return;
+  }
+}
+
+function describeRecord(record: RecordedRequest): string {
+  const words = [record.method, record.path, record.grant_type, `-> ${record.status ?? 'no answer'}`];
+  if (record.fault !== null) words.push(`(fault: ${record.fault})`);
+  return words.filter((word) => word !== undefined).join(' ');
+}

@@ -1,0 +1,111 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:http';
+
+import type { ErrorRequestHandler, Express } from 'express';
+import express from 'express';
+
+import { appstoreRouter } from './appstore.js';
+import { controlRouter } from './control.js';
+import { tokenEndpoint } from './oauth.js';
+import { serve } from './ring-endpoint.js';
+import type { Simulation } from './state.js';
+import { newState } from './state.js';
+import { integrationPatchEndpoint, integrationPostEndpoint, unknownEndpoint, usersMeEndpoint } from './vision-api.js';
+
+export interface SimulatorOptions {
+  /** 0: any free one. */
+  port: number;
+  /** 127.0.0.1 unless given. */
+  host?: string;
+  /** How browsers reach the simulator; `http://localhost:<port>` unless given. */
+  publicUrl?: string;
+  clientId: string;
+  clientSecret: string;
+  hmacKey: string;
+  /** Browsers are redirected to publicUrl; Ring's own calls go to internalUrl, or else to publicUrl. */
+  app: { publicUrl: string; internalUrl?: string };
+  /** epoch ms; the clock of codes, tokens and nonces. Delays run on real time. */
+  now?: () => number;
+  /** Never given a token, code, nonce or secret. */
+  log?: (line: string) => void;
+}
+
+export interface Simulator {
+  url: string;
+  port: number;
+  /** Ends at once, whatever connection a fault holds open. */
+  close(): Promise<void>;
+}
+
+/** Plays Ring for account linking: the Appstore page, the OAuth server and the Vision API, with faults on demand. */
+export async function startSimulator(options: SimulatorOptions): Promise<Simulator> {
+  const simulation = newSimulation(options);
+  const server = createServer(createApp(simulation));
+  server.listen(options.port, options.host ?? '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+
+  return {
+    url: withoutTrailingSlash(options.publicUrl ?? `http://localhost:${port}`),
+    port,
+    close: async () => {
+      const closed = once(server, 'close');
+      server.close();
+      simulation.state.lifetime.abort();
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+function newSimulation(options: SimulatorOptions): Simulation {
+  const now = options.now ?? Date.now;
+  const { clientId, clientSecret, hmacKey, app } = options;
+  return {
+    app: {
+      clientId,
+      clientSecret,
+      hmacKey,
+      publicUrl: withoutTrailingSlash(app.publicUrl),
+      internalUrl: withoutTrailingSlash(app.internalUrl ?? app.publicUrl),
+    },
+    now,
+    log: options.log ?? (() => undefined),
+    state: newState(now),
+  };
+}
+
+function createApp(simulation: Simulation): Express {
+  const app = express();
+  app.disable('x-powered-by');
+  app.use(['/oauth', '/v1'], express.text({ type: () => true, limit: '64kb' }));
+  app.post('/oauth/token', serve(simulation, tokenEndpoint(simulation)));
+  app.get('/v1/users/me', serve(simulation, usersMeEndpoint(simulation)));
+  app
+    .route('/v1/accounts/me/app-integrations')
+    .post(serve(simulation, integrationPostEndpoint(simulation)))
+    .patch(serve(simulation, integrationPatchEndpoint(simulation)));
+  app.use(['/oauth', '/v1'], serve(simulation, unknownEndpoint(simulation)));
+  app.use('/control', controlRouter(simulation));
+  app.use(appstoreRouter(simulation));
+  app.use(answerError);
+  return app;
+}
+
+/** What no router expected, and bodies that can't be read. */
+const answerError: ErrorRequestHandler = (error: unknown, _request, response, next) => {
+  if (response.headersSent) {
+    next(error);
+    return;
+  }
+  const isUnreadableBody = error instanceof Error && 'status' in error && typeof error.status === 'number';
+  response
+    .status(isUnreadableBody ? Number(error.status) : 500)
+    .type('text')
+    .send('The Ring simulator could not handle this.');
+};
+
+function withoutTrailingSlash(url: string): string {
+  return url.replace(/\/+$/, '');
+}

@@ -1,0 +1,34 @@
+import type { TokenGrant } from '../ring/client.js';
+import type { Vault } from './vault.js';
+
+/** The columns of `ring_tokens` that hold a sealed pair. */
+export interface SealedPair {
+  key_id: string;
+  access_token_ciphertext: Buffer;
+  refresh_token_ciphertext: Buffer;
+}
+
+/** SQL: what a row of `ring_tokens` loses when its pair ends. The row itself stays, to show that there was one. */
+export const ERASE = 'key_id = NULL, access_token_ciphertext = NULL, refresh_token_ciphertext = NULL';
+
+const accessTokenPlace = (tokenId: string) => `ring_tokens/${tokenId}/access_token`;
+const refreshTokenPlace = (tokenId: string) => `ring_tokens/${tokenId}/refresh_token`;
+
+export function sealPair(vault: Vault, tokenId: string, grant: TokenGrant): SealedPair {
+  const access = vault.seal(grant.accessToken, accessTokenPlace(tokenId));
+  const refresh = vault.seal(grant.refreshToken, refreshTokenPlace(tokenId));
+  return {
+    key_id: access.keyId,
+    access_token_ciphertext: access.ciphertext,
+    refresh_token_ciphertext: refresh.ciphertext,
+  };
+}
+
+/** @throws {VaultError} */
+export function openAccessToken(
+  vault: Vault,
+  tokenId: string,
+  pair: Pick<SealedPair, 'key_id' | 'access_token_ciphertext'>,
+): string {
+  return vault.open({ keyId: pair.key_id, ciphertext: pair.access_token_ciphertext }, accessTokenPlace(tokenId));
+}

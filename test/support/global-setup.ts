@@ -1,0 +1,71 @@
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmod, mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startEmbeddedPostgres } from '../../src/database/embedded.js';
+import { migrateToLatest } from '../../src/database/migrate.js';
+import { inflateChromium } from './browser.js';
+import { databaseUrl, query, TEMPLATE_DATABASE } from './postgres.js';
+
+/**
+ * The data is thrown away, so nothing waits for the disk. Everything else is as in production: what commits is visible,
+ * locks lock, constraints hold.
+ */
+const DISPOSABLE = { fsync: 'off', full_page_writes: 'off', max_connections: '300' };
+
+let stopPostgres = () => Promise.resolve();
+
+/** Once for each run of jest, before the workers start: one Postgres, one template database, one Chromium on disk. */
+export default async function globalSetup(): Promise<void> {
+  const directory = await mkdtemp(join(tmpdir(), 'ring-account-linking-'));
+  leaveNothingBehind(directory);
+  // As root, Postgres runs as another user, who has to get to its data.
+  await chmod(directory, 0o711);
+
+  const [postgres] = await Promise.all([
+    startEmbeddedPostgres({ dataDir: join(directory, 'shared'), settings: DISPOSABLE, log: () => undefined }),
+    inflateChromium(),
+  ]);
+  stopPostgres = () => postgres.stop();
+  await createTemplate(postgres.url);
+  // Workers inherit the environment.
+  process.env.TEST_POSTGRES_URL = postgres.url;
+  process.env.TEST_DIRECTORY = directory;
+}
+
+/** Global teardown: see the file of that name. */
+export async function stopSharedPostgres(): Promise<void> {
+  await stopPostgres();
+}
+
+async function createTemplate(server: string): Promise<void> {
+  await query(server, `CREATE DATABASE ${TEMPLATE_DATABASE}`);
+  await migrateToLatest(databaseUrl(server, TEMPLATE_DATABASE));
+  await query(server, `ALTER DATABASE ${TEMPLATE_DATABASE} IS_TEMPLATE true ALLOW_CONNECTIONS false`);
+}
+
+/**
+ * However this run ends (a failed setup, Ctrl-C, a worker that died with a Postgres of its own), no Postgres below
+ * `directory` outlives it. On the exit event, because that is the one way that all ends share; so it can't wait.
+ */
+function leaveNothingBehind(directory: string): void {
+  process.once('exit', () => {
+    for (const name of readdirSync(directory)) killPostgres(join(directory, name, 'cluster', 'data', 'postmaster.pid'));
+    rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
+  });
+  for (const [signal, status] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+  ] as const) {
+    process.once(signal, () => process.exit(status));
+  }
+}
+
+function killPostgres(pidFile: string): void {
+  try {
+    process.kill(Number.parseInt(readFileSync(pidFile, 'utf8'), 10), 'SIGQUIT');
+  } catch {
+    // No file, or no such process: it has stopped already.
+  }
+}
