@@ -20,13 +20,19 @@ export default defineConfig(
     // The simulator plays Ring from the outside: if it could import the app, it would prove nothing.
     files: ['src/simulator/**'],
     rules: {
-      'no-restricted-imports': ['error', { patterns: [{ regex: '^\\.\\./(?!\\.\\./)', message: 'the simulator imports nothing of the app' }] }],
+      'no-restricted-imports': [
+        'error',
+        { patterns: [{ regex: '^\\.\\./(?!\\.\\./)', message: 'the simulator imports nothing of the app' }] },
+      ],
     },
   },
   {
     files: ['src/ring/**'],
     rules: {
-      'no-restricted-imports': ['error', { patterns: [{ regex: '^\\.\\./', message: "ring/ is Ring's protocol and nothing of ours" }] }],
+      'no-restricted-imports': [
+        'error',
+        { patterns: [{ regex: '^\\.\\./', message: "ring/ is Ring's protocol and nothing of ours" }] },
+      ],
     },
   },
   { files: ['views/assets/**/*.js'], languageOptions: { globals: { document: 'readonly', window: 'readonly' } } },

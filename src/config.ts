@@ -46,7 +46,9 @@ const TRUST_PROXY_NAMES = ['loopback', 'linklocal', 'uniquelocal'];
 const LOCAL_HOSTS = new Set(['localhost', '127.0.0.1', '[::1]']);
 
 const required = (expected: string) =>
-  z.string({ error: (issue) => (issue.input === undefined ? `missing; expected ${expected}` : `expected ${expected}`) });
+  z.string({
+    error: (issue) => (issue.input === undefined ? `missing; expected ${expected}` : `expected ${expected}`),
+  });
 
 const text = (expected: string, minimumLength = 1) =>
   required(expected).min(minimumLength, { error: `expected ${expected}` });

@@ -12,12 +12,13 @@ const Secrets = z.record(z.string(), z.string());
  * against the real Ring, a missing one has to be an error. Never called in production.
  */
 export function withDevelopmentSecrets(environment: Environment, dataDir: string): Environment {
-  const secrets = readOrCreateSecrets(join(dataDir, 'secrets.json'), dataDir);
-  const generated = Object.entries(secrets).filter(
-    ([name]) => wantsSimulator(environment) || !(RING_CREDENTIALS as readonly string[]).includes(name),
+  const generated = readOrCreateSecrets(join(dataDir, 'secrets.json'), dataDir);
+  const given = Object.fromEntries(
+    Object.entries(environment).filter(([, value]) => value !== undefined && value !== ''),
   );
-  const given = Object.entries(environment).filter(([, value]) => value !== undefined && value !== '');
-  return { ...Object.fromEntries(generated), ...Object.fromEntries(given) };
+  if (wantsSimulator(given)) return { ...generated, ...given, RING_SIMULATOR: 'on' };
+  for (const name of RING_CREDENTIALS) Reflect.deleteProperty(generated, name);
+  return { ...generated, ...given };
 }
 
 function readOrCreateSecrets(file: string, dataDir: string): Record<string, string> {

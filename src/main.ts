@@ -43,7 +43,7 @@ async function start(): Promise<void> {
   if (isShuttingDown()) return;
   const service = await startService({ config, databaseUrl, port: config.port, clock: systemClock, log });
   undo.push(() => service.stop());
-  log.info({ url: `${config.publicUrl}/ring/home` }, 'the app is ready');
+  announce('The app', `${config.publicUrl}/ring/home`);
   if (isShuttingDown()) return;
   if (config.simulator) await startOwnSimulator();
 }
@@ -75,7 +75,13 @@ async function startOwnSimulator(): Promise<void> {
     },
   });
   undo.push(() => simulator.close());
-  log.info({ url: simulator.url }, 'the Ring simulator is ready: open this to link an account');
+  announce('The Ring simulator (link an account here)', simulator.url);
+}
+
+/** For the log, and in plain words for the developer who has just started this. */
+function announce(what: string, url: string): void {
+  log.info({ url }, `ready: ${what}`);
+  if (!config.production) process.stdout.write(`${what}: ${url}\n`);
 }
 
 function isShuttingDown(): boolean {

@@ -79,7 +79,9 @@ async function keepingPendingLink(request: Request, change: (done: (error: unkno
   if (pendingLink !== undefined) request.session.pendingLink = pendingLink;
 }
 
-function promised<Result>(call: (done: (error: unknown, result?: Result | false) => void) => void): Promise<Result | undefined> {
+function promised<Result>(
+  call: (done: (error: unknown, result?: Result | false) => void) => void,
+): Promise<Result | undefined> {
   return new Promise((resolve, reject) => {
     call((error, result) => {
       // Passport says `false` for "no such user".

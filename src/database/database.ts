@@ -25,6 +25,8 @@ export function openDatabase(url: string, onConnectionError: (error: Error) => v
   const pool = new pg.Pool({ ...connection, max: 10, application_name: 'ring-account-linking libraries' });
   // An idle connection that Postgres ends is an event of the pool; unheard, it would end the process.
   pool.on('error', onConnectionError);
+  // The same for one that ends between two uses of its holder.
+  pool.on('connect', (client) => client.on('error', onConnectionError));
   const instance = knex({
     client: 'pg',
     connection: { ...connection, application_name: 'ring-account-linking' },

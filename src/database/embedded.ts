@@ -185,11 +185,12 @@ async function stopLeftover(pgdata: string, log: (line: string) => void): Promis
   if (running?.command.includes(`postgres -D ${pgdata} `)) {
     log(`stopping the Postgres that an earlier run left behind (pid ${pid})`);
     await stopServer(pid);
-  } else if (running === undefined || !/^(.*\/)?postgres[: ]/.test(running.command)) {
-    // A zombie, or a process that got this pid after a reboot, looks to Postgres like a living server. Its own parent
-    // doesn't. The rest of the file stays: by it Postgres sees whether children of the dead server are still at work.
-    await writeFile(pidFile, content.replace(/^\d+/, `${process.pid}`));
+  } else if (running !== undefined && /^(.*\/)?postgres[: ]/.test(running.command)) {
+    return; // Somebody's Postgres; ours will say so if it sits on the same data.
   }
+  // A zombie, or a process that got this pid after a reboot, looks to Postgres like a living server. Its own parent
+  // doesn't. The rest of the file stays: by it Postgres sees whether children of a dead server are still at work.
+  if (await exists(pidFile)) await writeFile(pidFile, content.replace(/^\d+/, `${process.pid}`));
 }
 
 /** Postgres refuses to run as root, so root runs it as the cluster's owner or else as the user `postgres`. */

@@ -1,7 +1,15 @@
 /** Postgres' own codes: connection exceptions, shutting down or starting up, no room, cancelled by a time limit. */
 const SQL_STATES = /^(08...|57P0[1-5]|53...|57014|25P03|55P03)$/;
 
-const NETWORK_CODES = new Set(['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT', 'EPIPE', 'EHOSTUNREACH']);
+const NETWORK_CODES = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ETIMEDOUT',
+  'EPIPE',
+  'EHOSTUNREACH',
+]);
 
 /** The drivers throw these without a code. */
 const MESSAGES = [

@@ -7,7 +7,12 @@ export interface JobOptions {
 }
 
 /** Adds a job inside the caller's transaction, so that it exists exactly when the state that asks for it does. */
-export async function enqueue(on: Knex, task: string, payload: object, { key, delayMs = 0 }: JobOptions): Promise<void> {
+export async function enqueue(
+  on: Knex,
+  task: string,
+  payload: object,
+  { key, delayMs = 0 }: JobOptions,
+): Promise<void> {
   await on.raw(
     `SELECT graphile_worker.add_job(?, payload => ?::json, job_key => ?, run_at => now() + ? * interval '1 ms')`,
     [task, JSON.stringify(payload), key, delayMs],

@@ -42,9 +42,7 @@ export async function claim(
   const { database, hmacKey } = dependencies;
   const accountId = await matchNonce(database.pool, hmacKey, request);
   if (accountId !== undefined) {
-    const result = await database.knex.transaction((trx) =>
-      claimPair(trx, dependencies, claimant, request, accountId),
-    );
+    const result = await database.knex.transaction((trx) => claimPair(trx, dependencies, claimant, request, accountId));
     if (result !== 'lost') return result;
   }
   return explainNoMatch(dependencies, claimant, request);

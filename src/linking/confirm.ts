@@ -143,7 +143,11 @@ function sendPatch({ ring, vault }: ConfirmDependencies, link: ConfirmingLink): 
   return ring.completeLink(accessToken, { accountIdentifier: link.account_identifier });
 }
 
-async function reach({ database, clock }: ConfirmDependencies, link: ConfirmingLink, step: ConfirmationStep): Promise<void> {
+async function reach(
+  { database, clock }: ConfirmDependencies,
+  link: ConfirmingLink,
+  step: ConfirmationStep,
+): Promise<void> {
   const reached = await row(
     database,
     `UPDATE account_links SET confirmation_step = ?, updated_at = ?
@@ -185,10 +189,11 @@ async function tryLater(
   error: RingError,
 ): Promise<void> {
   await database.transaction(async (trx) => {
-    await trx.raw(
-      `UPDATE account_links SET last_error = ? WHERE id = ? AND token_id = ? AND status = 'CONFIRMING'`,
-      [describe(error), link.id, link.token_id],
-    );
+    await trx.raw(`UPDATE account_links SET last_error = ? WHERE id = ? AND token_id = ? AND status = 'CONFIRMING'`, [
+      describe(error),
+      link.id,
+      link.token_id,
+    ]);
     await enqueue(
       trx,
       CONFIRM_LINK,

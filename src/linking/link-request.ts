@@ -17,7 +17,10 @@ const isCanonicalBase64url = (text: string) => Buffer.from(text, 'base64url').to
 
 const LinkQuery = z.object({
   nonce: z.string().length(NONCE_LENGTH).refine(isCanonicalBase64url),
-  time: z.string().regex(/^[1-9]\d{0,15}$/).refine((text) => Number.isSafeInteger(Number(text))),
+  time: z
+    .string()
+    .regex(/^[1-9]\d{0,15}$/)
+    .refine((text) => Number.isSafeInteger(Number(text))),
 });
 
 /** The request in a query string, or undefined when it is not one. A repeated parameter arrives as a list and is none. */

@@ -58,7 +58,9 @@ export const OUTCOME_PAGES: Readonly<Record<Outcome, OutcomePage>> = {
     202,
     'working',
     'Your link is being finished',
-    ['We’ve found your Ring account and are waiting for Ring to confirm the link. You don’t have to keep this page open.'],
+    [
+      'We’ve found your Ring account and are waiting for Ring to confirm the link. You don’t have to keep this page open.',
+    ],
     ['Check again in a minute.'],
     { homeLink: true, refreshLink: true },
   ),
@@ -66,7 +68,9 @@ export const OUTCOME_PAGES: Readonly<Record<Outcome, OutcomePage>> = {
     202,
     'working',
     'Ring isn’t answering right now',
-    ['We’ve found your Ring account, but can’t reach Ring to confirm the link. We keep trying and finish it by ourselves.'],
+    [
+      'We’ve found your Ring account, but can’t reach Ring to confirm the link. We keep trying and finish it by ourselves.',
+    ],
     ['Check again in a few minutes. There is nothing you need to do in the Ring app.'],
     { homeLink: true, refreshLink: true },
   ),

@@ -7,11 +7,16 @@ import { exchangeCode, type ExchangeDependencies, type ExchangeOutcome } from '.
 const BODY_LIMIT = '16kb';
 
 /** RFC 6749 appendix A.11: visible ASCII and space. */
-const AuthorizationCode = z.string().min(1).max(4_096).regex(/^[\x20-\x7e]+$/);
+const AuthorizationCode = z
+  .string()
+  .min(1)
+  .max(4_096)
+  .regex(/^[\x20-\x7e]+$/);
 
 const Sent = z.object({ code: AuthorizationCode.optional() });
 
-const NO_CODE = 'Send the authorization code as "code": once, as text, in a JSON body, a form body or the query string.';
+const NO_CODE =
+  'Send the authorization code as "code": once, as text, in a JSON body, a form body or the query string.';
 
 /** `POST /ring/token`: the Token Exchange URL, which Ring calls with an authorization code. */
 export function tokenCallback(dependencies: ExchangeDependencies & { limits: RateLimits }): Router {
@@ -58,6 +63,8 @@ function answerTo(outcome: Exclude<ExchangeOutcome, 'STORED'>): HttpError {
           'Remove the app in the Ring app and add it again.',
       );
     case 'NOT_SENT':
-      return new HttpError(503, 'Ring could not be asked to exchange this code. Send it again.', { retryAfterSeconds: 1 });
+      return new HttpError(503, 'Ring could not be asked to exchange this code. Send it again.', {
+        retryAfterSeconds: 1,
+      });
   }
 }

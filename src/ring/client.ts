@@ -41,7 +41,11 @@ const DEFAULT_TIMEOUT_MS = 8_000;
 const MAX_BODY_BYTES = 64 * 1024;
 
 /** Text that may end up in a header, an index and a log: visible ASCII. */
-const opaque = (maximum: number) => z.string().regex(/^[\x21-\x7e]+$/).max(maximum);
+const opaque = (maximum: number) =>
+  z
+    .string()
+    .regex(/^[\x21-\x7e]+$/)
+    .max(maximum);
 
 const TokenAnswer = z.object({
   access_token: opaque(8_192),
@@ -83,7 +87,12 @@ export function createRingClient(options: RingClientOptions): RingClient {
   const send = options.fetch ?? fetch;
   const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
 
-  async function call<Answer>(name: string, url: string, init: RequestInit, schema: z.ZodType<Answer>): Promise<Answer> {
+  async function call<Answer>(
+    name: string,
+    url: string,
+    init: RequestInit,
+    schema: z.ZodType<Answer>,
+  ): Promise<Answer> {
     const { response, body } = await answerOf(name, () =>
       // A redirect is never part of these calls; following one would carry a bearer token to wherever it points.
       send(url, { ...init, redirect: 'manual', signal: AbortSignal.timeout(timeoutMs) }),
@@ -144,7 +153,12 @@ export function createRingClient(options: RingClientOptions): RingClient {
       changeIntegration('POST', accessToken, { account_identifier: accountIdentifier, nonce }, 'awaiting'),
 
     completeLink: (accessToken, { accountIdentifier }) =>
-      changeIntegration('PATCH', accessToken, { account_identifier: accountIdentifier, status: 'completed' }, 'completed'),
+      changeIntegration(
+        'PATCH',
+        accessToken,
+        { account_identifier: accountIdentifier, status: 'completed' },
+        'completed',
+      ),
   };
 }
 

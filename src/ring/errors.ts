@@ -6,13 +6,7 @@
  * - `unavailable`, `no-answer`, `malformed`: Ring may have acted; only a call that is safe to repeat may be sent again.
  */
 export type RingErrorKind =
-  | 'rejected'
-  | 'unauthorized'
-  | 'rate-limited'
-  | 'unreachable'
-  | 'unavailable'
-  | 'no-answer'
-  | 'malformed';
+  'rejected' | 'unauthorized' | 'rate-limited' | 'unreachable' | 'unavailable' | 'no-answer' | 'malformed';
 
 export interface RingErrorDetails {
   status?: number;

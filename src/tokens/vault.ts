@@ -51,9 +51,12 @@ export function createVault(keys: readonly { id: string; key: Buffer }[]): Vault
       try {
         return decipher.update(ciphertext.subarray(IV_BYTES + TAG_BYTES), undefined, 'utf8') + decipher.final('utf8');
       } catch (cause) {
-        throw new VaultError(`a ciphertext under the key "${keyId}" does not open here: altered, moved, or another key`, {
-          cause,
-        });
+        throw new VaultError(
+          `a ciphertext under the key "${keyId}" does not open here: altered, moved, or another key`,
+          {
+            cause,
+          },
+        );
       }
     },
   };

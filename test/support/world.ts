@@ -1,0 +1,132 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { createServer } from 'node:net';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import pg from 'pg';
+import { readConfig } from '../../src/config.js';
+import { createLogger } from '../../src/operations/logging.js';
+import { type Service, startService } from '../../src/service.js';
+import { startSimulator } from '../../src/simulator/simulator.js';
+import { createTestDatabase } from './postgres.js';
+import { Ring } from './ring.js';
+import { Visitor } from './visitor.js';
+
+export const HMAC_KEY = 'a-signing-key-for-tests-with-ünïcode';
+
+/** Time that stands still until it is told to go on. The app and the simulator share it. */
+export class TestClock {
+  #offsetMs = 0;
+  readonly #startedAt = Date.now();
+
+  readonly now = (): Date => new Date(this.#startedAt + this.#offsetMs);
+
+  advance(seconds: number): void {
+    this.#offsetMs += seconds * 1_000;
+  }
+}
+
+export interface WorldOptions {
+  environment?: Record<string, string>;
+  /** A database of the test's own; by default a fresh copy of the migrated template. */
+  databaseUrl?: string;
+  /** How long a page waits for Ring, in ms. Short by default: most tests don't want to wait. */
+  patienceMs?: number;
+  ringTimeoutMs?: number;
+}
+
+/** The app, Ring (the simulator) and a database, talking over real HTTP. */
+export interface World {
+  url: string;
+  ring: Ring;
+  clock: TestClock;
+  /** Every line that the app has logged. */
+  log: string[];
+  visitor(): Visitor;
+  /** One statement on the app's database, values as `$1`. */
+  sql<Row extends pg.QueryResultRow>(statement: string, values?: unknown[]): Promise<Row[]>;
+  databaseUrl: string;
+  environment: Record<string, string>;
+  /** Another instance of the app on the same database, as behind a load balancer. */
+  startAnother(): Promise<Service>;
+  stop(): Promise<void>;
+}
+
+export async function startWorld(options: WorldOptions = {}): Promise<World> {
+  const clock = new TestClock();
+  const own = options.databaseUrl === undefined ? await createTestDatabase() : undefined;
+  const databaseUrl = options.databaseUrl ?? own?.url ?? '';
+  const appPort = await freePort();
+  const url = `http://localhost:${appPort}`;
+  const credentials = { clientId: 'test-client', clientSecret: `secret-${randomUUID()}`, hmacKey: HMAC_KEY };
+  const simulator = await startSimulator({
+    port: 0,
+    ...credentials,
+    app: { publicUrl: url },
+    now: () => clock.now().getTime(),
+  });
+  const environment = {
+    PORT: `${appPort}`,
+    PUBLIC_URL: url,
+    DATABASE_URL: databaseUrl,
+    RING_CLIENT_ID: credentials.clientId,
+    RING_CLIENT_SECRET: credentials.clientSecret,
+    RING_HMAC_KEY: credentials.hmacKey,
+    RING_OAUTH_URL: simulator.url,
+    RING_API_URL: simulator.url,
+    SESSION_SECRET: randomBytes(32).toString('hex'),
+    TOKEN_ENCRYPTION_KEYS: `test:${randomBytes(32).toString('base64')}`,
+    RATE_LIMIT_SCALE: '1000',
+    LOG_LEVEL: 'trace',
+    ...options.environment,
+  };
+  const config = readConfig(environment);
+  const log: string[] = [];
+  const start = (port: number) =>
+    startService({
+      config,
+      databaseUrl,
+      port,
+      clock: clock.now,
+      log: createLogger(config, { write: (line) => log.push(line) }),
+      patienceMs: options.patienceMs ?? 300,
+      ...(options.ringTimeoutMs !== undefined && { ringTimeoutMs: options.ringTimeoutMs }),
+    });
+  const service = await start(appPort);
+  const others: Service[] = [];
+  const pool = new pg.Pool({ connectionString: databaseUrl, max: 4 });
+  pool.on('error', () => undefined);
+
+  return {
+    url,
+    ring: new Ring(simulator.url),
+    clock,
+    log,
+    databaseUrl,
+    environment,
+    visitor: () => new Visitor(url),
+    async sql<Row extends pg.QueryResultRow>(statement: string, values: unknown[] = []) {
+      return (await pool.query<Row>(statement, values)).rows;
+    },
+    async startAnother() {
+      const other = await start(0);
+      others.push(other);
+      return other;
+    },
+    async stop() {
+      for (const other of others) await other.stop();
+      await service.stop();
+      await simulator.close();
+      await pool.end();
+      await own?.drop();
+    },
+  };
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0);
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
