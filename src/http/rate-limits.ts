@@ -46,7 +46,7 @@ export function createRateLimits(pool: Pool, scale: number) {
     /** Ring calls from few addresses for all of its users. */
     tokenExchange: limit('token_exchange', 600, 60),
     /** Each visit of the link page may store a session. */
-    linkVisit: limit('link_visit', 60, 60),
+    linkVisit: limit('link_visit', 120, 60),
     /** Each attempt may walk the whole pool several times. */
     linkAttempt: limit('link_attempt', 10, 60),
     signInAddress: limit('sign_in_address', 60, 15 * 60),

@@ -11,7 +11,8 @@ export interface JobQueue {
   stop(): Promise<void>;
 }
 
-const CONCURRENCY = 4;
+/** Jobs wait for Ring most of their time, and a slow Ring must not make the others wait too. */
+const CONCURRENCY = 10;
 const POLL_MS = 1_000;
 const HEARTBEAT_MS = 2_000;
 const DEAD_AFTER_MS = 10_000;
