@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Request, type Response, Router } from 'express';
 import type { FormError } from '../accounts/routes.js';
+import { saveSession } from '../accounts/session.js';
 import type { Clock } from '../clock.js';
 import type { Database } from '../database/database.js';
 import { csrfToken } from '../http/csrf.js';
@@ -46,7 +47,7 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
   }
 
   /** Ring's redirect: what it carries goes into the session, and out of the address bar. */
-  function receive(request: Request, response: Response): void {
+  async function receive(request: Request, response: Response): Promise<void> {
     const link = parseLinkRequest(request.query);
     const outcome = link === undefined ? 'malformed' : staleness(link);
     if (link === undefined || outcome !== undefined) {
@@ -54,6 +55,7 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
       return;
     }
     keepPendingLink(vault, request, link);
+    await saveSession(request);
     response.redirect(303, '/ring/link');
   }
 
@@ -106,7 +108,7 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
   const route = router.route('/ring/link');
   route.get(limitAddress(limits.linkVisit), async (request, response) => {
     if (request.query.nonce !== undefined || request.query.time !== undefined) {
-      receive(request, response);
+      await receive(request, response);
       return;
     }
     const pending = readPendingLink(vault, request);
