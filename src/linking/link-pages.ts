@@ -64,6 +64,20 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
     return age === 'fresh' ? undefined : age;
   }
 
+  /** The link that this browser came for, if it is still fresh: its page may have been open for a while. */
+  async function pendingLinkOrAnswer(request: Request, response: Response): Promise<LinkRequest | undefined> {
+    const pending = readPendingLink(vault, request);
+    if (pending === undefined) {
+      await showNewestLink(request, response);
+      return undefined;
+    }
+    const stale = staleness(pending);
+    if (stale === undefined) return pending;
+    dropPendingLink(request);
+    show(response, stale);
+    return undefined;
+  }
+
   /** Nothing is pending in this browser: after a reload, that is because the link was made. */
   async function showNewestLink(request: Request, response: Response): Promise<void> {
     const newest = request.user && (await newestLinkOfUser(database.knex, request.user.id));
@@ -84,18 +98,8 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
 
   async function link(request: Request, response: Response): Promise<void> {
     if (request.user === undefined) throw new HttpError(401, 'Sign in first.');
-    const pending = readPendingLink(vault, request);
-    if (pending === undefined) {
-      await showNewestLink(request, response);
-      return;
-    }
-    // Again, because the page may have been open for a while.
-    const stale = staleness(pending);
-    if (stale !== undefined) {
-      dropPendingLink(request);
-      show(response, stale);
-      return;
-    }
+    const pending = await pendingLinkOrAnswer(request, response);
+    if (pending === undefined) return;
     await limits.linkAttempt.consume(request.user.id);
     const claimant = { userId: request.user.id, email: request.user.email };
     const outcome = await outcomeOfClaim(dependencies, await claimPatiently(dependencies, claimant, pending));
@@ -111,16 +115,9 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
       await receive(request, response);
       return;
     }
-    const pending = readPendingLink(vault, request);
-    if (pending === undefined) {
-      await showNewestLink(request, response);
-      return;
-    }
-    const stale = staleness(pending);
-    if (stale !== undefined) {
-      dropPendingLink(request);
-      show(response, stale);
-    } else if (request.user === undefined) showSignIn(request, response);
+    const pending = await pendingLinkOrAnswer(request, response);
+    if (pending === undefined) return;
+    if (request.user === undefined) showSignIn(request, response);
     else showConfirm(request, response, { userId: request.user.id, email: request.user.email });
   });
   route.post(async (request, response) => {
