@@ -55,12 +55,13 @@ async function passPauses(): Promise<void> {
 
 /** Waits for the link as long as it takes, without the pauses between attempts. */
 function untilLinkSoon(ringUser: RingUser, status: string) {
-  return until(`the link is ${status}`, async () => {
+  const settled = async () => {
     const [link] = await linksOf(world, ringUser);
     if (link?.status === status) return link;
     await passPauses();
     return undefined;
-  });
+  };
+  return until(`the link is ${status}`, settled, 8_000);
 }
 
 async function expectCompletedOnce(ringUser: RingUser): Promise<void> {
