@@ -41,6 +41,9 @@ export function startQueue(database: Database, tasks: TaskList, log: Logger): Jo
           concurrency: CONCURRENCY,
           pollInterval: POLL_MS,
           noHandleSignals: true,
+          // With these, completing and failing a job is retried, reported and waited for at a stop. Without, its promise is
+          // left alone: a lost connection at that moment is an unhandled rejection, which ends the process.
+          preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
           events,
           logger: workerLogger(log),
         });
