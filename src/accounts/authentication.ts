@@ -1,3 +1,4 @@
+import { saveSession } from './session.js';
 import type { Request, RequestHandler } from 'express';
 import { Passport } from 'passport';
 import { Strategy as LocalStrategy } from 'passport-local';
@@ -55,11 +56,14 @@ export function createAuthentication(database: Knex): Authentication {
   return {
     middleware: [passport.initialize() as RequestHandler, passport.session() as RequestHandler],
 
-    authenticate: (request) =>
-      promised<User>((done) => {
+    authenticate: async (request) => {
+      // Passport would take from the query string what the form lacks, past the throttle that counted the form's e-mail.
+      if (!Credentials.safeParse(request.body).success) return undefined;
+      return promised<User>((done) => {
         const authenticate = passport.authenticate('local', done) as (request: Request) => void;
         authenticate(request);
-      }),
+      });
+    },
 
     signIn: (request, user) =>
       keepingPendingLink(request, (done) => {

@@ -25,7 +25,7 @@ export interface Claimant {
 }
 
 export type ClaimResult =
-  | { kind: 'claimed' | 'already-linked-by-you'; linkId: string }
+  | { kind: 'claimed' | 'already-linked-by-you' | 'linked-without-new-pair'; linkId: string }
   | { kind: 'linked-by-someone-else' }
   | { kind: 'no-match' };
 
@@ -64,6 +64,11 @@ async function claimPair(
     [accountId],
   );
   if (current !== undefined && current.user_id !== claimant.userId) return { kind: 'linked-by-someone-else' };
+
+  const used = await row(trx, `SELECT 1 FROM account_links WHERE nonce_digest = ? AND status <> 'CONFIRMING'`, [
+    nonceDigest(request.nonce),
+  ]);
+  if (used !== undefined) return 'lost';
 
   const token = await row<{ id: string }>(
     trx,
@@ -156,8 +161,8 @@ async function explainNoMatch(
   const isSigned = nonceCheck(hmacKey, request);
   const linked = own.find((link) => isSigned(link.account_id));
   if (linked === undefined) return { kind: 'no-match' };
-  await useFreshNonce(dependencies, request, linked);
-  return { kind: 'already-linked-by-you', linkId: linked.id };
+  const wasStuck = await useFreshNonce(dependencies, request, linked);
+  return { kind: wasStuck ? 'already-linked-by-you' : 'linked-without-new-pair', linkId: linked.id };
 }
 
 /**
@@ -168,9 +173,9 @@ async function useFreshNonce(
   { database, vault, clock }: ClaimDependencies,
   request: LinkRequest,
   link: { id: string; token_id: string },
-): Promise<void> {
+): Promise<boolean> {
   const nonce = vault.seal(request.nonce, noncePlace(link.id));
-  await database.knex.transaction(async (trx) => {
+  return database.knex.transaction(async (trx) => {
     const stuck = await row(
       trx,
       `UPDATE account_links SET nonce_digest = ?, nonce_key_id = ?, nonce_ciphertext = ?, updated_at = ?
@@ -179,6 +184,7 @@ async function useFreshNonce(
       [nonceDigest(request.nonce), nonce.keyId, nonce.ciphertext, clock(), link.id, link.token_id],
     );
     if (stuck !== undefined) await enqueueConfirmation(trx, link.id, link.token_id);
+    return stuck !== undefined;
   });
 }
 

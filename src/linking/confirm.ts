@@ -93,7 +93,14 @@ async function tellRing(dependencies: ConfirmDependencies, link: ConfirmingLink)
       // A nonce may work only once, so a second POST could be refused because the first one got through. The PATCH can
       // tell: Ring accepts it from an awaiting integration, and from no other.
       if (await isCompletedByPatch(dependencies, link)) return;
-      await post(dependencies, link);
+      try {
+        await post(dependencies, link);
+      } catch (error) {
+        // Refused because the first one arrived only just now: then there is something awaiting.
+        const isRejected = error instanceof RingError && error.kind === 'rejected';
+        if (isRejected && (await isCompletedByPatch(dependencies, link))) return;
+        throw error;
+      }
       await patch(dependencies, link);
       return;
     case 'AWAITING':
@@ -198,7 +205,10 @@ async function tryLater(
       trx,
       CONFIRM_LINK,
       { linkId: link.id, tokenId: link.token_id, attempt: attempt + 1 },
-      { key: `${CONFIRM_LINK}:${link.id}`, delayMs: backoffMs(attempt, MAX_PAUSE_MS) },
+      {
+        key: `${CONFIRM_LINK}:${link.id}`,
+        delayMs: Math.max(backoffMs(attempt, MAX_PAUSE_MS), (error.retryAfterSeconds ?? 0) * 1_000),
+      },
     );
   });
 }

@@ -5,7 +5,7 @@ import type { FormError } from '../accounts/routes.js';
 import { saveSession } from '../accounts/session.js';
 import type { Clock } from '../clock.js';
 import type { Database } from '../database/database.js';
-import { csrfToken } from '../http/csrf.js';
+import { csrfProtection, csrfToken } from '../http/csrf.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import type { Vault } from '../tokens/vault.js';
@@ -120,7 +120,7 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
     if (request.user === undefined) showSignIn(request, response);
     else showConfirm(request, response, { userId: request.user.id, email: request.user.email });
   });
-  route.post(async (request, response) => {
+  route.post(csrfProtection, async (request, response) => {
     if (request.user === undefined) response.redirect(303, '/ring/link');
     else await link(request, response);
   });
@@ -138,7 +138,8 @@ async function claimPatiently(
   const giveUpAt = performance.now() + dependencies.patienceMs;
   for (;;) {
     const result = await claim(dependencies, claimant, request);
-    if (result.kind !== 'no-match' || performance.now() > giveUpAt) return result;
+    const mayStillArrive = result.kind === 'no-match' || result.kind === 'linked-without-new-pair';
+    if (!mayStillArrive || performance.now() > giveUpAt) return result;
     await delay(PAIR_POLL_MS);
   }
 }
@@ -147,6 +148,7 @@ async function outcomeOfClaim(dependencies: LinkPagesDependencies, result: Claim
   switch (result.kind) {
     case 'claimed':
       return outcomeOfLink(await waitForConfirmation(dependencies, result.linkId));
+    case 'linked-without-new-pair':
     case 'already-linked-by-you': {
       const outcome = outcomeOfLink(await waitForConfirmation(dependencies, result.linkId));
       return outcome === 'linked' ? 'already-linked' : outcome;
