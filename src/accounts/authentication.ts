@@ -1,4 +1,3 @@
-import { saveSession } from './session.js';
 import type { Request, RequestHandler } from 'express';
 import { Passport } from 'passport';
 import { Strategy as LocalStrategy } from 'passport-local';

@@ -65,6 +65,7 @@ async function claimPair(
   );
   if (current !== undefined && current.user_id !== claimant.userId) return { kind: 'linked-by-someone-else' };
 
+  // A nonce makes one link. Only a link that still waits for Ring may go on with a newer pair under the same nonce.
   const used = await row(trx, `SELECT 1 FROM account_links WHERE nonce_digest = ? AND status <> 'CONFIRMING'`, [
     nonceDigest(request.nonce),
   ]);

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { Clock } from '../clock.js';
 import { row } from '../database/database.js';
-import { backoffMs, enqueue } from '../jobs/enqueue.js';
+import { enqueue, retryPauseMs } from '../jobs/enqueue.js';
 import type { RingClient } from '../ring/client.js';
 import { RingError } from '../ring/errors.js';
 import { ERASE, openAccessToken } from '../tokens/token-pairs.js';
@@ -207,7 +207,7 @@ async function tryLater(
       { linkId: link.id, tokenId: link.token_id, attempt: attempt + 1 },
       {
         key: `${CONFIRM_LINK}:${link.id}`,
-        delayMs: Math.max(backoffMs(attempt, MAX_PAUSE_MS), (error.retryAfterSeconds ?? 0) * 1_000),
+        delayMs: retryPauseMs(attempt, MAX_PAUSE_MS, error.retryAfterSeconds),
       },
     );
   });
