@@ -54,7 +54,7 @@ export function createApp(dependencies: AppDependencies): App {
       log.warn({ message }, 'the session store failed');
     },
   });
-  const homePage = createHomePage(database.knex);
+  const homePage = createHomePage(database.knex, limits);
   const linkPages = createLinkPages({
     database,
     vault,

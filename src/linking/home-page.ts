@@ -3,6 +3,7 @@ import type { Knex } from 'knex';
 import type { FormError } from '../accounts/routes.js';
 import { csrfToken } from '../http/csrf.js';
 import { methodNotAllowed } from '../http/errors.js';
+import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { type Link, linksOfUser, type LinkStatus } from './links.js';
 
 export interface HomePage {
@@ -12,14 +13,14 @@ export interface HomePage {
 }
 
 /** The App Homepage URL: how each of the user's links stands, or how to get one. */
-export function createHomePage(database: Knex): HomePage {
+export function createHomePage(database: Knex, limits: RateLimits): HomePage {
   function showSignedOut(request: Request, response: Response, email = '', error: FormError | null = null): void {
     response.render('home', { title: 'Home', csrfToken: csrfToken(request), user: null, email, error, links: [] });
   }
 
   const router = Router();
   const route = router.route('/ring/home');
-  route.get(async (request, response) => {
+  route.get(limitAddress(limits.visit), async (request, response) => {
     if (request.user === undefined) {
       showSignedOut(request, response);
       return;

@@ -110,7 +110,7 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
 
   const router = Router();
   const route = router.route('/ring/link');
-  route.get(limitAddress(limits.linkVisit), async (request, response) => {
+  route.get(limitAddress(limits.visit), async (request, response) => {
     if (request.query.nonce !== undefined || request.query.time !== undefined) {
       await receive(request, response);
       return;

@@ -99,8 +99,6 @@ describe('the masked account that Ring is told', () => {
     ['ab@example.com', 'a***b@example.com'],
     ['a@example.com', 'a***a@example.com'],
     ['first.last+ring@sub.example.co.uk', 'f***g@sub.example.co.uk'],
-    ['zoë.ångström@example.org', 'z***m@example.org'],
-    ['élodie.noé@example.org', 'é***é@example.org'],
   ])('of %s is %s, in both calls', async (email, masked) => {
     const ringUser = await installed(world);
     const visitor = await arriving(world, ringUser);
