@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import fc from 'fast-check';
 import { send } from '../support/http.js';
 import {
+  cards,
   arriving,
   deliverCode,
   installed,
@@ -313,7 +314,7 @@ describe('someone who is signed in', () => {
     expect(visitor.page.status).toBe(200);
     expect(visitor.heading).toBe(LINKED);
     await visitor.open('/ring/home');
-    expect(visitor.page.text).toContain(LINKED);
+    expect(cards(visitor)).toEqual(['Linked']);
   });
 });
 

@@ -64,7 +64,7 @@ export interface LinkRow {
   email: string;
   token_id: string;
   account_identifier: string;
-  nonce_ciphertext: Buffer | null;
+  request_ciphertext: Buffer | null;
   confirmation_step: string | null;
   last_error: string | null;
 }
@@ -123,4 +123,11 @@ export function once(endpoint: Fault['endpoint'], fault: Fault['fault'], when: '
 export async function deliverCode(world: World, code: string): Promise<number> {
   const { status } = await send(world.url, '/ring/token', { form: { code } });
   return status;
+}
+
+/** What the home page says of each of the visitor's links. */
+export function cards(visitor: Visitor): string[] {
+  return [...visitor.page.text.matchAll(/<li class="panel card">[\s\S]*?<h3>([^<]*)<\/h3>/g)].map(
+    ([, status = '']) => status,
+  );
 }
