@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
@@ -80,6 +82,77 @@ describe('when the database breaks a statement off', () => {
     },
   );
 });
+
+describe('when the network swallows what goes to the database and comes from it', () => {
+  test('pages and callback answer 503 rather than never, and 200 once the network is back', async () => {
+    const network = await startNetwork(world.databaseUrl);
+    const remote = await startWorld({ databaseUrl: network.databaseUrl });
+    try {
+      const visitor = remote.visitor();
+      await visitor.open('/ring/home');
+      const statuses: number[] = [];
+
+      network.freeze();
+      for (const answer of [
+        visitor.open('/ring/home'),
+        remote.visitor().post('/ring/token', { code: 'a-code' }),
+        remote.visitor().open('/readyz'),
+      ]) {
+        answer.then(({ status }) => statuses.push(status), String);
+      }
+      await until('all are answered', () => Promise.resolve(statuses.length === 3), 25_000);
+      network.thaw();
+
+      expect(statuses).toEqual([503, 503, 503]);
+      await until('the home page is back', async () => (await visitor.open('/ring/home')).status === 200);
+    } finally {
+      network.thaw();
+      await remote.stop();
+      await network.close();
+    }
+  }, 60_000);
+});
+
+/** The way to a database, which can lose everything on it without either end being told. */
+async function startNetwork(databaseUrl: string) {
+  const target = new URL(databaseUrl);
+  const sockets = new Set<Socket>();
+  let isFrozen = false;
+  const server = createServer((near) => {
+    const far = connect(Number(target.port), target.hostname);
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      sockets.add(from);
+      from.on('error', () => undefined);
+      from.on('close', () => to.destroy());
+      from.on('data', (chunk) => {
+        if (!isFrozen) to.write(chunk);
+      });
+    }
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = new URL(databaseUrl);
+  address.port = `${(server.address() as AddressInfo).port}`;
+  return {
+    databaseUrl: address.href,
+    freeze() {
+      isFrozen = true;
+    },
+    /** Connections that have lost something are reset. */
+    thaw() {
+      isFrozen = false;
+      for (const socket of sockets) socket.destroy();
+    },
+    async close() {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+      await once(server, 'close');
+    },
+  };
+}
 
 async function signUp(): Promise<Visitor> {
   const visitor = world.visitor();
