@@ -47,9 +47,7 @@ const CLOSE_IDLE_EVERY_MS = 50;
 export async function startService(options: ServiceOptions): Promise<Service> {
   const { config, clock, log } = options;
   await migrateToLatest(options.databaseUrl);
-  const database = openDatabase(options.databaseUrl, (error) => {
-    log.warn({ err: error }, 'a database connection was lost');
-  });
+  const database = openDatabase(options.databaseUrl, log);
   const ring = createRingClient({ ...config.ring, ...(options.ringTimeoutMs && { timeoutMs: options.ringTimeoutMs }) });
   const shared = { database: database.knex, ring, vault: createVault(config.encryptionKeys), clock, log };
   let isStopping = false;

@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { cards } from '../support/linking.js';
 import { createProcessWorld, type ProcessWorld } from '../support/process.js';
 import type { Fault, RingRequest, RingUser } from '../support/ring.js';
 import { until } from '../support/until.js';
 import type { Visitor } from '../support/visitor.js';
 
 /**
- * One kill for all places: two instances have eight job workers, and Ring keeps silent towards each of them at another
+ * One kill for all places: two instances have twenty job workers, and Ring keeps silent towards each of them at another
  * place, so that both die with a job in every place at once. Then one instance starts again.
  */
 
@@ -92,12 +93,12 @@ beforeAll(async () => {
   }
 
   // From here on, all within the 8 seconds that a call to Ring may take.
-  unidentified = await Promise.all(Array.from({ length: 5 }, () => world.ring.createUser()));
+  unidentified = await Promise.all(Array.from({ length: 17 }, () => world.ring.createUser()));
   await world.ring.setFaults([{ endpoint: 'users-me', fault: { kind: 'silence' } }]);
-  for (const user of unidentified.slice(0, 4)) await world.ring.install(user);
+  for (const user of unidentified.slice(0, 16)) await world.ring.install(user);
   await until(
-    'four workers wait for the account',
-    async () => (await requestsTo('/v1/users/me', 'silence')).length === 4,
+    'sixteen workers wait for the account',
+    async () => (await requestsTo('/v1/users/me', 'silence')).length === 16,
   );
   for (const { held, visitor, ringUser } of linkings) {
     await world.ring.setFaults(held === undefined ? [] : [{ ...held, fault: { kind: 'silence' }, times: 1 }]);
@@ -109,8 +110,8 @@ beforeAll(async () => {
         : (await requestsTo(INTEGRATION_PATH, 'silence')).some(({ account_id }) => account_id === ringUser.account_id);
     });
   }
-  // The fifth finds no worker either: stored, and nobody has asked for its account.
-  for (const user of unidentified.slice(4)) await world.ring.install(user);
+  // The last one finds no worker either: stored, and nobody has asked for its account.
+  for (const user of unidentified.slice(16)) await world.ring.install(user);
   interrupted = [];
   for (const { when, code, ringUser } of deliveries) {
     await world.ring.setFaults([{ endpoint: 'token', when, fault: { kind: 'silence' }, times: 1 }]);
@@ -151,7 +152,7 @@ describe.each(PLACES)('a crash $where', ({ where }) => {
   test('leaves the user signed in, who reads that the account is linked', async () => {
     const { visitor } = linking();
     await visitor.open('/ring/home');
-    expect(visitor.page.text).toContain('Your Ring account is linked');
+    expect(cards(visitor)).toEqual(['Linked']);
     await visitor.open('/ring/link');
     expect(visitor.page.text).not.toMatch(/being finished|isn’t answering/);
   });
