@@ -71,15 +71,13 @@ const httpUrl = (expected: string) => url(expected, /^https?$/).transform((value
 /** An origin as browsers write it. In production https, for browsers send a secure cookie over nothing else. */
 const origin = (production: boolean) => {
   const expected = `an ${production ? 'https' : 'http(s)'}:// URL of scheme, host and port, without a path`;
-  return url(expected, /^https?$/)
-    .refine((value) => new URL(value).href === `${new URL(value).origin}/`, {
-      error: `expected ${expected}`,
-      abort: true,
-    })
-    .transform((value) => new URL(value).origin)
-    .refine((value) => !production || value.startsWith('https://') || LOCAL_HOSTS.has(new URL(value).hostname), {
-      error: `expected ${expected}`,
-    });
+  return url(expected, /^https?$/).transform((value, context) => {
+    const { href, origin, protocol, hostname } = new URL(value);
+    const isSecure = protocol === 'https:' || LOCAL_HOSTS.has(hostname);
+    if (href === `${origin}/` && (isSecure || !production)) return origin;
+    context.addIssue({ code: 'custom', message: `expected ${expected}` });
+    return z.NEVER;
+  });
 };
 
 const encryptionKeys = text('id:base64-of-32-bytes, comma-separated').transform((value, context) => {

@@ -21,7 +21,7 @@ export function withDevelopmentSecrets(environment: Environment, dataDir: string
     ...environment,
     ...Object.fromEntries(missing.map((name) => [name, secrets[name]])),
     // Now that there are credentials, they no longer say by their absence that the simulator is wanted.
-    RING_SIMULATOR: simulator ? 'on' : 'off',
+    ...(simulator && { RING_SIMULATOR: 'on' }),
   };
 }
 

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Logger } from 'pino';
 import { createApp } from './app.js';
 import type { Clock } from './clock.js';
@@ -41,7 +41,6 @@ const SERVER_OPTIONS = {
   /** For receiving one request; no form and no callback takes longer. */
   requestTimeout: 30_000,
 };
-const CLOSE_IDLE_EVERY_MS = 50;
 
 /** The whole service on an existing database: migrated, listening, with its queue and its clocks. */
 export async function startService(options: ServiceOptions): Promise<Service> {
@@ -84,10 +83,11 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     ...(options.patienceMs !== undefined && { patienceMs: options.patienceMs }),
   });
   const server = createServer(SERVER_OPTIONS, app.express);
+  const close = closer(server);
 
   async function stop(): Promise<void> {
     isStopping = true;
-    if (server.listening) await closeServer(server);
+    if (server.listening) await close();
     await clocks.stop();
     await queue.stop();
     app.close();
@@ -104,13 +104,32 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   return { port: (server.address() as AddressInfo).port, stop };
 }
 
-/** Takes no more connections and waits for the requests under way, hanging up on each connection as it falls idle. */
-async function closeServer(server: Server): Promise<void> {
-  const closed = once(server, 'close');
-  server.close();
-  const sweep = setInterval(() => {
-    server.closeIdleConnections();
-  }, CLOSE_IDLE_EVERY_MS);
-  await closed;
-  clearInterval(sweep);
+/**
+ * Takes no more connections, waits for the requests under way, and hangs up on every connection without one: browsers
+ * open some in advance, on which nothing may ever be sent.
+ */
+function closer(server: Server): () => Promise<void> {
+  const withoutRequest = new Set<Socket>();
+  let isClosing = false;
+  const release = (socket: Socket) => {
+    if (isClosing) socket.destroy();
+    else withoutRequest.add(socket);
+  };
+  server.on('connection', (socket) => {
+    release(socket);
+    socket.once('close', () => withoutRequest.delete(socket));
+  });
+  server.on('request', ({ socket }, response) => {
+    withoutRequest.delete(socket);
+    response.once('close', () => {
+      release(socket);
+    });
+  });
+  return async () => {
+    isClosing = true;
+    const closed = once(server, 'close');
+    server.close();
+    for (const socket of withoutRequest) socket.destroy();
+    await closed;
+  };
 }

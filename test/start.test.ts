@@ -16,6 +16,7 @@ import {
   spawnProcess,
   statusOf,
 } from './support/process.js';
+import { cards } from './support/linking.js';
 import { Ring, type RingUser } from './support/ring.js';
 import { until } from './support/until.js';
 import { Visitor } from './support/visitor.js';
@@ -127,7 +128,7 @@ describe('npm start', () => {
 
     expect(visitor.page.status).toBe(200);
     expect(visitor.page.text).toContain(email);
-    expect(visitor.page.text).toContain('Your Ring account is linked');
+    expect(cards(visitor)).toEqual(['Linked']);
   }, 60_000);
 
   test('ends on Ctrl-C with no process left also while a browser keeps connections open', async () => {
@@ -237,12 +238,10 @@ describe('SIGTERM', () => {
     const { code } = await world.ring.issueCode(ofRequest);
     await world.ring.setFaults([{ endpoint: 'users-me', fault: { kind: 'delay', ms: 3_000 }, times: 1 }]);
     await world.ring.install(ofJob);
+    await until('the job waits for Ring', async () => (await waiting()).length === 1);
     await world.ring.setFaults([{ endpoint: 'token', fault: { kind: 'delay', ms: 2_000 }, times: 1 }]);
     const answer = fetch(`${world.url}/ring/token`, { method: 'POST', body: new URLSearchParams({ code }) });
-    await until('Ring has both', async () => {
-      const waiting = (await world.ring.requests()).filter(({ status }) => status === null);
-      return waiting.length === 2;
-    });
+    await until('Ring has both', async () => (await waiting()).length === 2);
 
     app.kill('SIGTERM');
     await until('new requests are turned away', async () => (await statusOf(`${world.url}/livez`)) === undefined);
@@ -255,6 +254,10 @@ describe('SIGTERM', () => {
     await world.startApp();
     await until('the other pair is unclaimed', async () => (await statusesOf(ofRequest))[0] === 'UNCLAIMED', 20_000);
   }, 60_000);
+
+  async function waiting() {
+    return (await world.ring.requests()).filter(({ status }) => status === null);
+  }
 
   async function statusesOf({ account_id }: RingUser): Promise<string[]> {
     const rows = await world.sql<{ status: string }>('SELECT status FROM ring_tokens WHERE account_id = $1', [

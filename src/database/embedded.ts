@@ -116,8 +116,7 @@ async function start(
     url: `postgres://${SUPERUSER}:${password}@127.0.0.1:${chosenPort}/${DATABASE}`,
     pid: server.pid,
     async stop() {
-      await stopServer(server.pid);
-      await server.closed;
+      await server.stop();
       await release();
     },
   };
@@ -289,7 +288,7 @@ async function launch(
   pgdata: string,
   port: number,
   { log, settings = {} }: EmbeddedPostgresOptions,
-): Promise<{ pid: number; closed: Promise<unknown> }> {
+): Promise<Omit<EmbeddedPostgres, 'url'>> {
   // The logger writes the time, and whoever connects on 127.0.0.1 needs no socket file.
   const all = { log_line_prefix: '', ...settings, listen_addresses: '127.0.0.1', unix_socket_directories: '' };
   const flags = Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
@@ -315,7 +314,14 @@ async function launch(
   const { pid } = child;
   if (pid === undefined) return exited;
   await Promise.race([ready, exited]);
-  return { pid, closed };
+  return {
+    pid,
+    async stop() {
+      // Once it has exited, its pid may be another process's.
+      if (child.exitCode === null && child.signalCode === null) await stopServer(pid);
+      await closed;
+    },
+  };
 }
 
 async function stopServer(pid: number): Promise<void> {

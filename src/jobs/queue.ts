@@ -29,12 +29,13 @@ export function startQueue(database: Database, tasks: TaskList, log: Logger): Jo
   events.on('worker:stop', ({ worker }) => workerIds.delete(worker.workerId));
 
   const stopping = new AbortController();
+  const isStopping = () => stopping.signal.aborted;
   let runner: Runner | undefined;
   let lastHeartbeat = 0;
 
   // A runner gives up after some errors in a row (Postgres away for a while); this one is started again until stopped.
   async function keepRunning(): Promise<void> {
-    while (!stopping.signal.aborted) {
+    while (!isStopping()) {
       try {
         runner = await run({
           pgPool: database.pool,
@@ -48,6 +49,8 @@ export function startQueue(database: Database, tasks: TaskList, log: Logger): Jo
           events,
           logger: workerLogger(log),
         });
+        // Told to stop while it was starting.
+        if (isStopping()) await runner.stop();
         await runner.promise;
       } catch (error) {
         log.error({ err: error }, 'the job queue stopped; starting it again');
@@ -59,7 +62,7 @@ export function startQueue(database: Database, tasks: TaskList, log: Logger): Jo
   }
 
   async function keepHeartbeat(): Promise<void> {
-    while (!stopping.signal.aborted) {
+    while (!isStopping()) {
       try {
         await beat(database, [...workerIds]);
         lastHeartbeat = performance.now();

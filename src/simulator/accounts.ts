@@ -170,5 +170,5 @@ export function isNonceGood(user: RingUser, nonce: string, now: number): boolean
 export function displayName(user: RingUser): string {
   const { first_name, last_name } = user.attributes;
   const name = [first_name, last_name].filter((part) => part !== undefined).join(' ');
-  return name === '' ? 'A Ring user without a name' : name;
+  return name === '' ? 'Ring user without a name' : name;
 }

@@ -1,19 +1,19 @@
 /**
  * Control over HTTP, for tests and scripts. JSON in, JSON out.
  *
- * | request                                  | body or query                                                           | answer |
- * |------------------------------------------|-------------------------------------------------------------------------|--------|
- * | `POST /control/users`                    | `{first_name?, last_name?, email?, phone_number?, account_id?, devices?: [{id?, name}]}` | 201 the user `{id, account_id, attributes, devices}` |
- * | `GET /control/users`                     |                                                                         | 200 list of users |
- * | `POST /control/codes`                    | `{user_id}`                                                             | 201 `{code, account_id}`: installs the app on all devices, sends nothing |
- * | `POST /control/installs`                 | `{user_id, send_as?: "json" \| "form" \| "query"}`                      | 201 `{account_id, callback: {status, body}, repeated?}`: installs and sends the callback. `callback` is null when a fault makes it late; its `status` is null when the app didn't answer; `repeated` is the second answer when a fault sent it twice |
- * | `GET /control/link-url`                  | `?user_id=`                                                             | 200 `{url, nonce, time}`, fresh; `time` in epoch ms |
- * | `GET /control/integrations`              |                                                                         | 200 list of `{user_id, account_id, status, account_identifier, device_ids}`, of users who have the app |
- * | `DELETE /control/integrations`           | `?user_id=&tokens=revoked\|good`                                        | 204: the user removes the app. Ring revokes the tokens (the default); `good` leaves them, to be answered 404 |
- * | `PUT /control/faults`                    | a list of faults, see faults.ts; replaces the list                      | 204 |
- * | `PUT /control/settings`                  | `{integrationBody: "flat" \| "json-api"}`                               | 204 |
- * | `GET /control/requests`                  |                                                                         | 200 list of what Ring received, see `RecordedRequest` in request-log.ts |
- * | `DELETE /control`                        |                                                                         | 204: back to the beginning: users, tokens, faults, settings, requests |
+ * | request | body or query | answer |
+ * |---|---|---|
+ * | `POST /control/users` | `{first_name?, last_name?, email?, phone_number?, account_id?, devices?: [{id?, name}]}` | 201 the user `{id, account_id, attributes, devices}` |
+ * | `GET /control/users` | | 200 list of users |
+ * | `POST /control/codes` | `{user_id}` | 201 `{code, account_id}`: installs the app on all devices, sends nothing |
+ * | `POST /control/installs` | `{user_id, send_as?: "json" \| "form" \| "query"}` | 201 `{account_id, callback: {status, body}, repeated?}`: installs and sends the callback. `callback` is null when a fault makes it late; its `status` is null when the app didn't answer; `repeated` is the second answer when a fault sent it twice |
+ * | `GET /control/link-url` | `?user_id=` | 200 `{url, nonce, time}`, fresh; `time` in epoch ms |
+ * | `GET /control/integrations` | | 200 list of `{user_id, account_id, status, account_identifier, device_ids}`, of users who have the app |
+ * | `DELETE /control/integrations` | `?user_id=&tokens=revoked\|good` | 204: the user removes the app. Ring revokes the tokens (the default); `good` leaves them, to be answered 404 |
+ * | `PUT /control/faults` | a list of faults, see faults.ts; replaces the list | 204 |
+ * | `PUT /control/settings` | `{integrationBody: "flat" \| "json-api"}` | 204 |
+ * | `GET /control/requests` | | 200 list of what Ring received, see `RecordedRequest` in request-log.ts |
+ * | `DELETE /control` | | 204: back to the beginning: users, tokens, faults, settings, requests |
  *
  * Errors are `{error}`: 400 for what the schema refuses, 404 for an unknown user, 409 for what can't be done now.
  * Installing for a user who has the app already is removing and adding it: the old tokens die, the status is pending.

@@ -133,10 +133,10 @@ const STATUS_MEANS: Record<Integration['status'], string> = {
 };
 
 const ENDPOINT_NAMES: Record<RingEndpointName, string> = {
-  token: 'Tokens: POST /oauth/token',
-  'users-me': 'Who is it: GET /v1/users/me',
-  'integration-post': 'Confirm: POST app-integrations',
-  'integration-patch': 'Complete: PATCH app-integrations',
+  token: 'POST /oauth/token',
+  'users-me': 'GET /v1/users/me',
+  'integration-post': 'POST app-integrations',
+  'integration-patch': 'PATCH app-integrations',
 };
 
 function userCard(user: RingUser): Markup {
@@ -191,17 +191,17 @@ function ringFaultForm(): Markup {
       <p class="field">
         <label for="kind">What goes wrong</label>
         <select id="kind" name="kind">
-          ${option('delay', 'The answer is late')}
-          ${option('status', 'The answer has another status')}
-          ${option('reset', 'The connection is reset')}
-          ${option('silence', 'There is no answer')}
+          ${option('delay', 'Late answer')}
+          ${option('status', 'Another status')}
+          ${option('reset', 'Connection reset')}
+          ${option('silence', 'No answer')}
         </select>
       </p>
       <p class="field">
         <label for="when">When</label>
         <select id="when" name="when">
-          ${option('before', 'Before it takes effect at Ring')}
-          ${option('after', 'After it took effect at Ring')}
+          ${option('before', 'Before the effect at Ring')}
+          ${option('after', 'After the effect at Ring')}
         </select>
       </p>
       <div class="columns">
@@ -221,8 +221,8 @@ function callbackFaultForm(): Markup {
       <p class="field">
         <label for="callback-kind">What goes wrong</label>
         <select id="callback-kind" name="kind">
-          ${option('delay', 'The browser arrives first, the code is late')}
-          ${option('twice', 'The same code is sent twice at once')}
+          ${option('delay', 'Code after the browser')}
+          ${option('twice', 'Same code twice at once')}
         </select>
       </p>
       <div class="columns">

@@ -89,22 +89,25 @@ function createApp(simulation: Simulation): Express {
   app.use(['/oauth', '/v1'], serve(simulation, unknownEndpoint(simulation)));
   app.use('/control', controlRouter(simulation));
   app.use(appstoreRouter(simulation));
-  app.use(answerError);
+  app.use(answerError(simulation));
   return app;
 }
 
 /** What no router expected, and bodies that can't be read. */
-const answerError: ErrorRequestHandler = (error: unknown, _request, response, next) => {
-  if (response.headersSent) {
-    next(error);
-    return;
-  }
-  const isUnreadableBody = error instanceof Error && 'status' in error && typeof error.status === 'number';
-  response
-    .status(isUnreadableBody ? Number(error.status) : 500)
-    .type('text')
-    .send('The Ring simulator could not handle this.');
-};
+function answerError({ log }: Simulation): ErrorRequestHandler {
+  return (error: unknown, _request, response, next) => {
+    if (response.headersSent) {
+      next(error);
+      return;
+    }
+    const isUnreadableBody = error instanceof Error && 'status' in error && typeof error.status === 'number';
+    if (!isUnreadableBody) log(`unexpected: ${error instanceof Error ? error.message : typeof error}`);
+    response
+      .status(isUnreadableBody ? Number(error.status) : 500)
+      .type('text')
+      .send('The Ring simulator could not handle this.');
+  };
+}
 
 function withoutTrailingSlash(url: string): string {
   return url.replace(/\/+$/, '');

@@ -58,6 +58,7 @@ nav {
   text-decoration: none;
 }
 .notice {
+  max-width: none;
   padding-block: 0.35rem;
   background: var(--notice);
   font-size: 0.9rem;
@@ -97,7 +98,7 @@ a {
 }
 .cards {
   display: grid;
-  grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr));
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 22rem), 1fr));
   gap: 1rem;
   margin: 1.25rem 0;
   padding: 0;
@@ -117,7 +118,7 @@ a {
 }
 .columns {
   display: grid;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 11rem), 1fr));
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr));
   gap: 0 1rem;
 }
 .wrap {
