@@ -52,17 +52,22 @@ describe('matching a nonce against the pool of unclaimed pairs', () => {
     },
   );
 
-  test.each(['RECEIVED', 'CLAIMED', 'EXPIRED', 'REVOKED'] as const)('does not see a pair that is %s', async (status) => {
-    await insertPairs(pool, { status: 'UNCLAIMED' });
-    await insertPairs(pool, { status, account: 'account-' });
-    expect(await match(requestFor(numbered(1)))).toBeUndefined();
-  });
+  test.each(['RECEIVED', 'CLAIMED', 'EXPIRED', 'REVOKED'] as const)(
+    'does not see a pair that is %s',
+    async (status) => {
+      await insertPairs(pool, { status: 'UNCLAIMED' });
+      await insertPairs(pool, { status, account: 'account-' });
+      expect(await match(requestFor(numbered(1)))).toBeUndefined();
+    },
+  );
 
   test('takes neither another account’s nonce nor one of the same account for another time', async () => {
     await insertPairs(pool, { status: 'UNCLAIMED', count: 50, account: 'account-' });
     const { nonce } = requestFor(numbered(7));
     expect(await match({ nonce, time: `${Number(TIME) + 1}` })).toBeUndefined();
-    expect(await match({ nonce: `${nonce.slice(0, -1)}${nonce.endsWith('A') ? 'E' : 'A'}`, time: TIME })).toBeUndefined();
+    expect(
+      await match({ nonce: `${nonce.slice(0, -1)}${nonce.endsWith('A') ? 'E' : 'A'}`, time: TIME }),
+    ).toBeUndefined();
     expect(await match(requestFor('account-7'))).toBeUndefined();
   });
 
@@ -168,7 +173,9 @@ describe('reading the pool', () => {
     await insertPairs(pool, { status: 'CLAIMED', count: 20_000 });
     await insertPairs(pool, { status: 'UNCLAIMED', count: 2_000 });
     await pool.query('VACUUM ANALYZE ring_tokens');
-    await pool.query(`UPDATE ring_tokens SET status = 'CLAIMED' WHERE status = 'UNCLAIMED' AND account_id < 'unclaimed-001'`);
+    await pool.query(
+      `UPDATE ring_tokens SET status = 'CLAIMED' WHERE status = 'UNCLAIMED' AND account_id < 'unclaimed-001'`,
+    );
     await insertPairs(pool, { status: 'UNCLAIMED', count: 150, account: 'late-' });
 
     expect(await planOf(UNCLAIMED_ACCOUNTS)).toMatchObject({

@@ -185,7 +185,8 @@ describe('a stored token pair', () => {
 
   test('that was moved to another row, or whose tokens were swapped, is not sent to Ring and finds no owner', async () => {
     const [first, second, third] = await installWithoutIdentification(3);
-    if (first === undefined || second === undefined || third === undefined) throw new Error('three pairs were received');
+    if (first === undefined || second === undefined || third === undefined)
+      throw new Error('three pairs were received');
     await world.sql(
       `UPDATE ring_tokens mine SET access_token_ciphertext = theirs.access_token_ciphertext,
               refresh_token_ciphertext = theirs.refresh_token_ciphertext
@@ -197,7 +198,8 @@ describe('a stored token pair', () => {
               refresh_token_ciphertext = access_token_ciphertext WHERE id = $1`,
       [third.id],
     );
-    const refusals = () => world.log.filter((line) => line.includes('VaultError') && line.includes('does not open here'));
+    const refusals = () =>
+      world.log.filter((line) => line.includes('VaultError') && line.includes('does not open here'));
     await until('the vault refused all three', () => Promise.resolve(refusals().length >= 3));
     const asked = (await lookups()).length;
     await world.ring.setFaults([]);
