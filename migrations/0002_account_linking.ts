@@ -55,21 +55,22 @@ export async function up(knex: Knex): Promise<void> {
       status             text NOT NULL
                          CHECK (status IN ('CONFIRMING', 'COMPLETED', 'REFUSED', 'REAUTH_REQUIRED', 'REMOVED')),
       -- how far the two calls to Ring have come; written before each call and after its answer
-      confirmation_step  text CHECK (confirmation_step IN ('CLAIMED', 'POSTING', 'AWAITING', 'PATCHING')),
+      confirmation_step  text CHECK (confirmation_step IN ('CLAIMED', 'POSTING', 'PROBING', 'AWAITING', 'PATCHING')),
       account_identifier text NOT NULL,
       -- knows the same nonce again after the nonce itself is erased
       nonce_digest       bytea NOT NULL,
-      nonce_key_id       text,
-      nonce_ciphertext   bytea,
+      -- Ring's redirect, nonce and time, for as long as Ring may have to be told about it
+      request_key_id     text,
+      request_ciphertext bytea,
       -- Ring's last no, or why it could not be asked: RingError kind and code, never free text
       last_error         text,
       created_at         timestamptz NOT NULL,
       updated_at         timestamptz NOT NULL,
       CONSTRAINT account_links_step_while_confirming
         CHECK ((status = 'CONFIRMING') = (confirmation_step IS NOT NULL)),
-      CONSTRAINT account_links_nonce_while_confirming
-        CHECK ((status = 'CONFIRMING') = (nonce_ciphertext IS NOT NULL)
-          AND (nonce_ciphertext IS NULL) = (nonce_key_id IS NULL))
+      CONSTRAINT account_links_request_while_confirming
+        CHECK ((status = 'CONFIRMING') = (request_ciphertext IS NOT NULL)
+          AND (request_ciphertext IS NULL) = (request_key_id IS NULL))
     )`);
   // One Ring account belongs to one partner user at a time.
   await knex.raw(`

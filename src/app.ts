@@ -8,7 +8,6 @@ import { createSessions } from './accounts/session.js';
 import type { Clock } from './clock.js';
 import type { Config } from './config.js';
 import type { Database } from './database/database.js';
-import { csrfProtection } from './http/csrf.js';
 import { errorPage, notFound } from './http/errors.js';
 import { createRateLimits } from './http/rate-limits.js';
 import type { JobQueue } from './jobs/queue.js';
@@ -55,7 +54,7 @@ export function createApp(dependencies: AppDependencies): App {
       log.warn({ message }, 'the session store failed');
     },
   });
-  const homePage = createHomePage(database.knex);
+  const homePage = createHomePage(database.knex, limits);
   const linkPages = createLinkPages({
     database,
     vault,
@@ -83,7 +82,7 @@ export function createApp(dependencies: AppDependencies): App {
 
   app.use(privatePages);
   app.use(sessions.middleware, ...authentication.middleware);
-  app.use(urlencoded({ extended: false, limit: FORM_LIMIT, parameterLimit: 20 }), csrfProtection);
+  app.use(urlencoded({ extended: false, limit: FORM_LIMIT, parameterLimit: 20 }));
   app.use(
     accountRoutes({
       database: database.knex,

@@ -68,6 +68,20 @@ const url = (expected: string, protocols: RegExp) =>
 
 const httpUrl = (expected: string) => url(expected, /^https?$/).transform((value) => value.replace(/\/+$/, ''));
 
+/** An origin as browsers write it. In production https, for browsers send a secure cookie over nothing else. */
+const origin = (production: boolean) => {
+  const expected = `an ${production ? 'https' : 'http(s)'}:// URL of scheme, host and port, without a path`;
+  return url(expected, /^https?$/)
+    .refine((value) => new URL(value).href === `${new URL(value).origin}/`, {
+      error: `expected ${expected}`,
+      abort: true,
+    })
+    .transform((value) => new URL(value).origin)
+    .refine((value) => !production || value.startsWith('https://') || LOCAL_HOSTS.has(new URL(value).hostname), {
+      error: `expected ${expected}`,
+    });
+};
+
 const encryptionKeys = text('id:base64-of-32-bytes, comma-separated').transform((value, context) => {
   const keys: EncryptionKey[] = [];
   for (const entry of value.split(',')) {
@@ -109,17 +123,11 @@ function isAddressOrSubnet(entry: string): boolean {
 }
 
 function environmentSchema(production: boolean, simulatorOrigin: string | undefined) {
-  const publicUrl = httpUrl(
-    production ? 'an https:// URL, the origin that browsers and Ring use' : 'an http(s):// URL without a path',
-  ).refine((value) => new URL(value).origin === value, { error: 'expected an origin: scheme, host and port, no path' });
+  const publicUrl = origin(production);
   const databaseUrl = url('a postgres:// connection URL', /^postgres(ql)?$/);
   return z.object({
     PORT: integer(1, 65_534, 3000),
-    PUBLIC_URL: production
-      ? publicUrl.refine((value) => value.startsWith('https://') || LOCAL_HOSTS.has(new URL(value).hostname), {
-          error: 'expected an https:// URL: browsers send the session cookie over nothing else',
-        })
-      : publicUrl.optional(),
+    PUBLIC_URL: production ? publicUrl : publicUrl.optional(),
     DATABASE_URL: production ? databaseUrl : databaseUrl.optional(),
     RING_CLIENT_ID: text('the client ID that Ring issued'),
     RING_CLIENT_SECRET: text('the client secret that Ring issued'),

@@ -12,13 +12,17 @@ const Secrets = z.record(z.string(), z.string());
  * against the real Ring, a missing one has to be an error. Never called in production.
  */
 export function withDevelopmentSecrets(environment: Environment, dataDir: string): Environment {
-  const generated = readOrCreateSecrets(join(dataDir, 'secrets.json'), dataDir);
-  const given = Object.fromEntries(
-    Object.entries(environment).filter(([, value]) => value !== undefined && value !== ''),
-  );
-  if (wantsSimulator(given)) return { ...generated, ...given, RING_SIMULATOR: 'on' };
-  for (const name of RING_CREDENTIALS) Reflect.deleteProperty(generated, name);
-  return { ...generated, ...given };
+  const simulator = wantsSimulator(environment);
+  const needed = ['SESSION_SECRET', 'TOKEN_ENCRYPTION_KEYS', ...(simulator ? RING_CREDENTIALS : [])];
+  const missing = needed.filter((name) => !environment[name]);
+  if (missing.length === 0) return environment;
+  const secrets = readOrCreateSecrets(join(dataDir, 'secrets.json'), dataDir);
+  return {
+    ...environment,
+    ...Object.fromEntries(missing.map((name) => [name, secrets[name]])),
+    // Now that there are credentials, they no longer say by their absence that the simulator is wanted.
+    RING_SIMULATOR: simulator ? 'on' : 'off',
+  };
 }
 
 function readOrCreateSecrets(file: string, dataDir: string): Record<string, string> {

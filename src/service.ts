@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Logger } from 'pino';
 import { createApp } from './app.js';
@@ -34,13 +34,20 @@ export interface Service {
   stop(): Promise<void>;
 }
 
+const SERVER_OPTIONS = {
+  /** Longer than load balancers keep an idle connection, so that it is never we who hang up on a request. */
+  keepAliveTimeout: 65_000,
+  headersTimeout: 20_000,
+  /** For receiving one request; no form and no callback takes longer. */
+  requestTimeout: 30_000,
+};
+const CLOSE_IDLE_EVERY_MS = 50;
+
 /** The whole service on an existing database: migrated, listening, with its queue and its clocks. */
 export async function startService(options: ServiceOptions): Promise<Service> {
   const { config, clock, log } = options;
   await migrateToLatest(options.databaseUrl);
-  const database = openDatabase(options.databaseUrl, (error) => {
-    log.warn({ err: error }, 'a database connection was lost');
-  });
+  const database = openDatabase(options.databaseUrl, log);
   const ring = createRingClient({ ...config.ring, ...(options.ringTimeoutMs && { timeoutMs: options.ringTimeoutMs }) });
   const shared = { database: database.knex, ring, vault: createVault(config.encryptionKeys), clock, log };
   let isStopping = false;
@@ -76,16 +83,11 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     isShuttingDown: () => isStopping,
     ...(options.patienceMs !== undefined && { patienceMs: options.patienceMs }),
   });
-  const server = createServer(app.express);
+  const server = createServer(SERVER_OPTIONS, app.express);
 
   async function stop(): Promise<void> {
     isStopping = true;
-    if (server.listening) {
-      const closed = once(server, 'close');
-      server.close();
-      server.closeIdleConnections();
-      await closed;
-    }
+    if (server.listening) await closeServer(server);
     await clocks.stop();
     await queue.stop();
     app.close();
@@ -100,4 +102,15 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     throw error;
   }
   return { port: (server.address() as AddressInfo).port, stop };
+}
+
+/** Takes no more connections and waits for the requests under way, hanging up on each connection as it falls idle. */
+async function closeServer(server: Server): Promise<void> {
+  const closed = once(server, 'close');
+  server.close();
+  const sweep = setInterval(() => {
+    server.closeIdleConnections();
+  }, CLOSE_IDLE_EVERY_MS);
+  await closed;
+  clearInterval(sweep);
 }

@@ -3,6 +3,7 @@ import { Passport } from 'passport';
 import { Strategy as LocalStrategy } from 'passport-local';
 import type { Knex } from 'knex';
 import { z } from 'zod';
+import { saveSession } from './session.js';
 import { Credentials, findUser, type User, verifyCredentials } from './users.js';
 
 declare global {
@@ -54,11 +55,14 @@ export function createAuthentication(database: Knex): Authentication {
   return {
     middleware: [passport.initialize() as RequestHandler, passport.session() as RequestHandler],
 
-    authenticate: (request) =>
-      promised<User>((done) => {
+    authenticate: async (request) => {
+      // Passport would take from the query string what the form lacks, past the throttle that counted the form's e-mail.
+      if (!Credentials.safeParse(request.body).success) return undefined;
+      return promised<User>((done) => {
         const authenticate = passport.authenticate('local', done) as (request: Request) => void;
         authenticate(request);
-      }),
+      });
+    },
 
     signIn: (request, user) =>
       keepingPendingLink(request, (done) => {
@@ -77,6 +81,7 @@ async function keepingPendingLink(request: Request, change: (done: (error: unkno
   const { pendingLink } = request.session;
   await promised(change);
   if (pendingLink !== undefined) request.session.pendingLink = pendingLink;
+  await saveSession(request);
 }
 
 function promised<Result>(

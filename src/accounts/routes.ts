@@ -2,6 +2,7 @@ import { type Request, type Response, Router } from 'express';
 import type { Knex } from 'knex';
 import { z } from 'zod';
 import type { Clock } from '../clock.js';
+import { csrfProtection } from '../http/csrf.js';
 import { methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import type { Authentication } from './authentication.js';
@@ -31,7 +32,7 @@ export interface AccountRoutesDependencies {
 /** Hostile until here; from here on strings of a known size. */
 const Form = z.object({
   email: z.string().max(1_000).catch(''),
-  password: z.string().max(1_000).catch(''),
+  password: z.string().catch(''),
   intent: z.enum(['link', 'home']).catch('home'),
 });
 
@@ -44,7 +45,7 @@ export function accountRoutes(dependencies: AccountRoutesDependencies): Router {
   const { database, clock, authentication, limits, proceed, showForms } = dependencies;
   const router = Router();
 
-  router.post('/sign-in', limitAddress(limits.signInAddress), async (request, response) => {
+  router.post('/sign-in', csrfProtection, limitAddress(limits.signInAddress), async (request, response) => {
     const { email, intent } = Form.parse(request.body);
     const account = email.trim().toLowerCase();
     // Counted before the password is looked at: guesses that arrive together would all pass a later count.
@@ -60,7 +61,7 @@ export function accountRoutes(dependencies: AccountRoutesDependencies): Router {
     await proceed(request, response, intent);
   });
 
-  router.post('/sign-up', limitAddress(limits.signUpAddress), async (request, response) => {
+  router.post('/sign-up', csrfProtection, limitAddress(limits.signUpAddress), async (request, response) => {
     const { email, password, intent } = Form.parse(request.body);
     const account = NewAccount.safeParse({ email, password });
     if (!account.success) {
@@ -80,15 +81,15 @@ export function accountRoutes(dependencies: AccountRoutesDependencies): Router {
     await proceed(request, response, intent);
   });
 
-  router.post('/sign-out', async (request, response) => {
+  router.post('/sign-out', csrfProtection, async (request, response) => {
     const { intent } = Form.parse(request.body);
     await authentication.signOut(request);
     response.redirect(303, intent === 'link' ? '/ring/link' : '/ring/home');
   });
 
   // A failed form leaves its address in the browser; reloading it should lead back to the form.
-  router.get(['/sign-in', '/sign-up', '/sign-out'], (_request, response) => {
-    response.redirect(303, '/ring/home');
+  router.get(['/sign-in', '/sign-up', '/sign-out'], (request, response) => {
+    response.redirect(303, request.session.pendingLink === undefined ? '/ring/home' : '/ring/link');
   });
   router.all(['/sign-in', '/sign-up', '/sign-out'], methodNotAllowed('POST'));
   return router;

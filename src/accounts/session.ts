@@ -1,5 +1,5 @@
 import connectPgSimple from 'connect-pg-simple';
-import type { RequestHandler } from 'express';
+import type { Request, RequestHandler } from 'express';
 import session from 'express-session';
 import type { Pool } from 'pg';
 
@@ -53,4 +53,17 @@ export function createSessions({ pool, secret, production, onError }: SessionOpt
       store.close();
     },
   };
+}
+
+/**
+ * Stores the session now. Needed before a redirect: express-session sends the headers first and stores then, and a
+ * browser that follows them at once would find the session as it was.
+ */
+export function saveSession(request: Request): Promise<void> {
+  return new Promise((resolve, reject) => {
+    request.session.save((error: unknown) => {
+      if (error === null || error === undefined) resolve();
+      else reject(error instanceof Error ? error : new Error('the session could not be stored', { cause: error }));
+    });
+  });
 }

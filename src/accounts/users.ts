@@ -15,10 +15,11 @@ const HASHING = { memoryCost: 19_456, timeCost: 2, parallelism: 1 };
 
 const BAD_EMAIL = 'Enter an email address like name@example.com.';
 
+/** As a browser's own e-mail field understands an address, so that page and server never disagree. */
 const normalizedEmail = z
   .string()
   .transform((value) => value.trim().toLowerCase())
-  .pipe(z.email({ error: BAD_EMAIL }).max(254, { error: BAD_EMAIL }));
+  .pipe(z.email({ pattern: z.regexes.html5Email, error: BAD_EMAIL }).max(254, { error: BAD_EMAIL }));
 
 /** What the sign-in form sends. Nothing is said about a bad one: it is simply no account's. */
 export const Credentials = z.object({ email: normalizedEmail, password: z.string().min(1).max(200) });

@@ -1,5 +1,6 @@
 import knex, { type Knex } from 'knex';
 import pg from 'pg';
+import type { Logger } from 'pino';
 
 export interface Database {
   /** What our own SQL runs through. */
@@ -14,11 +15,16 @@ const CONNECT_TIMEOUT_MS = 4_000;
 const STATEMENT_TIMEOUT_MS = 10_000;
 
 /** Opens both pools. Nothing is connected yet, so this can't fail when Postgres is down. */
-export function openDatabase(url: string, onConnectionError: (error: Error) => void): Database {
+export function openDatabase(url: string, log: Logger): Database {
+  const onConnectionError = (error: Error) => {
+    log.warn({ err: error }, 'a database connection was lost');
+  };
   const connection = {
     connectionString: url,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     statement_timeout: STATEMENT_TIMEOUT_MS,
+    // For a server that is out of reach, and so can't cancel anything.
+    query_timeout: STATEMENT_TIMEOUT_MS + 1_000,
     idle_in_transaction_session_timeout: STATEMENT_TIMEOUT_MS,
     keepAlive: true,
   };
@@ -32,6 +38,7 @@ export function openDatabase(url: string, onConnectionError: (error: Error) => v
     connection: { ...connection, application_name: 'ring-account-linking' },
     pool: { min: 0, max: 10, acquireTimeoutMillis: CONNECT_TIMEOUT_MS },
     acquireConnectionTimeout: CONNECT_TIMEOUT_MS,
+    log: knexLog(log),
   });
   return {
     knex: instance,
@@ -40,6 +47,14 @@ export function openDatabase(url: string, onConnectionError: (error: Error) => v
       await Promise.all([instance.destroy(), pool.end()]);
     },
   };
+}
+
+/** Knex would write to the console. Its errors reach whoever made the query; here they are detail. */
+function knexLog(log: Logger): Knex.Logger {
+  const write = (message: unknown) => {
+    log.debug({ message: String(message) }, 'knex');
+  };
+  return { warn: write, error: write, debug: write, deprecate: write };
 }
 
 /** Runs one statement and returns its rows. `Row` is what the caller's SQL selects: the two stand side by side. */

@@ -102,7 +102,10 @@ const HEADINGS: Partial<Record<number, string>> = {
 };
 
 const STEPS: Partial<Record<number, string[]>> = {
-  403: ['Go back to the Ring app.', 'Open this app there and tap Sign In again.'],
+  403: [
+    'Go back, load the page again and try once more.',
+    'If you came from the Ring app: go back there, open this app and tap Sign In again.',
+  ],
   404: ['Check the address, or go to your home page.'],
   429: ['Wait a few minutes.', 'Then go back and try again.'],
   503: ['Wait a minute.', 'Then go back to the Ring app and tap Sign In again.'],

@@ -45,8 +45,8 @@ export function createRateLimits(pool: Pool, scale: number) {
   return {
     /** Ring calls from few addresses for all of its users. */
     tokenExchange: limit('token_exchange', 600, 60),
-    /** Each visit of the link page may store a session. */
-    linkVisit: limit('link_visit', 60, 60),
+    /** Each visit of a page with a form may store a session. */
+    visit: limit('visit', 120, 60),
     /** Each attempt may walk the whole pool several times. */
     linkAttempt: limit('link_attempt', 10, 60),
     signInAddress: limit('sign_in_address', 60, 15 * 60),

@@ -19,7 +19,12 @@ export async function enqueue(
   );
 }
 
-/** Exponential backoff in ms: 1 s, 2 s, 4 s … up to the cap. `attempt` counts from 1. */
-export function backoffMs(attempt: number, capMs: number): number {
-  return Math.min(capMs, 1_000 * 2 ** Math.min(attempt - 1, 20));
+/**
+ * How long to wait before the next attempt, in ms: 1 s, 2 s, 4 s … up to the cap, and never less than Ring asked for.
+ *
+ * @param attempt the one that has just failed, counted from 1
+ */
+export function retryPauseMs(attempt: number, capMs: number, retryAfterSeconds = 0): number {
+  const backoffMs = Math.min(capMs, 1_000 * 2 ** Math.min(attempt - 1, 20));
+  return Math.max(backoffMs, retryAfterSeconds * 1_000);
 }

@@ -11,7 +11,8 @@ export interface JobQueue {
   stop(): Promise<void>;
 }
 
-const CONCURRENCY = 4;
+/** Jobs wait for Ring most of their time, and a slow Ring must not make the others wait too. */
+const CONCURRENCY = 10;
 const POLL_MS = 1_000;
 const HEARTBEAT_MS = 2_000;
 const DEAD_AFTER_MS = 10_000;
@@ -41,6 +42,9 @@ export function startQueue(database: Database, tasks: TaskList, log: Logger): Jo
           concurrency: CONCURRENCY,
           pollInterval: POLL_MS,
           noHandleSignals: true,
+          // With these, completing and failing a job is retried, reported and waited for at a stop. Without, its promise is
+          // left alone: a lost connection at that moment is an unhandled rejection, which ends the process.
+          preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
           events,
           logger: workerLogger(log),
         });

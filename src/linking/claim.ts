@@ -8,8 +8,9 @@ import { ERASE } from '../tokens/token-pairs.js';
 import type { Sealed, Vault } from '../tokens/vault.js';
 import { CONFIRM_LINK } from './confirm.js';
 import { type LinkRequest, nonceDigest } from './link-request.js';
-import { noncePlace } from './links.js';
+import { requestPlace } from './links.js';
 import { matchNonce, nonceCheck } from './match.js';
+import { sealRequest } from './sealed-request.js';
 
 export interface ClaimDependencies {
   database: Database;
@@ -25,7 +26,7 @@ export interface Claimant {
 }
 
 export type ClaimResult =
-  | { kind: 'claimed' | 'already-linked-by-you'; linkId: string }
+  | { kind: 'claimed' | 'already-linked-by-you' | 'linked-without-new-pair'; linkId: string }
   | { kind: 'linked-by-someone-else' }
   | { kind: 'no-match' };
 
@@ -65,6 +66,12 @@ async function claimPair(
   );
   if (current !== undefined && current.user_id !== claimant.userId) return { kind: 'linked-by-someone-else' };
 
+  // A nonce makes one link. Only a link that still waits for Ring may go on with a newer pair under the same nonce.
+  const used = await row(trx, `SELECT 1 FROM account_links WHERE nonce_digest = ? AND status <> 'CONFIRMING'`, [
+    nonceDigest(request.nonce),
+  ]);
+  if (used !== undefined) return 'lost';
+
   const token = await row<{ id: string }>(
     trx,
     `UPDATE ring_tokens SET status = 'CLAIMED', claimed_at = ?
@@ -74,8 +81,8 @@ async function claimPair(
   if (token === undefined) return 'lost';
 
   const linkId = current?.id ?? randomUUID();
-  const nonce = dependencies.vault.seal(request.nonce, noncePlace(linkId));
-  const link = { linkId, tokenId: token.id, accountId, nonce };
+  const sealed = sealRequest(dependencies.vault, request, requestPlace(linkId));
+  const link = { linkId, tokenId: token.id, accountId, sealed };
   if (current === undefined) await insertLink(trx, dependencies.clock(), claimant, request, link);
   else await renewLink(trx, dependencies.clock(), claimant, request, { ...link, formerTokenId: current.token_id });
   await enqueueConfirmation(trx, linkId, token.id);
@@ -86,7 +93,8 @@ interface NewLink {
   linkId: string;
   tokenId: string;
   accountId: string;
-  nonce: Sealed;
+  /** The request, sealed for this link. */
+  sealed: Sealed;
 }
 
 async function insertLink(
@@ -94,11 +102,11 @@ async function insertLink(
   now: Date,
   claimant: Claimant,
   request: LinkRequest,
-  { linkId, tokenId, accountId, nonce }: NewLink,
+  { linkId, tokenId, accountId, sealed }: NewLink,
 ): Promise<void> {
   await trx.raw(
     `INSERT INTO account_links (id, user_id, account_id, token_id, status, confirmation_step, account_identifier,
-                                nonce_digest, nonce_key_id, nonce_ciphertext, created_at, updated_at)
+                                nonce_digest, request_key_id, request_ciphertext, created_at, updated_at)
      VALUES (?, ?, ?, ?, 'CONFIRMING', 'CLAIMED', ?, ?, ?, ?, ?, ?)`,
     [
       linkId,
@@ -107,8 +115,8 @@ async function insertLink(
       tokenId,
       maskEmail(claimant.email),
       nonceDigest(request.nonce),
-      nonce.keyId,
-      nonce.ciphertext,
+      sealed.keyId,
+      sealed.ciphertext,
       now,
       now,
     ],
@@ -121,13 +129,13 @@ async function renewLink(
   now: Date,
   claimant: Claimant,
   request: LinkRequest,
-  { linkId, tokenId, nonce, formerTokenId }: NewLink & { formerTokenId: string },
+  { linkId, tokenId, sealed, formerTokenId }: NewLink & { formerTokenId: string },
 ): Promise<void> {
   await trx.raw(
     `UPDATE account_links SET token_id = ?, status = 'CONFIRMING', confirmation_step = 'CLAIMED', last_error = NULL,
-            account_identifier = ?, nonce_digest = ?, nonce_key_id = ?, nonce_ciphertext = ?, updated_at = ?
+            account_identifier = ?, nonce_digest = ?, request_key_id = ?, request_ciphertext = ?, updated_at = ?
       WHERE id = ?`,
-    [tokenId, maskEmail(claimant.email), nonceDigest(request.nonce), nonce.keyId, nonce.ciphertext, now, linkId],
+    [tokenId, maskEmail(claimant.email), nonceDigest(request.nonce), sealed.keyId, sealed.ciphertext, now, linkId],
   );
   await trx.raw(`UPDATE ring_tokens SET status = 'REVOKED', ${ERASE} WHERE id = ?`, [formerTokenId]);
 }
@@ -141,8 +149,10 @@ async function explainNoMatch(
   const { database, hmacKey } = dependencies;
   const used = await row<{ id: string; user_id: string }>(
     database.knex,
-    'SELECT id, user_id FROM account_links WHERE nonce_digest = ? ORDER BY created_at DESC LIMIT 1',
-    [nonceDigest(request.nonce)],
+    `SELECT id, user_id FROM account_links
+      WHERE nonce_digest = ? AND (user_id = ? OR status IN ('CONFIRMING', 'COMPLETED', 'REAUTH_REQUIRED'))
+      ORDER BY created_at DESC LIMIT 1`,
+    [nonceDigest(request.nonce), claimant.userId],
   );
   if (used !== undefined && used.user_id !== claimant.userId) return { kind: 'linked-by-someone-else' };
   if (used !== undefined) return { kind: 'already-linked-by-you', linkId: used.id };
@@ -156,8 +166,8 @@ async function explainNoMatch(
   const isSigned = nonceCheck(hmacKey, request);
   const linked = own.find((link) => isSigned(link.account_id));
   if (linked === undefined) return { kind: 'no-match' };
-  await useFreshNonce(dependencies, request, linked);
-  return { kind: 'already-linked-by-you', linkId: linked.id };
+  const wasStuck = await useFreshNonce(dependencies, request, linked);
+  return { kind: wasStuck ? 'already-linked-by-you' : 'linked-without-new-pair', linkId: linked.id };
 }
 
 /**
@@ -168,17 +178,18 @@ async function useFreshNonce(
   { database, vault, clock }: ClaimDependencies,
   request: LinkRequest,
   link: { id: string; token_id: string },
-): Promise<void> {
-  const nonce = vault.seal(request.nonce, noncePlace(link.id));
-  await database.knex.transaction(async (trx) => {
+): Promise<boolean> {
+  const sealed = sealRequest(vault, request, requestPlace(link.id));
+  return database.knex.transaction(async (trx) => {
     const stuck = await row(
       trx,
-      `UPDATE account_links SET nonce_digest = ?, nonce_key_id = ?, nonce_ciphertext = ?, updated_at = ?
+      `UPDATE account_links SET nonce_digest = ?, request_key_id = ?, request_ciphertext = ?, updated_at = ?
         WHERE id = ? AND token_id = ? AND status = 'CONFIRMING' AND confirmation_step IN ('CLAIMED', 'POSTING')
        RETURNING 1`,
-      [nonceDigest(request.nonce), nonce.keyId, nonce.ciphertext, clock(), link.id, link.token_id],
+      [nonceDigest(request.nonce), sealed.keyId, sealed.ciphertext, clock(), link.id, link.token_id],
     );
     if (stuck !== undefined) await enqueueConfirmation(trx, link.id, link.token_id);
+    return stuck !== undefined;
   });
 }
 

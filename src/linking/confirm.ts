@@ -3,12 +3,14 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { Clock } from '../clock.js';
 import { row } from '../database/database.js';
-import { backoffMs, enqueue } from '../jobs/enqueue.js';
+import { enqueue, retryPauseMs } from '../jobs/enqueue.js';
 import type { RingClient } from '../ring/client.js';
 import { RingError } from '../ring/errors.js';
 import { ERASE, openAccessToken } from '../tokens/token-pairs.js';
 import type { Vault } from '../tokens/vault.js';
-import { noncePlace } from './links.js';
+import { isExpired, type LinkRequest } from './link-request.js';
+import { requestPlace } from './links.js';
+import { openRequest } from './sealed-request.js';
 
 /** The job that finishes a claimed link with Ring. */
 export const CONFIRM_LINK = 'confirm_link';
@@ -23,10 +25,10 @@ export interface ConfirmDependencies {
 
 /**
  * How far Ring was told, written before each call and after its answer, so that a crash at any point is seen for what it
- * is: `CLAIMED` nothing was sent; `POSTING` the POST may have reached Ring; `AWAITING` Ring has confirmed it; `PATCHING`
- * the PATCH may have reached Ring.
+ * is: `CLAIMED` nothing was sent; `POSTING` the POST may have reached Ring; `PROBING` so may a PATCH that was sent to find
+ * that out; `AWAITING` Ring has confirmed the POST; `PATCHING` the PATCH may have reached Ring.
  */
-type ConfirmationStep = 'CLAIMED' | 'POSTING' | 'AWAITING' | 'PATCHING';
+type ConfirmationStep = 'CLAIMED' | 'POSTING' | 'PROBING' | 'AWAITING' | 'PATCHING';
 
 interface ConfirmingLink {
   id: string;
@@ -34,8 +36,8 @@ interface ConfirmingLink {
   confirmation_step: ConfirmationStep;
   account_identifier: string;
   nonce_digest: Buffer;
-  nonce_key_id: string;
-  nonce_ciphertext: Buffer;
+  request_key_id: string;
+  request_ciphertext: Buffer;
   key_id: string;
   access_token_ciphertext: Buffer;
 }
@@ -49,6 +51,8 @@ const MAX_PAUSE_MS = 60_000;
 
 /** What Ring says to a PATCH of an integration that is not `awaiting`. */
 const INVALID_TRANSITION = 'Invalid Status Transition';
+/** What Ring says to a nonce that is forged, too old or used. */
+const INVALID_NONCE = 'Invalid Nonce';
 
 /**
  * Brings a claimed link from where it stands to `COMPLETED`, or to `REFUSED` when Ring says no for good. Safe to run
@@ -76,7 +80,7 @@ function findConfirming(database: Knex, linkId: string, tokenId: string): Promis
   return row<ConfirmingLink>(
     database,
     `SELECT link.id, link.token_id, link.confirmation_step, link.account_identifier,
-            link.nonce_digest, link.nonce_key_id, link.nonce_ciphertext, token.key_id, token.access_token_ciphertext
+            link.nonce_digest, link.request_key_id, link.request_ciphertext, token.key_id, token.access_token_ciphertext
        FROM account_links link JOIN ring_tokens token ON token.id = link.token_id
       WHERE link.id = ? AND link.token_id = ? AND link.status = 'CONFIRMING'`,
     [linkId, tokenId],
@@ -86,14 +90,15 @@ function findConfirming(database: Knex, linkId: string, tokenId: string): Promis
 async function tellRing(dependencies: ConfirmDependencies, link: ConfirmingLink): Promise<void> {
   switch (link.confirmation_step) {
     case 'CLAIMED':
-      await post(dependencies, link);
+      await reach(dependencies, link, 'POSTING');
+      await sendPost(dependencies, link);
+      await reach(dependencies, link, 'AWAITING');
       await patch(dependencies, link);
       return;
     case 'POSTING':
-      // A nonce may work only once, so a second POST could be refused because the first one got through. The PATCH can
-      // tell: Ring accepts it from an awaiting integration, and from no other.
-      if (await isCompletedByPatch(dependencies, link)) return;
-      await post(dependencies, link);
+    case 'PROBING':
+      if ((await probe(dependencies, link)) === 'completed') return;
+      await reach(dependencies, link, 'AWAITING');
       await patch(dependencies, link);
       return;
     case 'AWAITING':
@@ -102,15 +107,6 @@ async function tellRing(dependencies: ConfirmDependencies, link: ConfirmingLink)
     case 'PATCHING':
       await patchAgain(dependencies, link);
   }
-}
-
-async function post(dependencies: ConfirmDependencies, link: ConfirmingLink): Promise<void> {
-  const { ring, vault } = dependencies;
-  const nonce = vault.open({ keyId: link.nonce_key_id, ciphertext: link.nonce_ciphertext }, noncePlace(link.id));
-  const accessToken = openAccessToken(vault, link.token_id, link);
-  await reach(dependencies, link, 'POSTING');
-  await ring.announceLink(accessToken, { accountIdentifier: link.account_identifier, nonce });
-  await reach(dependencies, link, 'AWAITING');
 }
 
 async function patch(dependencies: ConfirmDependencies, link: ConfirmingLink): Promise<void> {
@@ -123,24 +119,64 @@ async function patchAgain(dependencies: ConfirmDependencies, link: ConfirmingLin
   try {
     await sendPatch(dependencies, link);
   } catch (error) {
-    if (!(error instanceof RingError && error.code === INVALID_TRANSITION)) throw error;
+    if (!isRefusal(error, INVALID_TRANSITION)) throw error;
   }
 }
 
-/** False when Ring says that there is nothing awaiting yet: the POST has not arrived. */
+/**
+ * After a POST whose answer never came. A nonce may work only once, so sending it again could be refused because it got
+ * through; a PATCH can tell, for Ring accepts it from an awaiting integration and from no other.
+ */
+async function probe(dependencies: ConfirmDependencies, link: ConfirmingLink): Promise<'completed' | 'awaiting'> {
+  const hasProbed = link.confirmation_step === 'PROBING';
+  await reach(dependencies, link, 'PROBING');
+  if (await isCompletedByPatch(dependencies, link)) return 'completed';
+  try {
+    await sendPost(dependencies, link);
+    return 'awaiting';
+  } catch (error) {
+    if (!(error instanceof RingError && error.kind === 'rejected')) throw error;
+    // The first POST may have arrived only just now.
+    if (await isCompletedByPatch(dependencies, link)) return 'completed';
+    // Our own nonce, not yet too old, can be refused for one reason only: it was used. So the POST got through, and since
+    // nothing is awaiting any more, an earlier probe did too.
+    if (hasProbed && isRefusal(error, INVALID_NONCE) && !isNonceExpired(dependencies, link)) return 'completed';
+    throw error;
+  }
+}
+
+/** False when Ring says that there is nothing awaiting. */
 async function isCompletedByPatch(dependencies: ConfirmDependencies, link: ConfirmingLink): Promise<boolean> {
   try {
     await sendPatch(dependencies, link);
     return true;
   } catch (error) {
-    if (error instanceof RingError && error.kind === 'rejected') return false;
+    if (isRefusal(error)) return false;
     throw error;
   }
+}
+
+function isRefusal(error: unknown, code?: string): boolean {
+  return error instanceof RingError && error.kind === 'rejected' && (code === undefined || error.code === code);
+}
+
+function sendPost({ ring, vault }: ConfirmDependencies, link: ConfirmingLink): Promise<void> {
+  const accessToken = openAccessToken(vault, link.token_id, link);
+  const { nonce } = requestOf(vault, link);
+  return ring.announceLink(accessToken, { accountIdentifier: link.account_identifier, nonce });
 }
 
 function sendPatch({ ring, vault }: ConfirmDependencies, link: ConfirmingLink): Promise<void> {
   const accessToken = openAccessToken(vault, link.token_id, link);
   return ring.completeLink(accessToken, { accountIdentifier: link.account_identifier });
+}
+
+function requestOf(vault: Vault, link: ConfirmingLink): LinkRequest {
+  return openRequest(vault, { keyId: link.request_key_id, ciphertext: link.request_ciphertext }, requestPlace(link.id));
+}
+
+function isNonceExpired({ vault, clock }: ConfirmDependencies, link: ConfirmingLink): boolean {
+  return isExpired(requestOf(vault, link), clock);
 }
 
 async function reach(
@@ -198,13 +234,16 @@ async function tryLater(
       trx,
       CONFIRM_LINK,
       { linkId: link.id, tokenId: link.token_id, attempt: attempt + 1 },
-      { key: `${CONFIRM_LINK}:${link.id}`, delayMs: backoffMs(attempt, MAX_PAUSE_MS) },
+      {
+        key: `${CONFIRM_LINK}:${link.id}`,
+        delayMs: retryPauseMs(attempt, MAX_PAUSE_MS, error.retryAfterSeconds),
+      },
     );
   });
 }
 
 /** The nonce has done its work, whatever came of it. */
-const CONFIRMED = 'confirmation_step = NULL, nonce_key_id = NULL, nonce_ciphertext = NULL';
+const CONFIRMED = 'confirmation_step = NULL, request_key_id = NULL, request_ciphertext = NULL';
 
 function isFinal(error: RingError): boolean {
   return error.kind === 'rejected' || error.kind === 'unauthorized';

@@ -3,8 +3,8 @@ import type { Knex } from 'knex';
 import type { FormError } from '../accounts/routes.js';
 import { csrfToken } from '../http/csrf.js';
 import { methodNotAllowed } from '../http/errors.js';
-import { type Link, linksOfUser } from './links.js';
-import { outcomeOfLink, OUTCOME_PAGES } from './outcomes.js';
+import { limitAddress, type RateLimits } from '../http/rate-limits.js';
+import { type Link, linksOfUser, type LinkStatus } from './links.js';
 
 export interface HomePage {
   router: Router;
@@ -13,14 +13,14 @@ export interface HomePage {
 }
 
 /** The App Homepage URL: how each of the user's links stands, or how to get one. */
-export function createHomePage(database: Knex): HomePage {
+export function createHomePage(database: Knex, limits: RateLimits): HomePage {
   function showSignedOut(request: Request, response: Response, email = '', error: FormError | null = null): void {
     response.render('home', { title: 'Home', csrfToken: csrfToken(request), user: null, email, error, links: [] });
   }
 
   const router = Router();
   const route = router.route('/ring/home');
-  route.get(async (request, response) => {
+  route.get(limitAddress(limits.visit), async (request, response) => {
     if (request.user === undefined) {
       showSignedOut(request, response);
       return;
@@ -42,14 +42,47 @@ export function createHomePage(database: Knex): HomePage {
   return { router, showSignedOut };
 }
 
+interface LinkCard {
+  statusText: string;
+  tone: 'success' | 'working' | 'problem' | 'ended';
+  detail: string;
+}
+
+const CARDS: Readonly<Record<LinkStatus, LinkCard>> = {
+  CONFIRMING: {
+    statusText: 'Being finished',
+    tone: 'working',
+    detail: 'We’re waiting for Ring to confirm this link, and keep trying. There is nothing you need to do.',
+  },
+  COMPLETED: {
+    statusText: 'Linked',
+    tone: 'success',
+    detail: 'Ring has confirmed this link. To end it, remove the app under My Apps in the Ring app.',
+  },
+  REFUSED: {
+    statusText: 'Not linked',
+    tone: 'problem',
+    detail: 'Ring did not accept this link. In the Ring app, remove the app under My Apps and add it again.',
+  },
+  REAUTH_REQUIRED: {
+    statusText: 'Has to be linked again',
+    tone: 'problem',
+    detail: 'Ring no longer lets us see these devices. In the Ring app, remove the app under My Apps and add it again.',
+  },
+  REMOVED: {
+    statusText: 'Ended',
+    tone: 'ended',
+    detail: 'The app was removed in the Ring app. To link again, add it from the Ring Appstore.',
+  },
+};
+
+/** Without the reader's time zone, the zone is named. */
+const dateFormat = new Intl.DateTimeFormat('en', { dateStyle: 'medium', timeStyle: 'short', timeZone: 'UTC' });
+
 function describe(link: Link) {
-  const { heading, paragraphs, tone } = OUTCOME_PAGES[outcomeOfLink(link)];
   return {
-    statusText: heading,
-    detail: paragraphs.join(' '),
-    tone: link.status === 'REMOVED' ? 'ended' : tone,
+    ...CARDS[link.status],
     since: link.updatedAt.toISOString(),
-    // Without the reader's time zone, the day and the zone are named.
-    sinceText: `${link.updatedAt.toISOString().slice(0, 16).replace('T', ' ')} UTC`,
+    sinceText: `${dateFormat.format(link.updatedAt)} UTC`,
   };
 }

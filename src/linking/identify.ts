@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { Clock } from '../clock.js';
 import { row } from '../database/database.js';
-import { backoffMs, enqueue } from '../jobs/enqueue.js';
+import { enqueue, retryPauseMs } from '../jobs/enqueue.js';
 import type { RingClient } from '../ring/client.js';
 import { RingError } from '../ring/errors.js';
 import { ERASE, openAccessToken } from '../tokens/token-pairs.js';
@@ -51,7 +51,7 @@ export async function identifyAccount(dependencies: IdentifyDependencies, payloa
       database,
       IDENTIFY_ACCOUNT,
       { tokenId, attempt: attempt + 1 },
-      { key: `${IDENTIFY_ACCOUNT}:${tokenId}`, delayMs: backoffMs(attempt, MAX_PAUSE_MS) },
+      { key: `${IDENTIFY_ACCOUNT}:${tokenId}`, delayMs: retryPauseMs(attempt, MAX_PAUSE_MS, error.retryAfterSeconds) },
     );
     return;
   }

@@ -2,9 +2,10 @@ import type { KeyObject } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Request, type Response, Router } from 'express';
 import type { FormError } from '../accounts/routes.js';
+import { saveSession } from '../accounts/session.js';
 import type { Clock } from '../clock.js';
 import type { Database } from '../database/database.js';
-import { csrfToken } from '../http/csrf.js';
+import { csrfProtection, csrfToken } from '../http/csrf.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import type { Vault } from '../tokens/vault.js';
@@ -46,7 +47,7 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
   }
 
   /** Ring's redirect: what it carries goes into the session, and out of the address bar. */
-  function receive(request: Request, response: Response): void {
+  async function receive(request: Request, response: Response): Promise<void> {
     const link = parseLinkRequest(request.query);
     const outcome = link === undefined ? 'malformed' : staleness(link);
     if (link === undefined || outcome !== undefined) {
@@ -54,12 +55,27 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
       return;
     }
     keepPendingLink(vault, request, link);
+    await saveSession(request);
     response.redirect(303, '/ring/link');
   }
 
   function staleness(link: LinkRequest): Outcome | undefined {
     const age = freshness(link, clock, linkClockSkewSeconds);
     return age === 'fresh' ? undefined : age;
+  }
+
+  /** The link that this browser came for, if it is still fresh: its page may have been open for a while. */
+  async function pendingLinkOrAnswer(request: Request, response: Response): Promise<LinkRequest | undefined> {
+    const pending = readPendingLink(vault, request);
+    if (pending === undefined) {
+      await showNewestLink(request, response);
+      return undefined;
+    }
+    const stale = staleness(pending);
+    if (stale === undefined) return pending;
+    dropPendingLink(request);
+    show(response, stale);
+    return undefined;
   }
 
   /** Nothing is pending in this browser: after a reload, that is because the link was made. */
@@ -82,18 +98,8 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
 
   async function link(request: Request, response: Response): Promise<void> {
     if (request.user === undefined) throw new HttpError(401, 'Sign in first.');
-    const pending = readPendingLink(vault, request);
-    if (pending === undefined) {
-      await showNewestLink(request, response);
-      return;
-    }
-    // Again, because the page may have been open for a while.
-    const stale = staleness(pending);
-    if (stale !== undefined) {
-      dropPendingLink(request);
-      show(response, stale);
-      return;
-    }
+    const pending = await pendingLinkOrAnswer(request, response);
+    if (pending === undefined) return;
     await limits.linkAttempt.consume(request.user.id);
     const claimant = { userId: request.user.id, email: request.user.email };
     const outcome = await outcomeOfClaim(dependencies, await claimPatiently(dependencies, claimant, pending));
@@ -104,24 +110,17 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
 
   const router = Router();
   const route = router.route('/ring/link');
-  route.get(limitAddress(limits.linkVisit), async (request, response) => {
+  route.get(limitAddress(limits.visit), async (request, response) => {
     if (request.query.nonce !== undefined || request.query.time !== undefined) {
-      receive(request, response);
+      await receive(request, response);
       return;
     }
-    const pending = readPendingLink(vault, request);
-    if (pending === undefined) {
-      await showNewestLink(request, response);
-      return;
-    }
-    const stale = staleness(pending);
-    if (stale !== undefined) {
-      dropPendingLink(request);
-      show(response, stale);
-    } else if (request.user === undefined) showSignIn(request, response);
+    const pending = await pendingLinkOrAnswer(request, response);
+    if (pending === undefined) return;
+    if (request.user === undefined) showSignIn(request, response);
     else showConfirm(request, response, { userId: request.user.id, email: request.user.email });
   });
-  route.post(async (request, response) => {
+  route.post(csrfProtection, async (request, response) => {
     if (request.user === undefined) response.redirect(303, '/ring/link');
     else await link(request, response);
   });
@@ -139,7 +138,8 @@ async function claimPatiently(
   const giveUpAt = performance.now() + dependencies.patienceMs;
   for (;;) {
     const result = await claim(dependencies, claimant, request);
-    if (result.kind !== 'no-match' || performance.now() > giveUpAt) return result;
+    const mayStillArrive = result.kind === 'no-match' || result.kind === 'linked-without-new-pair';
+    if (!mayStillArrive || performance.now() > giveUpAt) return result;
     await delay(PAIR_POLL_MS);
   }
 }
@@ -148,6 +148,7 @@ async function outcomeOfClaim(dependencies: LinkPagesDependencies, result: Claim
   switch (result.kind) {
     case 'claimed':
       return outcomeOfLink(await waitForConfirmation(dependencies, result.linkId));
+    case 'linked-without-new-pair':
     case 'already-linked-by-you': {
       const outcome = outcomeOfLink(await waitForConfirmation(dependencies, result.linkId));
       return outcome === 'linked' ? 'already-linked' : outcome;

@@ -33,9 +33,13 @@ export type Freshness = 'fresh' | 'expired' | 'from-the-future';
 
 /** @param skewSeconds how far Ring's clock may be ahead of ours */
 export function freshness(request: LinkRequest, clock: Clock, skewSeconds: number): Freshness {
+  if (isExpired(request, clock)) return 'expired';
   const ageMs = clock().getTime() - Number(request.time);
-  if (ageMs > LIFETIME_MS) return 'expired';
   return ageMs < -skewSeconds * 1_000 ? 'from-the-future' : 'fresh';
+}
+
+export function isExpired(request: LinkRequest, clock: Clock): boolean {
+  return clock().getTime() - Number(request.time) > LIFETIME_MS;
 }
 
 /** Knows a nonce again without holding it. */

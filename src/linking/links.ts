@@ -14,8 +14,8 @@ export interface Link {
 
 const COLUMNS = 'id, status, last_error AS "lastError", updated_at AS "updatedAt"';
 
-/** Where a link's nonce is sealed. */
-export const noncePlace = (linkId: string): string => `account_links/${linkId}/nonce`;
+/** Where the request that made a link is sealed. */
+export const requestPlace = (linkId: string): string => `account_links/${linkId}/request`;
 
 /** The user's links, newest first. */
 export function linksOfUser(database: Knex, userId: string): Promise<Link[]> {

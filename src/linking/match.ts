@@ -23,7 +23,7 @@ export async function matchNonce(pool: Pool, hmacKey: KeyObject, request: LinkRe
   const isSigned = nonceCheck(hmacKey, request);
   let match: string | undefined;
   for await (const batch of unclaimedAccounts(pool)) {
-    for (const accountId of batch) {
+    for (const [accountId] of batch) {
       if (isSigned(accountId)) match = accountId;
     }
   }
@@ -42,7 +42,7 @@ export function nonceCheck(hmacKey: KeyObject, { nonce, time }: LinkRequest): (a
 }
 
 /** Reads the pool in batches; the next one is on its way while the caller works on this one. */
-async function* unclaimedAccounts(pool: Pool): AsyncGenerator<string[]> {
+async function* unclaimedAccounts(pool: Pool): AsyncGenerator<[accountId: string][]> {
   const client = await pool.connect();
   let isAtEnd = false;
   try {
@@ -52,7 +52,7 @@ async function* unclaimedAccounts(pool: Pool): AsyncGenerator<string[]> {
       const rows = await next;
       isAtEnd = rows.length < BATCH;
       if (!isAtEnd) next = cursor.read(BATCH);
-      yield rows.map(([accountId]) => accountId);
+      yield rows;
     }
     await cursor.close();
   } finally {

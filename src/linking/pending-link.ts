@@ -1,15 +1,13 @@
 import type { Request } from 'express';
 import { VaultError, type Vault } from '../tokens/vault.js';
-import { type LinkRequest, parseLinkRequest } from './link-request.js';
+import type { LinkRequest } from './link-request.js';
+import { openRequest, sealRequest } from './sealed-request.js';
 
-/**
- * The link that a browser came for waits in its session, sealed: whoever can read the session table must not be able to
- * finish somebody else's link.
- */
 const PLACE = 'sessions/pending_link';
 
+/** The link that a browser came for waits in its session until its user has signed in. */
 export function keepPendingLink(vault: Vault, request: Request, link: LinkRequest): void {
-  const { keyId, ciphertext } = vault.seal(JSON.stringify(link), PLACE);
+  const { keyId, ciphertext } = sealRequest(vault, link, PLACE);
   request.session.pendingLink = `${keyId}:${ciphertext.toString('base64url')}`;
 }
 
@@ -18,8 +16,7 @@ export function readPendingLink(vault: Vault, request: Request): LinkRequest | u
   const [keyId, ciphertext] = request.session.pendingLink?.split(':') ?? [];
   if (keyId === undefined || ciphertext === undefined) return undefined;
   try {
-    const opened = vault.open({ keyId, ciphertext: Buffer.from(ciphertext, 'base64url') }, PLACE);
-    return parseLinkRequest(JSON.parse(opened));
+    return openRequest(vault, { keyId, ciphertext: Buffer.from(ciphertext, 'base64url') }, PLACE);
   } catch (error) {
     if (error instanceof VaultError) return undefined;
     throw error;

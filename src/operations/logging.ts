@@ -15,8 +15,18 @@ export function createLogger(
 ): Logger {
   const options = { level: logLevel, base: null, serializers: { err: describeError } };
   if (destination !== undefined) return pino(options, destination);
-  const readable = !production && process.stdout.isTTY;
-  return readable ? pino({ ...options, transport: { target: 'pino-pretty' } }) : pino(options);
+  const isReadable = !production && process.stdout.isTTY && hasPrettyPrinter();
+  return isReadable ? pino({ ...options, transport: { target: 'pino-pretty' } }) : pino(options);
+}
+
+/** A development dependency: an image for production does without. */
+function hasPrettyPrinter(): boolean {
+  try {
+    import.meta.resolve('pino-pretty');
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** One line for each request. Neither query strings nor headers nor bodies: that is where codes and nonces travel. */

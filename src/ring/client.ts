@@ -201,6 +201,8 @@ function failure(name: string, response: Response, body: unknown): RingError {
 function kindOf(status: number): RingErrorKind {
   if (status === 401 || status === 403) return 'unauthorized';
   if (status === 429) return 'rate-limited';
+  // Request Timeout and Too Early are about the moment, not about the request.
+  if (status === 408 || status === 425) return 'unavailable';
   if (status >= 400 && status < 500) return 'rejected';
   return status >= 500 ? 'unavailable' : 'malformed';
 }

@@ -14,7 +14,8 @@ export interface Installation {
 export interface LinkUrl {
   url: string;
   nonce: string;
-  time: string;
+  /** Epoch ms. */
+  time: number;
 }
 
 export interface RingRequest {

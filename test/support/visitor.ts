@@ -42,7 +42,7 @@ export class Visitor {
   }
 
   #seen(response: supertest.Response): Page {
-    this.page = { status: response.status, text: response.text, headers: response.headers as Record<string, string> };
+    this.page = { status: response.status, text: response.text, headers: response.headers };
     return this.page;
   }
 }

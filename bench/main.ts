@@ -1,0 +1,19 @@
+import { mkdtemp, rm, chmod } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startEmbeddedPostgres } from '../src/database/embedded.js';
+import { migrateToLatest } from '../src/database/migrate.js';
+import { benchMatch } from './match.js';
+
+/** Runs every benchmark on a Postgres of its own. Figures are ratios to a baseline that is measured in the same run. */
+const directory = await mkdtemp(join(tmpdir(), 'ring-account-linking-bench-'));
+// As root, Postgres runs as another user, who has to get to its data.
+await chmod(directory, 0o711);
+const postgres = await startEmbeddedPostgres({ dataDir: join(directory, 'postgres'), log: () => undefined });
+try {
+  await migrateToLatest(postgres.url);
+  await benchMatch(postgres.url);
+} finally {
+  await postgres.stop();
+  await rm(directory, { recursive: true });
+}

@@ -1,0 +1,112 @@
+import { createHmac, createSecretKey } from 'node:crypto';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import pg from 'pg';
+import { matchNonce } from '../src/linking/match.js';
+import { median, printTable, timed } from './report.js';
+
+const POOL_SIZES = [10, 1_000, 10_000];
+/** Rows that were claimed long ago: what the pool lies buried in. */
+const CLAIMED = 50_000;
+const ROUNDS = 60;
+const WARM_UP_ROUNDS = 10;
+
+const HMAC_KEY = 'a-key-as-long-as-the-one-that-ring-issues-to-a-partner';
+/** Matches nobody: the worst case is also the only case, because every candidate is computed anyway. */
+const REQUEST = { nonce: 'A'.repeat(43), time: '1760000000000' };
+
+/** The cost of one match over pools of several sizes, against a bare `createHmac` loop over the same account IDs. */
+export async function benchMatch(databaseUrl: string): Promise<void> {
+  const pool = new pg.Pool({ connectionString: databaseUrl, max: 2 });
+  const key = createSecretKey(HMAC_KEY, 'utf8');
+  const rows: string[][] = [];
+  try {
+    await insertTokens(pool, 'CLAIMED', CLAIMED);
+    for (const size of POOL_SIZES) {
+      await pool.query(`DELETE FROM ring_tokens WHERE status = 'UNCLAIMED'`);
+      await insertTokens(pool, 'UNCLAIMED', size);
+      await pool.query('VACUUM (ANALYZE) ring_tokens');
+      rows.push(await measure(size, pool, () => matchNonce(pool, key, REQUEST)));
+    }
+  } finally {
+    await pool.end();
+  }
+  printTable(
+    'Matching one nonce against the pool of unclaimed tokens, read from Postgres',
+    ['pool', 'bare loop µs/each', 'match µs/each', 'ratio', 'match ms', 'longest stall ms', 'garbage kB', 'kept kB'],
+    rows,
+  );
+}
+
+async function measure(size: number, pool: pg.Pool, match: () => Promise<unknown>): Promise<string[]> {
+  const accountIds = await readAccountIds(pool);
+  const bare: number[] = [];
+  const matched: number[] = [];
+  for (let round = -WARM_UP_ROUNDS; round < ROUNDS; round++) {
+    const bareMs = await timed(() => {
+      bareLoop(accountIds);
+    });
+    const matchMs = await timed(match);
+    if (round < 0) continue;
+    bare.push(bareMs);
+    matched.push(matchMs);
+  }
+  const each = (ms: number) => (ms * 1_000) / size;
+  const { garbage, kept } = await memory(match);
+  return [
+    size.toLocaleString('en'),
+    each(median(bare)).toFixed(2),
+    each(median(matched)).toFixed(2),
+    (median(matched) / median(bare)).toFixed(2),
+    median(matched).toFixed(2),
+    (await longestStall(match)).toFixed(1),
+    garbage.toFixed(0),
+    kept.toFixed(0),
+  ];
+}
+
+function bareLoop(accountIds: readonly string[]): void {
+  for (const id of accountIds) createHmac('sha256', HMAC_KEY).update(`${REQUEST.time}:${id}`).digest('base64url');
+}
+
+/** Measured in rounds of its own, because the measuring timer costs time too. Ms beyond the timer's own 1 ms. */
+async function longestStall(match: () => Promise<unknown>): Promise<number> {
+  const resolutionMs = 1;
+  const delays = monitorEventLoopDelay({ resolution: resolutionMs });
+  delays.enable();
+  for (let round = 0; round < ROUNDS; round++) await match();
+  delays.disable();
+  return Math.max(0, delays.max / 1e6 - resolutionMs);
+}
+
+/** What one match allocates, and what of it is still there after a collection, in kB. */
+async function memory(match: () => Promise<unknown>): Promise<{ garbage: number; kept: number }> {
+  const collect = globalThis.gc;
+  if (collect === undefined) throw new Error('run with --expose-gc, as `npm run bench` does');
+  const used = () => {
+    const { heapUsed, external } = process.memoryUsage();
+    return (heapUsed + external) / 1_000;
+  };
+  collect();
+  const before = used();
+  await match();
+  const after = used();
+  collect();
+  return { garbage: after - before, kept: used() - before };
+}
+
+async function readAccountIds(pool: pg.Pool): Promise<string[]> {
+  const { rows } = await pool.query<{ account_id: string }>(
+    `SELECT account_id FROM ring_tokens WHERE status = 'UNCLAIMED'`,
+  );
+  return rows.map((row) => row.account_id);
+}
+
+async function insertTokens(pool: pg.Pool, status: 'CLAIMED' | 'UNCLAIMED', count: number): Promise<void> {
+  await pool.query(
+    `INSERT INTO ring_tokens (id, status, account_id, key_id, access_token_ciphertext, refresh_token_ciphertext, scope,
+                              access_token_expires_at, created_at)
+     SELECT gen_random_uuid(), $1, 'ava1.ring.account.' || gen_random_uuid(), 'bench', '\\x00', '\\x00', '', now(), now()
+       FROM generate_series(1, $2)`,
+    [status, count],
+  );
+}

@@ -1,0 +1,26 @@
+/** The middle of the measurements: one slow round says more about the machine than about the code. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+}
+
+/** Milliseconds that a call takes. */
+export async function timed(run: () => unknown): Promise<number> {
+  const start = performance.now();
+  await run();
+  return performance.now() - start;
+}
+
+export function print(line = ''): void {
+  process.stdout.write(`${line}\n`);
+}
+
+/** Prints rows under a heading, in aligned columns. */
+export function printTable(heading: string, columns: readonly string[], rows: readonly (readonly string[])[]): void {
+  const widths = columns.map((column, index) => Math.max(column.length, ...rows.map((row) => row[index]?.length ?? 0)));
+  const line = (cells: readonly string[]) => cells.map((cell, index) => cell.padStart(widths[index] ?? 0)).join('   ');
+  print(heading);
+  print(line(columns));
+  for (const row of rows) print(line(row));
+  print();
+}

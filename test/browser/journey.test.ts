@@ -1,0 +1,156 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { AxeBuilder } from '@axe-core/playwright';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { launchBrowser } from '../support/browser.js';
+import { startWorld, type World } from '../support/world.js';
+
+/** Every page that the journeys pass, for a person to look at. */
+const SCREENSHOTS = join(import.meta.dirname, '../../screenshots');
+const PASSWORD = 'correct horse battery staple';
+const WAYS = [
+  { way: 'with scripts on a phone', javaScriptEnabled: true, viewport: { width: 320, height: 640 } },
+  { way: 'without scripts on a desktop', javaScriptEnabled: false, viewport: { width: 1280, height: 800 } },
+] as const;
+
+/** In CSS pixels. */
+const SIDEWAYS_SCROLL = 'document.documentElement.scrollWidth - document.documentElement.clientWidth';
+
+let world: World;
+let browser: Browser;
+beforeAll(async () => {
+  mkdirSync(SCREENSHOTS, { recursive: true });
+  [world, browser] = await Promise.all([startWorld({ patienceMs: 10_000 }), launchBrowser()]);
+});
+afterAll(async () => {
+  await browser.close();
+  await world.stop();
+});
+
+describe.each(WAYS)('a person $way', ({ javaScriptEnabled, viewport }) => {
+  let context: BrowserContext;
+  let page: Page;
+  const foreignHosts = new Set<string>();
+  const complaints: string[] = [];
+
+  beforeAll(async () => {
+    context = await browser.newContext({ javaScriptEnabled, viewport });
+    page = await context.newPage();
+    page.on('request', (request) => {
+      const { host } = new URL(request.url());
+      if (![new URL(world.url).host, new URL(world.ring.url).host].includes(host)) foreignHosts.add(host);
+    });
+    page.on('console', (message) => {
+      if (message.type() === 'error') complaints.push(message.text());
+    });
+    page.on('pageerror', (error) => complaints.push(error.message));
+  });
+  afterAll(() => context.close());
+
+  const seen = async (name: string) => {
+    await page.screenshot({ path: join(SCREENSHOTS, `${name}-${viewport.width}.png`), fullPage: true });
+    if (javaScriptEnabled) await expectAccessible(page);
+    expect(await page.evaluate<number>(SIDEWAYS_SCROLL)).toBe(0);
+  };
+
+  test('installs the app, creates an account and is linked', async () => {
+    const ringUser = await world.ring.createUser({ first_name: 'Ada', devices: [{ name: 'Haustür <b>' }] });
+    await installInAppstore(page, ringUser.id);
+
+    await page.waitForURL(`${world.url}/ring/link`);
+    await seen('link-sign-in');
+    await page.getByText('I’m new to').click();
+    await page.locator('#sign-up-email').fill(`ada-${viewport.width}@example.com`);
+    await page.locator('#sign-up-password').fill(PASSWORD);
+    await seen('link-sign-up');
+    await page.getByRole('button', { name: 'Create account and link' }).click();
+
+    await expectHeading(page, 'Your Ring account is linked');
+    await seen('linked');
+    expect(await world.ring.integrationOf(ringUser)).toMatchObject({
+      status: 'completed',
+      account_identifier: `a***${String(viewport.width).at(-1) ?? ''}@example.com`,
+    });
+    await page.getByRole('link', { name: /home page/ }).click();
+    await expectHeading(page, 'Your home');
+    await seen('home');
+  });
+
+  test('comes back signed in, and one click links a second Ring account', async () => {
+    const ringUser = await world.ring.createUser();
+    await installInAppstore(page, ringUser.id);
+
+    await expect(page.getByText(`ada-${viewport.width}@example.com`).textContent()).resolves.toBeTruthy();
+    await seen('link-confirm');
+    expect((await world.ring.integrationOf(ringUser))?.status).toBe('pending');
+    await page.getByRole('button', { name: 'Link my Ring account' }).click();
+
+    await expectHeading(page, 'Your Ring account is linked');
+    expect((await world.ring.integrationOf(ringUser))?.status).toBe('completed');
+  });
+
+  test('signs out, mistypes the password, signs in by keyboard alone and is linked', async () => {
+    await page.goto(`${world.url}/ring/home`);
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await expectHeading(page, /^Welcome/);
+    await seen('home-signed-out');
+    const ringUser = await world.ring.createUser();
+    await installInAppstore(page, ringUser.id);
+
+    await signInByKeyboard(page, `ada-${viewport.width}@example.com`, 'not the password');
+    await page.getByRole('alert').waitFor();
+    await seen('link-sign-in-wrong-password');
+    await signInByKeyboard(page, `ada-${viewport.width}@example.com`, PASSWORD);
+
+    await expectHeading(page, 'Your Ring account is linked');
+    expect((await world.ring.integrationOf(ringUser))?.status).toBe('completed');
+  });
+
+  test('is told what to do when the link has expired', async () => {
+    const ringUser = await world.ring.createUser();
+    await world.ring.install(ringUser);
+    const { url } = await world.ring.linkUrl(ringUser);
+    await page.goto(url.replace(/time=\d+/, 'time=1500000000000'));
+    await expectHeading(page, 'This page has expired');
+    await seen('expired');
+  });
+
+  test('met no third-party host and no error on the way', () => {
+    expect([...foreignHosts]).toEqual([]);
+    // The browser reports each answer that is no success, and two of these were meant to be none.
+    expect(complaints.filter((text) => !/status of (400|401)/.test(text))).toEqual([]);
+  });
+});
+
+async function installInAppstore(page: Page, userId: string): Promise<void> {
+  await page.goto(`${world.ring.url}/users/${userId}`);
+  await page
+    .getByRole('button', { name: /install/i })
+    .first()
+    .click();
+}
+
+async function signInByKeyboard(page: Page, email: string, password: string): Promise<void> {
+  await page.locator('#sign-in-email').fill('');
+  await page.locator('#sign-in-email').focus();
+  await page.keyboard.type(email);
+  await page.keyboard.press('Tab');
+  await page.keyboard.type(password);
+  await page.keyboard.press('Enter');
+  await page.waitForLoadState();
+}
+
+async function expectHeading(page: Page, heading: string | RegExp): Promise<void> {
+  await page.getByRole('heading', { level: 1, name: heading }).waitFor();
+}
+
+async function expectAccessible(page: Page): Promise<void> {
+  for (const colorScheme of ['light', 'dark'] as const) {
+    await page.emulateMedia({ colorScheme });
+    const { violations } = await new AxeBuilder({ page })
+      .withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'])
+      .analyze();
+    expect(violations.map(({ id, nodes }) => ({ id, where: nodes.map((node) => node.html) }))).toEqual([]);
+  }
+}

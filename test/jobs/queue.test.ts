@@ -1,0 +1,159 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import knex, { type Knex } from 'knex';
+import { enqueue } from '../../src/jobs/enqueue.js';
+import type { RingUser } from '../support/ring.js';
+import { until } from '../support/until.js';
+import { startWorld, type World } from '../support/world.js';
+
+const PASSWORD = 'correct horse battery staple';
+const INTEGRATION_PATH = '/v1/accounts/me/app-integrations';
+
+let world: World;
+let database: Knex;
+beforeAll(async () => {
+  world = await startWorld({ patienceMs: 0 });
+  database = knex({ client: 'pg', connection: world.databaseUrl, pool: { min: 0, max: 2 } });
+});
+afterAll(async () => {
+  await database.destroy();
+  await world.stop();
+});
+
+describe('a job', () => {
+  test('exists when the transaction that asked for it is committed', async () => {
+    const key = randomUUID();
+    await database.transaction((trx) => enqueue(trx, 'nobody_runs_this', { some: 'payload' }, { key }));
+    expect(await jobsWith(key)).toHaveLength(1);
+  });
+
+  test('does not exist when that transaction is rolled back', async () => {
+    const key = randomUUID();
+    const rolledBack = database.transaction(async (trx) => {
+      await enqueue(trx, 'nobody_runs_this', {}, { key });
+      throw new Error('rolled back');
+    });
+    await expect(rolledBack).rejects.toThrow('rolled back');
+    expect(await jobsWith(key)).toEqual([]);
+  });
+
+  test('is replaced by one with the same key while it waits', async () => {
+    const key = randomUUID();
+    await enqueue(database, 'nobody_runs_this', {}, { key });
+    await enqueue(database, 'nobody_runs_this', {}, { key, delayMs: 60_000 });
+
+    const [job, ...others] = await jobsWith(key);
+    expect(others).toEqual([]);
+    expect(job?.waits_s).toBeGreaterThan(30);
+  });
+
+  test('waits as long as it is told to', async () => {
+    const key = randomUUID();
+    await enqueue(database, 'nobody_runs_this', {}, { key, delayMs: 90_000 });
+
+    const [job] = await jobsWith(key);
+    expect(job?.waits_s).toBeGreaterThan(60);
+    expect(job?.waits_s).toBeLessThanOrEqual(90);
+  });
+});
+
+describe('the jobs of a worker that died', () => {
+  test('are taken over', async () => {
+    const ringUser = await world.ring.createUser();
+    await world.ring.setFaults([{ endpoint: 'users-me', fault: { kind: 'status', status: 500 }, times: 1 }]);
+    await world.ring.install(ringUser);
+    // Between the first attempt and the second, a worker that has been dead for a while holds the job.
+    await until('the job is held', async () => {
+      const held = await world.sql(
+        `UPDATE graphile_worker._private_jobs SET locked_by = 'worker-that-died', locked_at = now() - interval '1 minute'
+          WHERE locked_at IS NULL AND payload->>'attempt' = '2' RETURNING id`,
+      );
+      return held.length === 1;
+    });
+
+    await until('the pair is unclaimed', async () => (await statusOf(ringUser)) === 'UNCLAIMED');
+  });
+});
+
+describe('a job that takes long because Ring is slow', () => {
+  test('is left to its living worker, and not run a second time beside it', async () => {
+    const ringUser = await arriveAtRing();
+    // Either call stays within its 8 seconds; together they take longer than a dead worker's silence.
+    await world.ring.setFaults([
+      { endpoint: 'integration-post', fault: { kind: 'delay', ms: 7_000 }, times: 1 },
+      { endpoint: 'integration-patch', fault: { kind: 'delay', ms: 7_000 }, times: 1 },
+    ]);
+    await link(ringUser);
+
+    await until('the link is completed', async () => (await linkStatusOf(ringUser)) === 'COMPLETED', 25_000);
+    expect(await integrationCallsOf(ringUser)).toEqual(['POST 200', 'PATCH 200']);
+  }, 40_000);
+});
+
+describe('two instances', () => {
+  test('share the jobs, and none is done twice', async () => {
+    await world.startAnother();
+    // More at once than the workers of one instance.
+    await world.ring.setFaults([{ endpoint: 'users-me', fault: { kind: 'delay', ms: 3_000 }, times: 8 }]);
+    const ringUsers = await Promise.all(Array.from({ length: 8 }, () => world.ring.createUser()));
+    await Promise.all(ringUsers.map((ringUser) => world.ring.install(ringUser)));
+
+    await until('eight workers wait for Ring at the same time', async () => {
+      const calls = await callsTo('/v1/users/me', ringUsers);
+      return calls.filter(({ status }) => status === null).length === 8;
+    });
+    await until('every pair is unclaimed', async () => {
+      const statuses = await Promise.all(ringUsers.map(statusOf));
+      return statuses.every((status) => status === 'UNCLAIMED');
+    });
+    expect(await callsTo('/v1/users/me', ringUsers)).toHaveLength(8);
+  });
+});
+
+async function jobsWith(key: string) {
+  return world.sql<{ waits_s: number }>(
+    'SELECT extract(epoch FROM run_at - now())::float8 AS waits_s FROM graphile_worker.jobs WHERE key = $1',
+    [key],
+  );
+}
+
+/** Installed, and known to us. */
+async function arriveAtRing(): Promise<RingUser> {
+  const ringUser = await world.ring.createUser();
+  await world.ring.install(ringUser);
+  await until('the pair is unclaimed', async () => (await statusOf(ringUser)) === 'UNCLAIMED');
+  return ringUser;
+}
+
+async function link(ringUser: RingUser): Promise<void> {
+  const visitor = world.visitor();
+  await visitor.open((await world.ring.linkUrl(ringUser)).url);
+  await visitor.submit('/sign-up', { email: `user-${randomUUID()}@example.com`, password: PASSWORD });
+}
+
+async function statusOf({ account_id }: RingUser): Promise<string | undefined> {
+  const [token] = await world.sql<{ status: string }>('SELECT status FROM ring_tokens WHERE account_id = $1', [
+    account_id,
+  ]);
+  return token?.status;
+}
+
+async function linkStatusOf({ account_id }: RingUser): Promise<string | undefined> {
+  const [link] = await world.sql<{ status: string }>('SELECT status FROM account_links WHERE account_id = $1', [
+    account_id,
+  ]);
+  return link?.status;
+}
+
+async function callsTo(path: string, ringUsers: readonly RingUser[]) {
+  const accounts = ringUsers.map(({ account_id }) => account_id);
+  return (await world.ring.requests()).filter(
+    (request) => request.path === path && accounts.includes(request.account_id ?? ''),
+  );
+}
+
+async function integrationCallsOf(ringUser: RingUser): Promise<string[]> {
+  return (await callsTo(INTEGRATION_PATH, [ringUser])).map(
+    ({ method, status }) => `${method} ${status ?? 'unanswered'}`,
+  );
+}

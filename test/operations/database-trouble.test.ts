@@ -1,0 +1,162 @@
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import pg from 'pg';
+import { until } from '../support/until.js';
+import { hiddenFields, type Visitor } from '../support/visitor.js';
+import { startWorld, type World } from '../support/world.js';
+
+const PASSWORD = 'correct horse battery staple';
+
+let world: World;
+/** Someone else's transaction that is in the way. */
+let other: pg.Client;
+
+beforeAll(async () => {
+  world = await startWorld();
+});
+beforeEach(async () => {
+  other = new pg.Client({ connectionString: world.databaseUrl });
+  await other.connect();
+});
+afterEach(() => other.end());
+afterAll(() => world.stop());
+
+describe('when the database is slow to keep a session', () => {
+  test('the redirect to the clean address waits until the pending link is kept', async () => {
+    const ringUser = await world.ring.createUser();
+    await world.ring.install(ringUser);
+    const { url } = await world.ring.linkUrl(ringUser);
+    await other.query('BEGIN; LOCK TABLE sessions IN SHARE MODE');
+
+    const answer = fetch(url, { redirect: 'manual' });
+    // Browsers follow a redirect as soon as they have seen its head.
+    const first = await Promise.race([answer.then(() => 'the redirect'), delay(1_000, 'nothing yet')]);
+    await other.query('ROLLBACK');
+
+    expect(first).toBe('nothing yet');
+    expect((await answer).status).toBe(303);
+  });
+
+  test('signing out to use another account waits until the pending link is kept', async () => {
+    const visitor = await signUp();
+    const ringUser = await world.ring.createUser();
+    await world.ring.install(ringUser);
+    await visitor.open((await world.ring.linkUrl(ringUser)).url);
+    await visitor.submit('/sign-out');
+
+    expect(visitor.page.text).toContain('action="/sign-in"');
+    await visitor.submit('/sign-up', { email: `user-${randomUUID()}@example.com`, password: PASSWORD });
+    expect(visitor.heading).toBe('Your Ring account is linked');
+  });
+});
+
+describe('when the database breaks a statement off', () => {
+  test.each(['/sign-in', '/sign-up'])(
+    '%s answers 503, and neither e-mail nor password nor hash gets into the log',
+    async (action) => {
+      const email = `private-${randomUUID()}@example.com`;
+      const visitor = world.visitor();
+      await visitor.open('/ring/home');
+      const fields = { ...hiddenFields(visitor.page.text, action), email, password: PASSWORD };
+      await other.query('BEGIN; LOCK TABLE users IN ACCESS EXCLUSIVE MODE');
+
+      const answer = visitor.post(action, fields);
+      await until('the statement waits and is broken off', async () => {
+        const ended = await world.sql(
+          `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%users%'`,
+        );
+        return ended.length === 1;
+      });
+      expect((await answer).status).toBe(503);
+
+      const failure = await until('the failure is in the log', () =>
+        Promise.resolve(world.log.find((line) => line.includes(`"path":"${action}"`) && line.includes('"res":503'))),
+      );
+      expect(failure).not.toContain(email);
+      expect(world.log.join('')).not.toContain(email);
+      expect(world.log.join('')).not.toMatch(/\$argon2/);
+    },
+  );
+});
+
+describe('when the network swallows what goes to the database and comes from it', () => {
+  test('pages and callback answer 503 rather than never, and 200 once the network is back', async () => {
+    const network = await startNetwork(world.databaseUrl);
+    const remote = await startWorld({ databaseUrl: network.databaseUrl });
+    try {
+      const visitor = remote.visitor();
+      await visitor.open('/ring/home');
+      const statuses: number[] = [];
+
+      network.freeze();
+      for (const answer of [
+        visitor.open('/ring/home'),
+        remote.visitor().post('/ring/token', { code: 'a-code' }),
+        remote.visitor().open('/readyz'),
+      ]) {
+        answer.then(({ status }) => statuses.push(status), String);
+      }
+      await until('all are answered', () => Promise.resolve(statuses.length === 3), 25_000);
+      network.thaw();
+
+      expect(statuses).toEqual([503, 503, 503]);
+      await until('the home page is back', async () => (await visitor.open('/ring/home')).status === 200);
+    } finally {
+      network.thaw();
+      await remote.stop();
+      await network.close();
+    }
+  }, 60_000);
+});
+
+/** The way to a database, which can lose everything on it without either end being told. */
+async function startNetwork(databaseUrl: string) {
+  const target = new URL(databaseUrl);
+  const sockets = new Set<Socket>();
+  let isFrozen = false;
+  const server = createServer((near) => {
+    const far = connect(Number(target.port), target.hostname);
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      sockets.add(from);
+      from.on('error', () => undefined);
+      from.on('close', () => to.destroy());
+      from.on('data', (chunk) => {
+        if (!isFrozen) to.write(chunk);
+      });
+    }
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = new URL(databaseUrl);
+  address.port = `${(server.address() as AddressInfo).port}`;
+  return {
+    databaseUrl: address.href,
+    freeze() {
+      isFrozen = true;
+    },
+    /** Connections that have lost something are reset. */
+    thaw() {
+      isFrozen = false;
+      for (const socket of sockets) socket.destroy();
+    },
+    async close() {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+      await once(server, 'close');
+    },
+  };
+}
+
+async function signUp(): Promise<Visitor> {
+  const visitor = world.visitor();
+  await visitor.open('/ring/home');
+  await visitor.submit('/sign-up', { email: `user-${randomUUID()}@example.com`, password: PASSWORD });
+  return visitor;
+}

@@ -1,0 +1,133 @@
+import { createHmac, randomUUID } from 'node:crypto';
+import { send } from './http.js';
+import type { Fault, RingUser } from './ring.js';
+import { until } from './until.js';
+import type { Visitor } from './visitor.js';
+import { HMAC_KEY, type World } from './world.js';
+
+export const PASSWORD = 'correct horse battery staple';
+
+export const newEmail = (name = 'visitor'): string => `${name}.${randomUUID()}@example.com`;
+
+/** The nonce of a redirect, as Ring's documentation has it: base64url(HMAC-SHA256(key, "<time>:<account id>")). */
+export function nonceFor(time: string, accountId: string, key = HMAC_KEY): string {
+  return createHmac('sha256', Buffer.from(key, 'utf8')).update(`${time}:${accountId}`, 'utf8').digest('base64url');
+}
+
+export const linkPath = (nonce: string, time: string): string =>
+  `/ring/link?${new URLSearchParams({ nonce, time }).toString()}`;
+
+/** What Ring's redirect of this user carries, made just now. */
+export async function redirectOf(world: World, ringUser: RingUser): Promise<{ nonce: string; time: string }> {
+  const { url } = await world.ring.linkUrl(ringUser);
+  const { nonce, time } = Object.fromEntries(new URL(url).searchParams);
+  return { nonce: nonce ?? '', time: time ?? '' };
+}
+
+/** A Ring user who installed the app just now, and whose pair is in the pool. */
+export async function installed(world: World, ringUser?: RingUser): Promise<RingUser> {
+  const user = ringUser ?? (await world.ring.createUser());
+  await world.ring.install(user);
+  await until('the pair is in the pool', async () => (await pairsOf(world, user)).some(isUnclaimed));
+  return user;
+}
+
+/** Someone whom the Ring app has just sent to the link page. */
+export async function arriving(world: World, ringUser: RingUser, visitor = world.visitor()): Promise<Visitor> {
+  const { url } = await world.ring.linkUrl(ringUser);
+  await visitor.open(url);
+  return visitor;
+}
+
+/** Someone who is signed in with a new account, and has come for nothing yet. */
+export async function signedIn(world: World, email = newEmail()): Promise<Visitor> {
+  const visitor = world.visitor();
+  await visitor.open('/ring/home');
+  await visitor.submit('/sign-up', { email, password: PASSWORD });
+  return visitor;
+}
+
+/** Someone who has linked a Ring account. */
+export async function linked(world: World): Promise<{ visitor: Visitor; ringUser: RingUser; email: string }> {
+  const email = newEmail();
+  const ringUser = await installed(world);
+  const visitor = await arriving(world, ringUser);
+  await visitor.submit('/sign-up', { email, password: PASSWORD });
+  await untilLink(world, ringUser, 'COMPLETED');
+  return { visitor, ringUser, email };
+}
+
+export interface LinkRow {
+  id: string;
+  status: string;
+  user_id: string;
+  email: string;
+  token_id: string;
+  account_identifier: string;
+  request_ciphertext: Buffer | null;
+  confirmation_step: string | null;
+  last_error: string | null;
+}
+
+/** The links that the app made for a Ring user, and whose they are. */
+export function linksOf(world: World, { account_id }: RingUser): Promise<LinkRow[]> {
+  return world.sql<LinkRow>(
+    `SELECT account_links.*, users.email FROM account_links JOIN users ON users.id = account_links.user_id
+      WHERE account_id = $1`,
+    [account_id],
+  );
+}
+
+export function untilLink(world: World, ringUser: RingUser, status: string): Promise<LinkRow> {
+  return until(`the link is ${status}`, async () =>
+    (await linksOf(world, ringUser)).find((link) => link.status === status),
+  );
+}
+
+export interface PairRow {
+  id: string;
+  status: string;
+  key_id: string | null;
+  access_token_ciphertext: Buffer | null;
+  refresh_token_ciphertext: Buffer | null;
+}
+
+/** The token pairs that are known to belong to a Ring user. */
+export function pairsOf(world: World, { account_id }: RingUser): Promise<PairRow[]> {
+  return world.sql<PairRow>('SELECT * FROM ring_tokens WHERE account_id = $1 ORDER BY created_at, claimed_at', [
+    account_id,
+  ]);
+}
+
+export async function pairStatuses(world: World, ringUser: RingUser): Promise<string[]> {
+  return (await pairsOf(world, ringUser)).map(({ status }) => status);
+}
+
+export const isErased = (pair: PairRow | undefined): boolean =>
+  pair?.key_id === null && pair.access_token_ciphertext === null && pair.refresh_token_ciphertext === null;
+
+const isUnclaimed = ({ status }: PairRow): boolean => status === 'UNCLAIMED';
+
+/** What Ring was asked about this user's integration, oldest first. */
+export async function integrationCalls(world: World, { account_id }: RingUser) {
+  const requests = await world.ring.requests();
+  return requests.filter((one) => one.account_id === account_id && one.path === '/v1/accounts/me/app-integrations');
+}
+
+/** A fault of one of Ring's two integration calls, once. */
+export function once(endpoint: Fault['endpoint'], fault: Fault['fault'], when: 'before' | 'after' = 'before'): Fault {
+  return { endpoint, fault, when, times: 1 };
+}
+
+/** Ring sends a code to the callback, whatever the simulator has sent so far. */
+export async function deliverCode(world: World, code: string): Promise<number> {
+  const { status } = await send(world.url, '/ring/token', { form: { code } });
+  return status;
+}
+
+/** What the home page says of each of the visitor's links. */
+export function cards(visitor: Visitor): string[] {
+  return [...visitor.page.text.matchAll(/<li class="panel card">[\s\S]*?<h3>([^<]*)<\/h3>/g)].map(
+    ([, status = '']) => status,
+  );
+}

@@ -1,0 +1,202 @@
+import { spawn } from 'node:child_process';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import pg from 'pg';
+import { type Simulator, startSimulator } from '../../src/simulator/simulator.js';
+import { createTestDatabase } from './postgres.js';
+import { Ring } from './ring.js';
+import { until } from './until.js';
+import { Visitor } from './visitor.js';
+
+/** What `npm start` and the container run. */
+const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url));
+
+export interface Ended {
+  code: number | null;
+  signal: string | null;
+}
+
+/** The app as an operating system process of its own, leader of a process group as a terminal would make it. */
+export interface AppProcess {
+  pid: number;
+  /** What it has written so far. */
+  stdout(): string;
+  stderr(): string;
+  /** To the process alone. */
+  kill(signal: NodeJS.Signals): void;
+  /** To its whole process group, as Ctrl-C does. */
+  killGroup(signal: NodeJS.Signals): void;
+  ended: Promise<Ended>;
+  hasEnded(): boolean;
+}
+
+/** Runs a command with this environment and nothing else, except the PATH. */
+export function spawnProcess(
+  command: string,
+  args: string[],
+  environment: Record<string, string>,
+  cwd = '/',
+): AppProcess {
+  const child = spawn(command, args, {
+    cwd,
+    env: { PATH: process.env.PATH, ...environment },
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const { pid } = child;
+  if (pid === undefined) throw new Error(`${command} could not be started`);
+  let stdout = '';
+  let stderr = '';
+  child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  const ended = once(child, 'close').then((result): Ended => {
+    const [code, signal] = result as [number | null, string | null];
+    return { code, signal };
+  });
+  return {
+    pid,
+    stdout: () => stdout,
+    stderr: () => stderr,
+    kill: (signal) => child.kill(signal),
+    killGroup(signal) {
+      try {
+        process.kill(-pid, signal);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+      }
+    },
+    ended,
+    hasEnded: () => child.exitCode !== null || child.signalCode !== null,
+  };
+}
+
+/** `node dist/src/main.js` of this build. */
+export function spawnApp(environment: Record<string, string>): AppProcess {
+  return spawnProcess(process.execPath, [MAIN], environment);
+}
+
+/** As {@link spawnApp}, and waits until it is ready. */
+export async function startApp(environment: Record<string, string> & { PORT: string }): Promise<AppProcess> {
+  const app = spawnApp(environment);
+  await isReady(app, `http://127.0.0.1:${environment.PORT}`);
+  return app;
+}
+
+export async function isReady(app: AppProcess, url: string): Promise<void> {
+  await until(
+    `${url} is ready`,
+    async () => {
+      if (app.hasEnded()) throw new Error(`the app ended while starting:\n${app.stdout()}\n${app.stderr()}`);
+      return (await statusOf(`${url}/readyz`)) === 200;
+    },
+    30_000,
+  );
+}
+
+/** The status of the answer; undefined when there is none. */
+export async function statusOf(url: string): Promise<number | undefined> {
+  try {
+    const response = await fetch(url, { redirect: 'manual', headers: { connection: 'close' } });
+    await response.arrayBuffer();
+    return response.status;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Ring and a database in the test's process, and the environment of an app that is to run in processes of its own. */
+export interface ProcessWorld {
+  ring: Ring;
+  url: string;
+  databaseUrl: string;
+  environment: Record<string, string> & { PORT: string };
+  /** Starts an instance on the world's port, or on another one. Killed when the world stops, if it still runs. */
+  startApp(environment?: Record<string, string>): Promise<AppProcess>;
+  visitor(): Visitor;
+  sql<Row extends pg.QueryResultRow>(statement: string, values?: unknown[]): Promise<Row[]>;
+  stop(): Promise<void>;
+}
+
+export async function createProcessWorld(options: { databaseUrl?: string } = {}): Promise<ProcessWorld> {
+  const own = options.databaseUrl === undefined ? await createTestDatabase() : undefined;
+  const databaseUrl = options.databaseUrl ?? own?.url ?? '';
+  const port = await freePorts();
+  const url = `http://localhost:${port}`;
+  const credentials = {
+    clientId: `test-client-${randomUUID()}`,
+    clientSecret: `client-secret-${randomUUID()}`,
+    hmacKey: `hmac-key-${randomUUID()}`,
+  };
+  const simulator: Simulator = await startSimulator({
+    port: 0,
+    ...credentials,
+    app: { publicUrl: url, internalUrl: `http://127.0.0.1:${port}` },
+  });
+  const environment = {
+    PORT: `${port}`,
+    PUBLIC_URL: url,
+    DATABASE_URL: databaseUrl,
+    RING_CLIENT_ID: credentials.clientId,
+    RING_CLIENT_SECRET: credentials.clientSecret,
+    RING_HMAC_KEY: credentials.hmacKey,
+    RING_OAUTH_URL: simulator.url,
+    RING_API_URL: simulator.url,
+    RING_SIMULATOR: 'off',
+    SESSION_SECRET: randomBytes(32).toString('hex'),
+    TOKEN_ENCRYPTION_KEYS: `test:${randomBytes(32).toString('base64')}`,
+    RATE_LIMIT_SCALE: '1000',
+    LOG_LEVEL: 'trace',
+  };
+  const pool = new pg.Pool({ connectionString: databaseUrl, max: 4 });
+  pool.on('error', () => undefined);
+  const apps: AppProcess[] = [];
+
+  return {
+    ring: new Ring(simulator.url),
+    url,
+    databaseUrl,
+    environment,
+    async startApp(more = {}) {
+      const app = await startApp({ ...environment, ...more });
+      apps.push(app);
+      return app;
+    },
+    visitor: () => new Visitor(url),
+    async sql<Row extends pg.QueryResultRow>(statement: string, values: unknown[] = []) {
+      return (await pool.query<Row>(statement, values)).rows;
+    },
+    async stop() {
+      for (const app of apps) {
+        app.killGroup('SIGKILL');
+        await app.ended;
+      }
+      await simulator.close();
+      await pool.end();
+      await own?.drop();
+    },
+  };
+}
+
+/** A port that is free together with the next one, which the built-in simulator takes. */
+export async function freePorts(): Promise<number> {
+  for (;;) {
+    // Below what the system gives to outgoing connections: nobody takes it by chance while the app starts.
+    const port = 10_240 + Math.floor(Math.random() * 22_000);
+    if ((await isFree(port)) && (await isFree(port + 1))) return port;
+  }
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer();
+  try {
+    server.listen(port);
+    await once(server, 'listening');
+    server.close();
+    await once(server, 'close');
+    return true;
+  } catch {
+    return false;
+  }
+}
