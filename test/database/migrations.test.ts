@@ -176,8 +176,8 @@ describe('what the database itself refuses', () => {
       confirmation_step: 'CLAIMED',
       account_identifier: 'a***a@example.com',
       nonce_digest: '\\x00',
-      nonce_key_id: 'test',
-      nonce_ciphertext: '\\x01',
+      request_key_id: 'test',
+      request_ciphertext: '\\x01',
       created_at: '2026-10-05',
       updated_at: '2026-10-05',
       ...values,
@@ -229,14 +229,14 @@ describe('what the database itself refuses', () => {
     await insertToken({ ...second, status: 'CLAIMED' });
   });
 
-  const ended = { confirmation_step: null, nonce_key_id: null, nonce_ciphertext: null };
+  const ended = { confirmation_step: null, request_key_id: null, request_ciphertext: null };
   test.each([
     ['a status that nobody knows', { status: 'LINKED' }],
     ['a step that nobody knows', { confirmation_step: 'SHOUTING' }],
     ['a confirmation without a step', { confirmation_step: null }],
-    ['a confirmation without its nonce', { nonce_ciphertext: null, nonce_key_id: null }],
-    ['a nonce without the id of its key', { nonce_key_id: null }],
-    ['a nonce that outlived the confirmation', { status: 'COMPLETED', confirmation_step: null }],
+    ['a confirmation without its request', { request_ciphertext: null, request_key_id: null }],
+    ['a request without the id of its key', { request_key_id: null }],
+    ['a request that outlived the confirmation', { status: 'COMPLETED', confirmation_step: null }],
     ['a step that outlived the confirmation', { ...ended, status: 'REFUSED', confirmation_step: 'POSTING' }],
   ])('a link with %s', async (_what, values) => {
     await insertToken({ status: 'CLAIMED' });

@@ -2,6 +2,7 @@ import { createHmac } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
+import { pino } from 'pino';
 import { type Database, openDatabase } from '../../src/database/database.js';
 import { expireUnclaimedTokens } from '../../src/linking/expiry.js';
 import { tick } from '../support/clocks.js';
@@ -24,7 +25,7 @@ describe('expiring what nobody claims', () => {
     testDatabase = await createTestDatabase();
     pool = new pg.Pool({ connectionString: testDatabase.url, max: 5 });
     pool.on('error', () => undefined);
-    instances = Array.from({ length: 4 }, () => openDatabase(testDatabase.url, () => undefined));
+    instances = Array.from({ length: 4 }, () => openDatabase(testDatabase.url, pino({ level: 'silent' })));
   });
   beforeEach(() => pool.query('TRUNCATE ring_tokens CASCADE'));
   afterAll(async () => {
