@@ -1,0 +1,261 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import knex, { type Knex } from 'knex';
+import pg from 'pg';
+import { isMigrated, migrateToLatest } from '../../src/database/migrate.js';
+import { MIGRATIONS_DIR } from '../../src/paths.js';
+import { insertPairs } from '../support/pairs.js';
+import { createTestDatabase, query, type TestDatabase } from '../support/postgres.js';
+
+const execute = promisify(execFile);
+
+/** Everything of ours that a migration makes: columns, constraints, indexes and the settings of tables. */
+async function schemaOf(url: string): Promise<string[]> {
+  const rows = await query(
+    url,
+    `SELECT format('%s.%s %s %s %s', table_name, column_name, data_type, is_nullable, column_default) AS line
+       FROM information_schema.columns WHERE table_schema = 'public'
+     UNION SELECT format('%s: %s', conrelid::regclass, pg_get_constraintdef(oid))
+             FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+     UNION SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+     UNION SELECT format('%s %s', relname, reloptions) FROM pg_class WHERE relnamespace = 'public'::regnamespace
+     ORDER BY line`,
+  );
+  return rows.map(({ line }) => String(line));
+}
+
+async function tablesOf(url: string): Promise<string[]> {
+  const rows = await query(url, `SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename`);
+  return rows.map(({ tablename }) => String(tablename)).filter((name) => !name.startsWith('knex_'));
+}
+
+async function inDatabase(body: (database: TestDatabase) => Promise<void>): Promise<void> {
+  const database = await createTestDatabase();
+  try {
+    await body(database);
+  } finally {
+    await database.drop();
+  }
+}
+
+/** As `createdb` leaves it. */
+const empty = (url: string) =>
+  query(url, 'DROP SCHEMA public CASCADE; DROP SCHEMA graphile_worker CASCADE; CREATE SCHEMA public');
+
+describe('the migrations', () => {
+  async function withMigrator(url: string, body: (database: Knex) => Promise<void>): Promise<void> {
+    const migrations = { directory: MIGRATIONS_DIR, loadExtensions: ['.js'] };
+    const instance = knex({ client: 'pg', connection: url, pool: { min: 0, max: 1 }, migrations });
+    try {
+      await body(instance);
+    } finally {
+      await instance.destroy();
+    }
+  }
+
+  test('each go down, one by one, and up again to the very same schema', () =>
+    inDatabase(async ({ url }) => {
+      const latest = await schemaOf(url);
+      await withMigrator(url, async (database) => {
+        const [all] = (await database.migrate.list()) as [unknown[], unknown[]];
+        expect(all.length).toBeGreaterThan(0);
+        for (let steps = 1; steps <= all.length; steps += 1) {
+          for (let step = 0; step < steps; step += 1) await database.migrate.down();
+          const [done] = (await database.migrate.list()) as [unknown[], unknown[]];
+          expect(done).toHaveLength(all.length - steps);
+          expect(await isMigrated(database)).toBe(false);
+          if (steps === all.length) expect(await tablesOf(url)).toEqual([]);
+          await database.migrate.latest();
+          expect(await schemaOf(url)).toEqual(latest);
+        }
+      });
+    }));
+
+  test('go down with data in every table of ours, and up again empty', () =>
+    inDatabase(async ({ url }) => {
+      const client = new pg.Client({ connectionString: url });
+      await client.connect();
+      await insertPairs(client, { status: 'UNCLAIMED', count: 3 });
+      await client.query(`
+        INSERT INTO users (email, password_hash, created_at) VALUES ('a@example.com', 'x', now());
+        INSERT INTO sessions VALUES ('s', '{}', now());
+        INSERT INTO rate_limits VALUES ('k', 1, 0);
+        INSERT INTO token_exchanges VALUES ('\\x00', 'STORED', now());
+        INSERT INTO account_links (id, user_id, account_id, token_id, status, account_identifier, nonce_digest,
+                                   created_at, updated_at)
+        SELECT gen_random_uuid(), u.id, t.account_id, t.id, 'COMPLETED', 'a***a@example.com', '\\x00', now(), now()
+          FROM users u, ring_tokens t`);
+      await client.end();
+      await withMigrator(url, async (database) => {
+        await database.migrate.rollback(undefined, true);
+        expect(await tablesOf(url)).toEqual([]);
+        await database.migrate.latest();
+      });
+      expect(await query(url, 'SELECT 1 FROM users, ring_tokens, account_links')).toEqual([]);
+    }));
+
+  test('run on an empty database by eight starters at once, three of them processes, once each', () =>
+    inDatabase(async ({ url }) => {
+      const latest = await schemaOf(url);
+      await empty(url);
+      const module = new URL('../../src/database/migrate.js', import.meta.url).href;
+      const script = `import { migrateToLatest } from '${module}'; await migrateToLatest(process.argv[1]);`;
+      const inProcess = () => execute(process.execPath, ['--input-type=module', '--eval', script, url]);
+      await Promise.all([
+        ...Array.from({ length: 3 }, inProcess),
+        ...Array.from({ length: 5 }, () => migrateToLatest(url)),
+      ]);
+      expect(await schemaOf(url)).toEqual(latest);
+      const repeated = await query(url, 'SELECT name FROM knex_migrations GROUP BY name HAVING count(*) > 1');
+      expect(repeated).toEqual([]);
+      expect(await query(url, 'SELECT 1 FROM graphile_worker.jobs')).toEqual([]);
+    }));
+
+  test('go on after a starter that was killed in the middle and left knex’ own lock behind', () =>
+    inDatabase(async ({ url }) => {
+      const latest = await schemaOf(url);
+      await withMigrator(url, (database) => database.migrate.down().then(() => undefined));
+      await query(url, 'UPDATE knex_migrations_lock SET is_locked = 1');
+      await migrateToLatest(url);
+      expect(await schemaOf(url)).toEqual(latest);
+    }));
+
+  test('leave a database that is up to date, and its data, as they are', () =>
+    inDatabase(async ({ url }) => {
+      await query(url, `INSERT INTO users (email, password_hash, created_at) VALUES ('a@example.com', 'x', now())`);
+      const before = await schemaOf(url);
+      await migrateToLatest(url);
+      expect(await schemaOf(url)).toEqual(before);
+      expect(await query(url, 'SELECT email FROM users')).toEqual([{ email: 'a@example.com' }]);
+    }));
+});
+
+describe('what the database itself refuses', () => {
+  let database: TestDatabase;
+  let client: pg.Client;
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    client = new pg.Client({ connectionString: database.url });
+    await client.connect();
+    await client.query(`INSERT INTO users (email, password_hash, created_at) VALUES ('a@example.com', 'x', now())`);
+  });
+  beforeEach(() => client.query('TRUNCATE ring_tokens, account_links'));
+  afterAll(async () => {
+    await client.end();
+    await database.drop();
+  });
+
+  const CHECK = '23514';
+  const UNIQUE = '23505';
+  const refusal = (code: string) => expect.objectContaining({ code });
+
+  const insertToken = (values: Record<string, string | null>) => {
+    const row: Record<string, string | null> = {
+      id: '00000000-0000-4000-8000-000000000001',
+      status: 'UNCLAIMED',
+      account_id: 'account',
+      key_id: 'test',
+      access_token_ciphertext: '\\x01',
+      refresh_token_ciphertext: '\\x02',
+      scope: '',
+      access_token_expires_at: '2026-10-05',
+      created_at: '2026-10-05',
+      ...values,
+    };
+    return insert('ring_tokens', row);
+  };
+  const insertLink = async (values: Record<string, string | null>) => {
+    const { rows } = await client.query<{ id: string }>('SELECT id FROM users');
+    return insert('account_links', {
+      id: '00000000-0000-4000-8000-000000000002',
+      user_id: rows[0]?.id ?? null,
+      account_id: 'account',
+      token_id: '00000000-0000-4000-8000-000000000001',
+      status: 'CONFIRMING',
+      confirmation_step: 'CLAIMED',
+      account_identifier: 'a***a@example.com',
+      nonce_digest: '\\x00',
+      request_key_id: 'test',
+      request_ciphertext: '\\x01',
+      created_at: '2026-10-05',
+      updated_at: '2026-10-05',
+      ...values,
+    });
+  };
+  const insert = (table: string, row: Record<string, string | null>) => {
+    const places = Object.keys(row).map((_, n) => `$${n + 1}`);
+    return client.query(
+      `INSERT INTO ${table} (${Object.keys(row).join(', ')}) VALUES (${places.join(', ')})`,
+      Object.values(row),
+    );
+  };
+  const erased = { key_id: null, access_token_ciphertext: null, refresh_token_ciphertext: null };
+
+  test.each([
+    { status: 'RECEIVED', account_id: null },
+    { status: 'UNCLAIMED' },
+    { status: 'CLAIMED' },
+    { status: 'EXPIRED', ...erased },
+    { status: 'EXPIRED', account_id: null, ...erased },
+    { status: 'REVOKED', ...erased },
+  ])('not a $status pair as it should be', async (values) => {
+    expect((await insertToken(values)).rowCount).toBe(1);
+  });
+
+  test.each([
+    ['a status that nobody knows', { status: 'FRESH' }],
+    ['a status in small letters', { status: 'unclaimed' }],
+    ['an unclaimed pair of nobody', { account_id: null }],
+    ['a claimed pair of nobody', { status: 'CLAIMED', account_id: null }],
+    ['a revoked pair of nobody', { status: 'REVOKED', account_id: null, ...erased }],
+    ['an expired pair that is still there', { status: 'EXPIRED' }],
+    ['a revoked pair that is still there', { status: 'REVOKED' }],
+    [
+      'an expired pair whose refresh token is still there',
+      { ...erased, status: 'EXPIRED', refresh_token_ciphertext: '\\x02' },
+    ],
+    ['an unclaimed pair without ciphertext', erased],
+    ['half a pair', { refresh_token_ciphertext: null }],
+    ['a pair without the id of its key', { key_id: null }],
+  ])('a token row with %s', async (_what, values) => {
+    await expect(insertToken(values)).rejects.toEqual(refusal(CHECK));
+  });
+
+  test('a second unclaimed pair of one account, but not a claimed one beside it', async () => {
+    await insertToken({});
+    const second = { id: '00000000-0000-4000-8000-000000000003' };
+    await expect(insertToken(second)).rejects.toEqual(refusal(UNIQUE));
+    await insertToken({ ...second, status: 'CLAIMED' });
+  });
+
+  const ended = { confirmation_step: null, request_key_id: null, request_ciphertext: null };
+  test.each([
+    ['a status that nobody knows', { status: 'LINKED' }],
+    ['a step that nobody knows', { confirmation_step: 'SHOUTING' }],
+    ['a confirmation without a step', { confirmation_step: null }],
+    ['a confirmation without its request', { request_ciphertext: null, request_key_id: null }],
+    ['a request without the id of its key', { request_key_id: null }],
+    ['a request that outlived the confirmation', { status: 'COMPLETED', confirmation_step: null }],
+    ['a step that outlived the confirmation', { ...ended, status: 'REFUSED', confirmation_step: 'POSTING' }],
+  ])('a link with %s', async (_what, values) => {
+    await insertToken({ status: 'CLAIMED' });
+    await expect(insertLink(values)).rejects.toEqual(refusal(CHECK));
+  });
+
+  test.each(['CONFIRMING', 'COMPLETED', 'REAUTH_REQUIRED'])(
+    'a second living link of an account beside one that is %s',
+    async (status) => {
+      await insertToken({ status: 'CLAIMED' });
+      await insertLink(status === 'CONFIRMING' ? {} : { ...ended, status });
+      const second = { id: '00000000-0000-4000-8000-000000000004' };
+      await expect(insertLink(second)).rejects.toEqual(refusal(UNIQUE));
+      await insertLink({ ...second, ...ended, status: 'REMOVED' });
+    },
+  );
+
+  test('an exchange whose outcome nobody knows', async () => {
+    const row = { code_digest: '\\x01', outcome: 'MAYBE', started_at: '2026-10-05' };
+    await expect(insert('token_exchanges', row)).rejects.toEqual(refusal(CHECK));
+  });
+});

@@ -1,0 +1,186 @@
+import { createHmac, createSecretKey } from 'node:crypto';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import pg from 'pg';
+import { matchNonce, nonceCheck, UNCLAIMED_ACCOUNTS } from '../../src/linking/match.js';
+import { insertPairs } from '../support/pairs.js';
+import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
+
+const KEY = 'ring-signing-key';
+const HMAC_KEY = createSecretKey(KEY, 'utf8');
+const TIME = '1790000000000';
+
+/** What Ring's redirect carries for this account, computed without the code under test. */
+const requestFor = (account: string, time = TIME) => ({
+  nonce: createHmac('sha256', KEY).update(`${time}:${account}`).digest('base64url'),
+  time,
+});
+
+const numbered = (n: number) => `account-${`${n}`.padStart(6, '0')}`;
+
+let database: TestDatabase;
+let pool: pg.Pool;
+beforeAll(async () => {
+  database = await createTestDatabase();
+  pool = new pg.Pool({ connectionString: database.url, max: 2 });
+  // Dropping the database ends what is still open.
+  pool.on('error', () => undefined);
+});
+beforeEach(() => pool.query('TRUNCATE ring_tokens CASCADE'));
+afterAll(async () => {
+  await pool.end();
+  await database.drop();
+});
+
+const match = (request: { nonce: string; time: string }) => matchNonce(pool, HMAC_KEY, request);
+
+describe('matching a nonce against the pool of unclaimed pairs', () => {
+  test('knows the nonce that openssl made', async () => {
+    await insertPairs(pool, { status: 'UNCLAIMED', count: 5 });
+    await pool.query(`UPDATE ring_tokens SET account_id = 'ava1.ring.account.AEXAMPLE' WHERE account_id LIKE '%3'`);
+    const request = { nonce: 'eqLxmp-hxr_AkvL_mksqrvBxY-4tKMimyV4WQAtMyms', time: '1790000000020' };
+    expect(await match(request)).toBe('ava1.ring.account.AEXAMPLE');
+    expect(await match({ ...request, time: '1790000000021' })).toBeUndefined();
+  });
+
+  test.each([0, 1, 2, 999, 1_000, 1_001, 2_000, 2_500])(
+    'finds each end and the middle of a pool of %i, and nobody else',
+    async (count) => {
+      await insertPairs(pool, { status: 'UNCLAIMED', count, account: 'account-' });
+      const wanted = count === 0 ? [] : [1, Math.ceil(count / 2), count];
+      for (const n of wanted) expect(await match(requestFor(numbered(n)))).toBe(numbered(n));
+      expect(await match(requestFor(numbered(count + 1)))).toBeUndefined();
+    },
+  );
+
+  test.each(['RECEIVED', 'CLAIMED', 'EXPIRED', 'REVOKED'] as const)(
+    'does not see a pair that is %s',
+    async (status) => {
+      await insertPairs(pool, { status: 'UNCLAIMED' });
+      await insertPairs(pool, { status, account: 'account-' });
+      expect(await match(requestFor(numbered(1)))).toBeUndefined();
+    },
+  );
+
+  test('takes neither another account’s nonce nor one of the same account for another time', async () => {
+    await insertPairs(pool, { status: 'UNCLAIMED', count: 50, account: 'account-' });
+    const { nonce } = requestFor(numbered(7));
+    expect(await match({ nonce, time: `${Number(TIME) + 1}` })).toBeUndefined();
+    expect(
+      await match({ nonce: `${nonce.slice(0, -1)}${nonce.endsWith('A') ? 'E' : 'A'}`, time: TIME }),
+    ).toBeUndefined();
+    expect(await match(requestFor('account-7'))).toBeUndefined();
+  });
+
+  test('gives every connection back, also when it finds nothing', async () => {
+    await insertPairs(pool, { status: 'UNCLAIMED', count: 1_000, account: 'account-' });
+    for (let n = 1; n <= 6; n += 1) await match(requestFor(numbered(n * 200)));
+    const all = await Promise.all(Array.from({ length: 20 }, (_, n) => match(requestFor(numbered(n + 1)))));
+    expect(all).toEqual(Array.from({ length: 20 }, (_, n) => numbered(n + 1)));
+    expect({ inUse: pool.totalCount - pool.idleCount, waiting: pool.waitingCount }).toEqual({ inUse: 0, waiting: 0 });
+  });
+
+  test('gives its connection back when the database fails it', async () => {
+    const broken = new pg.Pool({ connectionString: database.url, max: 1, statement_timeout: 200 });
+    const locker = await pool.connect();
+    try {
+      await locker.query('BEGIN; LOCK TABLE ring_tokens IN ACCESS EXCLUSIVE MODE');
+      await expect(matchNonce(broken, HMAC_KEY, requestFor('x'))).rejects.toThrow('statement timeout');
+    } finally {
+      await locker.query('ROLLBACK');
+      locker.release();
+    }
+    expect(await matchNonce(broken, HMAC_KEY, requestFor('x'))).toBeUndefined();
+    await broken.end();
+  });
+
+  test('computes the nonce of every candidate, also after it has found the one', async () => {
+    const computed = new Map<string, number>();
+    // An account ID that counts how often it is made into the text that is hashed.
+    pg.types.setTypeParser(pg.types.builtins.TEXT, (value: string) => ({
+      toString: () => {
+        computed.set(value, (computed.get(value) ?? 0) + 1);
+        return value;
+      },
+    }));
+    try {
+      await insertPairs(pool, { status: 'UNCLAIMED', count: 2_500, account: 'account-' });
+      await pool.query('VACUUM ANALYZE ring_tokens');
+      const found: unknown = await match(requestFor(numbered(1)));
+      expect(computed.size).toBe(2_500);
+      expect(new Set(computed.values())).toEqual(new Set([1]));
+      expect(String(found)).toBe(numbered(1));
+    } finally {
+      pg.types.setTypeParser(pg.types.builtins.TEXT, String);
+    }
+  });
+
+  test('one check serves any number of candidates in any order', () => {
+    const isSigned = nonceCheck(HMAC_KEY, requestFor('b'));
+    expect(['a', 'b', 'c', 'b', '', 'B'].map(isSigned)).toEqual([false, true, false, true, false, false]);
+  });
+});
+
+describe('reading the pool', () => {
+  interface PlanNode {
+    'Node Type': string;
+    'Index Name'?: string;
+    'Actual Rows': number;
+    'Heap Fetches'?: number;
+    Filter?: string;
+    'Index Cond'?: string;
+    Plans?: PlanNode[];
+  }
+
+  async function planOf(statement: string): Promise<PlanNode> {
+    const { rows } = await pool.query<{ 'QUERY PLAN': [{ Plan: PlanNode }] }>(
+      `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${statement}`,
+    );
+    const [row] = rows;
+    if (row === undefined) throw new Error('EXPLAIN answered nothing');
+    return row['QUERY PLAN'][0].Plan;
+  }
+
+  test('asks for the status and for nothing else', () => {
+    expect(UNCLAIMED_ACCOUNTS.replace(/\s+/g, ' ').trim()).toMatch(
+      /^SELECT account_id FROM ring_tokens WHERE status = 'UNCLAIMED'$/i,
+    );
+  });
+
+  test('is answered from the partial index alone, without a look at the table, beside ten times as many claimed', async () => {
+    await insertPairs(pool, { status: 'CLAIMED', count: 20_000 });
+    await insertPairs(pool, { status: 'UNCLAIMED', count: 2_000 });
+    await pool.query('VACUUM ANALYZE ring_tokens');
+
+    const plan = await planOf(UNCLAIMED_ACCOUNTS);
+    expect(plan).toMatchObject({
+      'Node Type': 'Index Only Scan',
+      'Index Name': 'ring_tokens_unclaimed',
+      'Actual Rows': 2_000,
+      'Heap Fetches': 0,
+    });
+    expect(plan.Plans).toBeUndefined();
+    expect(plan.Filter).toBeUndefined();
+    expect(plan['Index Cond']).toBeUndefined();
+
+    const { rows } = await pool.query<{ indexdef: string }>(
+      `SELECT indexdef FROM pg_indexes WHERE indexname = 'ring_tokens_unclaimed'`,
+    );
+    expect(rows[0]?.indexdef).toMatch(/\(account_id\) WHERE \(status = 'UNCLAIMED'::text\)$/);
+  });
+
+  test('stays an index-only scan while pairs come and go between two vacuums', async () => {
+    await insertPairs(pool, { status: 'CLAIMED', count: 20_000 });
+    await insertPairs(pool, { status: 'UNCLAIMED', count: 2_000 });
+    await pool.query('VACUUM ANALYZE ring_tokens');
+    await pool.query(
+      `UPDATE ring_tokens SET status = 'CLAIMED' WHERE status = 'UNCLAIMED' AND account_id < 'unclaimed-001'`,
+    );
+    await insertPairs(pool, { status: 'UNCLAIMED', count: 150, account: 'late-' });
+
+    expect(await planOf(UNCLAIMED_ACCOUNTS)).toMatchObject({
+      'Node Type': 'Index Only Scan',
+      'Index Name': 'ring_tokens_unclaimed',
+      'Actual Rows': 1_151,
+    });
+  });
+});

@@ -1,0 +1,279 @@
+import { once } from 'node:events';
+import { createServer, type IncomingHttpHeaders, type RequestListener, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { createRingClient, type RingClientOptions } from '../../src/ring/client.js';
+import { RingError } from '../../src/ring/errors.js';
+import { until } from '../support/until.js';
+import { freePort } from '../support/world.js';
+
+const CODE = 'code-8c5e&=+%/ é'.replace('é', '~');
+const ACCESS_TOKEN = 'at-77b1';
+const SECRET = 'client-secret-3f09';
+const PAIR = {
+  access_token: ACCESS_TOKEN,
+  refresh_token: 'rt-12ab',
+  scope: 'a b',
+  expires_in: 14_400,
+  token_type: 'Bearer',
+};
+
+interface Received {
+  method: string | undefined;
+  path: string | undefined;
+  headers: IncomingHttpHeaders;
+  body: string;
+}
+
+const servers: Server[] = [];
+afterEach(() => {
+  for (const server of servers.splice(0)) {
+    server.close();
+    server.closeAllConnections();
+  }
+});
+
+/** Something that listens where Ring would. The simulator plays Ring; this plays what Ring never documented. */
+async function listen(listener: RequestListener): Promise<string> {
+  const server = createServer(listener).listen(0, '127.0.0.1');
+  servers.push(server);
+  await once(server, 'listening');
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** Answers everything alike and keeps what it was sent. */
+async function listenAndAnswer(
+  status: number,
+  body: string,
+  headers: Record<string, string> = { 'content-type': 'application/json' },
+): Promise<{ url: string; received: Received[] }> {
+  const received: Received[] = [];
+  const url = await listen((request, response) => {
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
+    request.on('end', () => {
+      const { method, url: path, headers: sent } = request;
+      received.push({ method, path, headers: sent, body: Buffer.concat(chunks).toString() });
+      response.writeHead(status, headers).end(body);
+    });
+  });
+  return { url, received };
+}
+
+function clientOf(url: string, options: Partial<RingClientOptions> = {}) {
+  return createRingClient({ oauthUrl: url, apiUrl: url, clientId: 'client-1', clientSecret: SECRET, ...options });
+}
+
+async function failureOf(call: Promise<unknown>): Promise<RingError> {
+  const error = await call.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  if (!(error instanceof RingError)) throw new Error(`expected a RingError, got ${String(error)}`);
+  return error;
+}
+
+describe('what is sent to Ring', () => {
+  test('a code is exchanged by a form with the client credentials in it, and by no Authorization header', async () => {
+    const ring = await listenAndAnswer(200, JSON.stringify(PAIR));
+    expect(await clientOf(ring.url).exchangeCode(CODE)).toEqual({
+      accessToken: ACCESS_TOKEN,
+      refreshToken: 'rt-12ab',
+      scope: 'a b',
+      expiresIn: 14_400,
+    });
+    expect(ring.received).toHaveLength(1);
+    const [{ method, path, headers, body } = {} as Received] = ring.received;
+    expect({ method, path }).toEqual({ method: 'POST', path: '/oauth/token' });
+    expect(headers['content-type']).toMatch(/^application\/x-www-form-urlencoded\b/);
+    expect(headers.authorization).toBeUndefined();
+    expect([...new URLSearchParams(body)].sort()).toEqual([
+      ['client_id', 'client-1'],
+      ['client_secret', SECRET],
+      ['code', CODE],
+      ['grant_type', 'authorization_code'],
+    ]);
+  });
+
+  test('the account is asked for with the access token', async () => {
+    const ring = await listenAndAnswer(200, JSON.stringify({ data: { type: 'users', id: 'ava1.ring.account.A' } }));
+    expect(await clientOf(ring.url).getAccountId(ACCESS_TOKEN)).toBe('ava1.ring.account.A');
+    expect(ring.received).toMatchObject([
+      { method: 'GET', path: '/v1/users/me', headers: { authorization: `Bearer ${ACCESS_TOKEN}` }, body: '' },
+    ]);
+  });
+
+  test.each([
+    ['flat', (status: string) => ({ status })],
+    ['JSON:API', (status: string) => ({ data: { attributes: { status } } })],
+  ])('a link is announced with its nonce and completed without one; the answer may be %s', async (_shape, bodyOf) => {
+    const link = { accountIdentifier: 'u***r@example.com', nonce: 'N'.repeat(43) };
+    const awaiting = await listenAndAnswer(200, JSON.stringify(bodyOf('awaiting')));
+    const completed = await listenAndAnswer(201, JSON.stringify(bodyOf('completed')));
+    await clientOf(awaiting.url).announceLink(ACCESS_TOKEN, link);
+    await clientOf(completed.url).completeLink(ACCESS_TOKEN, { accountIdentifier: link.accountIdentifier });
+
+    const received = [...awaiting.received, ...completed.received];
+    expect(received.map(({ body }) => JSON.parse(body) as unknown)).toEqual([
+      { account_identifier: 'u***r@example.com', nonce: link.nonce },
+      { account_identifier: 'u***r@example.com', status: 'completed' },
+    ]);
+    expect(received).toMatchObject(
+      ['POST', 'PATCH'].map((method) => ({
+        method,
+        path: '/v1/accounts/me/app-integrations',
+        headers: { authorization: `Bearer ${ACCESS_TOKEN}`, 'content-type': 'application/json' },
+      })),
+    );
+  });
+
+  test('a redirect is not followed: neither credentials nor bearer token travel to where it points', async () => {
+    const elsewhere = await listenAndAnswer(200, JSON.stringify({ ...PAIR, data: { type: 'users', id: 'A' } }));
+    for (const status of [301, 302, 303, 307, 308]) {
+      const ring = await listenAndAnswer(status, '', { location: `${elsewhere.url}/caught` });
+      expect((await failureOf(clientOf(ring.url).exchangeCode(CODE))).kind).toBe('malformed');
+      expect((await failureOf(clientOf(ring.url).getAccountId(ACCESS_TOKEN))).kind).toBe('malformed');
+      expect(ring.received).toHaveLength(2);
+    }
+    expect(elsewhere.received).toEqual([]);
+  });
+});
+
+describe('what Ring answers', () => {
+  const rfc6749 = (error: string) => JSON.stringify({ error, error_description: `not with ${CODE} and ${SECRET}` });
+  const jsonApi = (status: number, title: string) =>
+    JSON.stringify({ errors: [{ status: `${status}`, title, detail: `not with ${CODE} and ${SECRET}` }] });
+
+  test.each([
+    { status: 400, body: rfc6749('invalid_grant'), kind: 'rejected', code: 'invalid_grant' },
+    { status: 400, body: jsonApi(400, 'Invalid Nonce'), kind: 'rejected', code: 'Invalid Nonce' },
+    { status: 404, body: jsonApi(404, 'Not Found'), kind: 'rejected', code: 'Not Found' },
+    { status: 400, body: '<h1>Bad Request</h1>', kind: 'rejected', code: undefined },
+    { status: 401, body: rfc6749('invalid_client'), kind: 'unauthorized', code: 'invalid_client' },
+    { status: 403, body: jsonApi(403, 'Forbidden'), kind: 'unauthorized', code: 'Forbidden' },
+    { status: 429, body: '', kind: 'rate-limited', code: undefined },
+    { status: 500, body: 'Oops', kind: 'unavailable', code: undefined },
+    { status: 503, body: jsonApi(503, 'Unavailable'), kind: 'unavailable', code: 'Unavailable' },
+  ])('$status with "$code" is $kind', async ({ status, body, kind, code }) => {
+    const { url } = await listenAndAnswer(status, body);
+    const calls = [clientOf(url).exchangeCode(CODE), clientOf(url).getAccountId(ACCESS_TOKEN)];
+    for (const error of await Promise.all(calls.map(failureOf))) {
+      expect({ kind: error.kind, status: error.status, code: error.code }).toEqual({ kind, status, code });
+    }
+  });
+
+  test('Retry-After in seconds is kept', async () => {
+    const { url } = await listenAndAnswer(429, '', { 'retry-after': '7' });
+    expect(await failureOf(clientOf(url).exchangeCode(CODE))).toMatchObject({ retryAfterSeconds: 7 });
+  });
+
+  test('an error says what failed, and nothing that was sent or received', async () => {
+    for (const body of [rfc6749('invalid_grant'), rfc6749(`${CODE} ${'x'.repeat(10_000)}`), jsonApi(400, 'Bad')]) {
+      const { url } = await listenAndAnswer(400, body);
+      const error = await failureOf(clientOf(url).exchangeCode(CODE));
+      expect(error.message).toContain('POST /oauth/token');
+      expect(error.message.length).toBeLessThan(200);
+      expect(error.message).not.toContain(SECRET);
+      expect(error.message).not.toContain(CODE);
+    }
+  });
+
+  const without = (field: keyof typeof PAIR) => ({ ...PAIR, [field]: undefined });
+  test.each([
+    ['nothing', ''],
+    ['HTML', '<!doctype html><title>Welcome</title>'],
+    ['half of it', JSON.stringify(PAIR).slice(0, -10)],
+    ['null', 'null'],
+    ['a list', JSON.stringify([PAIR])],
+    ['no access token', JSON.stringify(without('access_token'))],
+    ['no refresh token', JSON.stringify(without('refresh_token'))],
+    ['an empty refresh token', JSON.stringify({ ...PAIR, refresh_token: '' })],
+    ['a token that is no text', JSON.stringify({ ...PAIR, access_token: 7 })],
+    ['a token that would break a header', JSON.stringify({ ...PAIR, access_token: 'a\r\nX-Evil: 1' })],
+    ['a lifetime below zero', JSON.stringify({ ...PAIR, expires_in: -1 })],
+    ['a lifetime that is no number', JSON.stringify({ ...PAIR, expires_in: 'soon' })],
+    ['a token of another type', JSON.stringify({ ...PAIR, token_type: 'mac' })],
+    ['more than a token answer can be', JSON.stringify({ ...PAIR, padding: 'x'.repeat(200_000) })],
+  ])('200 with %s instead of a token pair is malformed', async (_what, body) => {
+    const { url } = await listenAndAnswer(200, body);
+    expect((await failureOf(clientOf(url).exchangeCode(CODE))).kind).toBe('malformed');
+  });
+
+  test.each([
+    ['no data', {}],
+    ['no id', { data: { type: 'users' } }],
+    ['an empty id', { data: { type: 'users', id: '' } }],
+    ['an id that is no text', { data: { type: 'users', id: 7 } }],
+    ['an endless id', { data: { type: 'users', id: 'x'.repeat(5_000) } }],
+    ['something else than a user', { data: { type: 'devices', id: 'device-1' } }],
+  ])('200 with %s instead of a user is malformed', async (_what, body) => {
+    const { url } = await listenAndAnswer(200, JSON.stringify(body));
+    expect((await failureOf(clientOf(url).getAccountId(ACCESS_TOKEN))).kind).toBe('malformed');
+  });
+
+  test('a success that names another status than the one asked for is no success', async () => {
+    const link = { accountIdentifier: 'u***r@example.com', nonce: 'N'.repeat(43) };
+    const pending = await listenAndAnswer(200, JSON.stringify({ status: 'pending' }));
+    expect((await failureOf(clientOf(pending.url).announceLink(ACCESS_TOKEN, link))).kind).toBe('malformed');
+    expect((await failureOf(clientOf(pending.url).completeLink(ACCESS_TOKEN, link))).kind).toBe('malformed');
+  });
+});
+
+describe('when Ring does not answer', () => {
+  test('a refused connection and an unknown host are told apart from what Ring may have received', async () => {
+    const nobody = `http://127.0.0.1:${await freePort()}`;
+    expect((await failureOf(clientOf(nobody).exchangeCode(CODE))).kind).toBe('unreachable');
+    expect((await failureOf(clientOf('http://ring.invalid').exchangeCode(CODE))).kind).toBe('unreachable');
+  });
+
+  test.each<[string, RequestListener]>([
+    ['a connection that is reset', (request) => request.socket.resetAndDestroy()],
+    ['a connection that is closed', (request) => request.socket.end()],
+    ['silence', () => undefined],
+    [
+      'an answer that breaks off',
+      (_request, response) => {
+        response.writeHead(200, { 'content-length': '500' }).write('{"access_token":');
+        setTimeout(() => response.destroy(), 20);
+      },
+    ],
+    [
+      'an answer that never ends',
+      (_request, response) => {
+        const dripping = setInterval(() => response.write(' '), 20);
+        response.once('close', () => {
+          clearInterval(dripping);
+        });
+      },
+    ],
+    ['an answer that is no HTTP', (request) => request.socket.end('SSH-2.0-OpenSSH_9.6\r\n')],
+  ])('%s leaves it open whether Ring has acted', async (_what, listener) => {
+    const url = await listen(listener);
+    expect((await failureOf(clientOf(url, { timeoutMs: 400 }).exchangeCode(CODE))).kind).toBe('no-answer');
+  });
+
+  test('an answer without end is let go of, not collected', async () => {
+    let isLetGo = false;
+    const url = await listen((_request, response) => {
+      response.once('close', () => {
+        isLetGo = true;
+      });
+      const pour = (): void => {
+        while (!response.destroyed && response.write('x'.repeat(16_384)));
+      };
+      response.on('drain', pour);
+      pour();
+    });
+    expect((await failureOf(clientOf(url).exchangeCode(CODE))).kind).toBe('malformed');
+    await until('the connection is closed', () => Promise.resolve(isLetGo));
+  });
+
+  test('a late answer is no answer: nothing of it comes back after the time-out', async () => {
+    const url = await listen((_request, response) => {
+      void delay(300).then(() => response.writeHead(200, { 'content-type': 'application/json' }).end('{}'));
+    });
+    const error = await failureOf(clientOf(url, { timeoutMs: 50 }).exchangeCode(CODE));
+    expect({ kind: error.kind, status: error.status }).toEqual({ kind: 'no-answer', status: undefined });
+  });
+});
