@@ -76,8 +76,7 @@ export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     CREATE UNIQUE INDEX account_links_live ON account_links (account_id)
       WHERE status IN ('CONFIRMING', 'COMPLETED', 'REAUTH_REQUIRED')`);
-  await knex.raw('CREATE INDEX account_links_user ON account_links (user_id, created_at)');
-  await knex.raw('CREATE INDEX account_links_token ON account_links (token_id)');
+  await knex.raw('CREATE INDEX account_links_user ON account_links (user_id, updated_at)');
   await knex.raw('CREATE INDEX account_links_nonce ON account_links (nonce_digest)');
 }
 

@@ -63,6 +63,7 @@ export function createApp(dependencies: AppDependencies): App {
     limits,
     linkClockSkewSeconds: config.linkClockSkewSeconds,
     patienceMs,
+    isShuttingDown: dependencies.isShuttingDown,
   });
 
   const app = express();

@@ -8,9 +8,9 @@ import type { Config } from './config.js';
 import { openDatabase } from './database/database.js';
 import { migrateToLatest } from './database/migrate.js';
 import { startClocks } from './jobs/clock.js';
-import { startQueue } from './jobs/queue.js';
+import { forgetIdleQueues, startQueue } from './jobs/queue.js';
 import { CONFIRM_LINK, confirmLink } from './linking/confirm.js';
-import { expireUnclaimedTokens, forgetOldExchanges } from './linking/expiry.js';
+import { expireUnclaimedTokens, forgetExpiredTokens, forgetOldExchanges } from './linking/expiry.js';
 import { IDENTIFY_ACCOUNT, identifyAccount } from './linking/identify.js';
 import { createRingClient } from './ring/client.js';
 import { createVault } from './tokens/vault.js';
@@ -71,6 +71,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
         },
       },
       { name: 'forget old code exchanges', schedule: '17 * * * *', run: () => forgetOldExchanges(shared) },
+      { name: 'forget expired token pairs', schedule: '23 3 * * *', run: () => forgetExpiredTokens(shared) },
+      { name: 'forget idle queues', schedule: '43 * * * *', run: () => forgetIdleQueues(database) },
     ],
     log,
   );
@@ -113,7 +115,7 @@ function closer(server: Server): () => Promise<void> {
   let isClosing = false;
   const release = (socket: Socket) => {
     if (isClosing) socket.destroy();
-    else withoutRequest.add(socket);
+    else if (!socket.destroyed) withoutRequest.add(socket);
   };
   server.on('connection', (socket) => {
     release(socket);

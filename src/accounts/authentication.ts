@@ -3,7 +3,7 @@ import { Passport } from 'passport';
 import { Strategy as LocalStrategy } from 'passport-local';
 import type { Knex } from 'knex';
 import { z } from 'zod';
-import { saveSession } from './session.js';
+import { saveSession, SIGNED_IN_LIFETIME_MS } from './session.js';
 import { Credentials, findUser, type User, verifyCredentials } from './users.js';
 
 declare global {
@@ -66,7 +66,10 @@ export function createAuthentication(database: Knex): Authentication {
 
     signIn: (request, user) =>
       keepingPendingLink(request, (done) => {
-        request.login(user, done);
+        request.login(user, (error) => {
+          request.session.cookie.maxAge = SIGNED_IN_LIFETIME_MS;
+          done(error);
+        });
       }),
 
     signOut: (request) =>

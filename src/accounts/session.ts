@@ -10,7 +10,9 @@ declare module 'express-session' {
   }
 }
 
-const LIFETIME_MS = 7 * 24 * 60 * 60 * 1_000;
+/** Long enough to finish a link; most of those who never sign in are no people. */
+const ANONYMOUS_LIFETIME_MS = 60 * 60 * 1_000;
+export const SIGNED_IN_LIFETIME_MS = 7 * 24 * 60 * 60 * 1_000;
 const PRUNE_INTERVAL_SECONDS = 15 * 60;
 
 export interface SessionOptions {
@@ -45,7 +47,7 @@ export function createSessions({ pool, secret, production, onError }: SessionOpt
     resave: false,
     saveUninitialized: false,
     proxy: production ? true : undefined,
-    cookie: { httpOnly: true, sameSite: 'lax', secure: production, path: '/', maxAge: LIFETIME_MS },
+    cookie: { httpOnly: true, sameSite: 'lax', secure: production, path: '/', maxAge: ANONYMOUS_LIFETIME_MS },
   });
   return {
     middleware,

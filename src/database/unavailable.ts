@@ -11,20 +11,15 @@ const NETWORK_CODES = new Set([
   'EHOSTUNREACH',
 ]);
 
-/** The drivers throw these without a code. */
-const MESSAGES = [
-  /^Connection terminated/,
-  /timeout exceeded when trying to connect/,
-  /^Client has encountered a connection error/,
-  /^Client was closed/,
-  /^Query read timeout/,
-];
+/** What the driver throws without a code. Knex puts the statement in front: `SELECT … - Connection terminated`. */
+const MESSAGES =
+  /(^| - )(Connection terminated|timeout expired|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed|Query read timeout)/;
 
 /** Whether an error says "the database can't right now" rather than "the statement is wrong". */
 export function isDatabaseUnavailable(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const { code } = error as { code?: unknown };
   if (typeof code === 'string' && (SQL_STATES.test(code) || NETWORK_CODES.has(code))) return true;
-  if (error.name === 'KnexTimeoutError' || MESSAGES.some((message) => message.test(error.message))) return true;
+  if (error.name === 'KnexTimeoutError' || MESSAGES.test(error.message)) return true;
   return error instanceof AggregateError && error.errors.some(isDatabaseUnavailable);
 }

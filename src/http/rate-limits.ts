@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { isIP } from 'node:net';
 import type { RequestHandler } from 'express';
 import type { Pool } from 'pg';
 import { RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible';
@@ -58,9 +59,19 @@ export function createRateLimits(pool: Pool, scale: number) {
 /** Limits a route by the caller's address. */
 export function limitAddress(limit: RateLimit): RequestHandler {
   return async (request, _response, next) => {
-    await limit.consume(request.ip ?? 'unknown');
+    await limit.consume(network(request.ip ?? 'unknown'));
     next();
   };
+}
+
+/** The address, or of an IPv6 address its /64: whoever has one address of it has them all. */
+function network(address: string): string {
+  if (isIP(address) !== 6 || address.includes('.')) return address;
+  const [head = '', tail] = address.split('::');
+  const groups = head === '' ? [] : head.split(':');
+  const missing = tail === undefined ? 0 : 8 - groups.length - tail.split(':').filter(Boolean).length;
+  const all = [...groups, ...Array<string>(missing).fill('0'), ...(tail ?? '').split(':').filter(Boolean)];
+  return all.slice(0, 4).join(':');
 }
 
 const hash = (key: string): string => createHash('sha256').update(key).digest('base64url');

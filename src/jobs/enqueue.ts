@@ -1,7 +1,7 @@
 import type { Knex } from 'knex';
 
 export interface JobOptions {
-  /** A job with the same key is replaced while it still waits. */
+  /** Jobs with the same key run one after the other, and a new one replaces one that still waits. */
   key: string;
   delayMs?: number;
 }
@@ -14,17 +14,21 @@ export async function enqueue(
   { key, delayMs = 0 }: JobOptions,
 ): Promise<void> {
   await on.raw(
-    `SELECT graphile_worker.add_job(?, payload => ?::json, job_key => ?, run_at => now() + ? * interval '1 ms')`,
-    [task, JSON.stringify(payload), key, delayMs],
+    `SELECT graphile_worker.add_job(?, payload => ?::json, queue_name => ?, job_key => ?,
+                                    run_at => now() + ? * interval '1 ms')`,
+    [task, JSON.stringify(payload), key, key, delayMs],
   );
 }
 
+const MAX_RETRY_AFTER_MS = 15 * 60_000;
+
 /**
- * How long to wait before the next attempt, in ms: 1 s, 2 s, 4 s … up to the cap, and never less than Ring asked for.
+ * How long to wait before the next attempt, in ms: 1 s, 2 s, 4 s … up to the cap, or as long as Ring asked for, within
+ * reason.
  *
  * @param attempt the one that has just failed, counted from 1
  */
 export function retryPauseMs(attempt: number, capMs: number, retryAfterSeconds = 0): number {
   const backoffMs = Math.min(capMs, 1_000 * 2 ** Math.min(attempt - 1, 20));
-  return Math.max(backoffMs, retryAfterSeconds * 1_000);
+  return Math.max(backoffMs, Math.min(retryAfterSeconds * 1_000, MAX_RETRY_AFTER_MS));
 }

@@ -1,13 +1,20 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { EventEmitter } from 'node:events';
-import { Logger as WorkerLogger, type Runner, run, type TaskList, type WorkerEvents } from 'graphile-worker';
+import {
+  Logger as WorkerLogger,
+  makeWorkerUtils,
+  type Runner,
+  run,
+  type TaskList,
+  type WorkerEvents,
+} from 'graphile-worker';
 import type { Logger } from 'pino';
 import type { Database } from '../database/database.js';
 
 export interface JobQueue {
   /** Whether workers run and could tell the database so within the last few seconds. */
   isAlive(): boolean;
-  /** Finishes the running jobs (up to 5 s) and hands the others back. */
+  /** Takes no more jobs and waits for the running ones. */
   stop(): Promise<void>;
 }
 
@@ -23,13 +30,14 @@ const RESTART_PAUSE_MS = 1_000;
  * killed worker's jobs locked for four hours.
  */
 export function startQueue(database: Database, tasks: TaskList, log: Logger): JobQueue {
-  const workerIds = new Set<string>();
+  // A job is locked by the pool of workers that took it.
+  const poolIds = new Set<string>();
   const events: WorkerEvents = new EventEmitter();
-  events.on('worker:create', ({ worker }) => workerIds.add(worker.workerId));
-  events.on('worker:stop', ({ worker }) => workerIds.delete(worker.workerId));
+  events.on('pool:create', ({ workerPool }) => poolIds.add(workerPool.id));
 
   const stopping = new AbortController();
   const isStopping = () => stopping.signal.aborted;
+  const hasStopped = new AbortController();
   let runner: Runner | undefined;
   let lastHeartbeat = 0;
 
@@ -53,29 +61,30 @@ export function startQueue(database: Database, tasks: TaskList, log: Logger): Jo
         if (isStopping()) await runner.stop();
         await runner.promise;
       } catch (error) {
-        log.error({ err: error }, 'the job queue stopped; starting it again');
+        if (!isStopping()) log.error({ err: error }, 'the job queue stopped; starting it again');
       }
       runner = undefined;
-      workerIds.clear();
+      poolIds.clear();
       await delay(RESTART_PAUSE_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
     }
   }
 
   async function keepHeartbeat(): Promise<void> {
-    while (!isStopping()) {
+    while (!hasStopped.signal.aborted) {
       try {
-        await beat(database, [...workerIds]);
+        await beat(database, [...poolIds]);
         lastHeartbeat = performance.now();
         const orphans = await releaseOrphanedJobs(database);
-        if (orphans > 0) log.warn({ workers: orphans }, 'took over the jobs of workers that died');
+        if (orphans > 0) log.warn({ processes: orphans }, 'took over the jobs of processes that died');
       } catch (error) {
         log.warn({ err: error }, 'the job queue could not write its heartbeat');
       }
-      await delay(HEARTBEAT_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
+      await delay(HEARTBEAT_MS, undefined, { signal: hasStopped.signal }).catch(() => undefined);
     }
   }
 
-  const loops = Promise.all([keepRunning(), keepHeartbeat()]);
+  const running = keepRunning();
+  const beating = keepHeartbeat();
   return {
     isAlive: () => runner !== undefined && performance.now() - lastHeartbeat < DEAD_AFTER_MS,
     async stop() {
@@ -84,37 +93,50 @@ export function startQueue(database: Database, tasks: TaskList, log: Logger): Jo
         // Already stopping by itself: its jobs are handed back all the same.
         log.debug({ err: error }, 'the job queue was stopping already');
       });
-      await loops;
+      await running;
+      // Until here, because another instance would take over the jobs that are still being finished.
+      hasStopped.abort();
+      await beating;
     },
   };
 }
 
-async function beat(database: Database, workerIds: string[]): Promise<void> {
+async function beat(database: Database, poolIds: string[]): Promise<void> {
   await database.pool.query(
-    `INSERT INTO job_runners (worker_id, seen_at) SELECT unnest($1::text[]), now()
-     ON CONFLICT (worker_id) DO UPDATE SET seen_at = excluded.seen_at`,
-    [workerIds],
+    `INSERT INTO job_runners (pool_id, seen_at) SELECT unnest($1::text[]), now()
+     ON CONFLICT (pool_id) DO UPDATE SET seen_at = excluded.seen_at`,
+    [poolIds],
   );
 }
 
 /**
- * Unlocks what is locked by a worker that has not been seen for {@link DEAD_AFTER_MS}. A worker that was merely slow may
+ * Unlocks what is locked by a pool that has not been seen for {@link DEAD_AFTER_MS}. A pool that was merely slow may
  * then see its job run a second time: every job is idempotent, because "at least once" is what a queue can promise.
  */
 async function releaseOrphanedJobs(database: Database): Promise<number> {
   const silence = `${DEAD_AFTER_MS} ms`;
-  const { rows } = await database.pool.query<{ workers: string[] | null }>(
-    `SELECT array_agg(DISTINCT locked_by) AS workers
+  const { rows } = await database.pool.query<{ pools: string[] | null }>(
+    `SELECT array_agg(DISTINCT locked_by) AS pools
        FROM graphile_worker.jobs
       WHERE locked_at < now() - $1::interval
         AND NOT EXISTS (SELECT 1 FROM job_runners
-                         WHERE worker_id = locked_by AND seen_at > now() - $1::interval)`,
+                         WHERE pool_id = locked_by AND seen_at > now() - $1::interval)`,
     [silence],
   );
-  const workers = rows[0]?.workers ?? [];
-  if (workers.length > 0) await database.pool.query('SELECT graphile_worker.force_unlock_workers($1)', [workers]);
+  const pools = rows[0]?.pools ?? [];
+  if (pools.length > 0) await database.pool.query('SELECT graphile_worker.force_unlock_workers($1)', [pools]);
   await database.pool.query('DELETE FROM job_runners WHERE seen_at < now() - 10 * $1::interval', [silence]);
-  return workers.length;
+  return pools.length;
+}
+
+/** Queues that have nothing left to do: there is one for each link that was ever confirmed. */
+export async function forgetIdleQueues(database: Database): Promise<void> {
+  const utils = await makeWorkerUtils({ pgPool: database.pool });
+  try {
+    await utils.cleanup({ tasks: ['GC_JOB_QUEUES'] });
+  } finally {
+    await utils.release();
+  }
 }
 
 /** The queue's own messages in our log; what it calls info is detail to us. */

@@ -8,9 +8,9 @@ import { ERASE } from '../tokens/token-pairs.js';
 import type { Sealed, Vault } from '../tokens/vault.js';
 import { CONFIRM_LINK } from './confirm.js';
 import { type LinkRequest, nonceDigest } from './link-request.js';
-import { requestPlace } from './links.js';
+import { IS_LIVE, lockAccount } from './links.js';
 import { matchNonce, nonceCheck } from './match.js';
-import { sealRequest } from './sealed-request.js';
+import { linkPlace, sealRequest } from './sealed-request.js';
 
 export interface ClaimDependencies {
   database: Database;
@@ -25,8 +25,14 @@ export interface Claimant {
   email: string;
 }
 
+/**
+ * - `claimed`: the pair is the claimant's, and the link on its way.
+ * - `made-already`: this very nonce has made this link of the claimant's.
+ * - `resumed`: the claimant's link was stuck, and goes on with this nonce.
+ * - `not-renewed`: the account is linked to the claimant, and Ring has sent no new pair, or not yet.
+ */
 export type ClaimResult =
-  | { kind: 'claimed' | 'already-linked-by-you' | 'linked-without-new-pair'; linkId: string }
+  | { kind: 'claimed' | 'made-already' | 'resumed' | 'not-renewed'; linkId: string }
   | { kind: 'linked-by-someone-else' }
   | { kind: 'no-match' };
 
@@ -57,11 +63,11 @@ async function claimPair(
   accountId: string,
 ): Promise<ClaimResult | 'lost'> {
   // Links of one account change one at a time; the row lock alone would not see a link that is only being inserted.
-  await trx.raw('SELECT pg_advisory_xact_lock(hashtextextended(?, 0))', [accountId]);
+  await lockAccount(trx, accountId);
   const current = await row<{ id: string; user_id: string; token_id: string }>(
     trx,
     `SELECT id, user_id, token_id FROM account_links
-      WHERE account_id = ? AND status IN ('CONFIRMING', 'COMPLETED', 'REAUTH_REQUIRED')`,
+      WHERE account_id = ? AND ${IS_LIVE}`,
     [accountId],
   );
   if (current !== undefined && current.user_id !== claimant.userId) return { kind: 'linked-by-someone-else' };
@@ -81,7 +87,7 @@ async function claimPair(
   if (token === undefined) return 'lost';
 
   const linkId = current?.id ?? randomUUID();
-  const sealed = sealRequest(dependencies.vault, request, requestPlace(linkId));
+  const sealed = sealRequest(dependencies.vault, request, linkPlace(linkId));
   const link = { linkId, tokenId: token.id, accountId, sealed };
   if (current === undefined) await insertLink(trx, dependencies.clock(), claimant, request, link);
   else await renewLink(trx, dependencies.clock(), claimant, request, { ...link, formerTokenId: current.token_id });
@@ -150,24 +156,24 @@ async function explainNoMatch(
   const used = await row<{ id: string; user_id: string }>(
     database.knex,
     `SELECT id, user_id FROM account_links
-      WHERE nonce_digest = ? AND (user_id = ? OR status IN ('CONFIRMING', 'COMPLETED', 'REAUTH_REQUIRED'))
+      WHERE nonce_digest = ? AND (user_id = ? OR ${IS_LIVE})
       ORDER BY created_at DESC LIMIT 1`,
     [nonceDigest(request.nonce), claimant.userId],
   );
   if (used !== undefined && used.user_id !== claimant.userId) return { kind: 'linked-by-someone-else' };
-  if (used !== undefined) return { kind: 'already-linked-by-you', linkId: used.id };
+  if (used !== undefined) return { kind: 'made-already', linkId: used.id };
 
   const own = await rows<{ id: string; account_id: string; token_id: string }>(
     database.knex,
     `SELECT id, account_id, token_id FROM account_links
-      WHERE user_id = ? AND status IN ('CONFIRMING', 'COMPLETED', 'REAUTH_REQUIRED')`,
+      WHERE user_id = ? AND ${IS_LIVE}`,
     [claimant.userId],
   );
   const isSigned = nonceCheck(hmacKey, request);
   const linked = own.find((link) => isSigned(link.account_id));
   if (linked === undefined) return { kind: 'no-match' };
-  const wasStuck = await useFreshNonce(dependencies, request, linked);
-  return { kind: wasStuck ? 'already-linked-by-you' : 'linked-without-new-pair', linkId: linked.id };
+  const isResumed = await useFreshNonce(dependencies, request, linked);
+  return { kind: isResumed ? 'resumed' : 'not-renewed', linkId: linked.id };
 }
 
 /**
@@ -179,12 +185,13 @@ async function useFreshNonce(
   request: LinkRequest,
   link: { id: string; token_id: string },
 ): Promise<boolean> {
-  const sealed = sealRequest(vault, request, requestPlace(link.id));
+  const sealed = sealRequest(vault, request, linkPlace(link.id));
   return database.knex.transaction(async (trx) => {
     const stuck = await row(
       trx,
-      `UPDATE account_links SET nonce_digest = ?, request_key_id = ?, request_ciphertext = ?, updated_at = ?
-        WHERE id = ? AND token_id = ? AND status = 'CONFIRMING' AND confirmation_step IN ('CLAIMED', 'POSTING')
+      `UPDATE account_links SET nonce_digest = ?, request_key_id = ?, request_ciphertext = ?, last_error = NULL,
+              updated_at = ?
+        WHERE id = ? AND token_id = ? AND status = 'CONFIRMING' AND confirmation_step IN ('CLAIMED', 'POSTING', 'PROBING')
        RETURNING 1`,
       [nonceDigest(request.nonce), sealed.keyId, sealed.ciphertext, clock(), link.id, link.token_id],
     );

@@ -9,8 +9,8 @@ import { RingError } from '../ring/errors.js';
 import { ERASE, openAccessToken } from '../tokens/token-pairs.js';
 import type { Vault } from '../tokens/vault.js';
 import { isExpired, type LinkRequest } from './link-request.js';
-import { requestPlace } from './links.js';
-import { openRequest } from './sealed-request.js';
+import { NONCE_TOO_OLD } from './links.js';
+import { linkPlace, openRequest } from './sealed-request.js';
 
 /** The job that finishes a claimed link with Ring. */
 export const CONFIRM_LINK = 'confirm_link';
@@ -49,6 +49,12 @@ const Payload = z.object({ linkId: z.uuid(), tokenId: z.uuid(), attempt: z.numbe
 
 const MAX_PAUSE_MS = 60_000;
 
+/** SQL: the link is still the one that this job loaded, on its way with the same token pair. */
+const IS_AS_LOADED = `id = ? AND token_id = ? AND status = 'CONFIRMING'`;
+
+/** SQL: Ring's redirect has done its work, whatever came of it. */
+const FORGET_REQUEST = 'confirmation_step = NULL, request_key_id = NULL, request_ciphertext = NULL';
+
 /** What Ring says to a PATCH of an integration that is not `awaiting`. */
 const INVALID_TRANSITION = 'Invalid Status Transition';
 /** What Ring says to a nonce that is forged, too old or used. */
@@ -69,11 +75,22 @@ export async function confirmLink(dependencies: ConfirmDependencies, payload: un
     await complete(dependencies, link);
   } catch (error) {
     if (error instanceof LinkMovedOn) return;
-    if (!(error instanceof RingError)) throw error;
-    dependencies.log.warn({ err: error, linkId, attempt }, 'Ring did not confirm the link');
-    if (isFinal(error)) await refuse(dependencies, link, error);
-    else await tryLater(dependencies, link, attempt, error);
+    dependencies.log.warn({ err: error, linkId, attempt }, 'the link is not confirmed');
+    await copeWith(dependencies, link, attempt, error);
   }
+}
+
+/** What follows from a failure. What is not Ring's doing (a missing key, a mistake of ours) can be put right: try later. */
+async function copeWith(
+  dependencies: ConfirmDependencies,
+  link: ConfirmingLink,
+  attempt: number,
+  error: unknown,
+): Promise<void> {
+  if (isRefusal(error, INVALID_NONCE) && isNonceExpired(dependencies, link)) await waitForUser(dependencies, link);
+  else if (isRefusal(error)) await refuse(dependencies, link, error);
+  else if (error instanceof RingError && error.kind === 'unauthorized') await askToRelink(dependencies, link, error);
+  else await tryLater(dependencies, link, attempt, error);
 }
 
 function findConfirming(database: Knex, linkId: string, tokenId: string): Promise<ConfirmingLink | undefined> {
@@ -156,10 +173,6 @@ async function isCompletedByPatch(dependencies: ConfirmDependencies, link: Confi
   }
 }
 
-function isRefusal(error: unknown, code?: string): boolean {
-  return error instanceof RingError && error.kind === 'rejected' && (code === undefined || error.code === code);
-}
-
 function sendPost({ ring, vault }: ConfirmDependencies, link: ConfirmingLink): Promise<void> {
   const accessToken = openAccessToken(vault, link.token_id, link);
   const { nonce } = requestOf(vault, link);
@@ -172,7 +185,7 @@ function sendPatch({ ring, vault }: ConfirmDependencies, link: ConfirmingLink): 
 }
 
 function requestOf(vault: Vault, link: ConfirmingLink): LinkRequest {
-  return openRequest(vault, { keyId: link.request_key_id, ciphertext: link.request_ciphertext }, requestPlace(link.id));
+  return openRequest(vault, { keyId: link.request_key_id, ciphertext: link.request_ciphertext }, linkPlace(link.id));
 }
 
 function isNonceExpired({ vault, clock }: ConfirmDependencies, link: ConfirmingLink): boolean {
@@ -187,7 +200,7 @@ async function reach(
   const reached = await row(
     database,
     `UPDATE account_links SET confirmation_step = ?, updated_at = ?
-      WHERE id = ? AND token_id = ? AND status = 'CONFIRMING' RETURNING 1`,
+      WHERE ${IS_AS_LOADED} RETURNING 1`,
     [step, clock(), link.id, link.token_id],
   );
   if (reached === undefined) throw new LinkMovedOn();
@@ -195,8 +208,8 @@ async function reach(
 
 async function complete({ database, clock }: ConfirmDependencies, link: ConfirmingLink): Promise<void> {
   await database.raw(
-    `UPDATE account_links SET status = 'COMPLETED', last_error = NULL, ${CONFIRMED}, updated_at = ?
-      WHERE id = ? AND token_id = ? AND status = 'CONFIRMING'`,
+    `UPDATE account_links SET status = 'COMPLETED', last_error = NULL, ${FORGET_REQUEST}, updated_at = ?
+      WHERE ${IS_AS_LOADED}`,
     [clock(), link.id, link.token_id],
   );
 }
@@ -209,8 +222,8 @@ async function refuse({ database, clock }: ConfirmDependencies, link: Confirming
   await database.transaction(async (trx) => {
     const refused = await row(
       trx,
-      `UPDATE account_links SET status = 'REFUSED', last_error = ?, ${CONFIRMED}, updated_at = ?
-        WHERE id = ? AND token_id = ? AND nonce_digest = ? AND status = 'CONFIRMING' RETURNING 1`,
+      `UPDATE account_links SET status = 'REFUSED', last_error = ?, ${FORGET_REQUEST}, updated_at = ?
+        WHERE ${IS_AS_LOADED} AND nonce_digest = ? RETURNING 1`,
       [describe(error), clock(), link.id, link.token_id, link.nonce_digest],
     );
     if (refused === undefined) return;
@@ -218,14 +231,41 @@ async function refuse({ database, clock }: ConfirmDependencies, link: Confirming
   });
 }
 
+/**
+ * Ring was away for longer than a nonce lives. The integration is still pending there, so the link goes on as soon as the
+ * user taps Sign In again and brings a fresh one.
+ */
+async function waitForUser({ database }: ConfirmDependencies, link: ConfirmingLink): Promise<void> {
+  await database.raw(`UPDATE account_links SET last_error = ? WHERE ${IS_AS_LOADED} AND nonce_digest = ?`, [
+    NONCE_TOO_OLD,
+    link.id,
+    link.token_id,
+    link.nonce_digest,
+  ]);
+}
+
+/** Ring does not take the access token any more. */
+async function askToRelink(
+  { database, clock }: ConfirmDependencies,
+  link: ConfirmingLink,
+  error: RingError,
+): Promise<void> {
+  await database.raw(
+    `UPDATE account_links SET status = 'REAUTH_REQUIRED', last_error = ?, ${FORGET_REQUEST}, updated_at = ?
+      WHERE ${IS_AS_LOADED}`,
+    [describe(error), clock(), link.id, link.token_id],
+  );
+}
+
 async function tryLater(
   { database }: ConfirmDependencies,
   link: ConfirmingLink,
   attempt: number,
-  error: RingError,
+  error: unknown,
 ): Promise<void> {
+  const retryAfterSeconds = error instanceof RingError ? error.retryAfterSeconds : undefined;
   await database.transaction(async (trx) => {
-    await trx.raw(`UPDATE account_links SET last_error = ? WHERE id = ? AND token_id = ? AND status = 'CONFIRMING'`, [
+    await trx.raw(`UPDATE account_links SET last_error = ? WHERE ${IS_AS_LOADED}`, [
       describe(error),
       link.id,
       link.token_id,
@@ -234,21 +274,16 @@ async function tryLater(
       trx,
       CONFIRM_LINK,
       { linkId: link.id, tokenId: link.token_id, attempt: attempt + 1 },
-      {
-        key: `${CONFIRM_LINK}:${link.id}`,
-        delayMs: retryPauseMs(attempt, MAX_PAUSE_MS, error.retryAfterSeconds),
-      },
+      { key: `${CONFIRM_LINK}:${link.id}`, delayMs: retryPauseMs(attempt, MAX_PAUSE_MS, retryAfterSeconds) },
     );
   });
 }
 
-/** The nonce has done its work, whatever came of it. */
-const CONFIRMED = 'confirmation_step = NULL, request_key_id = NULL, request_ciphertext = NULL';
-
-function isFinal(error: RingError): boolean {
-  return error.kind === 'rejected' || error.kind === 'unauthorized';
+function isRefusal(error: unknown, code?: string): error is RingError {
+  return error instanceof RingError && error.kind === 'rejected' && (code === undefined || error.code === code);
 }
 
-function describe({ kind, status, code }: RingError): string {
-  return [kind, status, code].filter((fact) => fact !== undefined).join(' ');
+function describe(error: unknown): string {
+  if (!(error instanceof RingError)) return 'internal';
+  return [error.kind, error.status, error.code].filter((fact) => fact !== undefined).join(' ');
 }

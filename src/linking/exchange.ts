@@ -35,7 +35,7 @@ export interface ExchangeDependencies {
   log: Logger;
 }
 
-/** Longer than the exchange itself may take, so that a second delivery never gives up on a first that is still going. */
+/** Longer than the exchange itself may take, so that a second delivery seldom gives up on a first that is still going. */
 const WAIT_FOR_OTHER_MS = 12_000;
 const WAIT_STEP_MS = 100;
 /** Pauses between attempts to store a pair that exists nowhere else. */
@@ -95,6 +95,7 @@ async function recordFailure(database: Knex, digest: Buffer, error: RingError): 
 function outcomeOf(error: RingError): Exclude<ExchangeOutcome, 'STORED'> {
   switch (error.kind) {
     case 'rejected':
+      if (error.code === 'invalid_client') return 'MISCONFIGURED';
       return error.code === 'invalid_grant' ? 'REFUSED' : 'FAILED';
     case 'unauthorized':
       return 'MISCONFIGURED';
@@ -159,17 +160,18 @@ async function store(
 }
 
 /** The answer that the first delivery of this code got, waiting for it if it is still on its way. */
-async function outcomeOfFirst({ database }: ExchangeDependencies, digest: Buffer): Promise<ExchangeOutcome> {
+async function outcomeOfFirst({ database, clock }: ExchangeDependencies, digest: Buffer): Promise<ExchangeOutcome> {
   const giveUpAt = performance.now() + WAIT_FOR_OTHER_MS;
   for (;;) {
-    const exchange = await row<{ outcome: FinalOutcome | 'EXCHANGING' }>(
+    const exchange = await row<{ outcome: FinalOutcome | 'EXCHANGING'; started_at: Date }>(
       database,
-      'SELECT outcome FROM token_exchanges WHERE code_digest = ?',
+      'SELECT outcome, started_at FROM token_exchanges WHERE code_digest = ?',
       [digest],
     );
     if (exchange === undefined) return 'NOT_SENT';
     if (exchange.outcome !== 'EXCHANGING') return exchange.outcome;
-    if (performance.now() > giveUpAt) return 'UNCERTAIN';
+    const isAbandoned = clock().getTime() - exchange.started_at.getTime() > WAIT_FOR_OTHER_MS;
+    if (isAbandoned || performance.now() > giveUpAt) return 'UNCERTAIN';
     await delay(WAIT_STEP_MS);
   }
 }

@@ -6,6 +6,7 @@ import { ERASE } from '../tokens/token-pairs.js';
 const BATCH = 1_000;
 /** A code lives 60 s; its digest is kept a day, long after the last retry that anyone could call one. */
 const EXCHANGE_RETENTION_MS = 24 * 60 * 60 * 1_000;
+const EXPIRED_RETENTION_MS = 30 * 24 * 60 * 60 * 1_000;
 
 /**
  * Moves pairs that nobody claimed in time to `EXPIRED` and erases their ciphertext, so that the pool, which every match
@@ -38,5 +39,12 @@ export async function expireUnclaimedTokens(
 export async function forgetOldExchanges({ database, clock }: { database: Knex; clock: Clock }): Promise<void> {
   await database.raw('DELETE FROM token_exchanges WHERE started_at < ?', [
     new Date(clock().getTime() - EXCHANGE_RETENTION_MS),
+  ]);
+}
+
+/** Forgets the accounts of people who came this far and never linked. */
+export async function forgetExpiredTokens({ database, clock }: { database: Knex; clock: Clock }): Promise<void> {
+  await database.raw(`DELETE FROM ring_tokens WHERE status = 'EXPIRED' AND created_at < ?`, [
+    new Date(clock().getTime() - EXPIRED_RETENTION_MS),
   ]);
 }

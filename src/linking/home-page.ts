@@ -4,7 +4,7 @@ import type { FormError } from '../accounts/routes.js';
 import { csrfToken } from '../http/csrf.js';
 import { methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
-import { type Link, linksOfUser, type LinkStatus } from './links.js';
+import { type Link, linksOfUser, type LinkStatus, NONCE_TOO_OLD } from './links.js';
 
 export interface HomePage {
   router: Router;
@@ -76,12 +76,18 @@ const CARDS: Readonly<Record<LinkStatus, LinkCard>> = {
   },
 };
 
+const SIGN_IN_AGAIN: LinkCard = {
+  statusText: 'Waiting for you',
+  tone: 'problem',
+  detail: 'Ring wants to see you again before it confirms this link. Open this app in the Ring app and tap Sign In.',
+};
+
 /** Without the reader's time zone, the zone is named. */
 const dateFormat = new Intl.DateTimeFormat('en', { dateStyle: 'medium', timeStyle: 'short', timeZone: 'UTC' });
 
 function describe(link: Link) {
   return {
-    ...CARDS[link.status],
+    ...(link.lastError === NONCE_TOO_OLD ? SIGN_IN_AGAIN : CARDS[link.status]),
     since: link.updatedAt.toISOString(),
     sinceText: `${dateFormat.format(link.updatedAt)} UTC`,
   };

@@ -8,6 +8,7 @@ import type { RingClient } from '../ring/client.js';
 import { RingError } from '../ring/errors.js';
 import { ERASE, openAccessToken } from '../tokens/token-pairs.js';
 import type { Vault } from '../tokens/vault.js';
+import { lockAccount } from './links.js';
 
 /** The job that learns whose token pair was received. */
 export const IDENTIFY_ACCOUNT = 'identify_account';
@@ -45,13 +46,13 @@ export async function identifyAccount(dependencies: IdentifyDependencies, payloa
   try {
     accountId = await ring.getAccountId(openAccessToken(vault, tokenId, token));
   } catch (error) {
-    if (!(error instanceof RingError)) throw error;
+    const retryAfterSeconds = error instanceof RingError ? error.retryAfterSeconds : undefined;
     log.warn({ err: error, tokenId, attempt }, 'the account of a token pair is not known yet; trying again');
     await enqueue(
       database,
       IDENTIFY_ACCOUNT,
       { tokenId, attempt: attempt + 1 },
-      { key: `${IDENTIFY_ACCOUNT}:${tokenId}`, delayMs: retryPauseMs(attempt, MAX_PAUSE_MS, error.retryAfterSeconds) },
+      { key: `${IDENTIFY_ACCOUNT}:${tokenId}`, delayMs: retryPauseMs(attempt, MAX_PAUSE_MS, retryAfterSeconds) },
     );
     return;
   }
@@ -65,13 +66,11 @@ async function enterPool(
 ): Promise<void> {
   await database.transaction(async (trx) => {
     // One account at a time: two pairs that are identified at the same moment would each miss the other.
-    await trx.raw('SELECT pg_advisory_xact_lock(hashtextextended(?, 0))', [accountId]);
-    const newer = await row(
-      trx,
-      `SELECT 1 FROM ring_tokens
-        WHERE account_id = ? AND created_at > ? AND status IN ('UNCLAIMED', 'CLAIMED') LIMIT 1`,
-      [accountId, createdAt],
-    );
+    await lockAccount(trx, accountId);
+    const newer = await row(trx, 'SELECT 1 FROM ring_tokens WHERE account_id = ? AND created_at > ? LIMIT 1', [
+      accountId,
+      createdAt,
+    ]);
     await trx.raw(
       `UPDATE ring_tokens SET status = 'EXPIRED', ${ERASE} WHERE account_id = ? AND status = 'UNCLAIMED' AND created_at <= ?`,
       [accountId, createdAt],

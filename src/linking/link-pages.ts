@@ -10,7 +10,7 @@ import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import type { Vault } from '../tokens/vault.js';
 import { claim, type Claimant, type ClaimResult } from './claim.js';
-import { freshness, type LinkRequest, parseLinkRequest } from './link-request.js';
+import { freshness, type Freshness, type LinkRequest, parseLinkRequest } from './link-request.js';
 import { findLink, type Link, newestLinkOfUser } from './links.js';
 import { OUTCOME_PAGES, type Outcome, outcomeOfLink } from './outcomes.js';
 import { dropPendingLink, keepPendingLink, readPendingLink } from './pending-link.js';
@@ -24,6 +24,8 @@ export interface LinkPagesDependencies {
   linkClockSkewSeconds: number;
   /** How long a page waits for Ring, in ms: once for the pair to arrive, once for the link to be confirmed. */
   patienceMs: number;
+  /** Then nobody is kept waiting. */
+  isShuttingDown: () => boolean;
 }
 
 export interface LinkPages {
@@ -102,10 +104,13 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
     if (pending === undefined) return;
     await limits.linkAttempt.consume(request.user.id);
     const claimant = { userId: request.user.id, email: request.user.email };
-    const outcome = await outcomeOfClaim(dependencies, await claimPatiently(dependencies, claimant, pending));
-    // Kept where another try, or another account, can still succeed with it.
-    if (outcome !== 'no-match' && outcome !== 'linked-by-someone-else') dropPendingLink(request);
-    show(response, outcome);
+    const result = await claimPatiently(dependencies, claimant, pending);
+    if (!canBeTriedAgain(result)) {
+      dropPendingLink(request);
+      // Now, and not after the next wait: it would overwrite what another tab did meanwhile, a sign-out included.
+      await saveSession(request);
+    }
+    show(response, await outcomeOfClaim(dependencies, result));
   }
 
   const router = Router();
@@ -129,43 +134,60 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
   return { router, link, showSignIn };
 }
 
-/** Ring's callback can be slower than the browser, so a missing pair is waited for. */
+type PatientResult = ClaimResult | { kind: Exclude<Freshness, 'fresh'> };
+
+/** Ring's callback can be slower than the browser, so a pair that is missing is waited for while the request is fresh. */
 async function claimPatiently(
   dependencies: LinkPagesDependencies,
   claimant: Claimant,
   request: LinkRequest,
-): Promise<ClaimResult> {
-  const giveUpAt = performance.now() + dependencies.patienceMs;
+): Promise<PatientResult> {
+  const { clock, linkClockSkewSeconds, patienceMs, isShuttingDown } = dependencies;
+  const giveUpAt = performance.now() + patienceMs;
   for (;;) {
+    const age = freshness(request, clock, linkClockSkewSeconds);
+    if (age !== 'fresh') return { kind: age };
     const result = await claim(dependencies, claimant, request);
-    const mayStillArrive = result.kind === 'no-match' || result.kind === 'linked-without-new-pair';
+    const mayStillArrive = result.kind === 'no-match' || result.kind === 'not-renewed';
     if (!mayStillArrive || performance.now() > giveUpAt) return result;
+    if (isShuttingDown()) throw new HttpError(503, 'The service is being restarted.', { retryAfterSeconds: 5 });
     await delay(PAIR_POLL_MS);
   }
 }
 
-async function outcomeOfClaim(dependencies: LinkPagesDependencies, result: ClaimResult): Promise<Outcome> {
+/** With another attempt, or from another account. */
+function canBeTriedAgain({ kind }: PatientResult): boolean {
+  return kind === 'no-match' || kind === 'linked-by-someone-else';
+}
+
+async function outcomeOfClaim(dependencies: LinkPagesDependencies, result: PatientResult): Promise<Outcome> {
   switch (result.kind) {
     case 'claimed':
+    case 'resumed':
       return outcomeOfLink(await waitForConfirmation(dependencies, result.linkId));
-    case 'linked-without-new-pair':
-    case 'already-linked-by-you': {
+    case 'made-already':
+    case 'not-renewed': {
       const outcome = outcomeOfLink(await waitForConfirmation(dependencies, result.linkId));
       return outcome === 'linked' ? 'already-linked' : outcome;
     }
     case 'linked-by-someone-else':
     case 'no-match':
+    case 'expired':
+    case 'from-the-future':
       return result.kind;
   }
 }
 
 /** The job of the claim does the work, here or on another instance; this only watches, for as long as a user would. */
-async function waitForConfirmation({ database, patienceMs }: LinkPagesDependencies, linkId: string): Promise<Link> {
+async function waitForConfirmation(
+  { database, patienceMs, isShuttingDown }: LinkPagesDependencies,
+  linkId: string,
+): Promise<Link> {
   const giveUpAt = performance.now() + patienceMs;
   for (;;) {
     const link = await findLink(database.knex, linkId);
     if (link === undefined) throw new Error(`the link ${linkId} is gone`);
-    if (link.status !== 'CONFIRMING' || performance.now() > giveUpAt) return link;
+    if (link.status !== 'CONFIRMING' || performance.now() > giveUpAt || isShuttingDown()) return link;
     await delay(CONFIRMATION_POLL_MS);
   }
 }

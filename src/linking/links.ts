@@ -3,19 +3,22 @@ import { row, rows } from '../database/database.js';
 
 export type LinkStatus = 'CONFIRMING' | 'COMPLETED' | 'REFUSED' | 'REAUTH_REQUIRED' | 'REMOVED';
 
+/** SQL: the links that hold their Ring account, of which there is one at most; see the index `account_links_live`. */
+export const IS_LIVE = `status IN ('CONFIRMING', 'COMPLETED', 'REAUTH_REQUIRED')`;
+
+/** `last_error` of a link that waits for its user, because Ring takes no nonce as old as the one that we hold. */
+export const NONCE_TOO_OLD = 'nonce too old';
+
 /** A link as its user may see it. */
 export interface Link {
   id: string;
   status: LinkStatus;
-  /** Ring's last no, or why it could not be asked. */
+  /** Ring's last no, or why it could not be asked; null when all went well so far. */
   lastError: string | null;
   updatedAt: Date;
 }
 
 const COLUMNS = 'id, status, last_error AS "lastError", updated_at AS "updatedAt"';
-
-/** Where the request that made a link is sealed. */
-export const requestPlace = (linkId: string): string => `account_links/${linkId}/request`;
 
 /** The user's links, newest first. */
 export function linksOfUser(database: Knex, userId: string): Promise<Link[]> {
@@ -33,4 +36,9 @@ export async function newestLinkOfUser(database: Knex, userId: string): Promise<
 
 export function findLink(database: Knex, linkId: string): Promise<Link | undefined> {
   return row<Link>(database, `SELECT ${COLUMNS} FROM account_links WHERE id = ?`, [linkId]);
+}
+
+/** Until the end of the transaction, nobody else changes the pairs and links of this Ring account. */
+export async function lockAccount(trx: Knex, accountId: string): Promise<void> {
+  await trx.raw('SELECT pg_advisory_xact_lock(hashtextextended(?, 0))', [accountId]);
 }

@@ -1,10 +1,11 @@
-import type { Link } from './links.js';
+import { type Link, NONCE_TOO_OLD } from './links.js';
 
 /** Every way in which a visit of the Account Link URL can end. */
 export type Outcome =
   | 'linked'
   | 'being-finished'
   | 'ring-unreachable'
+  | 'sign-in-again'
   | 'already-linked'
   | 'linked-by-someone-else'
   | 'refused'
@@ -73,6 +74,14 @@ export const OUTCOME_PAGES: Readonly<Record<Outcome, OutcomePage>> = {
     ],
     ['Check again in a few minutes. There is nothing you need to do in the Ring app.'],
     { homeLink: true, refreshLink: true },
+  ),
+  'sign-in-again': page(
+    202,
+    'working',
+    'One more tap in the Ring app',
+    ['Ring was away for so long that it wants to see you again before it confirms the link.'],
+    TAP_SIGN_IN_AGAIN,
+    { homeLink: true },
   ),
   'already-linked': page(
     200,
@@ -165,6 +174,7 @@ export const OUTCOME_PAGES: Readonly<Record<Outcome, OutcomePage>> = {
 export function outcomeOfLink(link: Link): Outcome {
   switch (link.status) {
     case 'CONFIRMING':
+      if (link.lastError === NONCE_TOO_OLD) return 'sign-in-again';
       return link.lastError === null ? 'being-finished' : 'ring-unreachable';
     case 'COMPLETED':
       return 'linked';

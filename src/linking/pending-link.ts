@@ -1,13 +1,11 @@
 import type { Request } from 'express';
 import { VaultError, type Vault } from '../tokens/vault.js';
 import type { LinkRequest } from './link-request.js';
-import { openRequest, sealRequest } from './sealed-request.js';
-
-const PLACE = 'sessions/pending_link';
+import { openRequest, sealRequest, SESSION_PLACE } from './sealed-request.js';
 
 /** The link that a browser came for waits in its session until its user has signed in. */
 export function keepPendingLink(vault: Vault, request: Request, link: LinkRequest): void {
-  const { keyId, ciphertext } = sealRequest(vault, link, PLACE);
+  const { keyId, ciphertext } = sealRequest(vault, link, SESSION_PLACE);
   request.session.pendingLink = `${keyId}:${ciphertext.toString('base64url')}`;
 }
 
@@ -16,7 +14,7 @@ export function readPendingLink(vault: Vault, request: Request): LinkRequest | u
   const [keyId, ciphertext] = request.session.pendingLink?.split(':') ?? [];
   if (keyId === undefined || ciphertext === undefined) return undefined;
   try {
-    return openRequest(vault, { keyId, ciphertext: Buffer.from(ciphertext, 'base64url') }, PLACE);
+    return openRequest(vault, { keyId, ciphertext: Buffer.from(ciphertext, 'base64url') }, SESSION_PLACE);
   } catch (error) {
     if (error instanceof VaultError) return undefined;
     throw error;

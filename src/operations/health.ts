@@ -21,9 +21,13 @@ export function healthRoutes({ database, queue, isShuttingDown }: HealthDependen
     response.set('Cache-Control', 'no-store').json({ status: 'ok' });
   });
   router.get('/readyz', async (_request, response) => {
+    const [reachable, migrated] = await Promise.all([
+      check(() => database.knex.raw('SELECT 1').then(() => true)),
+      check(() => isMigrated(database.knex)),
+    ]);
     const checks: Record<string, Check> = {
-      database: await check(() => database.knex.raw('SELECT 1').then(() => true)),
-      migrations: await check(() => isMigrated(database.knex)),
+      database: reachable,
+      migrations: migrated,
       queue: queue.isAlive() ? 'ok' : 'failed',
       accepting: isShuttingDown() ? 'failed' : 'ok',
     };

@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import { z } from 'zod';
 import { RingError, type RingErrorKind } from './errors.js';
 
@@ -190,20 +191,18 @@ async function readJson(response: Response): Promise<unknown> {
 
 function failure(name: string, response: Response, body: unknown): RingError {
   const parsed = ErrorAnswer.safeParse(body);
-  const details = {
-    status: response.status,
-    ...(parsed.success && { code: parsed.data.replace(/[^\w .-]/g, '').slice(0, 64) }),
-    ...retryAfter(response),
-  };
-  return new RingError(kindOf(response.status), name, details);
+  const code = parsed.success ? parsed.data.replace(/[^\w .-]/g, '').slice(0, 64) : undefined;
+  const details = { status: response.status, ...(code !== undefined && { code }), ...retryAfter(response) };
+  return new RingError(kindOf(response.status, code), name, details);
 }
 
-function kindOf(status: number): RingErrorKind {
+function kindOf(status: number, code: string | undefined): RingErrorKind {
   if (status === 401 || status === 403) return 'unauthorized';
   if (status === 429) return 'rate-limited';
   // Request Timeout and Too Early are about the moment, not about the request.
   if (status === 408 || status === 425) return 'unavailable';
-  if (status >= 400 && status < 500) return 'rejected';
+  // A no in other words than Ring's own comes from something in between, and says nothing about the request.
+  if (status >= 400 && status < 500) return code === undefined ? 'malformed' : 'rejected';
   return status >= 500 ? 'unavailable' : 'malformed';
 }
 
@@ -214,7 +213,7 @@ function retryAfter(response: Response): { retryAfterSeconds?: number } {
 
 /** The system's or undici's code of a failed fetch, which hides it in a chain of causes. */
 function networkCode(error: unknown): string {
-  for (let current = error; current instanceof Error; current = current.cause) {
+  for (let current = error; types.isNativeError(current); current = current.cause) {
     const { code } = current as NodeJS.ErrnoException;
     if (code !== undefined) return code;
   }

@@ -147,6 +147,8 @@ describe('a start', () => {
   test('names the way out when the binaries are not installed', async () => {
     const module = join(directory, 'embedded.mjs');
     await copyFile(MODULE, module);
+    // An empty folder, lest Node find the package in a node_modules further up.
+    await mkdir(join(directory, 'node_modules', PACKAGE), { recursive: true });
 
     await expect(startOwner({ module })).rejects.toThrow(/isn't installed.*npm ci/);
   });

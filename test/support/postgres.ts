@@ -13,7 +13,7 @@ export interface TestDatabase {
   drop(): Promise<void>;
 }
 
-/** A migrated, empty database of the caller's own, on the Postgres that the whole run shares. Takes about 50 ms. */
+/** A migrated, empty database of the caller's own, on the Postgres that the whole run shares. Takes 50 to 300 ms, as the disk is. */
 export async function createTestDatabase(): Promise<TestDatabase> {
   const name = `test_${randomUUID().replaceAll('-', '')}`;
   const server = fromGlobalSetup('TEST_POSTGRES_URL');
