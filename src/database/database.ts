@@ -5,37 +5,34 @@ import type { Logger } from 'pino';
 export interface Database {
   /** What our own SQL runs through. */
   knex: Knex;
-  /** For the libraries that speak `pg` themselves: the queue, the session store, the rate limits and the pool's cursor. */
+  /** For the libraries that speak `pg` themselves: the session store, the rate limits and the pool's cursor. */
   pool: pg.Pool;
+  /** The job engine's own: its connection for LISTEN does not survive a time limit of the client's. */
+  queuePool: pg.Pool;
   close(): Promise<void>;
 }
 
+const APPLICATION = 'ring-account-linking';
 const CONNECT_TIMEOUT_MS = 4_000;
 /** No statement of a request takes longer than this; what does has met a lock or a sick server, and must let go. */
 const STATEMENT_TIMEOUT_MS = 10_000;
 
 /** Opens both pools. Nothing is connected yet, so this can't fail when Postgres is down. */
 export function openDatabase(url: string, log: Logger): Database {
-  const onConnectionError = (error: Error) => {
-    log.warn({ err: error }, 'a database connection was lost');
-  };
   const connection = {
     connectionString: url,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     statement_timeout: STATEMENT_TIMEOUT_MS,
-    // For a server that is out of reach, and so can't cancel anything.
-    query_timeout: STATEMENT_TIMEOUT_MS + 1_000,
     idle_in_transaction_session_timeout: STATEMENT_TIMEOUT_MS,
     keepAlive: true,
   };
-  const pool = new pg.Pool({ ...connection, max: 10, application_name: 'ring-account-linking libraries' });
-  // An idle connection that Postgres ends is an event of the pool; unheard, it would end the process.
-  pool.on('error', onConnectionError);
-  // The same for one that ends between two uses of its holder.
-  pool.on('connect', (client) => client.on('error', onConnectionError));
+  // For a server that is out of reach, and so can't cancel anything.
+  const limited = { ...connection, query_timeout: STATEMENT_TIMEOUT_MS + 1_000 };
+  const pool = openPool({ ...limited, max: 10, application_name: `${APPLICATION} libraries` }, log);
+  const queuePool = openPool({ ...connection, max: 5, application_name: `${APPLICATION} queue` }, log);
   const instance = knex({
     client: 'pg',
-    connection: { ...connection, application_name: 'ring-account-linking' },
+    connection: { ...limited, application_name: APPLICATION },
     pool: { min: 0, max: 10, acquireTimeoutMillis: CONNECT_TIMEOUT_MS },
     acquireConnectionTimeout: CONNECT_TIMEOUT_MS,
     log: knexLog(log),
@@ -43,10 +40,22 @@ export function openDatabase(url: string, log: Logger): Database {
   return {
     knex: instance,
     pool,
+    queuePool,
     async close() {
-      await Promise.all([instance.destroy(), pool.end()]);
+      await Promise.all([instance.destroy(), pool.end(), queuePool.end()]);
     },
   };
+}
+
+function openPool(options: pg.PoolConfig, log: Logger): pg.Pool {
+  const onLost = (error: Error) => {
+    log.warn({ err: error }, 'a database connection was lost');
+  };
+  const pool = new pg.Pool(options);
+  // A connection that Postgres ends is an event, of the pool or of the connection; unheard, it would end the process.
+  pool.on('error', onLost);
+  pool.on('connect', (client) => client.on('error', onLost));
+  return pool;
 }
 
 /** Knex would write to the console. Its errors reach whoever made the query; here they are detail. */

@@ -51,8 +51,12 @@ export function requestLog(log: Logger): RequestHandler {
   });
 }
 
-const pathOf = (request: IncomingMessage): string =>
-  ((request as IncomingMessage & { originalUrl?: string }).originalUrl ?? request.url ?? '').split('?', 1)[0] ?? '';
+/** Up to the first character that no path of ours has, and no segment as long as a nonce: a mangled address holds one. */
+function pathOf(request: IncomingMessage): string {
+  const url = (request as IncomingMessage & { originalUrl?: string }).originalUrl ?? request.url ?? '';
+  const [path = ''] = /^[\w./-]{0,200}/.exec(url) ?? [];
+  return path.replace(/[^/]{40,}/g, '…');
+}
 
 const isProbe = (request: IncomingMessage): boolean => /^\/(livez|readyz|assets\/)/.test(pathOf(request));
 

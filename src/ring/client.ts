@@ -73,6 +73,19 @@ const ErrorAnswer = z.union([
     .transform(({ errors }) => errors[0]?.title ?? ''),
 ]);
 
+/** RFC 6749's and Ring's own. Whatever else stands there is not repeated: it goes into logs and tables. */
+const KNOWN_CODES = new Set([
+  'invalid_request',
+  'invalid_client',
+  'invalid_grant',
+  'unauthorized_client',
+  'unsupported_grant_type',
+  'invalid_scope',
+  'Invalid Nonce',
+  'Missing Required Fields',
+  'Invalid Status Transition',
+]);
+
 const NEVER_SENT = new Set([
   'ECONNREFUSED',
   'ENOTFOUND',
@@ -191,18 +204,21 @@ async function readJson(response: Response): Promise<unknown> {
 
 function failure(name: string, response: Response, body: unknown): RingError {
   const parsed = ErrorAnswer.safeParse(body);
-  const code = parsed.success ? parsed.data.replace(/[^\w .-]/g, '').slice(0, 64) : undefined;
-  const details = { status: response.status, ...(code !== undefined && { code }), ...retryAfter(response) };
-  return new RingError(kindOf(response.status, code), name, details);
+  const details = {
+    status: response.status,
+    ...(parsed.success && KNOWN_CODES.has(parsed.data) && { code: parsed.data }),
+    ...retryAfter(response),
+  };
+  return new RingError(kindOf(response.status, parsed.success), name, details);
 }
 
-function kindOf(status: number, code: string | undefined): RingErrorKind {
+/** @param isRings whether the body is an error of Ring's, and not of something in between */
+function kindOf(status: number, isRings: boolean): RingErrorKind {
   if (status === 401 || status === 403) return 'unauthorized';
   if (status === 429) return 'rate-limited';
   // Request Timeout and Too Early are about the moment, not about the request.
   if (status === 408 || status === 425) return 'unavailable';
-  // A no in other words than Ring's own comes from something in between, and says nothing about the request.
-  if (status >= 400 && status < 500) return code === undefined ? 'malformed' : 'rejected';
+  if (status >= 400 && status < 500) return isRings ? 'rejected' : 'malformed';
   return status >= 500 ? 'unavailable' : 'malformed';
 }
 

@@ -10,7 +10,7 @@ export type RingErrorKind =
 
 export interface RingErrorDetails {
   status?: number;
-  /** RFC 6749 `error` or JSON:API `title`; one of Ring's own words, never free text. */
+  /** RFC 6749 `error` or JSON:API `title`, if it is one that we know; never free text. */
   code?: string;
   retryAfterSeconds?: number;
   cause?: unknown;

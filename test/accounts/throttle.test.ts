@@ -31,7 +31,7 @@ interface Attempt {
 
 let addresses = 0;
 /** An address that has not been seen before. */
-const newAddress = () => `2001:db8::${(addresses += 1).toString(16)}`;
+const newAddress = () => `2001:db8:0:${(addresses += 1).toString(16)}::1`;
 
 function attempt(action: string, { email, password, address, origin, query }: Attempt): Promise<Answer> {
   return send(origin ?? world.url, action + (query ?? ''), {

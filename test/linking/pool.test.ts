@@ -204,6 +204,7 @@ describe('a newer pair for the same account', () => {
     await install(neighbour);
     await untilStatuses(neighbour, 'UNCLAIMED');
     await install(user);
+    await untilStatuses(user, 'UNCLAIMED');
     world.clock.advance(1);
     await install(user);
     await untilStatuses(user, 'EXPIRED', 'UNCLAIMED');

@@ -74,7 +74,7 @@ function expectProblem(answer: Answer, statuses: number[], ...secrets: string[])
 }
 
 async function ringRequests(): Promise<number> {
-  return (await world.ring.requests()).length;
+  return (await world.ring.requests()).filter(({ path }) => path === '/oauth/token').length;
 }
 
 describe('a good code', () => {

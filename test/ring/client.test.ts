@@ -149,7 +149,7 @@ describe('what Ring answers', () => {
     { status: 400, body: rfc6749('invalid_grant'), kind: 'rejected', code: 'invalid_grant' },
     { status: 400, body: jsonApi(400, 'Invalid Nonce'), kind: 'rejected', code: 'Invalid Nonce' },
     { status: 404, body: jsonApi(404, 'Not Found'), kind: 'rejected', code: 'Not Found' },
-    { status: 400, body: '<h1>Bad Request</h1>', kind: 'rejected', code: undefined },
+    { status: 400, body: '<h1>Bad Request</h1>', kind: 'malformed', code: undefined },
     { status: 401, body: rfc6749('invalid_client'), kind: 'unauthorized', code: 'invalid_client' },
     { status: 403, body: jsonApi(403, 'Forbidden'), kind: 'unauthorized', code: 'Forbidden' },
     { status: 429, body: '', kind: 'rate-limited', code: undefined },
