@@ -94,9 +94,8 @@ export function createApp(dependencies: AppDependencies): App {
         if (intent === 'link') await linkPages.link(request, response);
         else response.redirect(303, '/ring/home');
       },
-      showForms(request, response, intent, email, error) {
-        (intent === 'link' ? linkPages.showSignIn : homePage.showSignedOut)(request, response, email, error);
-      },
+      showForms: (request, response, intent, email, error) =>
+        (intent === 'link' ? linkPages.showSignIn : homePage.showSignedOut)(request, response, email, error),
     }),
   );
   app.use(linkPages.router);

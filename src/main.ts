@@ -6,8 +6,8 @@ import { createLogger } from './operations/logging.js';
 import { DATA_DIR } from './paths.js';
 import { startService } from './service.js';
 
-/** Whatever has not ended by then ends with the process. */
-const SHUTDOWN_LIMIT_MS = 20_000;
+/** What has not stopped by then ends with the process, or with its own server. */
+const STOP_LIMIT_MS = 20_000;
 
 const config = configuration();
 const log = createLogger(config);
@@ -89,17 +89,16 @@ function isShuttingDown(): boolean {
 }
 
 async function shutDown(exitCode: number): Promise<void> {
-  const limit = delay(SHUTDOWN_LIMIT_MS, 'late', { ref: false });
-  if ((await Promise.race([undoAll(), limit])) === 'late') log.error('something did not stop in time');
-  process.exit(exitCode);
-}
-
-async function undoAll(): Promise<void> {
   // What is being started right now could not be stopped yet.
   await started;
-  for (const step of undo.reverse()) {
-    await step().catch((error: unknown) => {
-      log.error({ err: error }, 'something did not stop as it should');
+  // Each step for itself: whatever is late, the embedded Postgres is the last and must not be left running.
+  for (const stop of undo.reverse()) {
+    const limit = delay(STOP_LIMIT_MS, undefined, { ref: false }).then(() => {
+      throw new Error(`not stopped within ${STOP_LIMIT_MS} ms`);
+    });
+    await Promise.race([stop(), limit]).catch((error: unknown) => {
+      log.error({ err: error }, 'something did not stop');
     });
   }
+  process.exit(exitCode);
 }

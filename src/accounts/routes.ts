@@ -2,7 +2,7 @@ import { type Request, type Response, Router } from 'express';
 import type { Knex } from 'knex';
 import { z } from 'zod';
 import type { Clock } from '../clock.js';
-import { csrfProtection } from '../http/csrf.js';
+import { csrfProtection } from './csrf.js';
 import { methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import type { Authentication } from './authentication.js';
@@ -26,7 +26,7 @@ export interface AccountRoutesDependencies {
   /** Goes on with what the user came for. */
   proceed: (request: Request, response: Response, intent: Intent) => Promise<void>;
   /** Shows the page with the forms again. */
-  showForms: (request: Request, response: Response, intent: Intent, email: string, error: FormError) => void;
+  showForms: (request: Request, response: Response, intent: Intent, email: string, error: FormError) => Promise<void>;
 }
 
 /** Hostile until here; from here on strings of a known size. */
@@ -53,7 +53,7 @@ export function accountRoutes(dependencies: AccountRoutesDependencies): Router {
     const user = await authentication.authenticate(request);
     if (user === undefined) {
       response.status(401);
-      showForms(request, response, intent, email, { form: 'sign-in', message: WRONG_CREDENTIALS });
+      await showForms(request, response, intent, email, { form: 'sign-in', message: WRONG_CREDENTIALS });
       return;
     }
     await limits.signInAccount.forgive(account);
@@ -68,13 +68,13 @@ export function accountRoutes(dependencies: AccountRoutesDependencies): Router {
       const [issue] = account.error.issues;
       const field = issue?.path[0] === 'email' ? 'email' : 'password';
       response.status(400);
-      showForms(request, response, intent, email, { form: 'sign-up', field, message: issue?.message ?? '' });
+      await showForms(request, response, intent, email, { form: 'sign-up', field, message: issue?.message ?? '' });
       return;
     }
     const user = await createUser({ database, clock }, account.data);
     if (user === undefined) {
       response.status(409);
-      showForms(request, response, intent, email, { form: 'sign-up', field: 'email', message: EMAIL_TAKEN });
+      await showForms(request, response, intent, email, { form: 'sign-up', field: 'email', message: EMAIL_TAKEN });
       return;
     }
     await authentication.signIn(request, user);

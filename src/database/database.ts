@@ -36,6 +36,8 @@ export function openDatabase(url: string, log: Logger): Database {
     pool: { min: 0, max: 10, acquireTimeoutMillis: CONNECT_TIMEOUT_MS },
     acquireConnectionTimeout: CONNECT_TIMEOUT_MS,
     log: knexLog(log),
+    // Bound values have no place in error messages.
+    compileSqlOnError: false,
   });
   return {
     knex: instance,

@@ -51,6 +51,8 @@ export function startQueue(database: Database, tasks: TaskList, log: Logger): Jo
           concurrency: CONCURRENCY,
           pollInterval: POLL_MS,
           noHandleSignals: true,
+          // Without it, a file named `crontab` in the working directory would be read.
+          parsedCronItems: [],
           // With these, completing and failing a job is retried, reported and waited for at a stop. Without, its promise is
           // left alone: a lost connection at that moment is an unhandled rejection, which ends the process.
           preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },

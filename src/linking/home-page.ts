@@ -1,7 +1,7 @@
 import { type Request, type Response, Router } from 'express';
 import type { Knex } from 'knex';
 import type { FormError } from '../accounts/routes.js';
-import { csrfToken } from '../http/csrf.js';
+import { csrfToken } from '../accounts/csrf.js';
 import { methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { type Link, linksOfUser, type LinkStatus, NONCE_TOO_OLD } from './links.js';
@@ -9,26 +9,31 @@ import { type Link, linksOfUser, type LinkStatus, NONCE_TOO_OLD } from './links.
 export interface HomePage {
   router: Router;
   /** The home page of someone who is not signed in. */
-  showSignedOut: (request: Request, response: Response, email?: string, error?: FormError) => void;
+  showSignedOut: (request: Request, response: Response, email?: string, error?: FormError) => Promise<void>;
 }
 
 /** The App Homepage URL: how each of the user's links stands, or how to get one. */
 export function createHomePage(database: Knex, limits: RateLimits): HomePage {
-  function showSignedOut(request: Request, response: Response, email = '', error: FormError | null = null): void {
-    response.render('home', { title: 'Home', csrfToken: csrfToken(request), user: null, email, error, links: [] });
+  async function showSignedOut(
+    request: Request,
+    response: Response,
+    email = '',
+    error: FormError | null = null,
+  ): Promise<void> {
+    response.render('home', { title: 'Home', csrfToken: await csrfToken(request), user: null, email, error, links: [] });
   }
 
   const router = Router();
   const route = router.route('/ring/home');
   route.get(limitAddress(limits.visit), async (request, response) => {
     if (request.user === undefined) {
-      showSignedOut(request, response);
+      await showSignedOut(request, response);
       return;
     }
     const links = await linksOfUser(database, request.user.id);
     response.render('home', {
       title: 'Home',
-      csrfToken: csrfToken(request),
+      csrfToken: await csrfToken(request),
       user: { email: request.user.email },
       email: '',
       error: null,

@@ -5,7 +5,7 @@ import type { FormError } from '../accounts/routes.js';
 import { saveSession } from '../accounts/session.js';
 import type { Clock } from '../clock.js';
 import type { Database } from '../database/database.js';
-import { csrfProtection, csrfToken } from '../http/csrf.js';
+import { csrfProtection, csrfToken } from '../accounts/csrf.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import type { Vault } from '../tokens/vault.js';
@@ -33,7 +33,7 @@ export interface LinkPages {
   /** Links for the user who has just signed in on the link page, and answers with the outcome. */
   link: (request: Request, response: Response) => Promise<void>;
   /** The link page for someone who is not signed in. */
-  showSignIn: (request: Request, response: Response, email?: string, error?: FormError) => void;
+  showSignIn: (request: Request, response: Response, email?: string, error?: FormError) => Promise<void>;
 }
 
 const PAIR_POLL_MS = 1_000;
@@ -86,14 +86,19 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
     show(response, newest === undefined ? 'nothing-to-link' : outcomeOfLink(newest));
   }
 
-  function showSignIn(request: Request, response: Response, email = '', error: FormError | null = null): void {
-    response.render('link-sign-in', { title: 'Link your Ring account', csrfToken: csrfToken(request), email, error });
+  async function showSignIn(
+    request: Request,
+    response: Response,
+    email = '',
+    error: FormError | null = null,
+  ): Promise<void> {
+    response.render('link-sign-in', { title: 'Link your Ring account', csrfToken: await csrfToken(request), email, error });
   }
 
-  function showConfirm(request: Request, response: Response, user: Claimant): void {
+  async function showConfirm(request: Request, response: Response, user: Claimant): Promise<void> {
     response.render('link-confirm', {
       title: 'Link your Ring account',
-      csrfToken: csrfToken(request),
+      csrfToken: await csrfToken(request),
       userEmail: user.email,
     });
   }
@@ -122,8 +127,8 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
     }
     const pending = await pendingLinkOrAnswer(request, response);
     if (pending === undefined) return;
-    if (request.user === undefined) showSignIn(request, response);
-    else showConfirm(request, response, { userId: request.user.id, email: request.user.email });
+    if (request.user === undefined) await showSignIn(request, response);
+    else await showConfirm(request, response, { userId: request.user.id, email: request.user.email });
   });
   route.post(csrfProtection, async (request, response) => {
     if (request.user === undefined) response.redirect(303, '/ring/link');

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { RequestHandler } from 'express';
+import type { Request, RequestHandler, Response } from 'express';
 import { type DestinationStream, type Logger, pino } from 'pino';
 import { pinoHttp } from 'pino-http';
 import type { Config } from '../config.js';
@@ -31,34 +30,36 @@ function hasPrettyPrinter(): boolean {
 
 /** One line for each request. Neither query strings nor headers nor bodies: that is where codes and nonces travel. */
 export function requestLog(log: Logger): RequestHandler {
-  return pinoHttp({
+  return pinoHttp<Request, Response>({
     logger: log,
     genReqId: () => randomUUID(),
     quietReqLogger: true,
     customAttributeKeys: { reqId: 'request' },
     wrapSerializers: false,
     serializers: {
-      req: (request: IncomingMessage) => ({ method: request.method, path: pathOf(request) }),
-      res: (response: ServerResponse) => response.statusCode,
+      req: (request: Request) => request.method,
+      res: (response: Response) => response.statusCode,
       err: describeError,
     },
+    // Called twice, and only at the end is it known which route the request took.
+    customProps: (request, response) => (response.writableEnded ? { path: pathOf(request) } : {}),
     customLogLevel: (request, response) => {
-      if (response.statusCode >= 500) return 'error';
-      return isProbe(request) ? 'trace' : 'info';
+      if (isProbe(request)) return 'trace';
+      return response.statusCode >= 500 ? 'error' : 'info';
     },
     customSuccessMessage: () => 'answered',
     customErrorMessage: () => 'failed',
   });
 }
 
-/** Up to the first character that no path of ours has, and no segment as long as a nonce: a mangled address holds one. */
-function pathOf(request: IncomingMessage): string {
-  const url = (request as IncomingMessage & { originalUrl?: string }).originalUrl ?? request.url ?? '';
-  const [path = ''] = /^[\w./-]{0,200}/.exec(url) ?? [];
-  return path.replace(/[^/]{40,}/g, '…');
+/** The path, if it is one of ours. Of a mangled address only the first word: the rest may well be a code or a nonce. */
+function pathOf(request: Request): string {
+  const { route } = request as { route?: unknown };
+  const ours = route === undefined ? /^\/\w{0,20}/ : /^[\w./-]{0,200}/;
+  return ours.exec(request.originalUrl)?.[0] ?? '';
 }
 
-const isProbe = (request: IncomingMessage): boolean => /^\/(livez|readyz|assets\/)/.test(pathOf(request));
+const isProbe = (request: Request): boolean => /^\/(livez|readyz|assets\/)/.test(request.originalUrl);
 
 interface ErrorDescription {
   type: string;
