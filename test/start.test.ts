@@ -236,10 +236,12 @@ describe('SIGTERM', () => {
     const app = await world.startApp();
     const [ofRequest, ofJob] = [await world.ring.createUser(), await world.ring.createUser()];
     const { code } = await world.ring.issueCode(ofRequest);
-    await world.ring.setFaults([{ endpoint: 'users-me', fault: { kind: 'delay', ms: 3_000 }, times: 1 }]);
+    await world.ring.setFaults([
+      { endpoint: 'users-me', fault: { kind: 'delay', ms: 3_000 }, times: 1 },
+      { endpoint: 'token', fault: { kind: 'delay', ms: 0 }, times: 1 },
+      { endpoint: 'token', fault: { kind: 'delay', ms: 2_000 }, times: 1 },
+    ]);
     await world.ring.install(ofJob);
-    await until('the job waits for Ring', async () => (await waiting()).length === 1);
-    await world.ring.setFaults([{ endpoint: 'token', fault: { kind: 'delay', ms: 2_000 }, times: 1 }]);
     const answer = fetch(`${world.url}/ring/token`, { method: 'POST', body: new URLSearchParams({ code }) });
     await until('Ring has both', async () => (await waiting()).length === 2);
 

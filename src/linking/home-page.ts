@@ -20,7 +20,14 @@ export function createHomePage(database: Knex, limits: RateLimits): HomePage {
     email = '',
     error: FormError | null = null,
   ): Promise<void> {
-    response.render('home', { title: 'Home', csrfToken: await csrfToken(request), user: null, email, error, links: [] });
+    response.render('home', {
+      title: 'Home',
+      csrfToken: await csrfToken(request),
+      user: null,
+      email,
+      error,
+      links: [],
+    });
   }
 
   const router = Router();

@@ -92,7 +92,12 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
     email = '',
     error: FormError | null = null,
   ): Promise<void> {
-    response.render('link-sign-in', { title: 'Link your Ring account', csrfToken: await csrfToken(request), email, error });
+    response.render('link-sign-in', {
+      title: 'Link your Ring account',
+      csrfToken: await csrfToken(request),
+      email,
+      error,
+    });
   }
 
   async function showConfirm(request: Request, response: Response, user: Claimant): Promise<void> {

@@ -93,17 +93,16 @@ describe('when the network swallows what goes to the database and comes from it'
       const statuses: number[] = [];
 
       network.freeze();
-      for (const answer of [
-        visitor.open('/ring/home'),
+      const answers = [
+        ...Array.from({ length: 10 }, () => visitor.open('/ring/home')),
         remote.visitor().post('/ring/token', { code: 'a-code' }),
         remote.visitor().open('/readyz'),
-      ]) {
-        answer.then(({ status }) => statuses.push(status), String);
-      }
-      await until('all are answered', () => Promise.resolve(statuses.length === 3), 25_000);
+      ];
+      for (const answer of answers) answer.then(({ status }) => statuses.push(status), String);
+      await until('all are answered', () => Promise.resolve(statuses.length === answers.length), 25_000);
       network.thaw();
 
-      expect(statuses).toEqual([503, 503, 503]);
+      expect(new Set(statuses)).toEqual(new Set([503]));
       await until('the home page is back', async () => (await visitor.open('/ring/home')).status === 200);
     } finally {
       network.thaw();

@@ -78,6 +78,13 @@ describe.each([
     expect(page.text).not.toMatch(/ECONNREFUSED|postgres|SELECT|knex/i);
   });
 
+  test('the home page of someone new answers 503, not a form that could not be sent', async () => {
+    const page = await world.visitor().open('/ring/home');
+
+    expect(page.status).toBe(503);
+    expect(page.text).not.toContain('<form');
+  });
+
   test.each(['/sign-in', '/sign-up'])('the form to %s answers 503, and says when to come again', async (action) => {
     const fields = { ...hiddenFields(stranger.html, action), email: 'someone@example.com', password: PASSWORD };
     const page = await stranger.visitor.post(action, fields);
