@@ -29,7 +29,7 @@ export function openDatabase(url: string, log: Logger): Database {
   // For a server that is out of reach, and so can't cancel anything.
   const limited = { ...connection, query_timeout: STATEMENT_TIMEOUT_MS + 1_000 };
   const pool = openPool({ ...limited, max: 10, application_name: `${APPLICATION} libraries` }, log);
-  const queuePool = openPool({ ...connection, max: 5, application_name: `${APPLICATION} queue` }, log);
+  const queuePool = openPool({ ...connection, max: 12, application_name: `${APPLICATION} queue` }, log);
   const instance = knex({
     client: 'pg',
     connection: { ...limited, application_name: APPLICATION },

@@ -34,11 +34,11 @@ export function requestLog(log: Logger): RequestHandler {
     logger: log,
     genReqId: () => randomUUID(),
     quietReqLogger: true,
-    customAttributeKeys: { reqId: 'request' },
+    customAttributeKeys: { reqId: 'request', req: 'method', res: 'status', responseTime: 'ms' },
     wrapSerializers: false,
     serializers: {
-      req: (request: Request) => request.method,
-      res: (response: Response) => response.statusCode,
+      method: (request: Request) => request.method,
+      status: (response: Response) => response.statusCode,
       err: describeError,
     },
     // Called twice, and only at the end is it known which route the request took.

@@ -61,7 +61,7 @@ describe('the run that is searched', () => {
       ['/sign-in', 401],
       ['/sign-up', 409],
     ] as const) {
-      expect(written).toMatch(new RegExp(`"path":"${path}"},"res":${status}`));
+      expect(written).toMatch(new RegExp(`"path":"${path}","status":${status}`));
     }
     expect(written).toContain('"level":10');
   });
