@@ -43,7 +43,8 @@ export const RING_CREDENTIALS = ['RING_CLIENT_ID', 'RING_CLIENT_SECRET', 'RING_H
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 const TRUST_PROXY_NAMES = ['loopback', 'linklocal', 'uniquelocal'];
-const LOCAL_HOSTS = new Set(['localhost', '127.0.0.1', '[::1]']);
+/** Where plain http meets no network: the simulator's addresses. */
+const LOOPBACK_HOSTS = new Set(['localhost', '127.0.0.1', '[::1]']);
 
 const required = (expected: string) =>
   z.string({
@@ -66,19 +67,28 @@ const integer = (minimum: number, maximum: number, standard: number) => {
 const url = (expected: string, protocols: RegExp) =>
   required(expected).pipe(z.url({ protocol: protocols, error: `expected ${expected}` }));
 
-const httpUrl = (expected: string) => url(expected, /^https?$/).transform((value) => value.replace(/\/+$/, ''));
+/** Where our client secret and the tokens go, so in production not in the clear. */
+const ringUrl = (production: boolean) => {
+  const expected = `an ${production ? 'https' : 'http(s)'}:// URL`;
+  return url(expected, /^https?$/)
+    .refine((value) => !production || isHttps(value) || LOOPBACK_HOSTS.has(new URL(value).hostname), {
+      error: `expected ${expected}`,
+    })
+    .transform((value) => value.replace(/\/+$/, ''));
+};
 
 /** An origin as browsers write it. In production https, for browsers send a secure cookie over nothing else. */
 const origin = (production: boolean) => {
   const expected = `an ${production ? 'https' : 'http(s)'}:// URL of scheme, host and port, without a path`;
   return url(expected, /^https?$/).transform((value, context) => {
-    const { href, origin, protocol, hostname } = new URL(value);
-    const isSecure = protocol === 'https:' || LOCAL_HOSTS.has(hostname);
-    if (href === `${origin}/` && (isSecure || !production)) return origin;
+    const { href, origin } = new URL(value);
+    if (href === `${origin}/` && (isHttps(value) || !production)) return origin;
     context.addIssue({ code: 'custom', message: `expected ${expected}` });
     return z.NEVER;
   });
 };
+
+const isHttps = (value: string) => value.toLowerCase().startsWith('https:');
 
 const encryptionKeys = text('id:base64-of-32-bytes, comma-separated').transform((value, context) => {
   const keys: EncryptionKey[] = [];
@@ -130,8 +140,8 @@ function environmentSchema(production: boolean, simulatorOrigin: string | undefi
     RING_CLIENT_ID: text('the client ID that Ring issued'),
     RING_CLIENT_SECRET: text('the client secret that Ring issued'),
     RING_HMAC_KEY: text('the HMAC signing key that Ring issued'),
-    RING_OAUTH_URL: httpUrl('an http(s):// URL').default(simulatorOrigin ?? 'https://oauth.ring.com'),
-    RING_API_URL: httpUrl('an http(s):// URL').default(simulatorOrigin ?? 'https://api.amazonvision.com'),
+    RING_OAUTH_URL: ringUrl(production).default(simulatorOrigin ?? 'https://oauth.ring.com'),
+    RING_API_URL: ringUrl(production).default(simulatorOrigin ?? 'https://api.amazonvision.com'),
     SESSION_SECRET: text('32 random characters or more', 32),
     TOKEN_ENCRYPTION_KEYS: encryptionKeys,
     UNCLAIMED_TTL_SECONDS: integer(600, 900, 600),

@@ -10,7 +10,9 @@ let world: World;
 let production: World;
 beforeAll(async () => {
   world = await startWorld();
-  production = await startWorld({ environment: { NODE_ENV: 'production', RING_SIMULATOR: 'off' } });
+  production = await startWorld({
+    environment: { NODE_ENV: 'production', RING_SIMULATOR: 'off', PUBLIC_URL: 'https://link.example.com' },
+  });
 });
 afterAll(async () => {
   await world.stop();

@@ -74,7 +74,7 @@ describe('when the database breaks a statement off', () => {
       expect((await answer).status).toBe(503);
 
       const failure = await until('the failure is in the log', () =>
-        Promise.resolve(world.log.find((line) => line.includes(`"path":"${action}"`) && line.includes('"res":503'))),
+        Promise.resolve(world.log.find((line) => line.includes(`"path":"${action}"`) && line.includes('"status":503'))),
       );
       expect(failure).not.toContain(email);
       expect(world.log.join('')).not.toContain(email);
