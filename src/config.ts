@@ -70,11 +70,12 @@ const url = (expected: string, protocols: RegExp) =>
 /** Where our client secret and the tokens go, so in production not in the clear. */
 const ringUrl = (production: boolean) => {
   const expected = `an ${production ? 'https' : 'http(s)'}:// URL`;
-  return url(expected, /^https?$/)
-    .refine((value) => !production || isHttps(value) || LOOPBACK_HOSTS.has(new URL(value).hostname), {
-      error: `expected ${expected}`,
-    })
-    .transform((value) => value.replace(/\/+$/, ''));
+  return url(expected, /^https?$/).transform((value, context) => {
+    const isPrivate = isHttps(value) || LOOPBACK_HOSTS.has(new URL(value).hostname);
+    if (isPrivate || !production) return value.replace(/\/+$/, '');
+    context.addIssue({ code: 'custom', message: `expected ${expected}` });
+    return z.NEVER;
+  });
 };
 
 /** An origin as browsers write it. In production https, for browsers send a secure cookie over nothing else. */

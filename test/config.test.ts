@@ -106,7 +106,7 @@ describe('what is given', () => {
   test('arrives', () => {
     const config = read({
       PORT: '8080',
-      RING_OAUTH_URL: 'http://ring.test:1/',
+      RING_OAUTH_URL: 'https://ring.test:1/',
       RING_API_URL: 'https://ring.test/api',
       UNCLAIMED_TTL_SECONDS: '900',
       LINK_CLOCK_SKEW_SECONDS: '0',
@@ -123,7 +123,7 @@ describe('what is given', () => {
         clientId: 'the-client-id',
         clientSecret: 'the-client-secret',
         hmacKey: 'the-hmac-key',
-        oauthUrl: 'http://ring.test:1',
+        oauthUrl: 'https://ring.test:1',
         apiUrl: 'https://ring.test/api',
       },
       sessionSecret: PRODUCTION.SESSION_SECRET,
@@ -139,8 +139,8 @@ describe('what is given', () => {
     ['PORT', ['0', '65536', '-1', '3000.5', '0x50', '3000 ', 'http', '1e3', '999999999999']],
     ['PUBLIC_URL', ['link.example.com', 'ftp://link.example.com', 'https://', 'https://a.example/path', '//a.example']],
     ['DATABASE_URL', ['mysql://db/linking', 'db.example.com', 'postgres', 'https://db.example.com/linking']],
-    ['RING_OAUTH_URL', ['oauth.ring.com', 'ftp://oauth.ring.com', 'https://']],
-    ['RING_API_URL', ['api.amazonvision.com', 'file:///etc/passwd']],
+    ['RING_OAUTH_URL', ['oauth.ring.com', 'ftp://oauth.ring.com', 'http://oauth.ring.com', 'https://']],
+    ['RING_API_URL', ['api.amazonvision.com', 'file:///etc/passwd', 'http://api.amazonvision.com']],
     ['SESSION_SECRET', ['short', 'x'.repeat(31)]],
     ['UNCLAIMED_TTL_SECONDS', ['599', '901', '10m', '600.5', '-600']],
     ['LINK_CLOCK_SKEW_SECONDS', ['-1', '5s', '2.5', '601']],
