@@ -123,6 +123,32 @@ describe.each(WAYS)('a person $way', ({ javaScriptEnabled, viewport }) => {
   });
 });
 
+test('of two browsers that race for one Ring account, one links it and the other is told', async () => {
+  const ringUser = await world.ring.createUser();
+  await world.ring.install(ringUser);
+  const { url } = await world.ring.linkUrl(ringUser);
+  const pages = await Promise.all([newcomerAt(url, 'first'), newcomerAt(url, 'second')]);
+
+  await Promise.all(pages.map((page) => page.getByRole('button', { name: 'Create account and link' }).click()));
+  await Promise.all(pages.map((page) => page.getByRole('heading', { name: /is linked/ }).waitFor()));
+
+  const headings = await Promise.all(pages.map((page) => page.getByRole('heading', { level: 1 }).textContent()));
+  expect(headings.sort()).toEqual(['This Ring account is linked to another account', 'Your Ring account is linked']);
+  expect((await world.ring.integrationOf(ringUser))?.status).toBe('completed');
+  await Promise.all(pages.map((page) => page.context().close()));
+});
+
+/** A browser of its own at the link page, with the form for a new account filled in. */
+async function newcomerAt(url: string, name: string): Promise<Page> {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  await page.goto(url);
+  await page.getByText('I’m new to').click();
+  await page.locator('#sign-up-email').fill(`${name}-of-two@example.com`);
+  await page.locator('#sign-up-password').fill(PASSWORD);
+  return page;
+}
+
 async function installInAppstore(page: Page, userId: string): Promise<void> {
   await page.goto(`${world.ring.url}/users/${userId}`);
   await page
