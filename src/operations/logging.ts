@@ -3,6 +3,7 @@ import type { Request, RequestHandler, Response } from 'express';
 import { type DestinationStream, type Logger, pino } from 'pino';
 import { pinoHttp } from 'pino-http';
 import type { Config } from '../config.js';
+import { RingError } from '../ring/errors.js';
 
 /**
  * The process's log: JSON lines, or readable ones on a developer's terminal. Nothing secret gets in by construction:
@@ -65,7 +66,7 @@ interface ErrorDescription {
   type: string;
   message: string;
   code?: unknown;
-  stack: string | undefined;
+  stack?: string | undefined;
   cause?: ErrorDescription;
 }
 
@@ -78,7 +79,8 @@ function describeError(error: unknown): ErrorDescription | undefined {
     type: error.name,
     message: error.message,
     ...(code !== undefined && { code }),
-    stack: error.stack,
+    // A failed call to Ring is no mistake of the code's, and its message says which call it was.
+    ...(!(error instanceof RingError) && { stack: error.stack }),
     ...(cause && { cause }),
   };
 }
