@@ -10,6 +10,7 @@ import type { Config } from './config.js';
 import type { Database } from './database/database.js';
 import { errorPage, notFound } from './http/errors.js';
 import { createRateLimits } from './http/rate-limits.js';
+import { seeOther } from './http/see-other.js';
 import type { JobQueue } from './jobs/queue.js';
 import { createHomePage } from './linking/home-page.js';
 import { createLinkPages } from './linking/link-pages.js';
@@ -92,7 +93,7 @@ export function createApp(dependencies: AppDependencies): App {
       limits,
       async proceed(request, response, intent) {
         if (intent === 'link') await linkPages.link(request, response);
-        else response.redirect(303, '/ring/home');
+        else seeOther(response, '/ring/home');
       },
       showForms: (request, response, intent, email, error) =>
         (intent === 'link' ? linkPages.showSignIn : homePage.showSignedOut)(request, response, email, error),

@@ -5,6 +5,7 @@ import type { Clock } from '../clock.js';
 import { csrfProtection } from './csrf.js';
 import { methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
+import { seeOther } from '../http/see-other.js';
 import type { Authentication } from './authentication.js';
 import { createUser, NewAccount } from './users.js';
 
@@ -84,12 +85,12 @@ export function accountRoutes(dependencies: AccountRoutesDependencies): Router {
   router.post('/sign-out', csrfProtection, async (request, response) => {
     const { intent } = Form.parse(request.body);
     await authentication.signOut(request);
-    response.redirect(303, intent === 'link' ? '/ring/link' : '/ring/home');
+    seeOther(response, intent === 'link' ? '/ring/link' : '/ring/home');
   });
 
   // A failed form leaves its address in the browser; reloading it should lead back to the form.
   router.get(['/sign-in', '/sign-up', '/sign-out'], (request, response) => {
-    response.redirect(303, request.session.pendingLink === undefined ? '/ring/home' : '/ring/link');
+    seeOther(response, request.session.pendingLink === undefined ? '/ring/home' : '/ring/link');
   });
   router.all(['/sign-in', '/sign-up', '/sign-out'], methodNotAllowed('POST'));
   return router;

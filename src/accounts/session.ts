@@ -57,10 +57,7 @@ export function createSessions({ pool, secret, production, onError }: SessionOpt
   };
 }
 
-/**
- * Stores the session now. Needed before a redirect: express-session sends the headers first and stores then, and a
- * browser that follows them at once would find the session as it was.
- */
+/** Stores the session now, and not only as the answer ends. */
 export function saveSession(request: Request): Promise<void> {
   return new Promise((resolve, reject) => {
     request.session.save((error: unknown) => {

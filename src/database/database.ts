@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 export interface Database {
   /** What our own SQL runs through. */
   knex: Knex;
-  /** For the libraries that speak `pg` themselves: the session store, the rate limits and the pool's cursor. */
+  /** For the libraries that speak `pg` themselves: the session store, the rate limits and the matching. */
   pool: pg.Pool;
   /** The job engine's own: its connection for LISTEN does not survive a time limit of the client's. */
   queuePool: pg.Pool;

@@ -4,6 +4,7 @@ import type { FormError } from '../accounts/routes.js';
 import { csrfToken } from '../accounts/csrf.js';
 import { methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
+import { seeOther } from '../http/see-other.js';
 import { type Link, linksOfUser, type LinkStatus, NONCE_TOO_OLD } from './links.js';
 
 export interface HomePage {
@@ -49,7 +50,7 @@ export function createHomePage(database: Knex, limits: RateLimits): HomePage {
   });
   route.all(methodNotAllowed('GET', 'HEAD'));
   router.get('/', (_request, response) => {
-    response.redirect(303, '/ring/home');
+    seeOther(response, '/ring/home');
   });
   return { router, showSignedOut };
 }

@@ -8,6 +8,7 @@ import type { Database } from '../database/database.js';
 import { csrfProtection, csrfToken } from '../accounts/csrf.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
+import { seeOther } from '../http/see-other.js';
 import type { Vault } from '../tokens/vault.js';
 import { claim, type Claimant, type ClaimResult } from './claim.js';
 import { freshness, type Freshness, type LinkRequest, parseLinkRequest } from './link-request.js';
@@ -49,7 +50,7 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
   }
 
   /** Ring's redirect: what it carries goes into the session, and out of the address bar. */
-  async function receive(request: Request, response: Response): Promise<void> {
+  function receive(request: Request, response: Response): void {
     const link = parseLinkRequest(request.query);
     const outcome = link === undefined ? 'malformed' : staleness(link);
     if (link === undefined || outcome !== undefined) {
@@ -57,8 +58,7 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
       return;
     }
     keepPendingLink(vault, request, link);
-    await saveSession(request);
-    response.redirect(303, '/ring/link');
+    seeOther(response, '/ring/link');
   }
 
   function staleness(link: LinkRequest): Outcome | undefined {
@@ -127,7 +127,7 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
   const route = router.route('/ring/link');
   route.get(limitAddress(limits.visit), async (request, response) => {
     if (request.query.nonce !== undefined || request.query.time !== undefined) {
-      await receive(request, response);
+      receive(request, response);
       return;
     }
     const pending = await pendingLinkOrAnswer(request, response);
@@ -136,7 +136,7 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
     else await showConfirm(request, response, { userId: request.user.id, email: request.user.email });
   });
   route.post(csrfProtection, async (request, response) => {
-    if (request.user === undefined) response.redirect(303, '/ring/link');
+    if (request.user === undefined) seeOther(response, '/ring/link');
     else await link(request, response);
   });
   route.all(methodNotAllowed('GET', 'HEAD', 'POST'));
