@@ -135,6 +135,10 @@ function environmentSchema(production: boolean, simulatorOrigin: string | undefi
   const publicUrl = origin(production);
   const databaseUrl = url('a postgres:// connection URL', /^postgres(ql)?$/);
   return z.object({
+    // Anything else would quietly be no production.
+    NODE_ENV: z
+      .enum(['production', 'development', 'test'], { error: 'expected production, development or test' })
+      .optional(),
     PORT: integer(1, 65_534, 3000),
     PUBLIC_URL: production ? publicUrl : publicUrl.optional(),
     DATABASE_URL: production ? databaseUrl : databaseUrl.optional(),

@@ -3,7 +3,7 @@ import { Passport } from 'passport';
 import { Strategy as LocalStrategy } from 'passport-local';
 import type { Knex } from 'knex';
 import { z } from 'zod';
-import { SIGNED_IN_LIFETIME_MS } from './session.js';
+import { saveSession, SIGNED_IN_LIFETIME_MS } from './session.js';
 import { Credentials, findUser, type User, verifyCredentials } from './users.js';
 
 declare global {
@@ -84,6 +84,7 @@ async function keepingPendingLink(request: Request, change: (done: (error: unkno
   const { pendingLink } = request.session;
   await promised(change);
   if (pendingLink !== undefined) request.session.pendingLink = pendingLink;
+  await saveSession(request);
 }
 
 function promised<Result>(

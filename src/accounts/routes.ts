@@ -7,7 +7,7 @@ import { methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { seeOther } from '../http/see-other.js';
 import type { Authentication } from './authentication.js';
-import { createUser, NewAccount } from './users.js';
+import { createUser, Credentials, NewAccount } from './users.js';
 
 /** What the page with the form was shown for: to link a Ring account, or to visit the home page. */
 export type Intent = 'link' | 'home';
@@ -48,16 +48,17 @@ export function accountRoutes(dependencies: AccountRoutesDependencies): Router {
 
   router.post('/sign-in', csrfProtection, limitAddress(limits.signInAddress), async (request, response) => {
     const { email, intent } = Form.parse(request.body);
-    const account = email.trim().toLowerCase();
+    // Parsed once: what is counted must be the very account that is signed in to.
+    const credentials = Credentials.safeParse(request.body).data;
     // Counted before the password is looked at: guesses that arrive together would all pass a later count.
-    await limits.signInAccount.consume(account);
-    const user = await authentication.authenticate(request);
+    if (credentials !== undefined) await limits.signInAccount.consume(credentials.email);
+    const user = credentials && (await authentication.authenticate(request));
     if (user === undefined) {
       response.status(401);
       await showForms(request, response, intent, email, { form: 'sign-in', message: WRONG_CREDENTIALS });
       return;
     }
-    await limits.signInAccount.forgive(account);
+    await limits.signInAccount.forgive(user.email);
     await authentication.signIn(request, user);
     await proceed(request, response, intent);
   });
@@ -84,6 +85,7 @@ export function accountRoutes(dependencies: AccountRoutesDependencies): Router {
 
   router.post('/sign-out', csrfProtection, async (request, response) => {
     const { intent } = Form.parse(request.body);
+    if (intent !== 'link') delete request.session.pendingLink;
     await authentication.signOut(request);
     seeOther(response, intent === 'link' ? '/ring/link' : '/ring/home');
   });

@@ -1,12 +1,14 @@
 import connectPgSimple from 'connect-pg-simple';
 import type { Request, RequestHandler } from 'express';
-import session from 'express-session';
+import session, { type SessionData } from 'express-session';
 import type { Pool } from 'pg';
 
 declare module 'express-session' {
   interface SessionData {
     /** The link that this browser came for, sealed; see `linking/pending-link.ts`. */
     pendingLink?: string;
+    /** Set in the table from the first time on; see `SessionStore`. */
+    isStored?: boolean;
   }
 }
 
@@ -31,8 +33,7 @@ export function createSessions({ pool, secret, production, onError }: SessionOpt
   middleware: RequestHandler;
   close: () => void;
 } {
-  const PostgresStore = connectPgSimple(session);
-  const store = new PostgresStore({
+  const store = new (sessionStore(pool))({
     pool,
     tableName: 'sessions',
     pruneSessionInterval: PRUNE_INTERVAL_SECONDS,
@@ -57,12 +58,44 @@ export function createSessions({ pool, secret, production, onError }: SessionOpt
   };
 }
 
+/**
+ * A session that was stored before is only ever changed, never made again: a request that outlives a sign-out would
+ * otherwise bring the ended session back as it ends itself.
+ */
+function sessionStore(pool: Pool) {
+  return class SessionStore extends connectPgSimple(session) {
+    override set(sid: string, data: SessionData, callback?: (error?: unknown) => void): void {
+      if (data.isStored !== true) {
+        super.set(sid, { ...data, isStored: true }, callback);
+        return;
+      }
+      const expires = new Date(Date.now() + (data.cookie.originalMaxAge ?? ANONYMOUS_LIFETIME_MS));
+      pool
+        .query('UPDATE sessions SET sess = $2, expire = $3 WHERE sid = $1', [sid, JSON.stringify(data), expires])
+        .then(
+          () => callback?.(),
+          (error: unknown) => callback?.(error),
+        );
+    }
+  };
+}
+
 /** Stores the session now, and not only as the answer ends. */
 export function saveSession(request: Request): Promise<void> {
   return new Promise((resolve, reject) => {
     request.session.save((error: unknown) => {
       if (error === null || error === undefined) resolve();
       else reject(error instanceof Error ? error : new Error('the session could not be stored', { cause: error }));
+    });
+  });
+}
+
+/** An empty session under a new id. */
+export function newSession(request: Request): Promise<void> {
+  return new Promise((resolve, reject) => {
+    request.session.regenerate((error: unknown) => {
+      if (error === null || error === undefined) resolve();
+      else reject(error instanceof Error ? error : new Error('the session could not be renewed', { cause: error }));
     });
   });
 }

@@ -5,10 +5,10 @@ import type { Logger } from 'pino';
 export interface Database {
   /** What our own SQL runs through. */
   knex: Knex;
-  /** For the libraries that speak `pg` themselves: the session store, the rate limits and the matching. */
+  /** For the libraries that speak `pg` themselves: the session store and the rate limits. */
   pool: pg.Pool;
-  /** The job engine's own: its connection for LISTEN does not survive a time limit of the client's. */
-  queuePool: pg.Pool;
+  /** Without a time limit of the client's, which neither LISTEN nor a cursor bears: for the job engine and the matching. */
+  patientPool: pg.Pool;
   close(): Promise<void>;
 }
 
@@ -29,7 +29,7 @@ export function openDatabase(url: string, log: Logger): Database {
   // For a server that is out of reach, and so can't cancel anything.
   const limited = { ...connection, query_timeout: STATEMENT_TIMEOUT_MS + 1_000 };
   const pool = openPool({ ...limited, max: 10, application_name: `${APPLICATION} libraries` }, log);
-  const queuePool = openPool({ ...connection, max: 12, application_name: `${APPLICATION} queue` }, log);
+  const patientPool = openPool({ ...connection, max: 16, application_name: `${APPLICATION} queue` }, log);
   const instance = knex({
     client: 'pg',
     connection: { ...limited, application_name: APPLICATION },
@@ -42,9 +42,9 @@ export function openDatabase(url: string, log: Logger): Database {
   return {
     knex: instance,
     pool,
-    queuePool,
+    patientPool,
     async close() {
-      await Promise.all([instance.destroy(), pool.end(), queuePool.end()]);
+      await Promise.all([instance.destroy(), pool.end(), patientPool.end()]);
     },
   };
 }

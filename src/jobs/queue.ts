@@ -46,7 +46,7 @@ export function startQueue(database: Database, tasks: TaskList, log: Logger): Jo
     while (!isStopping()) {
       try {
         runner = await run({
-          pgPool: database.queuePool,
+          pgPool: database.patientPool,
           taskList: tasks,
           concurrency: CONCURRENCY,
           pollInterval: POLL_MS,
@@ -133,7 +133,7 @@ async function releaseOrphanedJobs(database: Database): Promise<number> {
 
 /** Queues that have nothing left to do: there is one for each link that was ever confirmed. */
 export async function forgetIdleQueues(database: Database): Promise<void> {
-  const utils = await makeWorkerUtils({ pgPool: database.queuePool });
+  const utils = await makeWorkerUtils({ pgPool: database.patientPool });
   try {
     await utils.cleanup({ tasks: ['GC_JOB_QUEUES'] });
   } finally {

@@ -47,7 +47,7 @@ export async function claim(
   request: LinkRequest,
 ): Promise<ClaimResult> {
   const { database, hmacKey } = dependencies;
-  const accountId = await matchNonce(database.pool, hmacKey, request);
+  const accountId = await matchNonce(database.patientPool, hmacKey, request);
   if (accountId !== undefined) {
     const result = await database.knex.transaction((trx) => claimPair(trx, dependencies, claimant, request, accountId));
     if (result !== 'lost') return result;

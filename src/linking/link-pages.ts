@@ -2,7 +2,8 @@ import type { KeyObject } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Request, type Response, Router } from 'express';
 import type { FormError } from '../accounts/routes.js';
-import { saveSession } from '../accounts/session.js';
+import { newSession, saveSession } from '../accounts/session.js';
+import { z } from 'zod';
 import type { Clock } from '../clock.js';
 import type { Database } from '../database/database.js';
 import { csrfProtection, csrfToken } from '../accounts/csrf.js';
@@ -11,7 +12,7 @@ import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { seeOther } from '../http/see-other.js';
 import type { Vault } from '../tokens/vault.js';
 import { claim, type Claimant, type ClaimResult } from './claim.js';
-import { freshness, type Freshness, type LinkRequest, parseLinkRequest } from './link-request.js';
+import { freshness, type Freshness, type LinkRequest, nonceDigest, parseLinkRequest } from './link-request.js';
 import { findLink, type Link, newestLinkOfUser } from './links.js';
 import { OUTCOME_PAGES, type Outcome, outcomeOfLink } from './outcomes.js';
 import { dropPendingLink, keepPendingLink, readPendingLink } from './pending-link.js';
@@ -37,6 +38,12 @@ export interface LinkPages {
   showSignIn: (request: Request, response: Response, email?: string, error?: FormError) => Promise<void>;
 }
 
+/** What the form carries of the page that it stood on. */
+const Shown = z.object({ link: z.string().optional().catch('') });
+
+/** Tells one pending link from another on a page, where the nonce itself must not stand. */
+const pageId = (link: LinkRequest): string => nonceDigest(link.nonce).toString('base64url');
+
 const PAIR_POLL_MS = 1_000;
 const CONFIRMATION_POLL_MS = 100;
 
@@ -50,14 +57,17 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
   }
 
   /** Ring's redirect: what it carries goes into the session, and out of the address bar. */
-  function receive(request: Request, response: Response): void {
+  async function receive(request: Request, response: Response): Promise<void> {
     const link = parseLinkRequest(request.query);
     const outcome = link === undefined ? 'malformed' : staleness(link);
     if (link === undefined || outcome !== undefined) {
       show(response, outcome ?? 'malformed');
       return;
     }
+    // Under a new id: someone else may know the one that this browser came with.
+    if (request.user === undefined) await newSession(request);
     keepPendingLink(vault, request, link);
+    await saveSession(request);
     seeOther(response, '/ring/link');
   }
 
@@ -95,15 +105,23 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
     response.render('link-sign-in', {
       title: 'Link your Ring account',
       csrfToken: await csrfToken(request),
+      pendingId: pendingId(request),
       email,
       error,
     });
+  }
+
+  /** What the page's forms carry of the link that the page was shown for. */
+  function pendingId(request: Request): string {
+    const pending = readPendingLink(vault, request);
+    return pending === undefined ? '' : pageId(pending);
   }
 
   async function showConfirm(request: Request, response: Response, user: Claimant): Promise<void> {
     response.render('link-confirm', {
       title: 'Link your Ring account',
       csrfToken: await csrfToken(request),
+      pendingId: pendingId(request),
       userEmail: user.email,
     });
   }
@@ -112,6 +130,12 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
     if (request.user === undefined) throw new HttpError(401, 'Sign in first.');
     const pending = await pendingLinkOrAnswer(request, response);
     if (pending === undefined) return;
+    // Another tab, or another site, may have brought another link since this page was shown.
+    const { link: shown } = Shown.parse(request.body);
+    if (shown !== undefined && shown !== pageId(pending)) {
+      seeOther(response, '/ring/link');
+      return;
+    }
     await limits.linkAttempt.consume(request.user.id);
     const claimant = { userId: request.user.id, email: request.user.email };
     const result = await claimPatiently(dependencies, claimant, pending);
@@ -127,7 +151,7 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
   const route = router.route('/ring/link');
   route.get(limitAddress(limits.visit), async (request, response) => {
     if (request.query.nonce !== undefined || request.query.time !== undefined) {
-      receive(request, response);
+      await receive(request, response);
       return;
     }
     const pending = await pendingLinkOrAnswer(request, response);

@@ -1,6 +1,6 @@
 import { type KeyObject, timingSafeEqual } from 'node:crypto';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Pool } from 'pg';
+import Cursor from 'pg-cursor';
 import { computeNonce, NONCE_LENGTH } from '../ring/nonce.js';
 import type { LinkRequest } from './link-request.js';
 
@@ -10,8 +10,8 @@ import type { LinkRequest } from './link-request.js';
  */
 export const UNCLAIMED_ACCOUNTS = `SELECT account_id FROM ring_tokens WHERE status = 'UNCLAIMED'`;
 
-/** Candidates between two turns of the event loop: some 3 ms of hashing. */
-const BATCH = 2_000;
+/** Candidates between two turns of the event loop: some 2 ms of hashing. */
+const BATCH = 1_000;
 
 /**
  * The account ID for which Ring signed this request, if its pair is in the pool. Every candidate is computed and
@@ -21,12 +21,9 @@ const BATCH = 2_000;
  */
 export async function matchNonce(pool: Pool, hmacKey: KeyObject, request: LinkRequest): Promise<string | undefined> {
   const isSigned = nonceCheck(hmacKey, request);
-  const { rows } = await pool.query<[accountId: string]>({ text: UNCLAIMED_ACCOUNTS, rowMode: 'array' });
   let match: string | undefined;
-  for (let start = 0; start < rows.length; start += BATCH) {
-    // A flood of unclaimed pairs makes a match slow, and must not make anything else wait for it.
-    if (start > 0) await nextTurn();
-    for (const [accountId] of rows.slice(start, start + BATCH)) {
+  for await (const batch of unclaimedAccounts(pool)) {
+    for (const [accountId] of batch) {
       if (isSigned(accountId)) match = accountId;
     }
   }
@@ -42,4 +39,24 @@ export function nonceCheck(hmacKey: KeyObject, { nonce, time }: LinkRequest): (a
     computed.write(computeNonce(hmacKey, time, accountId), 'latin1');
     return timingSafeEqual(computed, expected);
   };
+}
+
+/** Reads the pool in batches; the next one is on its way while the caller works on this one. */
+async function* unclaimedAccounts(pool: Pool): AsyncGenerator<[accountId: string][]> {
+  const client = await pool.connect();
+  let isAtEnd = false;
+  try {
+    const cursor = client.query(new Cursor<[string]>(UNCLAIMED_ACCOUNTS, [], { rowMode: 'array' }));
+    let next = cursor.read(BATCH);
+    while (!isAtEnd) {
+      const rows = await next;
+      isAtEnd = rows.length < BATCH;
+      if (!isAtEnd) next = cursor.read(BATCH);
+      yield rows;
+    }
+    await cursor.close();
+  } finally {
+    // A connection in the middle of a cursor is of no use to anyone else.
+    client.release(!isAtEnd);
+  }
 }

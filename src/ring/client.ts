@@ -214,7 +214,7 @@ function failure(name: string, response: Response, body: unknown): RingError {
 
 /** @param isRings whether the body is an error of Ring's, and not of something in between */
 function kindOf(status: number, isRings: boolean): RingErrorKind {
-  if (status === 401 || status === 403) return 'unauthorized';
+  if (status === 401 || (status === 403 && isRings)) return 'unauthorized';
   if (status === 429) return 'rate-limited';
   // Request Timeout and Too Early are about the moment, not about the request.
   if (status === 408 || status === 425) return 'unavailable';

@@ -94,6 +94,16 @@ describe('guessing the password of one account', () => {
     expect([401, 429]).toContain(answer.status);
   });
 
+  test('can not be widened by spaces around the e-mail, however many', async () => {
+    const email = await newAccount();
+    await times(GUESSES, () => guess({ email }));
+
+    for (const spaces of [1, 1_001]) {
+      const answer = await guess({ email: email + ' '.repeat(spaces), password: PASSWORD });
+      expect([401, 429]).toContain(answer.status);
+    }
+  });
+
   test('is possible again when the time has passed', async () => {
     const email = await newAccount();
     await times(GUESSES + 1, () => guess({ email }));

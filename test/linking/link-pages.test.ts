@@ -319,6 +319,48 @@ describe('someone who is signed in', () => {
 });
 
 describe('the session', () => {
+  test('that someone else may know gets a new id when Ring brings a link to it', async () => {
+    const { cookie: known } = await send(world.url, '/ring/home');
+    const ringUser = await installed(world);
+    const { nonce, time } = await redirectOf(world, ringUser);
+    const { cookie } = await send(world.url, linkPath(nonce, time), { cookie: known });
+
+    expect(cookie).not.toBe(known);
+    expect((await send(world.url, '/ring/link', { cookie: known })).status).toBe(400);
+    expect((await send(world.url, '/ring/link', { cookie })).status).toBe(200);
+  });
+
+  test('that was signed out stays so, whatever was still under way in it', async () => {
+    const { cookie = '' } = await signUpByHand('/ring/home');
+    const time = `${world.clock.now().getTime()}`;
+    await send(world.url, linkPath(nonceFor(time, ACCOUNT), time), { cookie });
+    const { text } = await send(world.url, '/ring/link', { cookie });
+    const attempts = () => world.sql(`SELECT 1 FROM rate_limits WHERE key LIKE 'link_attempt%'`);
+    const before = (await attempts()).length;
+    const waiting = send(world.url, '/ring/link', { cookie, form: hiddenFields(text, '/ring/link') });
+    await until('the page waits for the pair', async () => (await attempts()).length > before);
+
+    await send(world.url, '/sign-out', { cookie, form: hiddenFields(text, '/sign-out') });
+    expect((await waiting).status).toBe(404);
+
+    expect((await send(world.url, '/ring/home', { cookie })).heading).toMatch(/^Welcome/);
+  });
+
+  test('links nothing else than what its page showed', async () => {
+    const [shown, slippedIn] = [await installed(world), await installed(world)];
+    const visitor = await arriving(world, shown, await signedIn(world));
+    const { text } = visitor.page;
+    const { nonce, time } = await redirectOf(world, slippedIn);
+    await visitor.open(linkPath(nonce, time));
+
+    await visitor.post('/ring/link', hiddenFields(text, '/ring/link'));
+
+    expect(visitor.heading).toBe('Link your Ring account');
+    expect(await linksOf(world, slippedIn)).toEqual([]);
+    await visitor.submit('/ring/link');
+    expect(await linksOf(world, slippedIn)).toMatchObject([{ status: 'COMPLETED' }]);
+  });
+
   test.each(['/sign-in', '/sign-up'])(
     'gets a new id at %s, keeps the pending link, and the old id opens nothing',
     async (form) => {
