@@ -1,6 +1,11 @@
-import { types } from 'node:util';
 import { z } from 'zod';
-import { RingError, type RingErrorKind } from './errors.js';
+import { DEVICE_INCLUDES, DeviceAnswer, DevicesAnswer, type RingDevice } from './devices.js';
+import { RingError } from './errors.js';
+import { openLiveView } from './live-view.js';
+import { downloadImage, type RingImage } from './media.js';
+import { type RingSubscription, SubscriptionsAnswer } from './subscriptions.js';
+import { opaque } from './text.js';
+import { type Call, createTransport, type TransportOptions } from './transport.js';
 
 export interface TokenGrant {
   accessToken: string;
@@ -10,21 +15,19 @@ export interface TokenGrant {
   expiresIn: number;
 }
 
-export interface RingClientOptions {
+export interface RingClientOptions extends TransportOptions {
   oauthUrl: string;
   apiUrl: string;
   clientId: string;
   clientSecret: string;
-  fetch?: typeof fetch;
-  /** Limit for one whole call, answer included, in ms. */
-  timeoutMs?: number;
 }
 
 /**
- * The calls that account linking makes. Nothing is retried here: what may be sent again depends on what the caller
- * knows. Every method throws a {@link RingError} and nothing else.
+ * Every call that we make to Ring. Nothing is retried here: what may be sent again depends on what the caller knows. Every
+ * method throws a {@link RingError} and nothing else.
  *
  * @see https://developer.amazon.com/docs/ring/app-integrations.html
+ * @see https://developer.amazon.com/docs/ring/api-documentation.html
  */
 export interface RingClient {
   /** Exchanges an authorization code, which works once and lives 60 s. */
@@ -35,18 +38,24 @@ export interface RingClient {
   announceLink(accessToken: string, link: { accountIdentifier: string; nonce: string }): Promise<void>;
   /** Tells Ring that the link stands: the integration becomes `completed`. */
   completeLink(accessToken: string, link: { accountIdentifier: string }): Promise<void>;
+  /** Every device of the integration, whole. */
+  getDevices(accessToken: string): Promise<RingDevice[]>;
+  /** One device, whole. {@link isGone} when it is not in the integration any more. */
+  getDevice(accessToken: string, deviceId: string): Promise<RingDevice>;
+  /** Every subscription of the account, ended ones included. */
+  getSubscriptions(accessToken: string): Promise<RingSubscription[]>;
+  /** Opens a WHEP session. `unavailable` when the device is offline, {@link isGone} when it was removed. */
+  openLiveView(accessToken: string, deviceId: string, offer: string): Promise<{ answer: string; sessionPath: string }>;
+  /** Closes a WHEP session. {@link isGone} when it has ended by itself. */
+  closeLiveView(accessToken: string, sessionPath: string): Promise<void>;
+  /** A picture of what the device sees now, 5 MB at most. */
+  downloadImage(accessToken: string, deviceId: string): Promise<RingImage>;
 }
 
-const DEFAULT_TIMEOUT_MS = 8_000;
-/** Every answer of these calls is a few hundred bytes; one that is larger is not one of them. */
-const MAX_BODY_BYTES = 64 * 1024;
-
-/** Text that may end up in a header, an index and a log: visible ASCII. */
-const opaque = (maximum: number) =>
-  z
-    .string()
-    .regex(/^[\x21-\x7e]+$/)
-    .max(maximum);
+/** Some dozens of devices with their zones. */
+const MAX_LIST_BYTES = 4 * 1024 * 1024;
+/** Nobody has so many subscriptions; a list that never ends is a mistake. */
+const MAX_PAGES = 40;
 
 const TokenAnswer = z.object({
   access_token: opaque(8_192),
@@ -65,69 +74,22 @@ const IntegrationAnswer = z.union([
   z.object({ data: z.object({ attributes: IntegrationStatus }) }).transform(({ data }) => data.attributes),
 ]);
 
-/** Ring's two error bodies: RFC 6749 and JSON:API. */
-const ErrorAnswer = z.union([
-  z.object({ error: z.string() }).transform(({ error }) => error),
-  z
-    .object({ errors: z.array(z.object({ title: z.string() })).min(1) })
-    .transform(({ errors }) => errors[0]?.title ?? ''),
-]);
-
-/** RFC 6749's and Ring's own. Whatever else stands there is not repeated: it goes into logs and tables. */
-const KNOWN_CODES = new Set([
-  'invalid_request',
-  'invalid_client',
-  'invalid_grant',
-  'unauthorized_client',
-  'unsupported_grant_type',
-  'invalid_scope',
-  'Invalid Nonce',
-  'Missing Required Fields',
-  'Invalid Status Transition',
-]);
-
-const NEVER_SENT = new Set([
-  'ECONNREFUSED',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'UND_ERR_CONNECT_TIMEOUT',
-]);
-
 const INTEGRATION_PATH = '/v1/accounts/me/app-integrations';
+const SUBSCRIPTIONS_PATH = '/v1/accounts/me/subscriptions';
 
 export function createRingClient(options: RingClientOptions): RingClient {
-  const send = options.fetch ?? fetch;
-  const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+  const transport = createTransport(options);
 
-  async function call<Answer>(
-    name: string,
-    url: string,
-    init: RequestInit,
-    schema: z.ZodType<Answer>,
-  ): Promise<Answer> {
-    const { response, body } = await answerOf(name, () =>
-      // A redirect is never part of these calls; following one would carry a bearer token to wherever it points.
-      send(url, { ...init, redirect: 'manual', signal: AbortSignal.timeout(timeoutMs) }),
-    );
-    if (!response.ok) throw failure(name, response, body);
-    const parsed = schema.safeParse(body);
-    if (!parsed.success) throw new RingError('malformed', name, { status: response.status });
-    return parsed.data;
-  }
-
-  function callApi<Answer>(
-    method: 'GET' | 'POST' | 'PATCH',
-    path: string,
-    accessToken: string,
-    schema: z.ZodType<Answer>,
-    body?: object,
-  ): Promise<Answer> {
-    const headers: Record<string, string> = { authorization: `Bearer ${accessToken}`, accept: 'application/json' };
-    if (body !== undefined) headers['content-type'] = 'application/json';
-    const init = { method, headers, ...(body && { body: JSON.stringify(body) }) };
-    return call(`${method} ${path}`, `${options.apiUrl}${path}`, init, schema);
+  /** @param target a path of ours, or a whole URL that Ring gave us */
+  function apiCall(method: string, target: string, accessToken: string, more: Partial<Call> = {}): Call {
+    const url = target.startsWith('/') ? options.apiUrl + target : target;
+    return {
+      name: `${method} ${nameOf(url)}`,
+      url,
+      method,
+      ...more,
+      headers: { authorization: `Bearer ${accessToken}`, accept: 'application/json', ...more.headers },
+    };
   }
 
   async function changeIntegration(
@@ -136,8 +98,10 @@ export function createRingClient(options: RingClientOptions): RingClient {
     body: object,
     expected: 'awaiting' | 'completed',
   ): Promise<void> {
-    const { status } = await callApi(method, INTEGRATION_PATH, accessToken, IntegrationAnswer, body);
-    if (status !== expected) throw new RingError('malformed', `${method} ${INTEGRATION_PATH}`, { status: 200 });
+    const headers = { 'content-type': 'application/json' };
+    const call = apiCall(method, INTEGRATION_PATH, accessToken, { headers, body: JSON.stringify(body) });
+    const { status } = await transport.json(call, IntegrationAnswer);
+    if (status !== expected) throw new RingError('malformed', call.name, { status: 200 });
   }
 
   return {
@@ -148,8 +112,14 @@ export function createRingClient(options: RingClientOptions): RingClient {
         client_id: options.clientId,
         client_secret: options.clientSecret,
       });
-      const init = { method: 'POST', body, headers: { accept: 'application/json' } };
-      const answer = await call('POST /oauth/token', `${options.oauthUrl}/oauth/token`, init, TokenAnswer);
+      const call = {
+        name: 'POST /oauth/token',
+        url: `${options.oauthUrl}/oauth/token`,
+        method: 'POST',
+        body,
+        headers: { accept: 'application/json' },
+      };
+      const answer = await transport.json(call, TokenAnswer);
       return {
         accessToken: answer.access_token,
         refreshToken: answer.refresh_token,
@@ -159,7 +129,7 @@ export function createRingClient(options: RingClientOptions): RingClient {
     },
 
     async getAccountId(accessToken) {
-      const { data } = await callApi('GET', '/v1/users/me', accessToken, UserAnswer);
+      const { data } = await transport.json(apiCall('GET', '/v1/users/me', accessToken), UserAnswer);
       return data.id;
     },
 
@@ -173,65 +143,56 @@ export function createRingClient(options: RingClientOptions): RingClient {
         { account_identifier: accountIdentifier, status: 'completed' },
         'completed',
       ),
+
+    getDevices(accessToken) {
+      const path = `/v1/devices?include=${DEVICE_INCLUDES}`;
+      return transport.json(apiCall('GET', path, accessToken, { maxBytes: MAX_LIST_BYTES }), DevicesAnswer);
+    },
+
+    getDevice(accessToken, deviceId) {
+      const path = `${devicePath(deviceId)}?include=${DEVICE_INCLUDES}`;
+      return transport.json(apiCall('GET', path, accessToken, { maxBytes: MAX_LIST_BYTES }), DeviceAnswer);
+    },
+
+    async getSubscriptions(accessToken) {
+      const all: RingSubscription[] = [];
+      let target = SUBSCRIPTIONS_PATH;
+      for (let page = 0; page < MAX_PAGES; page++) {
+        const call = apiCall('GET', target, accessToken, { maxBytes: MAX_LIST_BYTES });
+        const { data, links } = await transport.json(call, SubscriptionsAnswer);
+        all.push(...data);
+        if (data.length === 0 || links?.next == null) return all;
+        target = ownUrl(call, links.next);
+      }
+      throw new RingError('malformed', `GET ${SUBSCRIPTIONS_PATH}`);
+    },
+
+    openLiveView: (accessToken, deviceId, offer) =>
+      openLiveView(
+        transport,
+        apiCall('POST', `${devicePath(deviceId)}/media/streaming/whep/sessions`, accessToken),
+        offer,
+      ),
+
+    async closeLiveView(accessToken, sessionPath) {
+      await transport.succeed(apiCall('DELETE', new URL(sessionPath, options.apiUrl).href, accessToken));
+    },
+
+    downloadImage: (accessToken, deviceId) =>
+      downloadImage(transport, apiCall('POST', `${devicePath(deviceId)}/media/image/download`, accessToken)),
   };
 }
 
-async function answerOf(name: string, send: () => Promise<Response>): Promise<{ response: Response; body: unknown }> {
-  try {
-    const response = await send();
-    return { response, body: await readJson(response) };
-  } catch (cause) {
-    throw new RingError(NEVER_SENT.has(networkCode(cause)) ? 'unreachable' : 'no-answer', name, { cause });
-  }
+const devicePath = (deviceId: string): string => `/v1/devices/${encodeURIComponent(deviceId)}`;
+
+/** A link in an answer, for a bearer token must not go anywhere but to Ring. @throws {RingError} */
+function ownUrl(call: Call, link: string): string {
+  const url = URL.canParse(link, call.url) ? new URL(link, call.url) : undefined;
+  if (url?.origin !== new URL(call.url).origin) throw new RingError('malformed', call.name, { status: 200 });
+  return url.href;
 }
 
-/** The body as JSON, or undefined when it is none; what a wrong body means is for the schema to say. */
-async function readJson(response: Response): Promise<unknown> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of response.body ?? []) {
-    size += (chunk as Uint8Array).length;
-    // Leaving the loop cancels the download.
-    if (size > MAX_BODY_BYTES) return undefined;
-    chunks.push(chunk as Uint8Array);
-  }
-  try {
-    return JSON.parse(Buffer.concat(chunks).toString('utf8')) as unknown;
-  } catch {
-    return undefined;
-  }
-}
-
-function failure(name: string, response: Response, body: unknown): RingError {
-  const parsed = ErrorAnswer.safeParse(body);
-  const details = {
-    status: response.status,
-    ...(parsed.success && KNOWN_CODES.has(parsed.data) && { code: parsed.data }),
-    ...retryAfter(response),
-  };
-  return new RingError(kindOf(response.status, parsed.success), name, details);
-}
-
-/** @param isRings whether the body is an error of Ring's, and not of something in between */
-function kindOf(status: number, isRings: boolean): RingErrorKind {
-  if (status === 401 || (status === 403 && isRings)) return 'unauthorized';
-  if (status === 429) return 'rate-limited';
-  // Request Timeout and Too Early are about the moment, not about the request.
-  if (status === 408 || status === 425) return 'unavailable';
-  if (status >= 400 && status < 500) return isRings ? 'rejected' : 'malformed';
-  return status >= 500 ? 'unavailable' : 'malformed';
-}
-
-function retryAfter(response: Response): { retryAfterSeconds?: number } {
-  const header = response.headers.get('retry-after') ?? '';
-  return /^\d{1,5}$/.test(header) ? { retryAfterSeconds: Number(header) } : {};
-}
-
-/** The system's or undici's code of a failed fetch, which hides it in a chain of causes. */
-function networkCode(error: unknown): string {
-  for (let current = error; types.isNativeError(current); current = current.cause) {
-    const { code } = current as NodeJS.ErrnoException;
-    if (code !== undefined) return code;
-  }
-  return '';
+/** The path as a log may show it: without query and without the IDs of devices and sessions. */
+function nameOf(url: string): string {
+  return new URL(url).pathname.replace(/\/(devices|sessions)\/[^/]+/g, '/$1/…');
 }

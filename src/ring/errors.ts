@@ -35,3 +35,8 @@ export class RingError extends Error {
     this.retryAfterSeconds = details.retryAfterSeconds;
   }
 }
+
+/** Ring says that there is no such thing (any more): a fact about the thing, not an outage. */
+export function isGone(error: unknown): boolean {
+  return error instanceof RingError && error.kind === 'rejected' && error.status === 404;
+}

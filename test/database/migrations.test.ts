@@ -140,7 +140,7 @@ describe('what the database itself refuses', () => {
     await client.connect();
     await client.query(`INSERT INTO users (email, password_hash, created_at) VALUES ('a@example.com', 'x', now())`);
   });
-  beforeEach(() => client.query('TRUNCATE ring_tokens, account_links'));
+  beforeEach(() => client.query('TRUNCATE ring_tokens, account_links CASCADE'));
   afterAll(async () => {
     await client.end();
     await database.drop();

@@ -1,0 +1,141 @@
+import { z } from 'zod';
+import { epochMs, isoTime, opaque, ringId } from './text.js';
+
+/**
+ * Ring's webhook events. Only what we use is asked for: a 4xx is final for Ring, so an event must not be lost over a
+ * field that nobody reads. What we don't know is not refused either; the inbox keeps the whole body.
+ *
+ * @see https://developer.amazon.com/docs/ring/api-documentation.html
+ */
+const Meta = z.object({
+  version: z.string({ error: 'expected a text such as "1.1"' }),
+  time: isoTime,
+  request_id: z.guid({ error: 'expected a UUID' }),
+  account_id: ringId,
+});
+
+const subtype = opaque(64).nullish();
+
+const DeviceAttributes = z.object({
+  source: ringId,
+  source_type: z.literal('devices'),
+  timestamp: epochMs,
+});
+
+const deviceEvent = <Type extends string>(type: Type) =>
+  z
+    .object({ type: z.literal(type), attributes: DeviceAttributes })
+    .transform(({ attributes }) => ({ type, deviceId: attributes.source, occurredAt: attributes.timestamp }));
+
+const AccountAttributes = z.object({
+  source: ringId,
+  // Ring's pages have both.
+  source_type: z.enum(['users', 'accounts']),
+  timestamp: epochMs,
+});
+
+const accountEvent = <Type extends string>(type: Type) =>
+  z
+    .object({ type: z.literal(type), attributes: AccountAttributes })
+    .transform(({ attributes }) => ({ type, occurredAt: attributes.timestamp }));
+
+const SubscriptionAttributes = z.object({
+  source: z.literal('subscriptions'),
+  source_id: ringId,
+  timestamp: epochMs.optional(),
+});
+
+const subscriptionEvent = <Type extends string>(type: Type) =>
+  z.object({ type: z.literal(type), attributes: SubscriptionAttributes }).transform(({ attributes }) => ({
+    type,
+    subscriptionId: attributes.source_id,
+    occurredAt: attributes.timestamp,
+  }));
+
+/** What stands in `data`, by its `type`. */
+const DATA = {
+  motion_detected: z
+    .object({
+      type: z.literal('motion_detected'),
+      subType: subtype,
+      attributes: DeviceAttributes.extend({ sub_type: subtype }),
+    })
+    .transform(({ type, subType, attributes }) => ({
+      type,
+      deviceId: attributes.source,
+      occurredAt: attributes.timestamp,
+      /** motion, human, vehicle or other_motion; deliveries differ in where it stands. */
+      subtype: subType ?? attributes.sub_type ?? undefined,
+    })),
+  button_press: deviceEvent('button_press'),
+  device_added: deviceEvent('device_added'),
+  device_removed: deviceEvent('device_removed'),
+  device_online: deviceEvent('device_online'),
+  device_offline: deviceEvent('device_offline'),
+  app_integration_added: accountEvent('app_integration_added'),
+  app_integration_removed: accountEvent('app_integration_removed'),
+  subscription_activated: subscriptionEvent('subscription_activated'),
+  subscription_deactivated: subscriptionEvent('subscription_deactivated'),
+} as const;
+
+export type EventType = keyof typeof DATA;
+
+interface EventMeta {
+  /** Ring's idempotency key, a UUID in lower case. */
+  requestId: string;
+  accountId: string;
+  /** When it happened, by Ring's clock. */
+  occurredAt: Date;
+}
+
+/** The event of one type, as its handler gets it. */
+export type EventOf<Type extends EventType> = EventMeta & z.output<(typeof DATA)[Type]> & { occurredAt: Date };
+
+export type RingEvent = { [Type in EventType]: EventOf<Type> }[EventType];
+
+/** An event of a type that Ring has added since. */
+export type UnknownEvent = EventMeta & { type: 'unknown'; typeName: string };
+
+export type ParsedEvent =
+  | { kind: 'event'; event: RingEvent }
+  | { kind: 'unknown'; event: UnknownEvent }
+  /** `field` is a path such as `data.attributes.timestamp`; `problem` says what was expected and quotes nothing. */
+  | { kind: 'malformed'; field: string; problem: string };
+
+const Envelope = z.object({ meta: Meta, data: z.looseObject({ id: opaque(512), type: opaque(200) }) });
+
+/** Reads the body of a webhook whose signature is good. */
+export function parseEvent(rawBody: Buffer): ParsedEvent {
+  const json = parseJson(rawBody);
+  if (json === undefined) return { kind: 'malformed', field: 'body', problem: 'expected JSON in UTF-8' };
+  const envelope = Envelope.safeParse(json);
+  if (!envelope.success) return malformed(envelope.error, []);
+
+  const { meta, data } = envelope.data;
+  const common = { requestId: meta.request_id.toLowerCase(), accountId: meta.account_id };
+  if (!isKnown(data.type)) {
+    return { kind: 'unknown', event: { ...common, occurredAt: meta.time, type: 'unknown', typeName: data.type } };
+  }
+  const parsed = DATA[data.type].safeParse(data);
+  if (!parsed.success) return malformed(parsed.error, ['data']);
+  const occurredAt = parsed.data.occurredAt ?? meta.time;
+  return { kind: 'event', event: { ...common, ...parsed.data, occurredAt } };
+}
+
+function isKnown(type: string): type is EventType {
+  return Object.hasOwn(DATA, type);
+}
+
+function parseJson(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)) as unknown;
+  } catch {
+    return undefined;
+  }
+}
+
+function malformed({ issues }: z.ZodError, prefix: string[]): ParsedEvent {
+  const [issue] = issues;
+  const path = [...prefix, ...(issue?.path ?? [])].map(String);
+  return { kind: 'malformed', field: path.join('.') || 'body', problem: issue?.message ?? 'not as documented' };
+}

@@ -1,0 +1,41 @@
+import { RingError } from './errors.js';
+import { type Call, failure, type Transport } from './transport.js';
+
+export interface RingImage {
+  contentType: string;
+  bytes: Buffer;
+}
+
+const MAX_IMAGE_BYTES = 5 * 1000 * 1000;
+/** What every browser shows, and what can't be taken for a page. */
+const IMAGE_TYPE = /^image\/(jpeg|png|webp|avif)$/;
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+
+/**
+ * Asks for a picture and fetches it from the pre-signed URL that Ring redirects to: another host, which must not see the
+ * bearer token.
+ *
+ * @see https://developer.amazon.com/docs/ring/api-documentation.html
+ */
+export async function downloadImage(transport: Transport, call: Call): Promise<RingImage> {
+  const redirect = await transport.exchange(call);
+  if (!REDIRECTS.has(redirect.status)) throw failure(call.name, redirect);
+  const url = storageUrl(call, redirect.headers.get('location') ?? '');
+  if (url === undefined) throw new RingError('malformed', call.name, { status: redirect.status });
+
+  const download = { name: 'GET of a picture', url: url.href, maxBytes: MAX_IMAGE_BYTES };
+  const { status, headers, body } = await transport.succeed(download);
+  const contentType = (headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
+  if (body === undefined || body.length === 0 || !IMAGE_TYPE.test(contentType)) {
+    throw new RingError('malformed', download.name, { status });
+  }
+  return { contentType, bytes: body };
+}
+
+/** Where the picture is: over TLS like the API, unless the API itself is the simulator on plain http. */
+function storageUrl(call: Call, location: string): URL | undefined {
+  if (!URL.canParse(location, call.url)) return undefined;
+  const url = new URL(location, call.url);
+  const isSafe = url.protocol === 'https:' || (url.protocol === 'http:' && call.url.startsWith('http:'));
+  return isSafe && url.username === '' && url.password === '' ? url : undefined;
+}

@@ -1,0 +1,48 @@
+import { z } from 'zod';
+import { epochMs, isoTime, opaque, ringId } from './text.js';
+
+/** What a Ring user pays or tries, and for which devices. */
+export interface RingSubscription {
+  id: string;
+  /** paid or trial */
+  subType: string;
+  /** active or inactive */
+  status: string;
+  /** Null for a trial. */
+  planId: string | null;
+  expiresAt: Date | null;
+  createdAt: Date | null;
+  deviceIds: string[];
+}
+
+/** Ring's page does not say in which form. */
+const Time = z.union([isoTime, epochMs]).nullish();
+
+const Subscription = z
+  .object({
+    id: ringId,
+    type: z.literal('subscriptions'),
+    attributes: z.object({
+      sub_type: opaque(64),
+      status: opaque(64),
+      plan_id: opaque(512).nullish(),
+      expires_at: Time,
+      created_at: Time,
+    }),
+    relationships: z.object({ devices: z.object({ data: z.array(z.object({ id: ringId })) }).optional() }).optional(),
+  })
+  .transform(({ id, attributes, relationships }): RingSubscription => ({
+    id,
+    subType: attributes.sub_type,
+    status: attributes.status,
+    planId: attributes.plan_id ?? null,
+    expiresAt: attributes.expires_at ?? null,
+    createdAt: attributes.created_at ?? null,
+    deviceIds: relationships?.devices?.data.map((device) => device.id) ?? [],
+  }));
+
+export const SubscriptionsAnswer = z.object({
+  data: z.array(Subscription),
+  /** A relative URL, followed as it is until it is absent. */
+  links: z.object({ next: z.string().max(2_000).nullish() }).optional(),
+});

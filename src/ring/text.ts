@@ -1,0 +1,38 @@
+import { z } from 'zod';
+
+/** Text that may end up in a header, an index and a log: visible ASCII. */
+export const opaque = (maximum: number) =>
+  z
+    .string()
+    .regex(/^[\x21-\x7e]+$/, { error: 'expected visible ASCII without spaces' })
+    .max(maximum, { error: `expected ${maximum} characters at most` });
+
+/** An ID of Ring's, which becomes part of a path: one that reads as a folder would lead to another endpoint. */
+export const ringId = opaque(512).refine((id) => id !== '.' && id !== '..', { error: 'expected an ID' });
+
+/** Text for people, without what Postgres can't store: U+0000, and halves of surrogate pairs. */
+export const humanText = (maximum: number) =>
+  z.string().transform((text) =>
+    text
+      .replaceAll('\0', '')
+      .replace(/\p{Surrogate}/gu, '\ufffd')
+      .slice(0, maximum),
+  );
+
+/** Epoch milliseconds up to the year 9999. */
+export const epochMs = z
+  .number({ error: 'expected epoch milliseconds' })
+  .int({ error: 'expected epoch milliseconds' })
+  .min(0, { error: 'expected epoch milliseconds' })
+  .max(253_402_300_799_999, { error: 'expected epoch milliseconds' })
+  .transform((milliseconds) => new Date(milliseconds));
+
+/** An ISO 8601 time, with up to nanoseconds, as the milliseconds that a Date holds. */
+export const isoTime = z.string({ error: 'expected an ISO 8601 time' }).transform((text, context) => {
+  const [, head = '', fraction = '', zone = ''] =
+    /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)$/.exec(text) ?? [];
+  const time = new Date(`${head}.${fraction.padEnd(3, '0').slice(0, 3)}${zone}`);
+  if (head !== '' && !Number.isNaN(time.getTime())) return time;
+  context.addIssue({ code: 'custom', message: 'expected an ISO 8601 time' });
+  return z.NEVER;
+});

@@ -1,0 +1,155 @@
+import { types } from 'node:util';
+import { z } from 'zod';
+import { RingError, type RingErrorKind } from './errors.js';
+
+/** One call to Ring: its name for logs, without anything secret, and what goes out. */
+export interface Call extends Omit<RequestInit, 'headers'> {
+  name: string;
+  url: string;
+  headers?: Record<string, string>;
+  /** The largest answer that is read; larger ones are `malformed`. 64 KiB unless given. */
+  maxBytes?: number;
+}
+
+export interface Answer {
+  status: number;
+  headers: Headers;
+  /** Undefined when it was larger than allowed. */
+  body: Buffer | undefined;
+}
+
+export interface Transport {
+  /** @returns any answer, also a redirect or an error. @throws {RingError} when there was none */
+  exchange(call: Call): Promise<Answer>;
+  /** @returns the answer to a call that succeeded. @throws {RingError} */
+  succeed(call: Call): Promise<Answer>;
+  /** @returns the JSON of a call that succeeded, read by the schema. @throws {RingError} */
+  json<Value>(call: Call, schema: z.ZodType<Value>): Promise<Value>;
+}
+
+export interface TransportOptions {
+  fetch?: typeof fetch;
+  /** Limit for one whole call, answer included, in ms. */
+  timeoutMs?: number;
+}
+
+const DEFAULT_TIMEOUT_MS = 8_000;
+const DEFAULT_MAX_BYTES = 64 * 1024;
+
+/** Ring's two error bodies: RFC 6749 and JSON:API. */
+const ErrorAnswer = z.union([
+  z.object({ error: z.string() }).transform(({ error }) => error),
+  z
+    .object({ errors: z.array(z.object({ title: z.string() })).min(1) })
+    .transform(({ errors }) => errors[0]?.title ?? ''),
+]);
+
+/** RFC 6749's and Ring's own. Whatever else stands there is not repeated: it goes into logs and tables. */
+const KNOWN_CODES = new Set([
+  'invalid_request',
+  'invalid_client',
+  'invalid_grant',
+  'unauthorized_client',
+  'unsupported_grant_type',
+  'invalid_scope',
+  'Invalid Nonce',
+  'Missing Required Fields',
+  'Invalid Status Transition',
+]);
+
+const NEVER_SENT = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
+]);
+
+/** What every call to Ring has in common: a time limit, a size limit, no redirects, and errors with a meaning. */
+export function createTransport(options: TransportOptions): Transport {
+  const send = options.fetch ?? fetch;
+  const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+
+  async function exchange({ name, url, maxBytes = DEFAULT_MAX_BYTES, ...init }: Call): Promise<Answer> {
+    try {
+      // A redirect is never followed by itself: it would carry a bearer token to wherever it points.
+      const response = await send(url, { ...init, redirect: 'manual', signal: AbortSignal.timeout(timeoutMs) });
+      return { status: response.status, headers: response.headers, body: await readBody(response, maxBytes) };
+    } catch (cause) {
+      throw new RingError(NEVER_SENT.has(networkCode(cause)) ? 'unreachable' : 'no-answer', name, { cause });
+    }
+  }
+
+  async function succeed(call: Call): Promise<Answer> {
+    const answer = await exchange(call);
+    if (answer.status < 200 || answer.status > 299) throw failure(call.name, answer);
+    return answer;
+  }
+
+  return {
+    exchange,
+    succeed,
+    async json(call, schema) {
+      const { status, body } = await succeed(call);
+      const parsed = schema.safeParse(parseJson(body));
+      if (!parsed.success) throw new RingError('malformed', call.name, { status });
+      return parsed.data;
+    },
+  };
+}
+
+async function readBody(response: Response, maxBytes: number): Promise<Buffer | undefined> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of response.body ?? []) {
+    size += (chunk as Uint8Array).length;
+    // Leaving the loop cancels the download.
+    if (size > maxBytes) return undefined;
+    chunks.push(chunk as Uint8Array);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** Undefined when it is none; what a wrong body means is for the schema to say. */
+function parseJson(body: Buffer | undefined): unknown {
+  try {
+    return body && (JSON.parse(body.toString('utf8')) as unknown);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The error that an answer other than success stands for. */
+export function failure(name: string, { status, headers, body }: Answer): RingError {
+  const parsed = ErrorAnswer.safeParse(parseJson(body));
+  return new RingError(kindOf(status, parsed.success), name, {
+    status,
+    ...(parsed.success && KNOWN_CODES.has(parsed.data) && { code: parsed.data }),
+    ...retryAfter(headers),
+  });
+}
+
+/** @param isRings whether the body is an error of Ring's, and not of something in between */
+function kindOf(status: number, isRings: boolean): RingErrorKind {
+  if (status === 401 || (status === 403 && isRings)) return 'unauthorized';
+  if (status === 429) return 'rate-limited';
+  // Request Timeout and Too Early are about the moment, not about the request.
+  if (status === 408 || status === 425) return 'unavailable';
+  if (status >= 400 && status < 500) return isRings ? 'rejected' : 'malformed';
+  return status >= 500 ? 'unavailable' : 'malformed';
+}
+
+function retryAfter(headers: Headers): { retryAfterSeconds?: number } {
+  const header = headers.get('retry-after') ?? '';
+  return /^\d{1,5}$/.test(header) ? { retryAfterSeconds: Number(header) } : {};
+}
+
+/** The system's or undici's code of a failed fetch, which hides it in a chain of causes. */
+function networkCode(error: unknown): string {
+  for (let current = error; types.isNativeError(current); current = current.cause) {
+    const { code } = current as NodeJS.ErrnoException;
+    if (code !== undefined) return code;
+  }
+  return '';
+}
