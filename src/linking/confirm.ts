@@ -5,7 +5,7 @@ import type { Clock } from '../clock.js';
 import { row } from '../database/database.js';
 import { enqueue, retryPauseMs } from '../jobs/enqueue.js';
 import type { RingClient } from '../ring/client.js';
-import { RingError } from '../ring/errors.js';
+import { describeFailure, RingError } from '../ring/errors.js';
 import { ERASE, openAccessToken } from '../tokens/token-pairs.js';
 import type { Vault } from '../tokens/vault.js';
 import { isExpired, type LinkRequest } from './link-request.js';
@@ -224,7 +224,7 @@ async function refuse({ database, clock }: ConfirmDependencies, link: Confirming
       trx,
       `UPDATE account_links SET status = 'REFUSED', last_error = ?, ${FORGET_REQUEST}, updated_at = ?
         WHERE ${IS_AS_LOADED} AND nonce_digest = ? RETURNING 1`,
-      [describe(error), clock(), link.id, link.token_id, link.nonce_digest],
+      [describeFailure(error), clock(), link.id, link.token_id, link.nonce_digest],
     );
     if (refused === undefined) return;
     await trx.raw(`UPDATE ring_tokens SET status = 'REVOKED', ${ERASE} WHERE id = ?`, [link.token_id]);
@@ -253,7 +253,7 @@ async function askToRelink(
   await database.raw(
     `UPDATE account_links SET status = 'REAUTH_REQUIRED', last_error = ?, ${FORGET_REQUEST}, updated_at = ?
       WHERE ${IS_AS_LOADED}`,
-    [describe(error), clock(), link.id, link.token_id],
+    [describeFailure(error), clock(), link.id, link.token_id],
   );
 }
 
@@ -266,7 +266,7 @@ async function tryLater(
   const retryAfterSeconds = error instanceof RingError ? error.retryAfterSeconds : undefined;
   await database.transaction(async (trx) => {
     await trx.raw(`UPDATE account_links SET last_error = ? WHERE ${IS_AS_LOADED}`, [
-      describe(error),
+      describeFailure(error),
       link.id,
       link.token_id,
     ]);
@@ -281,9 +281,4 @@ async function tryLater(
 
 function isRefusal(error: unknown, code?: string): error is RingError {
   return error instanceof RingError && error.kind === 'rejected' && (code === undefined || error.code === code);
-}
-
-function describe(error: unknown): string {
-  if (!(error instanceof RingError)) return 'internal';
-  return [error.kind, error.status, error.code].filter((fact) => fact !== undefined).join(' ');
 }

@@ -40,3 +40,9 @@ export class RingError extends Error {
 export function isGone(error: unknown): boolean {
   return error instanceof RingError && error.kind === 'rejected' && error.status === 404;
 }
+
+/** What failed, for a column of the database: kind, status and code, never free text. */
+export function describeFailure(error: unknown): string {
+  if (!(error instanceof RingError)) return 'internal';
+  return [error.kind, error.status, error.code].filter((fact) => fact !== undefined).join(' ');
+}
