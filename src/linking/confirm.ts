@@ -21,6 +21,8 @@ export interface ConfirmDependencies {
   vault: Vault;
   clock: Clock;
   log: Logger;
+  /** What follows from a completed link, in the transaction that completes it. */
+  onCompleted: (trx: Knex, accountId: string) => Promise<void>;
 }
 
 /**
@@ -206,12 +208,16 @@ async function reach(
   if (reached === undefined) throw new LinkMovedOn();
 }
 
-async function complete({ database, clock }: ConfirmDependencies, link: ConfirmingLink): Promise<void> {
-  await database.raw(
-    `UPDATE account_links SET status = 'COMPLETED', last_error = NULL, ${FORGET_REQUEST}, updated_at = ?
-      WHERE ${IS_AS_LOADED}`,
-    [clock(), link.id, link.token_id],
-  );
+async function complete({ database, clock, onCompleted }: ConfirmDependencies, link: ConfirmingLink): Promise<void> {
+  await database.transaction(async (trx) => {
+    const completed = await row<{ account_id: string }>(
+      trx,
+      `UPDATE account_links SET status = 'COMPLETED', last_error = NULL, ${FORGET_REQUEST}, updated_at = ?
+        WHERE ${IS_AS_LOADED} RETURNING account_id`,
+      [clock(), link.id, link.token_id],
+    );
+    if (completed !== undefined) await onCompleted(trx, completed.account_id);
+  });
 }
 
 /**
@@ -284,6 +290,5 @@ function isRefusal(error: unknown, code?: string): error is RingError {
 }
 
 function describe(error: unknown): string {
-  if (!(error instanceof RingError)) return 'internal';
-  return [error.kind, error.status, error.code].filter((fact) => fact !== undefined).join(' ');
+  return error instanceof RingError ? error.reason : 'internal';
 }

@@ -34,6 +34,11 @@ export class RingError extends Error {
     this.code = details.code;
     this.retryAfterSeconds = details.retryAfterSeconds;
   }
+
+  /** Why the call failed, as a table may keep it. */
+  get reason(): string {
+    return [this.kind, this.status, this.code].filter((fact) => fact !== undefined).join(' ');
+  }
 }
 
 /** Ring says that there is no such thing (any more): a fact about the thing, not an outage. */
