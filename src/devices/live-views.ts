@@ -1,0 +1,196 @@
+import { randomUUID } from 'node:crypto';
+import type { Knex } from 'knex';
+import type { Clock } from '../clock.js';
+import { row, rows } from '../database/database.js';
+import { enqueueClosing } from './close-live-view.js';
+import { lockDeviceOfUser, type UserDevice } from './user-devices.js';
+
+export type LiveViewStatus = 'OPENING' | 'OPEN' | 'ENDED';
+export type EndReason = 'CLOSED' | 'TIME_LIMIT' | 'DEVICE_OFFLINE' | 'DEVICE_REMOVED' | 'LINK_REMOVED' | 'FAILED';
+
+export interface LiveView {
+  status: LiveViewStatus;
+  endReason: EndReason | null;
+  expiresAt: Date;
+}
+
+/** Whose live view it is, and of what: all three come from outside. */
+export interface LiveViewAddress {
+  id: string;
+  deviceId: string;
+  userId: string;
+}
+
+/** Ring ends a session after 30 s on battery and 60 s on line power, and does not tell which it will be. */
+export const LIVE_VIEW_LIMIT_MS = 60_000;
+const ENDED_RETENTION_MS = 24 * 60 * 60 * 1_000;
+
+const IS_AT_ADDRESS = 'id = ? AND device_id = ? AND user_id = ?';
+
+/**
+ * Notes that a live view is about to be opened, before Ring hears of it: from here on whoever removes the device finds it.
+ *
+ * @returns undefined when the device is not the user's (any more)
+ */
+export async function beginLiveView(
+  database: Knex,
+  userId: string,
+  deviceId: string,
+  now: Date,
+): Promise<{ kind: 'offline' } | { kind: 'opening'; id: string; device: UserDevice } | undefined> {
+  return database.transaction(async (trx) => {
+    // Locked, so that a removal or an end of the connection comes wholly before this row or finds it.
+    const device = await lockDeviceOfUser(trx, userId, deviceId);
+    if (device === undefined) return undefined;
+    if (device.online === false) return { kind: 'offline' };
+    const id = randomUUID();
+    await trx.raw(
+      `INSERT INTO live_views (id, user_id, link_id, account_id, device_id, status, started_at, expires_at)
+       VALUES (?, ?, ?, ?, ?, 'OPENING', ?, ?)`,
+      [id, userId, device.linkId, device.accountId, device.id, now, limitOf(now)],
+    );
+    return { kind: 'opening', id, device };
+  });
+}
+
+/**
+ * Notes that Ring has opened the session. When the live view was ended meanwhile, the session is closed at Ring instead,
+ * unless the link is gone: then Ring has ended it, and takes no call.
+ *
+ * @returns why it was ended, or null: it is open
+ */
+export async function recordOpened(
+  database: Knex,
+  { id, accountId, sessionPath }: { id: string; accountId: string; sessionPath: string },
+  now: Date,
+): Promise<EndReason | null> {
+  const expiresAt = limitOf(now);
+  return database.transaction(async (trx) => {
+    const opened = await row(
+      trx,
+      `UPDATE live_views SET status = 'OPEN', session_path = ?, started_at = ?, expires_at = ?
+        WHERE id = ? AND status = 'OPENING' RETURNING 1`,
+      [sessionPath, now, expiresAt, id],
+    );
+    if (opened !== undefined) return null;
+    const ended = await row<{ end_reason: EndReason }>(trx, 'SELECT end_reason FROM live_views WHERE id = ?', [id]);
+    // Without a row it was erased with its device.
+    const reason = ended?.end_reason ?? 'DEVICE_REMOVED';
+    if (reason !== 'LINK_REMOVED') await enqueueClosing(trx, { liveViewId: id, accountId, sessionPath, expiresAt });
+    return reason;
+  });
+}
+
+/** Notes that there is no session: Ring refused it, or did not answer. */
+export async function failLiveView(database: Knex, id: string, now: Date): Promise<void> {
+  await database.raw(
+    `UPDATE live_views SET status = 'ENDED', end_reason = 'FAILED', ended_at = ? WHERE id = ? AND status = 'OPENING'`,
+    [now, id],
+  );
+}
+
+/** A live view of this user. Also one whose device or link is gone meanwhile: that is how the user learns why it ended. */
+export function findLiveView(database: Knex, { id, deviceId, userId }: LiveViewAddress): Promise<LiveView | undefined> {
+  return row<LiveView>(
+    database,
+    `SELECT status, end_reason AS "endReason", expires_at AS "expiresAt" FROM live_views WHERE ${IS_AT_ADDRESS}`,
+    [id, deviceId, userId],
+  );
+}
+
+/**
+ * Ends a live view for its user, here at once and at Ring by a job. One that is still opening is closed as soon as Ring
+ * has opened it.
+ *
+ * @returns false when this user has no such live view; true also when it had ended before
+ */
+export async function closeLiveView(
+  database: Knex,
+  { id, deviceId, userId }: LiveViewAddress,
+  now: Date,
+): Promise<boolean> {
+  return database.transaction(async (trx) => {
+    const ended = await endWhere(trx, IS_AT_ADDRESS, [id, deviceId, userId], 'CLOSED', now);
+    await closeSessions(trx, ended);
+    return ended.length > 0 || (await findLiveView(trx, { id, deviceId, userId })) !== undefined;
+  });
+}
+
+/**
+ * Ends the live views of an account, or of one device of it, in the caller's transaction. Those that are opening are ended
+ * too: whoever opens them learns it once Ring has answered, and closes the session.
+ *
+ * The caller must hold a lock on the rows of the devices (or of the link) by having changed them in this transaction
+ * **before**: otherwise a live view that begins at this moment is missed.
+ *
+ * @param closeAtRing whether Ring still takes our calls for the account
+ */
+export async function endLiveViews(
+  trx: Knex,
+  { accountId, deviceId }: { accountId: string; deviceId?: string },
+  reason: EndReason,
+  { now, closeAtRing }: { now: Date; closeAtRing: boolean },
+): Promise<void> {
+  const ended =
+    deviceId === undefined
+      ? await endWhere(trx, 'account_id = ?', [accountId], reason, now)
+      : await endWhere(trx, 'account_id = ? AND device_id = ?', [accountId, deviceId], reason, now);
+  if (closeAtRing) await closeSessions(trx, ended);
+}
+
+/**
+ * Ends what Ring has ended by itself, and what never got past opening because its process died. Any number of instances
+ * may do it at once: each row is ended by one of them, and nobody waits.
+ */
+export async function endExpiredLiveViews({ database, clock }: { database: Knex; clock: Clock }): Promise<void> {
+  const now = clock();
+  await database.raw(
+    `UPDATE live_views SET status = 'ENDED', end_reason = 'TIME_LIMIT', ended_at = ?
+      WHERE id = ANY (ARRAY(SELECT id FROM live_views WHERE status <> 'ENDED' AND expires_at <= ?
+                               FOR UPDATE SKIP LOCKED))`,
+    [now, now],
+  );
+}
+
+/** Forgets what ended more than a day ago. */
+export async function forgetEndedLiveViews({ database, clock }: { database: Knex; clock: Clock }): Promise<void> {
+  await database.raw(`DELETE FROM live_views WHERE status = 'ENDED' AND ended_at < ?`, [
+    new Date(clock().getTime() - ENDED_RETENTION_MS),
+  ]);
+}
+
+interface EndedLiveView {
+  id: string;
+  account_id: string;
+  session_path: string | null;
+  expires_at: Date;
+}
+
+function endWhere(
+  trx: Knex,
+  condition: string,
+  bindings: string[],
+  reason: EndReason,
+  now: Date,
+): Promise<EndedLiveView[]> {
+  return rows<EndedLiveView>(
+    trx,
+    `UPDATE live_views SET status = 'ENDED', end_reason = ?, ended_at = ?
+      WHERE ${condition} AND status <> 'ENDED' RETURNING id, account_id, session_path, expires_at`,
+    [reason, now, ...bindings],
+  );
+}
+
+async function closeSessions(trx: Knex, ended: EndedLiveView[]): Promise<void> {
+  for (const { id, account_id, session_path, expires_at } of ended) {
+    if (session_path === null) continue;
+    await enqueueClosing(trx, {
+      liveViewId: id,
+      accountId: account_id,
+      sessionPath: session_path,
+      expiresAt: expires_at,
+    });
+  }
+}
+
+const limitOf = (start: Date): Date => new Date(start.getTime() + LIVE_VIEW_LIMIT_MS);

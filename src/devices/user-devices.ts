@@ -1,0 +1,56 @@
+import type { Knex } from 'knex';
+import { row } from '../database/database.js';
+import type { Location } from '../ring/devices.js';
+import { ringId } from '../ring/text.js';
+
+/** A device as the user may see it whose link brought it. What Ring has not told is null. */
+export interface UserDevice {
+  /** Ring's */
+  id: string;
+  accountId: string;
+  linkId: string;
+  name: string | null;
+  online: boolean | null;
+  /** Since when `online` holds. */
+  onlineAt: Date | null;
+  location: Location | null;
+}
+
+const COLUMNS = `device.id, device.account_id AS "accountId", link.id AS "linkId", device.name, device.online,
+                 device.online_at AS "onlineAt", device.location`;
+
+/** SQL: devices that are shared with us, and the link on whose behalf Ring is asked about them. */
+export const SHARED_DEVICES = `account_links link JOIN devices device
+  ON device.account_id = link.account_id AND link.status = 'COMPLETED' AND device.removed_at IS NULL`;
+
+/**
+ * SQL: until the end of the transaction the device stays shared, and nobody else who asks for this lock goes on. The link
+ * first, as whoever ends a link does: nobody waits in a circle.
+ */
+export const LOCK_SHARED = 'FOR SHARE OF link FOR NO KEY UPDATE OF device';
+
+/**
+ * The device with this ID that the user shares with us by a completed link. Undefined for an unknown one, a removed one
+ * and someone else's: nobody can tell them apart.
+ *
+ * @param deviceId as it stood in the address: hostile
+ */
+export function findDeviceOfUser(database: Knex, userId: string, deviceId: string): Promise<UserDevice | undefined> {
+  return select(database, userId, deviceId, '');
+}
+
+/** As {@link findDeviceOfUser}, and the device stays as it is until the end of the transaction. */
+export function lockDeviceOfUser(trx: Knex, userId: string, deviceId: string): Promise<UserDevice | undefined> {
+  return select(trx, userId, deviceId, LOCK_SHARED);
+}
+
+async function select(on: Knex, userId: string, deviceId: string, lock: string): Promise<UserDevice | undefined> {
+  if (!ringId.safeParse(deviceId).success) return undefined;
+  // IDs are Ring's for one account; of two accounts that share one, always the same is meant.
+  return row<UserDevice>(
+    on,
+    `SELECT ${COLUMNS} FROM ${SHARED_DEVICES} WHERE link.user_id = ? AND device.id = ?
+      ORDER BY link.created_at, link.id LIMIT 1 ${lock}`,
+    [userId, deviceId],
+  );
+}
