@@ -79,7 +79,8 @@ export async function fetchInventory(dependencies: InventoryDependencies, payloa
   try {
     const devices = await ring.getDevices(await accessTokenOf(dependencies, accountId));
     await inLinkedAccount(database, accountId, async (trx) => {
-      for (const device of devices) await storeDevice(trx, accountId, device, { askedAt, now: clock(), isListed: true });
+      for (const device of devices)
+        await storeDevice(trx, accountId, device, { askedAt, now: clock(), isListed: true });
       for (const deviceId of await missingFrom(trx, accountId, devices)) {
         await refetchDevice(trx, { accountId, deviceId, occurredAt: askedAt });
       }

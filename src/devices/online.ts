@@ -2,7 +2,7 @@ import type { Knex } from 'knex';
 import { row } from '../database/database.js';
 import { endLiveViews } from './live-views.js';
 import { refetchDevice } from './refetch.js';
-import { pauseOperations, resumeOperations } from './scheduled-operations.js';
+import { pauseOperations, resumeOperations } from './schedules.js';
 
 export interface OnlineState {
   accountId: string;

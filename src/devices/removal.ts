@@ -2,7 +2,7 @@ import type { Knex } from 'knex';
 import { row } from '../database/database.js';
 import { archive, type Removal } from './archive.js';
 import { endLiveViews } from './live-views.js';
-import { cancelOperations } from './scheduled-operations.js';
+import { cancelOperations } from './schedules.js';
 
 export type DeviceRemoval = Omit<Removal, 'kind' | 'deviceId'> & { deviceId: string };
 

@@ -21,7 +21,10 @@ export async function retryRingCall(
 ): Promise<void> {
   if (!(error instanceof RingError)) throw error;
   const isFinal = error.kind === 'rejected' || error.kind === 'unauthorized';
-  log.warn({ err: error, task, attempt: job.attempt }, isFinal ? 'Ring said no' : 'Ring could not be asked; trying again');
+  log.warn(
+    { err: error, task, attempt: job.attempt },
+    isFinal ? 'Ring said no' : 'Ring could not be asked; trying again',
+  );
   if (isFinal) return;
   const delayMs = retryPauseMs(job.attempt, MAX_PAUSE_MS, error.retryAfterSeconds);
   await enqueue(database, task, { ...job, attempt: job.attempt + 1 }, { key, delayMs });

@@ -86,7 +86,8 @@ async function enterPool(
       `UPDATE ring_tokens SET status = 'EXPIRED', ${ERASE} WHERE account_id = ? AND status = 'UNCLAIMED' AND created_at <= ?`,
       [accountId, createdAt],
     );
-    const becomes = (change: string) => `UPDATE ring_tokens SET ${change}, account_id = ? WHERE id = ? AND status = 'RECEIVED'`;
+    const becomes = (change: string) =>
+      `UPDATE ring_tokens SET ${change}, account_id = ? WHERE id = ? AND status = 'RECEIVED'`;
     if (removal !== undefined) await trx.raw(becomes(`status = 'REVOKED', ${ERASE}`), [accountId, tokenId]);
     else if (newer !== undefined) await trx.raw(becomes(`status = 'EXPIRED', ${ERASE}`), [accountId, tokenId]);
     else await trx.raw(becomes(`status = 'UNCLAIMED'`), [accountId, tokenId]);

@@ -37,7 +37,8 @@ export async function endIntegration(trx: Knex, removal: IntegrationRemoval): Pr
     trx,
     `SELECT id, token_id FROM account_links
       WHERE account_id = ? AND ${IS_LIVE}
-        AND (SELECT created_at FROM ring_tokens WHERE ring_tokens.id = token_id) <= ?`,
+        AND (SELECT created_at FROM ring_tokens WHERE ring_tokens.id = token_id) <= ?
+        FOR UPDATE`,
     [accountId, newest],
   );
   if (link === undefined) return;

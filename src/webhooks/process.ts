@@ -55,13 +55,15 @@ class HandlerError extends Error {
 export async function processInbox(dependencies: ProcessDependencies, payload: unknown): Promise<void> {
   const { accountId } = Payload.parse(payload);
   for (let batch = 0; batch < BATCHES_PER_JOB; batch++) {
-    const isFinished = await processBatch(dependencies, accountId, BATCH).catch((error: unknown) => {
-      if (!(error instanceof HandlerError)) throw error;
-      return processBatch(dependencies, accountId, 1);
-    }).catch((error: unknown) => {
-      if (!(error instanceof HandlerError) || isDatabaseUnavailable(error.cause)) throw error;
-      return recordFailure(dependencies, accountId, error);
-    });
+    const isFinished = await processBatch(dependencies, accountId, BATCH)
+      .catch((error: unknown) => {
+        if (!(error instanceof HandlerError)) throw error;
+        return processBatch(dependencies, accountId, 1);
+      })
+      .catch((error: unknown) => {
+        if (!(error instanceof HandlerError) || isDatabaseUnavailable(error.cause)) throw error;
+        return recordFailure(dependencies, error);
+      });
     if (isFinished) return;
   }
   await enqueueInbox(dependencies.database, accountId);
@@ -146,7 +148,6 @@ function readBody(one: InboxRow): RingEvent {
 /** Postpones the event, and with it those behind it; or gives it up, so that those behind it go on. */
 async function recordFailure(
   { database, log }: ProcessDependencies,
-  accountId: string,
   { failed, cause }: HandlerError,
 ): Promise<boolean> {
   const attempts = failed.attempts + 1;
@@ -168,5 +169,8 @@ async function recordFailure(
 function describe(cause: unknown): string {
   if (!(cause instanceof Error)) return 'unknown';
   const { code } = cause as { code?: unknown };
-  return [code, cause.message.split(' - ').at(-1)].filter((part) => typeof part === 'string').join(' ').slice(0, 500);
+  return [code, cause.message.split(' - ').at(-1)]
+    .filter((part) => typeof part === 'string')
+    .join(' ')
+    .slice(0, 500);
 }

@@ -22,7 +22,10 @@ export function webhookReceiver({ inbox, hmacKey }: { inbox: Inbox; hmacKey: Key
   route.post(raw({ type: () => true, limit: BODY_LIMIT, inflate: false }), async (request, response) => {
     const body = rawBody(request);
     if (!isSignedByRing(hmacKey, request.get('x-signature'), body)) {
-      throw new HttpError(401, 'X-Signature is not "sha256=" and the hex HMAC-SHA256 of the body under our signing key.');
+      throw new HttpError(
+        401,
+        'X-Signature is not "sha256=" and the hex HMAC-SHA256 of the body under our signing key.',
+      );
     }
     const parsed = parseEvent(body);
     if (parsed.kind === 'malformed') throw new HttpError(400, `${parsed.field}: ${parsed.problem}`);
