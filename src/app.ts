@@ -22,6 +22,8 @@ import { requestLog } from './operations/logging.js';
 import { ASSETS_DIR, VIEWS_DIR } from './paths.js';
 import type { RingClient } from './ring/client.js';
 import type { Vault } from './tokens/vault.js';
+import { createInbox } from './webhooks/inbox.js';
+import { webhookReceiver } from './webhooks/receiver.js';
 
 export interface AppDependencies {
   config: Config;
@@ -57,11 +59,12 @@ export function createApp(dependencies: AppDependencies): App {
       log.warn({ message }, 'the session store failed');
     },
   });
+  const hmacKey = createSecretKey(config.ring.hmacKey, 'utf8');
   const homePage = createHomePage(database.knex, limits);
   const linkPages = createLinkPages({
     database,
     vault,
-    hmacKey: createSecretKey(config.ring.hmacKey, 'utf8'),
+    hmacKey,
     clock,
     limits,
     linkClockSkewSeconds: config.linkClockSkewSeconds,
@@ -82,6 +85,7 @@ export function createApp(dependencies: AppDependencies): App {
   app.use(securityHeaders(config));
   app.use(healthRoutes(dependencies));
   app.use(tokenCallback({ database: database.knex, ring, vault, clock, log, limits }));
+  app.use(webhookReceiver({ inbox: createInbox({ pool: database.inboxPool, clock }), hmacKey }));
   app.use('/assets', express.static(ASSETS_DIR, { maxAge: '1h' }));
 
   app.use(privatePages);

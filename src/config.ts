@@ -20,6 +20,8 @@ export type Config = Readonly<{
   encryptionKeys: readonly EncryptionKey[];
   unclaimedTtlSeconds: number;
   linkClockSkewSeconds: number;
+  /** How long the archive of removals is kept. */
+  auditRetentionDays: number;
   /** Multiplies every rate limit. */
   rateLimitScale: number;
   simulator: boolean;
@@ -151,6 +153,7 @@ function environmentSchema(production: boolean, simulatorOrigin: string | undefi
     TOKEN_ENCRYPTION_KEYS: encryptionKeys,
     UNCLAIMED_TTL_SECONDS: integer(600, 900, 600),
     LINK_CLOCK_SKEW_SECONDS: integer(0, 60, 5),
+    AUDIT_RETENTION_DAYS: integer(1, 36_500, 365),
     RATE_LIMIT_SCALE: z
       .string()
       .regex(/^\d{1,6}(\.\d{1,3})?$/, { error: 'expected a number above 0' })
@@ -211,6 +214,7 @@ export function readConfig(environment: Environment): Config {
     encryptionKeys: values.TOKEN_ENCRYPTION_KEYS,
     unclaimedTtlSeconds: values.UNCLAIMED_TTL_SECONDS,
     linkClockSkewSeconds: values.LINK_CLOCK_SKEW_SECONDS,
+    auditRetentionDays: values.AUDIT_RETENTION_DAYS,
     rateLimitScale: values.RATE_LIMIT_SCALE,
     simulator,
     trustProxy: values.TRUST_PROXY,

@@ -70,6 +70,7 @@ async function startOwnSimulator(): Promise<void> {
     ...config.ring,
     port: simulatorPort(config.port),
     app: { publicUrl: config.publicUrl, internalUrl: `http://127.0.0.1:${config.port}` },
+    automaticWebhooks: true,
     log: (line) => {
       log.debug({ simulator: line }, 'simulator');
     },

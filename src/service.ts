@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import type { Knex } from 'knex';
 import type { Logger } from 'pino';
 import { createApp } from './app.js';
 import type { Clock } from './clock.js';
@@ -16,8 +17,22 @@ import { forgetIdleQueues, startQueue } from './jobs/queue.js';
 import { CONFIRM_LINK, confirmLink } from './linking/confirm.js';
 import { expireUnclaimedTokens, forgetExpiredTokens, forgetOldExchanges } from './linking/expiry.js';
 import { IDENTIFY_ACCOUNT, identifyAccount } from './linking/identify.js';
+import { purgeArchive } from './devices/archive.js';
+import { fetchDevice, fetchInventory } from './devices/inventory.js';
+import {
+  FETCH_DEVICE,
+  FETCH_INVENTORY,
+  FETCH_SUBSCRIPTIONS,
+  refetchInventory,
+  refetchSubscriptions,
+} from './devices/refetch.js';
+import { forgetRemovedDevices } from './devices/removal.js';
+import { fetchSubscriptions } from './devices/subscriptions.js';
 import { createRingClient } from './ring/client.js';
 import { createVault } from './tokens/vault.js';
+import { PROCESS_INBOX } from './webhooks/inbox.js';
+import { enqueueInbox, processInbox } from './webhooks/process.js';
+import { purgeInbox } from './webhooks/purge.js';
 
 export interface ServiceOptions {
   config: Config;
@@ -53,14 +68,19 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const database = openDatabase(options.databaseUrl, log);
   const ring = createRingClient({ ...config.ring, ...(options.ringTimeoutMs && { timeoutMs: options.ringTimeoutMs }) });
   const shared = { database: database.knex, ring, vault: createVault(config.encryptionKeys), clock, log };
+  const { unclaimedTtlSeconds, linkClockSkewSeconds } = config;
   let isStopping = false;
 
   const queue = startQueue(
     database,
     {
       [IDENTIFY_ACCOUNT]: (payload) =>
-        identifyAccount({ ...shared, unclaimedTtlSeconds: config.unclaimedTtlSeconds }, payload),
-      [CONFIRM_LINK]: (payload) => confirmLink(shared, payload),
+        identifyAccount({ ...shared, unclaimedTtlSeconds, linkClockSkewSeconds }, payload),
+      [CONFIRM_LINK]: (payload) => confirmLink({ ...shared, onCompleted: catchUp }, payload),
+      [PROCESS_INBOX]: (payload) => processInbox({ ...shared, linkClockSkewSeconds }, payload),
+      [FETCH_INVENTORY]: (payload) => fetchInventory(shared, payload),
+      [FETCH_DEVICE]: (payload) => fetchDevice(shared, payload),
+      [FETCH_SUBSCRIPTIONS]: (payload) => fetchSubscriptions(shared, payload),
       [CLOSE_LIVE_VIEW]: (payload) => closeAtRing(shared, payload),
       [TAKE_SNAPSHOT]: (payload) => takeSnapshot(shared, payload),
     },
@@ -72,7 +92,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
         name: 'expire unclaimed tokens',
         schedule: '* * * * *',
         async run() {
-          const expired = await expireUnclaimedTokens(shared, config.unclaimedTtlSeconds);
+          const expired = await expireUnclaimedTokens(shared, unclaimedTtlSeconds);
           if (expired > 0) log.info({ expired }, 'expired unclaimed token pairs');
         },
       },
@@ -80,8 +100,15 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       { name: 'forget expired token pairs', schedule: '23 3 * * *', run: () => forgetExpiredTokens(shared) },
       // Ring ends a session by itself after a minute at most: nobody should be told for long that it is still open.
       { name: 'end expired live views', schedule: '*/5 * * * * *', run: () => endExpiredLiveViews(shared) },
-      { name: 'forget ended live views', schedule: '29 * * * *', run: () => forgetEndedLiveViews(shared) },
+      { name: 'forget ended live views', schedule: '47 * * * *', run: () => forgetEndedLiveViews(shared) },
       { name: 'start due snapshots', schedule: '* * * * *', run: () => startDueOperations(shared) },
+      { name: 'purge the inbox', schedule: '29 * * * *', run: () => purgeInbox(shared) },
+      { name: 'forget removed devices', schedule: '31 3 * * *', run: () => forgetRemovedDevices(shared) },
+      {
+        name: 'purge the archive',
+        schedule: '37 3 * * *',
+        run: () => purgeArchive(shared, config.auditRetentionDays),
+      },
       { name: 'forget idle queues', schedule: '43 * * * *', run: () => forgetIdleQueues(database) },
     ],
     log,
@@ -114,6 +141,13 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     throw error;
   }
   return { port: (server.address() as AddressInfo).port, stop };
+}
+
+/** A link is made: what Ring knows about it is fetched, and what has arrived before it is applied. */
+async function catchUp(trx: Knex, accountId: string): Promise<void> {
+  await refetchInventory(trx, accountId);
+  await refetchSubscriptions(trx, accountId);
+  await enqueueInbox(trx, accountId);
 }
 
 /**

@@ -9,6 +9,8 @@ export interface Database {
   pool: pg.Pool;
   /** Without a time limit of the client's, which neither LISTEN nor a cursor bears: for the job engine and the matching. */
   patientPool: pg.Pool;
+  /** For the inbox of webhooks alone, so that nothing else can keep it waiting. */
+  inboxPool: pg.Pool;
   close(): Promise<void>;
 }
 
@@ -17,7 +19,7 @@ const CONNECT_TIMEOUT_MS = 4_000;
 /** No statement of a request takes longer than this; what does has met a lock or a sick server, and must let go. */
 const STATEMENT_TIMEOUT_MS = 10_000;
 
-/** Opens both pools. Nothing is connected yet, so this can't fail when Postgres is down. */
+/** Opens the pools. Nothing is connected yet, so this can't fail when Postgres is down. */
 export function openDatabase(url: string, log: Logger): Database {
   const connection = {
     connectionString: url,
@@ -30,6 +32,7 @@ export function openDatabase(url: string, log: Logger): Database {
   const limited = { ...connection, query_timeout: STATEMENT_TIMEOUT_MS + 1_000 };
   const pool = openPool({ ...limited, max: 10, application_name: `${APPLICATION} libraries` }, log);
   const patientPool = openPool({ ...connection, max: 16, application_name: `${APPLICATION} queue` }, log);
+  const inboxPool = openPool({ ...limited, max: 2, application_name: `${APPLICATION} inbox` }, log);
   const instance = knex({
     client: 'pg',
     connection: { ...limited, application_name: APPLICATION },
@@ -43,8 +46,9 @@ export function openDatabase(url: string, log: Logger): Database {
     knex: instance,
     pool,
     patientPool,
+    inboxPool,
     async close() {
-      await Promise.all([instance.destroy(), pool.end(), patientPool.end()]);
+      await Promise.all([instance.destroy(), pool.end(), patientPool.end(), inboxPool.end()]);
     },
   };
 }

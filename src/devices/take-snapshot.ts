@@ -5,7 +5,7 @@ import type { Clock } from '../clock.js';
 import { row } from '../database/database.js';
 import { enqueue, retryPauseMs } from '../jobs/enqueue.js';
 import type { RingClient } from '../ring/client.js';
-import { describeFailure, RingError, type RingErrorKind } from '../ring/errors.js';
+import { RingError, type RingErrorKind } from '../ring/errors.js';
 import type { RingImage } from '../ring/media.js';
 import { accessTokenOf, NoLinkError } from '../tokens/access-token.js';
 import type { Vault } from '../tokens/vault.js';
@@ -108,7 +108,7 @@ async function recordFailure(database: Knex, run: SnapshotRun, error: unknown, n
     const operation = await row(
       trx,
       `UPDATE scheduled_operations SET last_run_at = ?, last_error = ? WHERE id = ? AND status = 'ACTIVE' RETURNING 1`,
-      [now, describeFailure(error), run.operationId],
+      [now, error instanceof RingError ? error.reason : 'internal', run.operationId],
     );
     if (operation === undefined || !(error instanceof RingError)) return;
     if (!MAY_PASS.has(error.kind) || run.attempt >= MAX_ATTEMPTS) return;

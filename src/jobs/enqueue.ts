@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { Knex } from 'knex';
 
 export interface JobOptions {
@@ -18,6 +19,11 @@ export async function enqueue(
                                     run_at => now() + ? * interval '1 ms')`,
     [task, JSON.stringify(payload), key, key, delayMs],
   );
+}
+
+/** A job key for IDs of Ring's, which may be longer than a key can be. */
+export function jobKey(task: string, ...ids: string[]): string {
+  return `${task}:${createHash('sha256').update(JSON.stringify(ids)).digest('base64url')}`;
 }
 
 const MAX_RETRY_AFTER_MS = 15 * 60_000;

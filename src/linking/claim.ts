@@ -1,6 +1,7 @@
 import { type KeyObject, randomUUID } from 'node:crypto';
 import type { Knex } from 'knex';
 import type { Clock } from '../clock.js';
+import { lockAccount } from '../database/account-lock.js';
 import { type Database, row, rows } from '../database/database.js';
 import { enqueue } from '../jobs/enqueue.js';
 import { maskEmail } from '../ring/account-identifier.js';
@@ -8,7 +9,7 @@ import { ERASE } from '../tokens/token-pairs.js';
 import type { Sealed, Vault } from '../tokens/vault.js';
 import { CONFIRM_LINK } from './confirm.js';
 import { type LinkRequest, nonceDigest } from './link-request.js';
-import { IS_LIVE, lockAccount } from './links.js';
+import { IS_LIVE } from './links.js';
 import { matchNonce, nonceCheck } from './match.js';
 import { linkPlace, sealRequest } from './sealed-request.js';
 

@@ -5,7 +5,7 @@ import type { Clock } from '../clock.js';
 import { row } from '../database/database.js';
 import { enqueue, retryPauseMs } from '../jobs/enqueue.js';
 import type { RingClient } from '../ring/client.js';
-import { describeFailure, RingError } from '../ring/errors.js';
+import { RingError } from '../ring/errors.js';
 import { ERASE, openAccessToken } from '../tokens/token-pairs.js';
 import type { Vault } from '../tokens/vault.js';
 import { isExpired, type LinkRequest } from './link-request.js';
@@ -21,6 +21,8 @@ export interface ConfirmDependencies {
   vault: Vault;
   clock: Clock;
   log: Logger;
+  /** What follows from a completed link, in the transaction that completes it. */
+  onCompleted: (trx: Knex, accountId: string) => Promise<void>;
 }
 
 /**
@@ -206,12 +208,16 @@ async function reach(
   if (reached === undefined) throw new LinkMovedOn();
 }
 
-async function complete({ database, clock }: ConfirmDependencies, link: ConfirmingLink): Promise<void> {
-  await database.raw(
-    `UPDATE account_links SET status = 'COMPLETED', last_error = NULL, ${FORGET_REQUEST}, updated_at = ?
-      WHERE ${IS_AS_LOADED}`,
-    [clock(), link.id, link.token_id],
-  );
+async function complete({ database, clock, onCompleted }: ConfirmDependencies, link: ConfirmingLink): Promise<void> {
+  await database.transaction(async (trx) => {
+    const completed = await row<{ account_id: string }>(
+      trx,
+      `UPDATE account_links SET status = 'COMPLETED', last_error = NULL, ${FORGET_REQUEST}, updated_at = ?
+        WHERE ${IS_AS_LOADED} RETURNING account_id`,
+      [clock(), link.id, link.token_id],
+    );
+    if (completed !== undefined) await onCompleted(trx, completed.account_id);
+  });
 }
 
 /**
@@ -224,7 +230,7 @@ async function refuse({ database, clock }: ConfirmDependencies, link: Confirming
       trx,
       `UPDATE account_links SET status = 'REFUSED', last_error = ?, ${FORGET_REQUEST}, updated_at = ?
         WHERE ${IS_AS_LOADED} AND nonce_digest = ? RETURNING 1`,
-      [describeFailure(error), clock(), link.id, link.token_id, link.nonce_digest],
+      [describe(error), clock(), link.id, link.token_id, link.nonce_digest],
     );
     if (refused === undefined) return;
     await trx.raw(`UPDATE ring_tokens SET status = 'REVOKED', ${ERASE} WHERE id = ?`, [link.token_id]);
@@ -253,7 +259,7 @@ async function askToRelink(
   await database.raw(
     `UPDATE account_links SET status = 'REAUTH_REQUIRED', last_error = ?, ${FORGET_REQUEST}, updated_at = ?
       WHERE ${IS_AS_LOADED}`,
-    [describeFailure(error), clock(), link.id, link.token_id],
+    [describe(error), clock(), link.id, link.token_id],
   );
 }
 
@@ -266,7 +272,7 @@ async function tryLater(
   const retryAfterSeconds = error instanceof RingError ? error.retryAfterSeconds : undefined;
   await database.transaction(async (trx) => {
     await trx.raw(`UPDATE account_links SET last_error = ? WHERE ${IS_AS_LOADED}`, [
-      describeFailure(error),
+      describe(error),
       link.id,
       link.token_id,
     ]);
@@ -281,4 +287,8 @@ async function tryLater(
 
 function isRefusal(error: unknown, code?: string): error is RingError {
   return error instanceof RingError && error.kind === 'rejected' && (code === undefined || error.code === code);
+}
+
+function describe(error: unknown): string {
+  return error instanceof RingError ? error.reason : 'internal';
 }

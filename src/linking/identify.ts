@@ -2,13 +2,13 @@ import type { Knex } from 'knex';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { Clock } from '../clock.js';
+import { lockAccount } from '../database/account-lock.js';
 import { row } from '../database/database.js';
 import { enqueue, retryPauseMs } from '../jobs/enqueue.js';
 import type { RingClient } from '../ring/client.js';
 import { RingError } from '../ring/errors.js';
 import { ERASE, openAccessToken } from '../tokens/token-pairs.js';
 import type { Vault } from '../tokens/vault.js';
-import { lockAccount } from './links.js';
 
 /** The job that learns whose token pair was received. */
 export const IDENTIFY_ACCOUNT = 'identify_account';
@@ -20,6 +20,8 @@ export interface IdentifyDependencies {
   clock: Clock;
   log: Logger;
   unclaimedTtlSeconds: number;
+  /** How far Ring's clock and ours may be apart, in seconds. */
+  linkClockSkewSeconds: number;
 }
 
 const Payload = z.object({ tokenId: z.uuid(), attempt: z.number().int().min(1) });
@@ -56,12 +58,15 @@ export async function identifyAccount(dependencies: IdentifyDependencies, payloa
     );
     return;
   }
-  await enterPool(database, { tokenId, accountId, createdAt: token.created_at });
+  await enterPool(dependencies, { tokenId, accountId, createdAt: token.created_at });
 }
 
-/** Makes the pair matchable. The newest installation of an account counts; whatever is older gives way. */
+/**
+ * Makes the pair matchable. The newest installation of an account counts; whatever is older gives way, and so does one that
+ * the user has removed again before we knew whose it is.
+ */
 async function enterPool(
-  database: Knex,
+  { database, linkClockSkewSeconds }: IdentifyDependencies,
   { tokenId, accountId, createdAt }: { tokenId: string; accountId: string; createdAt: Date },
 ): Promise<void> {
   await database.transaction(async (trx) => {
@@ -71,15 +76,20 @@ async function enterPool(
       accountId,
       createdAt,
     ]);
+    const removal = await row(
+      trx,
+      `SELECT 1 FROM webhook_events
+        WHERE account_id = ? AND type = 'app_integration_removed' AND occurred_at >= ? LIMIT 1`,
+      [accountId, new Date(createdAt.getTime() - linkClockSkewSeconds * 1_000)],
+    );
     await trx.raw(
       `UPDATE ring_tokens SET status = 'EXPIRED', ${ERASE} WHERE account_id = ? AND status = 'UNCLAIMED' AND created_at <= ?`,
       [accountId, createdAt],
     );
-    await trx.raw(
-      newer === undefined
-        ? `UPDATE ring_tokens SET status = 'UNCLAIMED', account_id = ? WHERE id = ? AND status = 'RECEIVED'`
-        : `UPDATE ring_tokens SET status = 'EXPIRED', account_id = ?, ${ERASE} WHERE id = ? AND status = 'RECEIVED'`,
-      [accountId, tokenId],
-    );
+    const becomes = (change: string) =>
+      `UPDATE ring_tokens SET ${change}, account_id = ? WHERE id = ? AND status = 'RECEIVED'`;
+    if (removal !== undefined) await trx.raw(becomes(`status = 'REVOKED', ${ERASE}`), [accountId, tokenId]);
+    else if (newer !== undefined) await trx.raw(becomes(`status = 'EXPIRED', ${ERASE}`), [accountId, tokenId]);
+    else await trx.raw(becomes(`status = 'UNCLAIMED'`), [accountId, tokenId]);
   });
 }

@@ -37,8 +37,3 @@ export async function newestLinkOfUser(database: Knex, userId: string): Promise<
 export function findLink(database: Knex, linkId: string): Promise<Link | undefined> {
   return row<Link>(database, `SELECT ${COLUMNS} FROM account_links WHERE id = ?`, [linkId]);
 }
-
-/** Until the end of the transaction, nobody else changes the pairs and links of this Ring account. */
-export async function lockAccount(trx: Knex, accountId: string): Promise<void> {
-  await trx.raw('SELECT pg_advisory_xact_lock(hashtextextended(?, 0))', [accountId]);
-}

@@ -34,15 +34,14 @@ export class RingError extends Error {
     this.code = details.code;
     this.retryAfterSeconds = details.retryAfterSeconds;
   }
+
+  /** Why the call failed, as a table may keep it. */
+  get reason(): string {
+    return [this.kind, this.status, this.code].filter((fact) => fact !== undefined).join(' ');
+  }
 }
 
 /** Ring says that there is no such thing (any more): a fact about the thing, not an outage. */
 export function isGone(error: unknown): boolean {
   return error instanceof RingError && error.kind === 'rejected' && error.status === 404;
-}
-
-/** What failed, for a column of the database: kind, status and code, never free text. */
-export function describeFailure(error: unknown): string {
-  if (!(error instanceof RingError)) return 'internal';
-  return [error.kind, error.status, error.code].filter((fact) => fact !== undefined).join(' ');
 }

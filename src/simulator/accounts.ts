@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
 
 import { BoundedMap } from './bounded-map.js';
+import type { Device } from './devices.js';
+import type { Subscription } from './subscriptions.js';
 
 /** A nonce is good for 600 s after the redirect that carried it. */
 const NONCE_LIFETIME_MS = 600_000;
@@ -10,11 +12,6 @@ const NONCES_KEPT = 1_000;
 
 /** A simulator is for one machine: beyond this many users something is running away. */
 const MOST_USERS = 100_000;
-
-export interface Device {
-  id: string;
-  name: string;
-}
 
 /** What `GET /v1/users/me` tells about a user. Any attribute may be missing. */
 export interface UserAttributes {
@@ -41,6 +38,8 @@ export interface RingUser {
   attributes: UserAttributes;
   devices: Device[];
   integration: Integration | null;
+  /** What the user bought from the app, over all its installations, oldest first. */
+  subscriptions: Subscription[];
   /** Nonces handed out and not yet used, with the epoch ms they were made at. */
   nonces: BoundedMap<string, number>;
 }
@@ -54,58 +53,13 @@ export interface NewUser {
 
 export type AddedUser = { kind: 'added'; user: RingUser } | { kind: 'refused'; reason: string };
 
-const RING_USERS: readonly NewUser[] = [
-  {
-    id: 'ada',
-    account_id: 'ava1.ring.account.SIMULATED-ADA',
-    attributes: {
-      first_name: 'Ada',
-      last_name: 'Marsh',
-      email: 'ada.marsh@example.com',
-      phone_number: '+1 555 0100',
-    },
-    devices: [
-      { id: 'ada-front-door', name: 'Front Door' },
-      { id: 'ada-driveway', name: 'Driveway' },
-      { id: 'ada-back-garden', name: 'Back Garden' },
-    ],
-  },
-  {
-    id: 'zoe',
-    account_id: 'ava1.ring.account.SIMULATED-ZOE',
-    attributes: { first_name: 'Zoë', last_name: 'Ångström-Łęcka', email: 'zoë@example.org' },
-    devices: [
-      { id: 'zoe-haustuer', name: 'Haustür' },
-      { id: 'zoe-jardin', name: 'Jardín del otoño' },
-    ],
-  },
-  {
-    id: 'sam',
-    account_id: 'ava1.ring.account.SIMULATED-SAM',
-    attributes: { first_name: 'Sam', last_name: 'Okafor', email: 'sam.okafor@example.net' },
-    devices: [
-      { id: 'sam-garage', name: 'Garage' },
-      { id: 'sam-porch', name: 'Porch' },
-    ],
-  },
-  {
-    id: 'nameless',
-    account_id: 'ava1.ring.account.SIMULATED-NAMELESS',
-    attributes: {},
-    devices: [
-      { id: 'nameless-hall', name: 'Hall' },
-      { id: 'nameless-stairs', name: 'Stairs' },
-    ],
-  },
-];
-
 /** The people who have a Ring account, what they installed, and the nonces they carry. */
 export class Accounts {
   readonly #users = new Map<string, RingUser>();
   readonly #accountIds = new Set<string>();
 
-  constructor() {
-    for (const user of RING_USERS) this.add(user);
+  constructor(users: readonly NewUser[]) {
+    for (const user of users) this.add(user);
   }
 
   all(): RingUser[] {
@@ -128,6 +82,7 @@ export class Accounts {
       attributes: wanted.attributes,
       devices: wanted.devices,
       integration: null,
+      subscriptions: [],
       nonces: new BoundedMap(NONCES_KEPT),
     };
     this.#users.set(id, user);
@@ -136,9 +91,8 @@ export class Accounts {
   }
 }
 
-/** Adds the app to the user's account. An earlier installation ends first, as if it had been removed. */
+/** Adds the app to the user's account, where it isn't. */
 export function addIntegration(user: RingUser, deviceIds: string[]): Integration {
-  removeIntegration(user, 'revoked');
   const integration: Integration = {
     status: 'pending',
     account_identifier: null,
@@ -164,6 +118,11 @@ export function removeIntegration(user: RingUser, tokens: Integration['tokens'])
 export function isNonceGood(user: RingUser, nonce: string, now: number): boolean {
   const madeAt = user.nonces.get(nonce);
   return madeAt !== undefined && now - madeAt <= NONCE_LIFETIME_MS;
+}
+
+/** The devices that the user shows to the app; none without the app. */
+export function sharedDevices(user: RingUser): Device[] {
+  return user.devices.filter(({ id }) => user.integration?.device_ids.includes(id));
 }
 
 /** How a page or a log names a user whose attributes may all be missing. */

@@ -3,10 +3,9 @@ import express, { Router } from 'express';
 import { z } from 'zod';
 
 import type { RingUser } from './accounts.js';
-import { removeIntegration } from './accounts.js';
 import type { Fault } from './faults.js';
 import { faultSchema } from './faults.js';
-import { deliverCode, hasAccepted, install, linkRedirect, SEND_AS } from './linking.js';
+import { deliverInstallation, hasAccepted, install, linkRedirect, SEND_AS, uninstall } from './linking.js';
 import * as pages from './pages.js';
 import type { Simulation } from './state.js';
 import { INTEGRATION_BODIES } from './state.js';
@@ -67,7 +66,7 @@ export function appstoreRouter(simulation: Simulation): Router {
   });
   router.post('/misbehaviour/settings', form, (request, response) => {
     const settings = settingsForm.safeParse(request.body);
-    if (settings.success) simulation.state.integrationBody = settings.data.integrationBody;
+    if (settings.success) simulation.state.settings.integrationBody = settings.data.integrationBody;
     response.redirect(303, '/misbehaviour');
   });
 
@@ -115,7 +114,12 @@ async function installForUser(
     return;
   }
 
-  const delivery = await deliverCode(simulation, install(simulation, user, deviceIds), chosen.data.send_as);
+  const delivery = await deliverInstallation(
+    simulation,
+    user,
+    install(simulation, user, deviceIds),
+    chosen.data.send_as,
+  );
   const accepted = delivery.kind === 'late' || delivery.answers.some(hasAccepted);
   if (accepted) response.redirect(303, linkRedirect(simulation, user).url);
   else response.status(502).send(pages.refusedCodePage(user, delivery.answers[0]));
@@ -126,8 +130,8 @@ function signIn(simulation: Simulation, user: RingUser, _request: Request, respo
   else response.redirect(303, linkRedirect(simulation, user).url);
 }
 
-function remove(_simulation: Simulation, user: RingUser, _request: Request, response: Response): void {
-  removeIntegration(user, 'revoked');
+function remove(simulation: Simulation, user: RingUser, _request: Request, response: Response): void {
+  uninstall(simulation, user, 'revoked');
   backTo(user, response);
 }
 
@@ -146,7 +150,7 @@ function addFault(simulation: Simulation, request: Request, response: Response):
 }
 
 function showMisbehaviour({ state }: Simulation, response: Response, problem?: string): void {
-  response.send(pages.misbehaviourPage(state.faults.list(), state.integrationBody, problem));
+  response.send(pages.misbehaviourPage(state.faults.list(), state.settings.integrationBody, problem));
 }
 
 function readFault(body: unknown): Fault | undefined {

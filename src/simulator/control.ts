@@ -3,42 +3,37 @@
  *
  * | request | body or query | answer |
  * |---|---|---|
- * | `POST /control/users` | `{first_name?, last_name?, email?, phone_number?, account_id?, devices?: [{id?, name}]}` | 201 the user `{id, account_id, attributes, devices}` |
+ * | `POST /control/users` | `{first_name?, last_name?, email?, phone_number?, account_id?, devices?: [{id?, name, online?, power?: "battery" \| "wired", capabilities?, configurations?, location?}]}`; null for what Ring doesn't know of a device | 201 the user `{id, account_id, attributes, devices}` |
  * | `GET /control/users` | | 200 list of users |
  * | `POST /control/codes` | `{user_id}` | 201 `{code, account_id}`: installs the app on all devices, sends nothing |
  * | `POST /control/installs` | `{user_id, send_as?: "json" \| "form" \| "query"}` | 201 `{account_id, callback: {status, body}, repeated?}`: installs and sends the callback. `callback` is null when a fault makes it late; its `status` is null when the app didn't answer; `repeated` is the second answer when a fault sent it twice |
  * | `GET /control/link-url` | `?user_id=` | 200 `{url, nonce, time}`, fresh; `time` in epoch ms |
  * | `GET /control/integrations` | | 200 list of `{user_id, account_id, status, account_identifier, device_ids}`, of users who have the app |
  * | `DELETE /control/integrations` | `?user_id=&tokens=revoked\|good` | 204: the user removes the app. Ring revokes the tokens (the default); `good` leaves them, to be answered 404 |
+ * | `POST /control/events` | `{user_id, effect?: boolean, deliver?: "normal" \| "twice" \| "dropped" \| "bad-signature", wait?: boolean}` and what `eventWishSchema` in events.ts knows; only `type` must be there | 201 `{request_id, event, body, signature, attempts: [{status}]}`: lets it happen at Ring (unless `effect` is false) and sends the webhook. Answers after the first attempt, or at once without `wait`; `status` is null when the app didn't answer |
+ * | `POST /control/event-batches` | `{events: [as above], order?: "as-given" \| "reversed" \| "shuffled" \| "simultaneous"}` | 201 list of answers as above, as given: they happen in the order of the list, a millisecond apart, and are delivered in the other one |
+ * | `GET /control/deliveries` | | 200 list of `{request_id, type, account_id, state, attempts: [{at, status, ms}]}`, oldest first, see deliveries.ts |
+ * | `POST /control/dead-letters/replay` | | 200 `{replayed}`: how many were sent again; answers after the first attempt of each |
  * | `PUT /control/faults` | a list of faults, see faults.ts; replaces the list | 204 |
- * | `PUT /control/settings` | `{integrationBody: "flat" \| "json-api"}` | 204 |
+ * | `PUT /control/settings` | any of `Settings` in state.ts; the others stay | 204 |
  * | `GET /control/requests` | | 200 list of what Ring received, see `RecordedRequest` in request-log.ts |
- * | `DELETE /control` | | 204: back to the beginning: users, tokens, faults, settings, requests |
+ * | `DELETE /control` | | 204: back to the beginning: users, tokens, faults, settings, requests, webhooks |
  *
  * Errors are `{error}`: 400 for what the schema refuses, 404 for an unknown user, 409 for what can't be done now.
  * Installing for a user who has the app already is removing and adding it: the old tokens die, the status is pending.
+ * Events of a user without the app are sent all the same.
  */
-import { randomBytes } from 'node:crypto';
-
-import type { ErrorRequestHandler } from 'express';
 import express, { Router } from 'express';
 import { z } from 'zod';
 
 import type { RingUser } from './accounts.js';
-import { removeIntegration } from './accounts.js';
+import { answerControlError, ControlError, findUser } from './control-errors.js';
+import { webhookControls } from './control-webhooks.js';
+import { newDevice, newDeviceSchema } from './devices.js';
 import { faultsSchema } from './faults.js';
-import { deliverCode, install, linkRedirect, SEND_AS } from './linking.js';
+import { deliverInstallation, install, linkRedirect, SEND_AS, uninstall } from './linking.js';
 import type { Simulation } from './state.js';
-import { INTEGRATION_BODIES, reset } from './state.js';
-
-class ControlError extends Error {
-  readonly status: number;
-
-  constructor(status: number, message: string) {
-    super(message);
-    this.status = status;
-  }
-}
+import { reset, settingsSchema } from './state.js';
 
 const text = z.string().min(1).max(200);
 const newUser = z.strictObject({
@@ -48,14 +43,13 @@ const newUser = z.strictObject({
   phone_number: text.optional(),
   account_id: text.optional(),
   devices: z
-    .array(z.strictObject({ id: text.optional(), name: text }))
+    .array(newDeviceSchema)
     .max(50)
     .default([{ name: 'Front Door' }, { name: 'Back Garden' }]),
 });
 const ofUser = z.strictObject({ user_id: z.string() });
 const newInstall = ofUser.extend({ send_as: z.enum(SEND_AS).default('json') });
 const removal = ofUser.extend({ tokens: z.enum(['revoked', 'good']).default('revoked') });
-const settings = z.strictObject({ integrationBody: z.enum(INTEGRATION_BODIES) });
 
 export function controlRouter(simulation: Simulation): Router {
   const router = Router();
@@ -63,7 +57,7 @@ export function controlRouter(simulation: Simulation): Router {
 
   router.post('/users', (request, response) => {
     const { account_id, devices, ...attributes } = newUser.parse(request.body);
-    const added = simulation.state.accounts.add({ account_id, attributes, devices: devices.map(withId) });
+    const added = simulation.state.accounts.add({ account_id, attributes, devices: devices.map(newDevice) });
     if (added.kind === 'refused') throw new ControlError(409, added.reason);
     response.status(201).json(describeUser(added.user));
   });
@@ -81,7 +75,7 @@ export function controlRouter(simulation: Simulation): Router {
   router.post('/installs', async (request, response) => {
     const { user_id, send_as } = newInstall.parse(request.body);
     const user = findUser(simulation, user_id);
-    const delivery = await deliverCode(simulation, installOnAllDevices(simulation, user), send_as);
+    const delivery = await deliverInstallation(simulation, user, installOnAllDevices(simulation, user), send_as);
     const [callback, repeated] = delivery.kind === 'late' ? [null] : delivery.answers;
     response.status(201).json({ account_id: user.account_id, callback, repeated });
   });
@@ -98,7 +92,7 @@ export function controlRouter(simulation: Simulation): Router {
 
   router.delete('/integrations', (request, response) => {
     const { user_id, tokens } = removal.parse(request.query);
-    removeIntegration(findUser(simulation, user_id), tokens);
+    uninstall(simulation, findUser(simulation, user_id), tokens);
     response.status(204).end();
   });
 
@@ -108,9 +102,11 @@ export function controlRouter(simulation: Simulation): Router {
   });
 
   router.put('/settings', (request, response) => {
-    simulation.state.integrationBody = settings.parse(request.body).integrationBody;
+    Object.assign(simulation.state.settings, settingsSchema.parse(request.body));
     response.status(204).end();
   });
+
+  router.use(webhookControls(simulation));
 
   router.get('/requests', (_request, response) => {
     response.json(simulation.state.requests.list());
@@ -124,14 +120,8 @@ export function controlRouter(simulation: Simulation): Router {
   router.use(() => {
     throw new ControlError(404, 'no such control');
   });
-  router.use(answerError);
+  router.use(answerControlError);
   return router;
-}
-
-function findUser(simulation: Simulation, id: string): RingUser {
-  const user = simulation.state.accounts.find(id);
-  if (user === undefined) throw new ControlError(404, 'no such user');
-  return user;
 }
 
 function installOnAllDevices(simulation: Simulation, user: RingUser): string {
@@ -140,10 +130,6 @@ function installOnAllDevices(simulation: Simulation, user: RingUser): string {
     user,
     user.devices.map((device) => device.id),
   );
-}
-
-function withId({ id, name }: { id?: string | undefined; name: string }): { id: string; name: string } {
-  return { id: id ?? `device-${randomBytes(6).toString('hex')}`, name };
 }
 
 function describeUser({ id, account_id, attributes, devices }: RingUser): object {
@@ -155,15 +141,3 @@ function describeIntegration({ id, account_id, integration }: RingUser): object[
   const { status, account_identifier, device_ids } = integration;
   return [{ user_id: id, account_id, status, account_identifier, device_ids }];
 }
-
-const answerError: ErrorRequestHandler = (error: unknown, _request, response, next) => {
-  if (error instanceof z.ZodError) {
-    response.status(400).json({ error: z.prettifyError(error) });
-  } else if (error instanceof ControlError) {
-    response.status(error.status).json({ error: error.message });
-  } else if (error instanceof SyntaxError) {
-    response.status(400).json({ error: 'malformed JSON' });
-  } else {
-    next(error);
-  }
-};

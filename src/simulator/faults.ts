@@ -1,7 +1,19 @@
 import { z } from 'zod';
 
 /** The endpoints of Ring that can be told to misbehave. */
-export const RING_ENDPOINTS = ['token', 'users-me', 'integration-post', 'integration-patch'] as const;
+export const RING_ENDPOINTS = [
+  'token',
+  'users-me',
+  'integration-post',
+  'integration-patch',
+  'devices',
+  'device',
+  'whep-post',
+  'whep-delete',
+  'image',
+  'media',
+  'subscriptions',
+] as const;
 export type RingEndpointName = (typeof RING_ENDPOINTS)[number];
 
 /** Longer than any time-out a client would have, short enough for a timer. */

@@ -1,9 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import type { RingUser } from './accounts.js';
-import { addIntegration } from './accounts.js';
+import type { Integration, RingUser } from './accounts.js';
+import { addIntegration, sharedDevices } from './accounts.js';
 import { linkNonce } from './nonce.js';
 import type { Simulation } from './state.js';
+import { removeApp } from './unlinking.js';
+import { announce } from './webhooks.js';
 
 /** The forms in which the code may reach the app: Ring's pages don't say which one it takes. */
 export const SEND_AS = ['json', 'form', 'query'] as const;
@@ -30,8 +32,12 @@ export interface LinkRedirect {
   time: number;
 }
 
-/** The user adds the app and chooses devices. Returns the authorization code that is now on its way to the app. */
+/**
+ * The user adds the app and chooses devices. An earlier installation ends first, as if it had been removed. Returns the
+ * authorization code that is now on its way to the app.
+ */
 export function install(simulation: Simulation, user: RingUser, deviceIds: string[]): string {
+  removeApp(simulation, user, 'revoked');
   const integration = addIntegration(user, deviceIds);
   return simulation.state.tokens.issueCode({ user, integration });
 }
@@ -49,6 +55,25 @@ export async function deliverCode(simulation: Simulation, code: string, sendAs: 
       void later(simulation, fault.ms, send);
       return { kind: 'late' };
   }
+}
+
+/** Sends the code and, when webhooks are automatic, a `device_added` for each device right behind it. */
+export async function deliverInstallation(
+  simulation: Simulation,
+  user: RingUser,
+  code: string,
+  sendAs: SendAs,
+): Promise<Delivery> {
+  const delivery = await deliverCode(simulation, code, sendAs);
+  for (const { id } of sharedDevices(user)) announce(simulation, user, { type: 'device_added', device_id: id });
+  return delivery;
+}
+
+/** The user removes the app from the account, and Ring tells the app when webhooks are automatic. */
+export function uninstall(simulation: Simulation, user: RingUser, tokens: Integration['tokens']): void {
+  if (user.integration === null) return;
+  removeApp(simulation, user, tokens);
+  announce(simulation, user, { type: 'app_integration_removed' });
 }
 
 /** Where Ring redirects the browser: the account-link page with a nonce that was made for this user just now. */

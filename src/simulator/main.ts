@@ -10,7 +10,7 @@ if (reading.kind === 'bad') {
   const writeLine = (line: string): void => {
     process.stdout.write(`${line}\n`);
   };
-  const simulator = await startSimulator({ ...reading.options, log: writeLine });
+  const simulator = await startSimulator({ ...reading.options, automaticWebhooks: true, log: writeLine });
   process.once('SIGTERM', () => void simulator.close());
   process.once('SIGINT', () => void simulator.close());
   writeLine(`Ring simulator: ${simulator.url}`);

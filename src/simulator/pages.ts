@@ -1,5 +1,6 @@
-import type { Device, Integration, RingUser } from './accounts.js';
+import type { Integration, RingUser } from './accounts.js';
 import { displayName } from './accounts.js';
+import type { Device } from './devices.js';
 import type { Fault, RingEndpointName } from './faults.js';
 import { RING_ENDPOINTS } from './faults.js';
 import type { CallbackAnswer, SendAs } from './linking.js';
@@ -137,6 +138,13 @@ const ENDPOINT_NAMES: Record<RingEndpointName, string> = {
   'users-me': 'GET /v1/users/me',
   'integration-post': 'POST app-integrations',
   'integration-patch': 'PATCH app-integrations',
+  devices: 'GET /v1/devices',
+  device: 'GET /v1/devices/{id}',
+  'whep-post': 'POST live view',
+  'whep-delete': 'DELETE live view',
+  image: 'POST image download',
+  media: 'GET image from the media host',
+  subscriptions: 'GET subscriptions',
 };
 
 function userCard(user: RingUser): Markup {

@@ -7,6 +7,7 @@ export interface RequestFacts {
   grant_type?: string | undefined;
   account_identifier?: string | undefined;
   requested_status?: string | undefined;
+  device_id?: string | undefined;
 }
 
 /** One request that Ring received. */

@@ -10,6 +10,11 @@ import type { Simulation } from './state.js';
 /** What Ring looks at in a request. */
 export interface RingRequest {
   authorization: string | undefined;
+  /** As the caller addressed it: `name` or `name:port`. */
+  host: string;
+  /** The parts of the path that have a name. */
+  params: Record<string, string | undefined>;
+  query: URLSearchParams;
   /** Without parameters, in lower case. */
   contentType: string;
   body: string;
@@ -18,7 +23,7 @@ export interface RingRequest {
 export interface RingAnswer {
   status: number;
   headers: Record<string, string>;
-  body: string;
+  body: string | Uint8Array;
 }
 
 /** One endpoint of Ring. It decides; sending, recording and misbehaving are done for it. */
@@ -75,6 +80,9 @@ function readRequest(request: Request): RingRequest {
   const [contentType = ''] = (request.headers['content-type'] ?? '').split(';');
   return {
     authorization: request.headers.authorization,
+    host: request.headers.host ?? 'localhost',
+    params: Object.fromEntries(Object.entries(request.params).map(([name, value]) => [name, String(value)])),
+    query: new URLSearchParams(request.url.split('?')[1]),
     contentType: contentType.trim().toLowerCase(),
     body: typeof body === 'string' ? body : '',
   };

@@ -7,9 +7,10 @@ import express from 'express';
 
 import { appstoreRouter } from './appstore.js';
 import { controlRouter } from './control.js';
+import { deviceEndpoint, devicesEndpoint } from './devices-api.js';
 import { tokenEndpoint } from './oauth.js';
 import { serve } from './ring-endpoint.js';
-import type { Simulation } from './state.js';
+import type { Settings, Simulation } from './state.js';
 import { newState } from './state.js';
 import { integrationPatchEndpoint, integrationPostEndpoint, unknownEndpoint, usersMeEndpoint } from './vision-api.js';
 
@@ -25,6 +26,8 @@ export interface SimulatorOptions {
   hmacKey: string;
   /** Browsers are redirected to publicUrl; Ring's own calls go to internalUrl, or else to publicUrl. */
   app: { publicUrl: string; internalUrl?: string };
+  /** Whether Ring sends webhooks by itself when the app is installed, completed or removed; no unless given. */
+  automaticWebhooks?: boolean;
   /** epoch ms; the clock of codes, tokens and nonces. Delays run on real time. */
   now?: () => number;
   /** Never given a token, code, nonce or secret. */
@@ -62,6 +65,11 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
 function newSimulation(options: SimulatorOptions): Simulation {
   const now = options.now ?? Date.now;
   const { clientId, clientSecret, hmacKey, app } = options;
+  const initialSettings: Settings = {
+    integrationBody: 'flat',
+    automaticWebhooks: options.automaticWebhooks ?? false,
+    webhookSpeed: 1,
+  };
   return {
     app: {
       clientId,
@@ -72,7 +80,8 @@ function newSimulation(options: SimulatorOptions): Simulation {
     },
     now,
     log: options.log ?? (() => undefined),
-    state: newState(now),
+    initialSettings,
+    state: newState(now, initialSettings),
   };
 }
 
@@ -86,6 +95,8 @@ function createApp(simulation: Simulation): Express {
     .route('/v1/accounts/me/app-integrations')
     .post(serve(simulation, integrationPostEndpoint(simulation)))
     .patch(serve(simulation, integrationPatchEndpoint(simulation)));
+  app.get('/v1/devices', serve(simulation, devicesEndpoint(simulation)));
+  app.get('/v1/devices/:device_id', serve(simulation, deviceEndpoint(simulation)));
   app.use(['/oauth', '/v1'], serve(simulation, unknownEndpoint(simulation)));
   app.use('/control', controlRouter(simulation));
   app.use(appstoreRouter(simulation));

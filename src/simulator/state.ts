@@ -1,7 +1,11 @@
 import { setMaxListeners } from 'node:events';
 
+import { z } from 'zod';
+
 import { Accounts } from './accounts.js';
+import { Deliveries } from './deliveries.js';
 import { Faults } from './faults.js';
+import { inventedPeople } from './invented-people.js';
 import { RequestLog } from './request-log.js';
 import { TokenStore } from './tokens.js';
 
@@ -9,14 +13,31 @@ import { TokenStore } from './tokens.js';
 export const INTEGRATION_BODIES = ['flat', 'json-api'] as const;
 export type IntegrationBody = (typeof INTEGRATION_BODIES)[number];
 
+/** How this Ring behaves, where Ring's pages leave it open or a test wants it otherwise. */
+export interface Settings {
+  integrationBody: IntegrationBody;
+  /** Whether Ring sends webhooks by itself for what happens to an app: installed, completed, removed. */
+  automaticWebhooks: boolean;
+  /** How many times faster than Ring webhooks are retried. */
+  webhookSpeed: number;
+}
+
+/** A change of some settings. */
+export const settingsSchema = z.strictObject({
+  integrationBody: z.enum(INTEGRATION_BODIES).exactOptional(),
+  automaticWebhooks: z.boolean().exactOptional(),
+  webhookSpeed: z.number().min(0.01).max(1_000_000).exactOptional(),
+});
+
 /** Everything that a reset forgets. */
 export interface State {
   accounts: Accounts;
   tokens: TokenStore;
   faults: Faults;
   requests: RequestLog;
-  integrationBody: IntegrationBody;
-  /** Aborted on reset and on close: delays, silent connections and late callbacks end with it. */
+  deliveries: Deliveries;
+  settings: Settings;
+  /** Aborted on reset and on close: delays, silent connections, late callbacks and webhooks end with it. */
   lifetime: AbortController;
 }
 
@@ -37,18 +58,21 @@ export interface Simulation {
   readonly now: () => number;
   /** Never given a token, code, nonce or secret. */
   readonly log: (line: string) => void;
+  /** Those that a reset goes back to. */
+  readonly initialSettings: Settings;
   state: State;
 }
 
-export function newState(now: () => number): State {
+export function newState(now: () => number, settings: Settings): State {
   const lifetime = new AbortController();
   setMaxListeners(0, lifetime.signal);
   return {
-    accounts: new Accounts(),
+    accounts: new Accounts(inventedPeople()),
     tokens: new TokenStore(now),
     faults: new Faults(),
     requests: new RequestLog(),
-    integrationBody: 'flat',
+    deliveries: new Deliveries(),
+    settings: { ...settings },
     lifetime,
   };
 }
@@ -56,5 +80,5 @@ export function newState(now: () => number): State {
 /** Forgets everything and lets go of every connection that a fault holds. */
 export function reset(simulation: Simulation): void {
   simulation.state.lifetime.abort();
-  simulation.state = newState(simulation.now);
+  simulation.state = newState(simulation.now, simulation.initialSettings);
 }

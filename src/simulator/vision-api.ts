@@ -2,10 +2,20 @@ import { z } from 'zod';
 
 import type { Integration, IntegrationStatus, RingUser } from './accounts.js';
 import { isNonceGood } from './accounts.js';
+import {
+  checkToken,
+  describeBearer,
+  jsonApi,
+  refuse,
+  simulatedFailure,
+  unauthorized,
+  withIntegration,
+} from './json-api.js';
 import type { RequestFacts } from './request-log.js';
 import type { RingAnswer, RingEndpoint, RingRequest } from './ring-endpoint.js';
 import type { IntegrationBody, Simulation } from './state.js';
-import type { AccessCheck, Grant } from './tokens.js';
+import type { Grant } from './tokens.js';
+import { announce } from './webhooks.js';
 
 /** A masked e-mail is far shorter; what is longer is not recorded whole. */
 const LONGEST_RECORDED_TEXT = 320;
@@ -18,7 +28,7 @@ const recordedFields = z.object({ account_identifier: z.unknown(), status: z.unk
 export function usersMeEndpoint(simulation: Simulation): RingEndpoint {
   return {
     name: 'users-me',
-    describe: (request) => ({ account_id: accountOf(simulation, request), facts: {} }),
+    describe: (request) => describeBearer(simulation, request),
     handle: (request) => {
       const check = checkToken(simulation, request);
       if (check.kind === 'good') return userAnswer(check.grant.user);
@@ -52,7 +62,7 @@ export function integrationPatchEndpoint(simulation: Simulation): RingEndpoint {
 export function unknownEndpoint(simulation: Simulation): RingEndpoint {
   return {
     name: null,
-    describe: (request) => ({ account_id: accountOf(simulation, request), facts: {} }),
+    describe: (request) => describeBearer(simulation, request),
     handle: () => refuse(404, 'Not Found', 'The Ring simulator has nothing here.'),
     fail: simulatedFailure,
   };
@@ -67,17 +77,18 @@ function confirm(simulation: Simulation, { user, integration }: Grant, request: 
     return refuse(400, 'Invalid Nonce', 'The nonce is wrong, older than 600 seconds or used.');
   }
   user.nonces.delete(nonce);
-  return moveTo('awaiting', integration, account_identifier, simulation.state.integrationBody);
+  return moveTo('awaiting', integration, account_identifier, simulation.state.settings.integrationBody);
 }
 
-function complete(simulation: Simulation, { integration }: Grant, request: RingRequest): RingAnswer {
+function complete(simulation: Simulation, { user, integration }: Grant, request: RingRequest): RingAnswer {
   const body = completion.safeParse(readJson(request));
   if (!body.success) return missingFields('account_identifier and status');
   const { account_identifier, status } = body.data;
   if (status !== 'completed' || integration.status !== 'awaiting') {
     return refuse(400, 'Invalid Status Transition', `An integration that is ${integration.status} can't become that.`);
   }
-  return moveTo('completed', integration, account_identifier, simulation.state.integrationBody);
+  announce(simulation, user, { type: 'app_integration_added' });
+  return moveTo('completed', integration, account_identifier, simulation.state.settings.integrationBody);
 }
 
 function moveTo(
@@ -95,35 +106,13 @@ function userAnswer(user: RingUser): RingAnswer {
   return jsonApi(200, { data: { type: 'users', id: user.account_id, attributes: user.attributes } });
 }
 
-function withIntegration(simulation: Simulation, request: RingRequest, act: (grant: Grant) => RingAnswer): RingAnswer {
-  const check = checkToken(simulation, request);
-  if (check.kind !== 'good') return unauthorized(check.kind);
-  const { user, integration } = check.grant;
-  if (user.integration !== integration) return refuse(404, 'Not Found', 'This token belongs to no integration.');
-  return act(check.grant);
-}
-
-function checkToken(simulation: Simulation, request: RingRequest): AccessCheck | { kind: 'missing' } {
-  const token = bearerToken(request);
-  return token === undefined ? { kind: 'missing' } : simulation.state.tokens.checkAccessToken(token);
-}
-
-function accountOf(simulation: Simulation, request: RingRequest): string | null {
-  const token = bearerToken(request);
-  return token === undefined ? null : simulation.state.tokens.accountOf(token);
-}
-
-function bearerToken(request: RingRequest): string | undefined {
-  return /^Bearer +(\S+)$/i.exec(request.authorization ?? '')?.[1];
-}
-
 function describeIntegrationRequest(
   simulation: Simulation,
   request: RingRequest,
 ): { account_id: string | null; facts: RequestFacts } {
   const body = recordedFields.safeParse(readJson(request)).data;
   return {
-    account_id: accountOf(simulation, request),
+    account_id: describeBearer(simulation, request).account_id,
     facts: {
       account_identifier: recordable(body?.account_identifier),
       requested_status: recordable(body?.status),
@@ -147,29 +136,6 @@ function readJson(request: RingRequest): unknown {
 
 function missingFields(expected: string): RingAnswer {
   return refuse(400, 'Missing Required Fields', `Send a JSON object with ${expected}.`);
-}
-
-function unauthorized(problem: Exclude<AccessCheck['kind'], 'good'> | 'missing'): RingAnswer {
-  const details = {
-    missing: 'No bearer token.',
-    unknown: 'Unknown access token.',
-    expired: 'The access token has expired.',
-    revoked: 'The access token was revoked.',
-    'refresh-token': 'This is a refresh token.',
-  };
-  return refuse(401, 'Unauthorized', details[problem]);
-}
-
-function simulatedFailure(status: number): RingAnswer {
-  return refuse(status, 'Simulated Fault', 'A fault of the Ring simulator.');
-}
-
-function refuse(status: number, title: string, detail: string): RingAnswer {
-  return jsonApi(status, { errors: [{ status: String(status), title, detail }] });
-}
-
-function jsonApi(status: number, document: object): RingAnswer {
-  return { status, headers: { 'Content-Type': 'application/vnd.api+json' }, body: JSON.stringify(document) };
 }
 
 function json(status: number, body: object): RingAnswer {

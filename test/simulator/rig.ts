@@ -16,11 +16,21 @@ export interface ReceivedCallback {
   body: string;
 }
 
-/** A partner app that is nothing but a callback: it keeps what it receives and answers with `status`. */
+export interface ReceivedWebhook {
+  contentType: string | undefined;
+  signature: string | undefined;
+  body: string;
+}
+
+/** A partner app that is nothing but a callback and a webhook: it keeps what it receives and answers with a status. */
 export interface TinyApp {
   url: string;
+  /** What came to the callback. */
   received: ReceivedCallback[];
   status: number;
+  webhooks: ReceivedWebhook[];
+  /** Answered to webhooks in turn; the last one stays. Null is no answer. */
+  webhookStatuses: (number | null)[];
   close(): Promise<void>;
 }
 
@@ -29,11 +39,20 @@ export async function startTinyApp(): Promise<TinyApp> {
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
     request.on('end', () => {
+      const body = Buffer.concat(chunks).toString();
+      if (request.url === '/webhooks/ring') {
+        const { 'content-type': contentType, 'x-signature': signature } = request.headers;
+        app.webhooks.push({ contentType, signature: signature?.toString(), body });
+        const [status = 200, ...later] = app.webhookStatuses;
+        if (later.length > 0) app.webhookStatuses = later;
+        if (status !== null) response.writeHead(status).end();
+        return;
+      }
       app.received.push({
         method: request.method,
         url: request.url,
         contentType: request.headers['content-type'],
-        body: Buffer.concat(chunks).toString(),
+        body,
       });
       response.writeHead(app.status).end(`<b>answer ${app.received.length}</b>`);
     });
@@ -45,6 +64,8 @@ export async function startTinyApp(): Promise<TinyApp> {
     url: `http://127.0.0.1:${port}`,
     received: [],
     status: 200,
+    webhooks: [],
+    webhookStatuses: [200],
     close: async () => {
       const closed = once(server, 'close');
       server.close();
@@ -141,6 +162,43 @@ export function getMe(rig: Rig, token: string): Promise<Response> {
   return fetch(`${rig.url}/v1/users/me`, { headers: { Authorization: `Bearer ${token}` } });
 }
 
+/** Asks Ring's API with a token. */
+export function callRing(rig: Rig, method: string, path: string, token: string, init: RequestInit = {}) {
+  return fetch(`${rig.url}${path}`, {
+    method,
+    redirect: 'manual',
+    ...init,
+    headers: { Authorization: `Bearer ${token}`, ...(init.headers as Record<string, string> | undefined) },
+  });
+}
+
+export interface SentEvent {
+  request_id: string;
+  event: {
+    meta: { version: string; time: string; request_id: string; account_id: string };
+    data: { id: string; type: string; subType?: string; attributes: Record<string, unknown>; relationships?: object };
+  };
+  body: string;
+  signature: string;
+  attempts: { status: number | null }[];
+}
+
+export function sendEvent(rig: Rig, type: string, more: object = {}): Promise<SentEvent> {
+  return control<SentEvent>(rig, 'POST', '/events', { user_id: 'ada', type, ...more });
+}
+
+export interface DeliveryRecord {
+  request_id: string;
+  type: string;
+  account_id: string;
+  state: string;
+  attempts: { at: number; status: number | null; ms: number }[];
+}
+
+export function deliveries(rig: Rig): Promise<DeliveryRecord[]> {
+  return control<DeliveryRecord[]>(rig, 'GET', '/deliveries');
+}
+
 export function callIntegrations(rig: Rig, method: 'POST' | 'PATCH', token: string, body?: unknown): Promise<Response> {
   return fetch(`${rig.url}/v1/accounts/me/app-integrations`, {
     method,
@@ -169,6 +227,7 @@ export interface RequestRecord {
   grant_type?: string;
   account_identifier?: string;
   requested_status?: string;
+  device_id?: string;
 }
 
 export function recordedRequests(rig: Rig): Promise<RequestRecord[]> {

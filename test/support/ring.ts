@@ -3,12 +3,111 @@ import { randomUUID } from 'node:crypto';
 export interface RingUser {
   id: string;
   account_id: string;
+  devices: { id: string; name: string; online: boolean; power: 'battery' | 'wired' }[];
+}
+
+/** What is left out is as for most users and devices; null is what Ring doesn't know. */
+export interface NewRingUser {
+  first_name?: string;
+  last_name?: string;
+  email?: string;
+  phone_number?: string;
+  account_id?: string;
+  devices?: {
+    id?: string;
+    name: string;
+    online?: boolean;
+    power?: 'battery' | 'wired';
+    capabilities?: object | null;
+    configurations?: object | null;
+    location?: object | null;
+  }[];
+}
+
+export type EventType =
+  | 'motion_detected'
+  | 'button_press'
+  | 'device_added'
+  | 'device_removed'
+  | 'device_online'
+  | 'device_offline'
+  | 'app_integration_added'
+  | 'app_integration_removed'
+  | 'subscription_activated'
+  | 'subscription_deactivated'
+  // Ring may add types; a test may send any text. The object keeps the names above for an editor to offer.
+  | (string & {});
+
+/** A webhook that a test wants Ring to send; what is left out is filled in. */
+export interface EventWish {
+  user_id: string;
+  type: EventType;
+  /** The user's first device unless given. */
+  device_id?: string;
+  /** The class of a motion, or paid or trial of a subscription. */
+  sub_type?: string;
+  /** Where the class of a motion stands; `data` unless given. */
+  sub_type_in?: 'data' | 'attributes';
+  source_type?: string;
+  /** When it happened, epoch ms. */
+  timestamp?: number;
+  /** The text of `meta.time`. */
+  time?: string;
+  request_id?: string;
+  subscription_id?: string;
+  plan_id?: string | null;
+  expires_at?: string | null;
+  device_ids?: string[];
+  /** Whether it happens at Ring too; it does unless false. */
+  effect?: boolean;
+  deliver?: 'normal' | 'twice' | 'dropped' | 'bad-signature';
+  /** Whether to wait for the app's first answer; so unless false. */
+  wait?: boolean;
+}
+
+export interface SentEvent {
+  request_id: string;
+  event: {
+    meta: { version: string; time: string; request_id: string; account_id: string };
+    data: { id: string; type: string; subType?: string; attributes: Record<string, unknown>; relationships?: object };
+  };
+  /** As it was sent, byte by byte. */
+  body: string;
+  /** `X-Signature` */
+  signature: string;
+  /** The first attempt; two when it was sent twice, none when it was not waited for. Status null: no answer. */
+  attempts: { status: number | null }[];
+}
+
+export interface Delivery {
+  request_id: string;
+  type: string;
+  account_id: string;
+  state: 'delivered' | 'refused' | 'retrying' | 'dead-letter' | 'dropped';
+  /** `at` in epoch ms of the simulator's clock. */
+  attempts: { at: number; status: number | null; ms: number }[];
+}
+
+/** Those that are given change, the others stay. */
+export interface Settings {
+  integrationBody?: 'flat' | 'json-api';
+  /** Whether Ring sends webhooks by itself for what happens to an app: installed, completed, removed. */
+  automaticWebhooks?: boolean;
+  /** How many times faster than Ring webhooks are retried. */
+  webhookSpeed?: number;
 }
 
 export interface Installation {
   account_id: string;
   callback: { status: number | null; body: string } | null;
   repeated?: { status: number | null; body: string };
+}
+
+export interface RingIntegration {
+  user_id: string;
+  status: string;
+  account_identifier: string | null;
+  device_ids: string[];
 }
 
 export interface LinkUrl {
@@ -27,7 +126,19 @@ export interface RingRequest {
 }
 
 export interface Fault {
-  endpoint: 'token' | 'users-me' | 'integration-post' | 'integration-patch' | 'callback';
+  endpoint:
+    | 'token'
+    | 'users-me'
+    | 'integration-post'
+    | 'integration-patch'
+    | 'devices'
+    | 'device'
+    | 'whep-post'
+    | 'whep-delete'
+    | 'image'
+    | 'media'
+    | 'subscriptions'
+    | 'callback';
   fault: { kind: string; [detail: string]: unknown };
   when?: 'before' | 'after';
   times?: number;
@@ -38,7 +149,7 @@ export class Ring {
   constructor(readonly url: string) {}
 
   /** A Ring user that no other test knows. */
-  createUser(user: Record<string, unknown> = {}): Promise<RingUser> {
+  createUser(user: NewRingUser = {}): Promise<RingUser> {
     return this.#call('POST', '/control/users', { account_id: `ava1.ring.account.${randomUUID()}`, ...user });
   }
 
@@ -62,7 +173,40 @@ export class Ring {
   }
 
   setIntegrationBody(integrationBody: 'flat' | 'json-api'): Promise<void> {
-    return this.#call('PUT', '/control/settings', { integrationBody });
+    return this.setSettings({ integrationBody });
+  }
+
+  setSettings(settings: Settings): Promise<void> {
+    return this.#call('PUT', '/control/settings', settings);
+  }
+
+  /** Lets it happen at Ring, and sends the app its webhook. */
+  sendEvent(event: EventWish): Promise<SentEvent> {
+    return this.#call('POST', '/control/events', event);
+  }
+
+  /** The events happen in the order of the list, a millisecond apart, and are delivered in the other one. */
+  sendEvents(
+    events: EventWish[],
+    order: 'as-given' | 'reversed' | 'shuffled' | 'simultaneous' = 'as-given',
+  ): Promise<SentEvent[]> {
+    return this.#call('POST', '/control/event-batches', { events, order });
+  }
+
+  /** The webhooks that Ring has sent or is trying to send, oldest first. */
+  deliveries(): Promise<Delivery[]> {
+    return this.#call('GET', '/control/deliveries');
+  }
+
+  /** Returns how many were sent again, after the first attempt of each. */
+  async replayDeadLetters(): Promise<number> {
+    const { replayed } = await this.#call<{ replayed: number }>('POST', '/control/dead-letters/replay');
+    return replayed;
+  }
+
+  /** The user removes the app in Ring; `good` tokens are not revoked, and belong to no integration. */
+  removeApp(user: RingUser, tokens: 'revoked' | 'good' = 'revoked'): Promise<void> {
+    return this.#call('DELETE', `/control/integrations?user_id=${encodeURIComponent(user.id)}&tokens=${tokens}`);
   }
 
   /** What Ring has received. */
@@ -70,11 +214,8 @@ export class Ring {
     return this.#call('GET', '/control/requests');
   }
 
-  async integrationOf(user: RingUser): Promise<{ status: string; account_identifier: string | null } | undefined> {
-    const all = await this.#call<{ user_id: string; status: string; account_identifier: string | null }[]>(
-      'GET',
-      '/control/integrations',
-    );
+  async integrationOf(user: RingUser): Promise<RingIntegration | undefined> {
+    const all = await this.#call<RingIntegration[]>('GET', '/control/integrations');
     return all.find((integration) => integration.user_id === user.id);
   }
 

@@ -1,0 +1,84 @@
+import type { Knex } from 'knex';
+import { row } from '../database/database.js';
+import { archive } from '../devices/archive.js';
+import { removeAllDevices } from '../devices/removal.js';
+import { ERASE } from '../tokens/token-pairs.js';
+import { IS_LIVE } from './links.js';
+
+export interface IntegrationRemoval {
+  accountId: string;
+  requestId: string;
+  /** When the user removed the app, by Ring's clock. */
+  occurredAt: Date;
+  now: Date;
+  /** How far Ring's clock and ours may be apart, in ms. */
+  clockSkewMs: number;
+}
+
+/**
+ * The user has removed the app in the Ring app: ends the link, its token pair, and everything that came through it. Ring
+ * has revoked the tokens, so it is not called. An installation that began later than this is another one and stays.
+ *
+ * Part of a transaction that holds the account's lock: it happens whole or not at all, and once.
+ *
+ * @see https://developer.amazon.com/docs/ring/app-integrations.html
+ */
+export async function endIntegration(trx: Knex, removal: IntegrationRemoval): Promise<void> {
+  const { accountId, requestId, occurredAt, now } = removal;
+  // A pair is stored some time after its installation; within the skew, the two clocks can't tell which came first.
+  const newest = new Date(occurredAt.getTime() + removal.clockSkewMs);
+  await trx.raw(
+    `UPDATE ring_tokens SET status = 'REVOKED', ${ERASE}
+      WHERE account_id = ? AND status = 'UNCLAIMED' AND created_at <= ?`,
+    [accountId, newest],
+  );
+  await voidWaitingEvents(trx, removal);
+  const link = await row<{ id: string; token_id: string }>(
+    trx,
+    `SELECT id, token_id FROM account_links
+      WHERE account_id = ? AND ${IS_LIVE}
+        AND (SELECT created_at FROM ring_tokens WHERE ring_tokens.id = token_id) <= ?
+        FOR UPDATE`,
+    [accountId, newest],
+  );
+  if (link === undefined) return;
+
+  const reason = 'app_integration_removed';
+  await archive(trx, { accountId, kind: 'LINK_REMOVED', reason, requestId, occurredAt, now });
+  await removeAllDevices(trx, accountId, now);
+  await trx.raw('DELETE FROM subscriptions WHERE account_id = ?', [accountId]);
+  await trx.raw(
+    `UPDATE webhook_events SET body = NULL WHERE account_id = ? AND status IN ('PROCESSED', 'UNKNOWN_TYPE') AND body IS NOT NULL`,
+    [accountId],
+  );
+  await trx.raw(
+    `UPDATE account_links SET status = 'REMOVED', removed_at = ?, updated_at = ?, last_error = NULL,
+            confirmation_step = NULL, request_key_id = NULL, request_ciphertext = NULL
+      WHERE id = ?`,
+    [occurredAt, now, link.id],
+  );
+  await trx.raw(`UPDATE ring_tokens SET status = 'REVOKED', ${ERASE} WHERE id = ?`, [link.token_id]);
+}
+
+/** What still waits for this link, or has failed, is not going to be applied to the next one. */
+async function voidWaitingEvents(trx: Knex, { accountId, occurredAt, now }: IntegrationRemoval): Promise<void> {
+  await trx.raw(
+    `UPDATE webhook_events SET status = 'PROCESSED', processed_at = ?, body = NULL
+      WHERE account_id = ? AND status IN ('PENDING', 'FAILED') AND type <> 'app_integration_removed' AND occurred_at < ?`,
+    [now, accountId, occurredAt],
+  );
+}
+
+/** Ring says by a webhook that the app was added: the link that we told it about stands there too. */
+export async function markConfirmedByRing(
+  trx: Knex,
+  { accountId, occurredAt }: { accountId: string; occurredAt: Date },
+  clockSkewMs: number,
+): Promise<void> {
+  await trx.raw(
+    `UPDATE account_links SET ring_confirmed_at = ?
+      WHERE account_id = ? AND ${IS_LIVE}
+        AND (SELECT created_at FROM ring_tokens WHERE ring_tokens.id = token_id) <= ?`,
+    [occurredAt, accountId, new Date(occurredAt.getTime() + clockSkewMs)],
+  );
+}

@@ -1,0 +1,112 @@
+import type { NewUser } from './accounts.js';
+import type { Device } from './devices.js';
+import { newDevice } from './devices.js';
+
+/** A zone that is no rectangle, with a corner in two of the picture's. */
+const FRONT_YARD = {
+  id: '0e9d3c5a-7a44-4d0e-b0a5-52a3c2f4be03',
+  vertices: [
+    { x: 0, y: 1 },
+    { x: 0.125, y: 0.4375 },
+    { x: 0.5, y: 0.3125 },
+    { x: 0.9375, y: 0.5 },
+    { x: 1, y: 1 },
+  ],
+};
+
+const SIDE_PATH = {
+  id: '9a6f7c1d-31e2-4c8f-8a53-3d0a2a9c5b04',
+  vertices: [
+    { x: 0.6, y: 0.1 },
+    { x: 0.9, y: 0.1 },
+    { x: 0.75, y: 0.4 },
+  ],
+};
+
+/**
+ * The people who are there from the start. Of their devices Ring knows much, little or nothing: any part may be missing.
+ * New objects each time, for a simulation changes them.
+ */
+export function inventedPeople(): NewUser[] {
+  return [
+    {
+      id: 'ada',
+      account_id: 'ava1.ring.account.SIMULATED-ADA',
+      attributes: {
+        first_name: 'Ada',
+        last_name: 'Marsh',
+        email: 'ada.marsh@example.com',
+        phone_number: '+1 555 0100',
+      },
+      devices: adasDevices(),
+    },
+    {
+      id: 'zoe',
+      account_id: 'ava1.ring.account.SIMULATED-ZOE',
+      attributes: { first_name: 'Zoë', last_name: 'Ångström-Łęcka', email: 'zoë@example.org' },
+      devices: zoesDevices(),
+    },
+    {
+      id: 'sam',
+      account_id: 'ava1.ring.account.SIMULATED-SAM',
+      attributes: { first_name: 'Sam', last_name: 'Okafor', email: 'sam.okafor@example.net' },
+      devices: samsDevices(),
+    },
+    {
+      id: 'nameless',
+      account_id: 'ava1.ring.account.SIMULATED-NAMELESS',
+      attributes: {},
+      devices: [
+        newDevice({ id: 'nameless-hall', name: 'Hall', capabilities: null, configurations: null, location: null }),
+        newDevice({ id: 'nameless-stairs', name: 'Stairs', capabilities: {}, configurations: {} }),
+      ],
+    },
+  ];
+}
+
+function adasDevices(): Device[] {
+  return [
+    newDevice({
+      id: 'ada-front-door',
+      name: 'Front Door',
+      configurations: {
+        motion_detection: { enabled: 'on', motion_zones: [FRONT_YARD, SIDE_PATH] },
+        image_enhancements: { color_night_vision: 'on', hdr: 'on', auto_zoom_track: 'off', privacy_zones: [] },
+      },
+    }),
+    newDevice({ id: 'ada-driveway', name: 'Driveway' }),
+    newDevice({ id: 'ada-back-garden', name: 'Back Garden', power: 'battery', online: false }),
+  ];
+}
+
+function zoesDevices(): Device[] {
+  const location = { country: 'DE' };
+  return [
+    newDevice({
+      id: 'zoe-haustuer',
+      name: 'Haustür',
+      power: 'battery',
+      capabilities: {
+        video: { codecs: ['AVC'], ratio: '4:3', max_resolution: '1440x1080', supported_resolutions: ['1440x1080'] },
+        motion_detection: { configurations: ['enabled'] },
+      },
+      configurations: { motion_detection: { enabled: 'off', motion_zones: [] } },
+      location,
+    }),
+    newDevice({ id: 'zoe-jardin', name: 'Jardín del otoño', configurations: null, location }),
+  ];
+}
+
+function samsDevices(): Device[] {
+  const location = { country: 'GB' };
+  return [
+    newDevice({
+      id: 'sam-garage',
+      name: 'Garage',
+      capabilities: { motion_detection: { configurations: ['enabled', 'motion_zones'] } },
+      configurations: { motion_detection: { enabled: 'on' } },
+      location,
+    }),
+    newDevice({ id: 'sam-porch', name: 'Porch', power: 'battery', location }),
+  ];
+}

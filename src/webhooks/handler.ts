@@ -1,0 +1,16 @@
+import type { Knex } from 'knex';
+import type { EventOf, EventType } from '../ring/events.js';
+
+export interface HandlerContext {
+  /**
+   * Everything that a handler does, it does in here: its effect, the mark that the event was applied, and the jobs for
+   * what takes longer (any call to Ring) are committed together or not at all.
+   */
+  trx: Knex;
+  now: Date;
+  /** How far Ring's clock and ours may be apart, in ms. */
+  clockSkewMs: number;
+}
+
+/** Applies an event of one type. Events of one account come one at a time, in the order of arrival. */
+export type Handler<Type extends EventType> = (context: HandlerContext, event: EventOf<Type>) => Promise<void>;

@@ -1,0 +1,5 @@
+import { markConfirmedByRing } from '../../linking/unlink.js';
+import type { Handler } from '../handler.js';
+
+export const appIntegrationAdded: Handler<'app_integration_added'> = ({ trx, clockSkewMs }, event) =>
+  markConfirmedByRing(trx, event, clockSkewMs);

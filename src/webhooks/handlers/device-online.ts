@@ -1,0 +1,8 @@
+import { recordDeviceEvent } from '../../devices/device-events.js';
+import { setOnline } from '../../devices/online.js';
+import type { Handler } from '../handler.js';
+
+export const deviceOnline: Handler<'device_online'> = async ({ trx, now }, event) => {
+  await setOnline(trx, { ...event, online: true, at: event.occurredAt, now });
+  await recordDeviceEvent(trx, event);
+};

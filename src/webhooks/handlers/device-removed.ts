@@ -1,0 +1,5 @@
+import { removeDevice } from '../../devices/removal.js';
+import type { Handler } from '../handler.js';
+
+export const deviceRemoved: Handler<'device_removed'> = ({ trx, now }, event) =>
+  removeDevice(trx, { ...event, reason: 'device_removed', now });

@@ -1,0 +1,6 @@
+import { refetchSubscriptions } from '../../devices/refetch.js';
+import type { Handler } from '../handler.js';
+
+/** The event is the trigger, Ring's answer the truth. */
+export const subscriptionActivated: Handler<'subscription_activated'> = ({ trx }, { accountId }) =>
+  refetchSubscriptions(trx, accountId);

@@ -1,0 +1,169 @@
+import type { Pool } from 'pg';
+import type { Clock } from '../clock.js';
+import { isDatabaseUnavailable } from '../database/unavailable.js';
+import { jobKey } from '../jobs/enqueue.js';
+import type { ParsedEvent } from '../ring/events.js';
+
+/** The job that applies what is in the inbox of one Ring account. */
+export const PROCESS_INBOX = 'process_inbox';
+
+/** Events of one account are applied one after the other, those of different accounts side by side. */
+export const inboxKey = (accountId: string): string => jobKey(PROCESS_INBOX, accountId);
+
+/** A delivery whose signature and form are good. */
+export interface Delivery {
+  event: Exclude<ParsedEvent, { kind: 'malformed' }>['event'];
+  body: string;
+}
+
+export type Stored = 'stored' | 'duplicate';
+
+export interface Inbox {
+  /**
+   * Stores a delivery together with the job that will apply it, and resolves when both are committed: from then on neither
+   * a crash of ours nor one of Postgres loses it.
+   *
+   * @throws {InboxUnavailableError} when that could not be done in time; the delivery may or may not be stored then
+   */
+  store(delivery: Delivery): Promise<Stored>;
+}
+
+/** Ring should deliver it again. */
+export class InboxUnavailableError extends Error {
+  override readonly name = 'InboxUnavailableError';
+}
+
+/** Ring gives up after 5 s. */
+const DEFAULT_LIMIT_MS = 4_000;
+/** Keeps a batch's memory and its time in Postgres small; more than this never waits unless Postgres is slow. */
+const MAX_BATCH = 200;
+const MAX_WAITING = 2_000;
+const MAX_WAITING_BYTES = 64 * 1024 * 1024;
+
+interface Waiting extends Delivery {
+  resolve: (stored: Stored) => void;
+  reject: (error: unknown) => void;
+  hasGivenUp: boolean;
+}
+
+/**
+ * The inbox with group commit: what arrives while a batch is being committed makes up the next batch, and shares one
+ * statement and one commit. A delivery that comes alone finds no batch under way and waits for nobody.
+ */
+export function createInbox({ pool, clock, limitMs = DEFAULT_LIMIT_MS }: InboxOptions): Inbox {
+  let waiting: Waiting[] = [];
+  let waitingBytes = 0;
+  /** One batch at a time: two could wait for each other's rows. */
+  let isCommitting = false;
+
+  function commitSoon(): void {
+    if (isCommitting || waiting.length === 0) return;
+    isCommitting = true;
+    // Not at once: what was received in this same turn of the event loop belongs into the batch.
+    setImmediate(() => {
+      void commit(takeBatch()).finally(() => {
+        isCommitting = false;
+        commitSoon();
+      });
+    });
+  }
+
+  function takeBatch(): Waiting[] {
+    const batch = waiting.slice(0, MAX_BATCH);
+    waiting = waiting.slice(MAX_BATCH);
+    for (const { body } of batch) waitingBytes -= body.length;
+    return batch.filter(({ hasGivenUp }) => !hasGivenUp);
+  }
+
+  async function commit(batch: Waiting[]): Promise<void> {
+    if (batch.length === 0) return;
+    try {
+      const stored = await storeBatch(pool, clock(), limitMs, batch);
+      for (const one of batch) one.resolve(stored.delete(one.event.requestId) ? 'stored' : 'duplicate');
+    } catch (error) {
+      if (batch.length === 1 || isDatabaseUnavailable(error)) for (const one of batch) one.reject(error);
+      // Whatever Postgres has against one of them must not be held against the others.
+      else for (const one of batch) await commit([one]);
+    }
+  }
+
+  return {
+    store(delivery) {
+      return new Promise<Stored>((resolve, reject) => {
+        if (waiting.length >= MAX_WAITING || waitingBytes >= MAX_WAITING_BYTES) {
+          reject(new InboxUnavailableError('too many deliveries are waiting for the database'));
+          return;
+        }
+        const one: Waiting = { ...delivery, resolve: settle(resolve), reject: settle(reject), hasGivenUp: false };
+        const timer = setTimeout(() => {
+          one.hasGivenUp = true;
+          reject(new InboxUnavailableError(`the database did not take the delivery within ${limitMs} ms`));
+        }, limitMs);
+        function settle<Value>(then: (value: Value) => void): (value: Value) => void {
+          return (value) => {
+            clearTimeout(timer);
+            then(value);
+          };
+        }
+        waiting.push(one);
+        waitingBytes += delivery.body.length;
+        commitSoon();
+      });
+    },
+  };
+}
+
+export interface InboxOptions {
+  pool: Pool;
+  clock: Clock;
+  /** How long a delivery may wait for its commit, in ms. */
+  limitMs?: number;
+}
+
+/**
+ * Stores those that are new, and one job for each account that has something to apply.
+ *
+ * - IDs are drawn before anything is sorted: they are the order of arrival.
+ * - Rows go in by idempotency key, so that two instances with the same deliveries can't wait for each other in a circle.
+ * - A duplicate that another instance is just storing is waited for: when this returns, it is committed.
+ */
+const STORE = `
+  WITH arrived AS MATERIALIZED (
+    SELECT nextval('webhook_events_id_seq') AS id, delivery.*
+      FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::text[])
+           AS delivery (request_id, account_id, type, status, occurred_at, body, job_key)
+  ), stored AS (
+    INSERT INTO webhook_events (id, request_id, account_id, type, status, occurred_at, body, received_at)
+    SELECT id, request_id, account_id, type, status, occurred_at, body, $8 FROM arrived ORDER BY request_id
+    ON CONFLICT (request_id) DO NOTHING
+    RETURNING id, request_id, status
+  ), jobs AS (
+    SELECT array_agg(('${PROCESS_INBOX}', json_build_object('accountId', account_id), job_key, now(), NULL, job_key,
+                      NULL, NULL)::graphile_worker.job_spec ORDER BY job_key) AS specs
+      FROM (SELECT DISTINCT account_id, job_key
+              FROM stored JOIN arrived USING (id) WHERE stored.status = 'PENDING') AS account
+  )
+  SELECT (SELECT array_agg(request_id::text) FROM stored) AS stored,
+         CASE WHEN specs IS NOT NULL THEN (SELECT count(*) FROM graphile_worker.add_jobs(specs)) END
+    FROM jobs`;
+
+async function storeBatch(pool: Pool, now: Date, limitMs: number, batch: readonly Delivery[]): Promise<Set<string>> {
+  const events = batch.map(({ event }) => event);
+  const query = {
+    name: 'store-webhooks',
+    text: STORE,
+    values: [
+      events.map((event) => event.requestId),
+      events.map((event) => event.accountId),
+      events.map((event) => (event.type === 'unknown' ? event.typeName : event.type)),
+      events.map((event) => (event.type === 'unknown' ? 'UNKNOWN_TYPE' : 'PENDING')),
+      events.map((event) => event.occurredAt),
+      batch.map(({ body }) => body),
+      events.map((event) => inboxKey(event.accountId)),
+      now,
+    ],
+    query_timeout: limitMs,
+  };
+  const { rows } = await pool.query<{ stored: string[] | null }>(query);
+  return new Set(rows[0]?.stored);
+}

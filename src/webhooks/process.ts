@@ -1,0 +1,176 @@
+import type { Knex } from 'knex';
+import type { Logger } from 'pino';
+import { z } from 'zod';
+import type { Clock } from '../clock.js';
+import { lockAccount } from '../database/account-lock.js';
+import { row, rows } from '../database/database.js';
+import { isDatabaseUnavailable } from '../database/unavailable.js';
+import { enqueue, retryPauseMs } from '../jobs/enqueue.js';
+import { parseEvent, type RingEvent } from '../ring/events.js';
+import { handle } from './handlers.js';
+import { inboxKey, PROCESS_INBOX } from './inbox.js';
+
+export interface ProcessDependencies {
+  database: Knex;
+  clock: Clock;
+  log: Logger;
+  /** How far Ring's clock and ours may be apart, in seconds. */
+  linkClockSkewSeconds: number;
+}
+
+const Payload = z.object({ accountId: z.string() });
+
+/** Events in one transaction. */
+const BATCH = 50;
+/** Then it is other accounts' turn. */
+const BATCHES_PER_JOB = 20;
+/** About a quarter of an hour, with pauses of 1 s, 2 s, 4 s … 5 min. */
+const MAX_ATTEMPTS = 10;
+const MAX_PAUSE_MS = 5 * 60_000;
+
+interface InboxRow {
+  id: string;
+  body: string;
+  attempts: number;
+  /** How long it has to be left alone, in ms. */
+  pause_ms: number;
+}
+
+/** One event could not be applied; the others are not to blame. */
+class HandlerError extends Error {
+  constructor(
+    readonly failed: InboxRow,
+    options: { cause: unknown },
+  ) {
+    super('an event could not be applied', options);
+  }
+}
+
+/**
+ * Applies what waits in the inbox of one account, in the order of arrival. An event and the mark that it was applied are
+ * one transaction: it takes effect once, however often it is delivered and wherever the process dies.
+ *
+ * Before the account is linked only the removal of the integration is applied; the others wait for the link.
+ */
+export async function processInbox(dependencies: ProcessDependencies, payload: unknown): Promise<void> {
+  const { accountId } = Payload.parse(payload);
+  for (let batch = 0; batch < BATCHES_PER_JOB; batch++) {
+    const isFinished = await processBatch(dependencies, accountId, BATCH)
+      .catch((error: unknown) => {
+        if (!(error instanceof HandlerError)) throw error;
+        return processBatch(dependencies, accountId, 1);
+      })
+      .catch((error: unknown) => {
+        if (!(error instanceof HandlerError) || isDatabaseUnavailable(error.cause)) throw error;
+        return recordFailure(dependencies, error);
+      });
+    if (isFinished) return;
+  }
+  await enqueueInbox(dependencies.database, accountId);
+}
+
+/** Has the inbox of an account looked at; part of the transaction that gives it reason to. */
+export function enqueueInbox(on: Knex, accountId: string, delayMs = 0): Promise<void> {
+  return enqueue(on, PROCESS_INBOX, { accountId }, { key: inboxKey(accountId), delayMs });
+}
+
+/** @returns whether there is nothing more to do now */
+async function processBatch(dependencies: ProcessDependencies, accountId: string, size: number): Promise<boolean> {
+  const { database, clock, linkClockSkewSeconds } = dependencies;
+  return database.transaction(async (trx) => {
+    await lockAccount(trx, accountId);
+    const { isLinked, voidBefore } = await standing(trx, accountId);
+    const waiting = await nextEvents(trx, accountId, isLinked, size);
+    const [head] = waiting;
+    if (head === undefined) return true;
+    if (head.pause_ms > 0) {
+      await enqueueInbox(trx, accountId, head.pause_ms);
+      return true;
+    }
+
+    const now = clock();
+    const applied: string[] = [];
+    let hasLinkEnded = false;
+    for (const one of waiting) {
+      if (one.pause_ms > 0 || hasLinkEnded) break;
+      const event = readBody(one);
+      const isVoid = event.type !== 'app_integration_removed' && voidBefore !== null && event.occurredAt < voidBefore;
+      if (!isVoid) {
+        await handle({ trx, now, clockSkewMs: linkClockSkewSeconds * 1_000 }, event).catch((cause: unknown) => {
+          throw new HandlerError(one, { cause });
+        });
+      }
+      applied.push(one.id);
+      // What follows may be for the next link, or for none.
+      hasLinkEnded = event.type === 'app_integration_removed';
+    }
+    await trx.raw(
+      `UPDATE webhook_events SET status = 'PROCESSED', processed_at = ?, last_error = NULL, retry_at = NULL
+        WHERE id = ANY (?::bigint[])`,
+      [now, applied],
+    );
+    return applied.length === waiting.length && waiting.length < size && !hasLinkEnded;
+  });
+}
+
+/**
+ * Whether there is a link to apply events to, and until when the account's former link lasted: what happened before that
+ * and arrives late is of no concern to the present one.
+ */
+async function standing(trx: Knex, accountId: string): Promise<{ isLinked: boolean; voidBefore: Date | null }> {
+  const found = await row<{ is_linked: boolean; void_before: Date | null }>(
+    trx,
+    `SELECT coalesce(bool_or(status IN ('COMPLETED', 'REAUTH_REQUIRED')), false) AS is_linked,
+            max(removed_at) AS void_before
+       FROM account_links WHERE account_id = ?`,
+    [accountId],
+  );
+  return { isLinked: found?.is_linked ?? false, voidBefore: found?.void_before ?? null };
+}
+
+function nextEvents(trx: Knex, accountId: string, isLinked: boolean, size: number): Promise<InboxRow[]> {
+  return rows<InboxRow>(
+    trx,
+    `SELECT id, body, attempts, coalesce(extract(epoch FROM retry_at - now()) * 1000, 0)::float AS pause_ms
+       FROM webhook_events
+      WHERE account_id = ? AND status = 'PENDING' AND (? OR type = 'app_integration_removed')
+      ORDER BY id LIMIT ?`,
+    [accountId, isLinked, size],
+  );
+}
+
+function readBody(one: InboxRow): RingEvent {
+  const parsed = parseEvent(Buffer.from(one.body));
+  if (parsed.kind === 'event') return parsed.event;
+  throw new HandlerError(one, { cause: new Error('this version can not read the event') });
+}
+
+/** Postpones the event, and with it those behind it; or gives it up, so that those behind it go on. */
+async function recordFailure(
+  { database, log }: ProcessDependencies,
+  { failed, cause }: HandlerError,
+): Promise<boolean> {
+  const attempts = failed.attempts + 1;
+  const isFinal = attempts >= MAX_ATTEMPTS;
+  log[isFinal ? 'error' : 'warn'](
+    { err: cause, event: failed.id, attempts },
+    isFinal ? 'a webhook event has failed for good' : 'a webhook event could not be applied; trying again',
+  );
+  await database.raw(
+    `UPDATE webhook_events SET status = ?, attempts = ?, last_error = ?, retry_at = now() + ? * interval '1 ms'
+      WHERE id = ? AND status = 'PENDING'`,
+    [isFinal ? 'FAILED' : 'PENDING', attempts, describe(cause), retryPauseMs(attempts, MAX_PAUSE_MS), failed.id],
+  );
+  // The next batch finds it paused and comes back in time, or finds those behind it.
+  return false;
+}
+
+/** What an operator reads: Knex puts the whole statement in front. */
+function describe(cause: unknown): string {
+  if (!(cause instanceof Error)) return 'unknown';
+  const { code } = cause as { code?: unknown };
+  return [code, cause.message.split(' - ').at(-1)]
+    .filter((part) => typeof part === 'string')
+    .join(' ')
+    .slice(0, 500);
+}

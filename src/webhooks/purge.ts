@@ -1,0 +1,24 @@
+import type { Knex } from 'knex';
+import type { Clock } from '../clock.js';
+
+/** Ring can deliver an event again for 72 h. */
+const RETENTION_MS = 7 * 86_400_000;
+const BATCH = 5_000;
+
+/**
+ * Forgets events that can't come again, with one exception: what failed for good stays until somebody has looked at it.
+ * Safe on every instance at once: they skip each other's rows.
+ */
+export async function purgeInbox({ database, clock }: { database: Knex; clock: Clock }): Promise<void> {
+  const oldest = new Date(clock().getTime() - RETENTION_MS);
+  let purged: number;
+  do {
+    const result = await database.raw<{ rowCount: number }>(
+      `DELETE FROM webhook_events WHERE id IN
+         (SELECT id FROM webhook_events
+           WHERE received_at < ? AND status <> 'FAILED' LIMIT ? FOR UPDATE SKIP LOCKED)`,
+      [oldest, BATCH],
+    );
+    purged = result.rowCount;
+  } while (purged === BATCH);
+}

@@ -1,0 +1,50 @@
+import type { KeyObject } from 'node:crypto';
+import { raw, type Request, Router } from 'express';
+import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
+import { parseEvent } from '../ring/events.js';
+import { isSignedByRing } from '../ring/signature.js';
+import { type Inbox, InboxUnavailableError } from './inbox.js';
+
+const PATH = '/webhooks/ring';
+const BODY_LIMIT = '256kb';
+
+/**
+ * Ring's Webhook URL: verify, parse, store, answer. Everything else happens later, in the jobs that the inbox adds.
+ *
+ * To Ring a 4xx is final and a 5xx a reason to deliver again, so a passing fault is never a 4xx.
+ *
+ * @see https://developer.amazon.com/docs/ring/api-documentation.html
+ */
+export function webhookReceiver({ inbox, hmacKey }: { inbox: Inbox; hmacKey: KeyObject }): Router {
+  const router = Router();
+  const route = router.route(PATH);
+  // The signature is over the bytes as they came, whatever they are said to be.
+  route.post(raw({ type: () => true, limit: BODY_LIMIT, inflate: false }), async (request, response) => {
+    const body = rawBody(request);
+    if (!isSignedByRing(hmacKey, request.get('x-signature'), body)) {
+      throw new HttpError(
+        401,
+        'X-Signature is not "sha256=" and the hex HMAC-SHA256 of the body under our signing key.',
+      );
+    }
+    const parsed = parseEvent(body);
+    if (parsed.kind === 'malformed') throw new HttpError(400, `${parsed.field}: ${parsed.problem}`);
+    await inbox.store({ event: parsed.event, body: body.toString('utf8') }).catch(asUnavailable);
+    response.status(200).end();
+  });
+  route.all(methodNotAllowed('POST'));
+  router.use(PATH, problemDetails);
+  return router;
+}
+
+function rawBody({ body }: Request): Buffer {
+  return Buffer.isBuffer(body) ? body : Buffer.alloc(0);
+}
+
+function asUnavailable(error: unknown): never {
+  if (!(error instanceof InboxUnavailableError)) throw error;
+  throw new HttpError(503, 'The event could not be stored. Please deliver it again.', {
+    retryAfterSeconds: 5,
+    cause: error,
+  });
+}
