@@ -113,7 +113,8 @@ export async function deleteOperation(database: Knex, { linkId, id }: UserDevice
 
 /**
  * Starts what is due, once, however long it has been due. Any number of instances may do it at once: each operation is
- * started by one of them, in the transaction that says when it runs next.
+ * started by one of them, in the transaction that says when it runs next. One that is just being changed is left to the
+ * next tick.
  */
 export async function startDueOperations({ database, clock }: { database: Knex; clock: Clock }): Promise<void> {
   const now = clock();

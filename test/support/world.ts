@@ -21,7 +21,8 @@ export class TestClock {
   readonly now = (): Date => new Date(this.#startedAt + this.#offsetMs);
 
   advance(seconds: number): void {
-    this.#offsetMs += seconds * 1_000;
+    // Whole: a fraction that is lost would make it a millisecond too early.
+    this.#offsetMs += Math.round(seconds * 1_000);
   }
 }
 
