@@ -141,7 +141,8 @@ function environmentSchema(production: boolean, simulatorOrigin: string | undefi
     NODE_ENV: z
       .enum(['production', 'development', 'test'], { error: 'expected production, development or test' })
       .optional(),
-    PORT: integer(1, 65_534, 3000),
+    // Up to two below the last: the simulator listens on the next two ports.
+    PORT: integer(1, 65_533, 3000),
     PUBLIC_URL: production ? publicUrl : publicUrl.optional(),
     DATABASE_URL: production ? databaseUrl : databaseUrl.optional(),
     RING_CLIENT_ID: text('the client ID that Ring issued'),
@@ -177,7 +178,7 @@ export function isProduction(environment: Environment): boolean {
   return environment.NODE_ENV === 'production';
 }
 
-/** The simulator listens beside the app, on the next port. */
+/** The simulator listens beside the app, on the next port, and its media host on the one after that. */
 export function simulatorPort(appPort: number): number {
   return appPort + 1;
 }

@@ -14,10 +14,11 @@
  * | `POST /control/event-batches` | `{events: [as above], order?: "as-given" \| "reversed" \| "shuffled" \| "simultaneous"}` | 201 list of answers as above, as given: they happen in the order of the list, a millisecond apart, and are delivered in the other one |
  * | `GET /control/deliveries` | | 200 list of `{request_id, type, account_id, state, attempts: [{at, status, ms}]}`, oldest first, see deliveries.ts |
  * | `POST /control/dead-letters/replay` | | 200 `{replayed}`: how many were sent again; answers after the first attempt of each |
+ * | `GET /control/live-views` | | 200 list of `{session_id, account_id, device_id, started_at, state: "open" \| "closed" \| "expired"}`, oldest first |
  * | `PUT /control/faults` | a list of faults, see faults.ts; replaces the list | 204 |
  * | `PUT /control/settings` | any of `Settings` in state.ts; the others stay | 204 |
  * | `GET /control/requests` | | 200 list of what Ring received, see `RecordedRequest` in request-log.ts |
- * | `DELETE /control` | | 204: back to the beginning: users, tokens, faults, settings, requests, webhooks |
+ * | `DELETE /control` | | 204: back to the beginning: users, tokens, faults, settings, requests, webhooks, live views |
  *
  * Errors are `{error}`: 400 for what the schema refuses, 404 for an unknown user, 409 for what can't be done now.
  * Installing for a user who has the app already is removing and adding it: the old tokens die, the status is pending.
@@ -107,6 +108,10 @@ export function controlRouter(simulation: Simulation): Router {
   });
 
   router.use(webhookControls(simulation));
+
+  router.get('/live-views', (_request, response) => {
+    response.json(simulation.state.liveViews.list());
+  });
 
   router.get('/requests', (_request, response) => {
     response.json(simulation.state.requests.list());

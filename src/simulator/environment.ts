@@ -2,8 +2,9 @@ import { z } from 'zod';
 
 import type { SimulatorOptions } from './simulator.js';
 
-const isPort = (text: string): boolean => /^\d{1,5}$/.test(text) && Number(text) <= 65_535;
-const port = z.string().refine(isPort, 'expected a port number, 0 to 65535').transform(Number);
+/** Up to one below the last: the media host takes the next. */
+const isPort = (text: string): boolean => /^\d{1,5}$/.test(text) && Number(text) <= 65_534;
+const port = z.string().refine(isPort, 'expected a port number, 0 to 65534').transform(Number);
 const url = z.url({ protocol: /^https?$/, error: 'expected a URL that begins with http:// or https://' });
 const secret = z.string({ error: 'expected a text that is not empty' });
 

@@ -19,8 +19,12 @@ export type RingEndpointName = (typeof RING_ENDPOINTS)[number];
 /** Longer than any time-out a client would have, short enough for a timer. */
 const MOST_DELAY_MS = 600_000;
 
+/** Larger than any picture that an app would take. */
+const MOST_BODY_BYTES = 12_000_000;
+
 const delay = z.strictObject({ kind: z.literal('delay'), ms: z.int().min(0).max(MOST_DELAY_MS) });
 const status = z.int().min(200).max(599);
+const contentType = z.string().regex(/^[\x20-\x7e]+$/);
 const times = z.int().min(1).optional();
 
 const answerFault = z.discriminatedUnion('kind', [
@@ -31,8 +35,16 @@ const answerFault = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('body'),
     status,
-    contentType: z.string().regex(/^[\x20-\x7e]+$/),
+    contentType,
     body: z.string().max(1_000_000),
+  }),
+  z.strictObject({
+    kind: z.literal('large-body'),
+    status,
+    contentType,
+    sizeBytes: z.int().min(0).max(MOST_BODY_BYTES),
+    /** Whether `Content-Length` tells the size before it comes; yes unless given. */
+    announced: z.boolean().default(true),
   }),
 ]);
 

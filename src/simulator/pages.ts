@@ -284,6 +284,8 @@ function describeKind(fault: Fault['fault']): string {
       return 'no answer';
     case 'body':
       return `status ${fault.status} with another body`;
+    case 'large-body':
+      return `status ${fault.status} with ${fault.sizeBytes} bytes`;
     case 'twice':
       return 'sent twice at once';
   }

@@ -117,10 +117,23 @@ async function misbehave(
         kind: 'answer',
         answer: { status: fault.status, headers: { 'Content-Type': fault.contentType }, body: fault.body },
       };
+    case 'large-body':
+      return { kind: 'answer', answer: largeAnswer(fault) };
     case 'reset':
     case 'silence':
       return { kind: fault.kind };
   }
+}
+
+function largeAnswer(fault: Extract<AnswerFault, { kind: 'large-body' }>): RingAnswer {
+  return {
+    status: fault.status,
+    headers: {
+      'Content-Type': fault.contentType,
+      ...(fault.announced && { 'Content-Length': String(fault.sizeBytes) }),
+    },
+    body: Buffer.alloc(fault.sizeBytes, 'x'),
+  };
 }
 
 function withRetryAfter(answer: RingAnswer, seconds: number | undefined): RingAnswer {

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
+import type { Server } from 'node:http';
 import { createServer } from 'node:http';
 
 import type { ErrorRequestHandler, Express } from 'express';
@@ -8,14 +9,17 @@ import express from 'express';
 import { appstoreRouter } from './appstore.js';
 import { controlRouter } from './control.js';
 import { deviceEndpoint, devicesEndpoint } from './devices-api.js';
+import { imageEndpoint, mediaEndpoint } from './image-api.js';
 import { tokenEndpoint } from './oauth.js';
 import { serve } from './ring-endpoint.js';
 import type { Settings, Simulation } from './state.js';
 import { newState } from './state.js';
+import { subscriptionsEndpoint } from './subscriptions-api.js';
 import { integrationPatchEndpoint, integrationPostEndpoint, unknownEndpoint, usersMeEndpoint } from './vision-api.js';
+import { whepDeleteEndpoint, whepPostEndpoint } from './whep-api.js';
 
 export interface SimulatorOptions {
-  /** 0: any free one. */
+  /** 0: any free one. The next port is taken too, by the media host; any free one with 0. */
   port: number;
   /** 127.0.0.1 unless given. */
   host?: string;
@@ -41,34 +45,55 @@ export interface Simulator {
   close(): Promise<void>;
 }
 
-/** Plays Ring for account linking: the Appstore page, the OAuth server and the Vision API, with faults on demand. */
+/** Plays Ring: the Appstore page, the OAuth server, the Vision API, its media host and webhooks, with faults on demand. */
 export async function startSimulator(options: SimulatorOptions): Promise<Simulator> {
-  const simulation = newSimulation(options);
-  const server = createServer(createApp(simulation));
-  server.listen(options.port, options.host ?? '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
+  const media = await listen(options.port === 0 ? 0 : mediaPortOf(options.port), options.host);
+  const simulation = newSimulation(options, media.port);
+  media.server.on('request', createMediaHost(simulation));
+  const ring = await listen(options.port, options.host).catch(async (error: unknown) => {
+    await end(media.server);
+    throw error;
+  });
+  ring.server.on('request', createApp(simulation));
 
   return {
-    url: withoutTrailingSlash(options.publicUrl ?? `http://localhost:${port}`),
-    port,
+    url: withoutTrailingSlash(options.publicUrl ?? `http://localhost:${ring.port}`),
+    port: ring.port,
     close: async () => {
-      const closed = once(server, 'close');
-      server.close();
+      const ended = [end(ring.server), end(media.server)];
       simulation.state.lifetime.abort();
-      server.closeAllConnections();
-      await closed;
+      await Promise.all(ended);
     },
   };
 }
 
-function newSimulation(options: SimulatorOptions): Simulation {
+/** The media host listens beside Ring, on the next port. */
+function mediaPortOf(port: number): number {
+  return port + 1;
+}
+
+async function listen(port: number, host = '127.0.0.1'): Promise<{ server: Server; port: number }> {
+  const server = createServer();
+  server.listen(port, host);
+  await once(server, 'listening');
+  return { server, port: (server.address() as AddressInfo).port };
+}
+
+async function end(server: Server): Promise<void> {
+  const closed = once(server, 'close');
+  server.close();
+  server.closeAllConnections();
+  await closed;
+}
+
+function newSimulation(options: SimulatorOptions, mediaPort: number): Simulation {
   const now = options.now ?? Date.now;
   const { clientId, clientSecret, hmacKey, app } = options;
   const initialSettings: Settings = {
     integrationBody: 'flat',
     automaticWebhooks: options.automaticWebhooks ?? false,
     webhookSpeed: 1,
+    whepLocation: 'relative',
   };
   return {
     app: {
@@ -80,6 +105,7 @@ function newSimulation(options: SimulatorOptions): Simulation {
     },
     now,
     log: options.log ?? (() => undefined),
+    mediaPort,
     initialSettings,
     state: newState(now, initialSettings),
   };
@@ -97,9 +123,24 @@ function createApp(simulation: Simulation): Express {
     .patch(serve(simulation, integrationPatchEndpoint(simulation)));
   app.get('/v1/devices', serve(simulation, devicesEndpoint(simulation)));
   app.get('/v1/devices/:device_id', serve(simulation, deviceEndpoint(simulation)));
+  app.post('/v1/devices/:device_id/media/image/download', serve(simulation, imageEndpoint(simulation)));
+  const whepSessions = '/v1/devices/:device_id/media/streaming/whep/sessions';
+  app.post(whepSessions, serve(simulation, whepPostEndpoint(simulation)));
+  app.delete(`${whepSessions}/:session_id`, serve(simulation, whepDeleteEndpoint(simulation)));
+  app.get('/v1/accounts/me/subscriptions', serve(simulation, subscriptionsEndpoint(simulation)));
   app.use(['/oauth', '/v1'], serve(simulation, unknownEndpoint(simulation)));
   app.use('/control', controlRouter(simulation));
   app.use(appstoreRouter(simulation));
+  app.use(answerError(simulation));
+  return app;
+}
+
+/** Where pre-signed URLs lead: another origin, so that a client has to leave its bearer token behind. */
+function createMediaHost(simulation: Simulation): Express {
+  const app = express();
+  app.disable('x-powered-by');
+  app.get('/images/:image_id', serve(simulation, mediaEndpoint(simulation)));
+  app.use(serve(simulation, unknownEndpoint(simulation)));
   app.use(answerError(simulation));
   return app;
 }

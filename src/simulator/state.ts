@@ -6,12 +6,17 @@ import { Accounts } from './accounts.js';
 import { Deliveries } from './deliveries.js';
 import { Faults } from './faults.js';
 import { inventedPeople } from './invented-people.js';
+import { LiveViews } from './live-views.js';
 import { RequestLog } from './request-log.js';
+import { SignedDownloads } from './signed-downloads.js';
 import { TokenStore } from './tokens.js';
 
 /** What a success of app-integrations looks like: Ring's pages show both. */
 export const INTEGRATION_BODIES = ['flat', 'json-api'] as const;
 export type IntegrationBody = (typeof INTEGRATION_BODIES)[number];
+
+/** How the `Location` of a live view is written: WHEP allows both. */
+export const WHEP_LOCATIONS = ['relative', 'absolute'] as const;
 
 /** How this Ring behaves, where Ring's pages leave it open or a test wants it otherwise. */
 export interface Settings {
@@ -20,6 +25,7 @@ export interface Settings {
   automaticWebhooks: boolean;
   /** How many times faster than Ring webhooks are retried. */
   webhookSpeed: number;
+  whepLocation: (typeof WHEP_LOCATIONS)[number];
 }
 
 /** A change of some settings. */
@@ -27,6 +33,7 @@ export const settingsSchema = z.strictObject({
   integrationBody: z.enum(INTEGRATION_BODIES).exactOptional(),
   automaticWebhooks: z.boolean().exactOptional(),
   webhookSpeed: z.number().min(0.01).max(1_000_000).exactOptional(),
+  whepLocation: z.enum(WHEP_LOCATIONS).exactOptional(),
 });
 
 /** Everything that a reset forgets. */
@@ -36,6 +43,8 @@ export interface State {
   faults: Faults;
   requests: RequestLog;
   deliveries: Deliveries;
+  liveViews: LiveViews;
+  downloads: SignedDownloads;
   settings: Settings;
   /** Aborted on reset and on close: delays, silent connections, late callbacks and webhooks end with it. */
   lifetime: AbortController;
@@ -58,6 +67,8 @@ export interface Simulation {
   readonly now: () => number;
   /** Never given a token, code, nonce or secret. */
   readonly log: (line: string) => void;
+  /** Where pictures are downloaded from. */
+  readonly mediaPort: number;
   /** Those that a reset goes back to. */
   readonly initialSettings: Settings;
   state: State;
@@ -72,6 +83,8 @@ export function newState(now: () => number, settings: Settings): State {
     faults: new Faults(),
     requests: new RequestLog(),
     deliveries: new Deliveries(),
+    liveViews: new LiveViews(now),
+    downloads: new SignedDownloads(),
     settings: { ...settings },
     lifetime,
   };

@@ -2,13 +2,15 @@ import type { Integration, RingUser } from './accounts.js';
 import { removeIntegration } from './accounts.js';
 import type { Simulation } from './state.js';
 
-/** The user takes the app out of the account. */
-export function removeApp(_simulation: Simulation, user: RingUser, tokens: Integration['tokens']): void {
+/** The user takes the app out of the account; its live views end. */
+export function removeApp({ state }: Simulation, user: RingUser, tokens: Integration['tokens']): void {
   removeIntegration(user, tokens);
+  state.liveViews.closeAll(user.account_id);
 }
 
-/** The user takes a device away from the app. The device itself stays: it can be added again. */
-export function removeDevice(_simulation: Simulation, user: RingUser, deviceId: string): void {
+/** The user takes a device away from the app; its live views end. The device itself stays: it can be added again. */
+export function removeDevice({ state }: Simulation, user: RingUser, deviceId: string): void {
+  state.liveViews.closeAll(user.account_id, deviceId);
   const { integration } = user;
   if (integration === null) return;
   integration.device_ids = integration.device_ids.filter((id) => id !== deviceId);

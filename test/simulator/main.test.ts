@@ -38,7 +38,7 @@ test('a bad environment ends it with one line for each bad variable, and no valu
   const ended = await run({ ...GOOD, PORT: '99999', APP_PUBLIC_URL: 'ftp://private', RING_HMAC_KEY: '' });
   expect(ended.code).toBe(1);
   expect(ended.stderr.trim().split('\n')).toEqual([
-    'PORT: expected a port number, 0 to 65535',
+    'PORT: expected a port number, 0 to 65534',
     'APP_PUBLIC_URL: expected a URL that begins with http:// or https://',
     'RING_HMAC_KEY: expected a text that is not empty',
   ]);

@@ -228,6 +228,7 @@ export interface RequestRecord {
   account_identifier?: string;
   requested_status?: string;
   device_id?: string;
+  authorization?: string;
 }
 
 export function recordedRequests(rig: Rig): Promise<RequestRecord[]> {

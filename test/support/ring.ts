@@ -95,6 +95,17 @@ export interface Settings {
   automaticWebhooks?: boolean;
   /** How many times faster than Ring webhooks are retried. */
   webhookSpeed?: number;
+  /** How the `Location` of a live view is written. */
+  whepLocation?: 'relative' | 'absolute';
+}
+
+export interface LiveView {
+  session_id: string;
+  account_id: string;
+  device_id: string;
+  /** Epoch ms of the simulator's clock. */
+  started_at: number;
+  state: 'open' | 'closed' | 'expired';
 }
 
 export interface Installation {
@@ -122,6 +133,9 @@ export interface RingRequest {
   path: string;
   status: number | null;
   account_id?: string;
+  device_id?: string;
+  /** Of a request to the media host. */
+  authorization?: 'present' | 'absent';
   [fact: string]: unknown;
 }
 
@@ -202,6 +216,11 @@ export class Ring {
   async replayDeadLetters(): Promise<number> {
     const { replayed } = await this.#call<{ replayed: number }>('POST', '/control/dead-letters/replay');
     return replayed;
+  }
+
+  /** The live views that the app has started, oldest first. */
+  liveViews(): Promise<LiveView[]> {
+    return this.#call('GET', '/control/live-views');
   }
 
   /** The user removes the app in Ring; `good` tokens are not revoked, and belong to no integration. */

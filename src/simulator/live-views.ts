@@ -1,0 +1,73 @@
+import { randomUUID } from 'node:crypto';
+
+import { BoundedMap } from './bounded-map.js';
+import type { Power } from './devices.js';
+
+/** A live view ends by itself. */
+const LIMIT_MS: Record<Power, number> = { battery: 30_000, wired: 60_000 };
+const SESSIONS_KEPT = 10_000;
+
+/** `expired`: it lasted as long as it may. `closed`: by the app, or because device or app were removed. */
+export type LiveViewState = 'open' | 'closed' | 'expired';
+
+export interface LiveView {
+  session_id: string;
+  account_id: string;
+  device_id: string;
+  /** epoch ms */
+  started_at: number;
+  state: LiveViewState;
+}
+
+interface Session extends Omit<LiveView, 'state'> {
+  limitMs: number;
+  isClosed: boolean;
+}
+
+/** The live views that were started, over or not; the oldest are forgotten. */
+export class LiveViews {
+  readonly #sessions = new BoundedMap<string, Session>(SESSIONS_KEPT);
+  readonly #now: () => number;
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  list(): LiveView[] {
+    return [...this.#sessions.values()].map((session) => {
+      const { session_id, account_id, device_id, started_at } = session;
+      return { session_id, account_id, device_id, started_at, state: this.#stateOf(session) };
+    });
+  }
+
+  /** Returns the session's id. */
+  open(account_id: string, device_id: string, power: Power): string {
+    const session_id = randomUUID();
+    const started_at = this.#now();
+    const limitMs = LIMIT_MS[power];
+    this.#sessions.set(session_id, { session_id, account_id, device_id, started_at, limitMs, isClosed: false });
+    return session_id;
+  }
+
+  /** Whether there was an open session of this device to close. */
+  close(account_id: string, device_id: string, session_id: string): boolean {
+    const session = this.#sessions.get(session_id);
+    if (session === undefined || this.#stateOf(session) !== 'open') return false;
+    if (session.account_id !== account_id || session.device_id !== device_id) return false;
+    session.isClosed = true;
+    return true;
+  }
+
+  /** Closes all of an account, or those of one of its devices. */
+  closeAll(account_id: string, device_id?: string): void {
+    for (const session of this.#sessions.values()) {
+      const isMeant = session.account_id === account_id && (device_id ?? session.device_id) === session.device_id;
+      if (isMeant && this.#stateOf(session) === 'open') session.isClosed = true;
+    }
+  }
+
+  #stateOf({ isClosed, started_at, limitMs }: Session): LiveViewState {
+    if (isClosed) return 'closed';
+    return this.#now() - started_at >= limitMs ? 'expired' : 'open';
+  }
+}

@@ -1,0 +1,37 @@
+import { randomBytes } from 'node:crypto';
+
+import { BoundedMap } from './bounded-map.js';
+
+/** A pre-signed URL is good for 60 s. */
+const LIFETIME_MS = 60_000;
+const DOWNLOADS_KEPT = 10_000;
+
+/** What a pre-signed URL leads to. */
+export interface Download {
+  account_id: string;
+  device_id: string;
+  /** epoch ms */
+  at: number;
+}
+
+/** The pre-signed URLs that were handed out, by their signature. Whoever has one may download, as often as they like. */
+export class SignedDownloads {
+  readonly #downloads = new BoundedMap<string, Download>(DOWNLOADS_KEPT);
+
+  /** Returns the signature. */
+  add(download: Download): string {
+    const signature = randomBytes(32).toString('hex');
+    this.#downloads.set(signature, download);
+    return signature;
+  }
+
+  /** Whatever its age. */
+  find(signature: string | null): Download | undefined {
+    return signature === null ? undefined : this.#downloads.get(signature);
+  }
+}
+
+/** @param now epoch ms */
+export function isFresh({ at }: Download, now: number): boolean {
+  return now - at < LIFETIME_MS;
+}

@@ -1,0 +1,54 @@
+import { withDevice } from './devices-api.js';
+import { describeBearer, refuse, simulatedFailure } from './json-api.js';
+import type { RingAnswer, RingEndpoint, RingRequest } from './ring-endpoint.js';
+import { answerOffer, readOffer } from './sdp.js';
+import type { Simulation } from './state.js';
+
+/** `POST /v1/devices/{device_id}/media/streaming/whep/sessions`: an SDP offer begins a live view. */
+export function whepPostEndpoint(simulation: Simulation): RingEndpoint {
+  return {
+    name: 'whep-post',
+    describe: (request) => describeBearer(simulation, request),
+    handle: (request) =>
+      withDevice(simulation, request, ({ user, device }) => {
+        if (request.contentType !== 'application/sdp') return badRequest('Send an offer as application/sdp.');
+        const reading = readOffer(request.body);
+        if (reading.kind === 'bad') return badRequest(reading.problem);
+        if (!device.online) return refuse(503, 'Service Unavailable', 'The device is offline.');
+        const sessionId = simulation.state.liveViews.open(user.account_id, device.id, device.power);
+        return {
+          status: 201,
+          headers: { 'Content-Type': 'application/sdp', Location: locationOf(simulation, request, sessionId) },
+          body: answerOffer(reading.offer),
+        };
+      }),
+    fail: simulatedFailure,
+  };
+}
+
+/** `DELETE /v1/devices/{device_id}/media/streaming/whep/sessions/{session_id}`: ends a live view. */
+export function whepDeleteEndpoint(simulation: Simulation): RingEndpoint {
+  return {
+    name: 'whep-delete',
+    describe: (request) => describeBearer(simulation, request),
+    handle: (request) =>
+      withDevice(simulation, request, ({ user, device }) => {
+        const sessionId = request.params.session_id ?? '';
+        if (simulation.state.liveViews.close(user.account_id, device.id, sessionId)) {
+          return { status: 200, headers: {}, body: '' };
+        }
+        return refuse(404, 'Not Found', 'There is no such live view, or it is over.');
+      }),
+    fail: simulatedFailure,
+  };
+}
+
+function locationOf({ state }: Simulation, { host, params }: RingRequest, sessionId: string): string {
+  const deviceId = encodeURIComponent(params.device_id ?? '');
+  const path = `/v1/devices/${deviceId}/media/streaming/whep/sessions/${sessionId}`;
+  return state.settings.whepLocation === 'relative' ? path : `http://${host}${path}`;
+}
+
+function badRequest(detail: string): RingAnswer {
+  return refuse(400, 'Bad Request', detail);
+}
