@@ -48,9 +48,12 @@ export async function signedIn(world: World, email = newEmail()): Promise<Visito
 }
 
 /** Someone who has linked a Ring account. */
-export async function linked(world: World): Promise<{ visitor: Visitor; ringUser: RingUser; email: string }> {
+export async function linked(
+  world: World,
+  newRingUser?: RingUser,
+): Promise<{ visitor: Visitor; ringUser: RingUser; email: string }> {
   const email = newEmail();
-  const ringUser = await installed(world);
+  const ringUser = await installed(world, newRingUser);
   const visitor = await arriving(world, ringUser);
   await visitor.submit('/sign-up', { email, password: PASSWORD });
   await untilLink(world, ringUser, 'COMPLETED');
