@@ -8,6 +8,8 @@ import { createSessions } from './accounts/session.js';
 import type { Clock } from './clock.js';
 import type { Config } from './config.js';
 import type { Database } from './database/database.js';
+import { devicePage } from './devices/device-page.js';
+import { liveViewRoutes } from './devices/live-view-routes.js';
 import { errorPage, notFound } from './http/errors.js';
 import { createRateLimits } from './http/rate-limits.js';
 import { seeOther } from './http/see-other.js';
@@ -105,6 +107,8 @@ export function createApp(dependencies: AppDependencies): App {
   );
   app.use(linkPages.router);
   app.use(homePage.router);
+  app.use(liveViewRoutes({ database: database.knex, ring, vault, clock, log, limits }));
+  app.use(devicePage({ database: database.knex, clock, limits }));
   app.use(notFound);
   app.use(errorPage);
   return { express: app, close: sessions.close };

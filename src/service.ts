@@ -8,6 +8,10 @@ import type { Clock } from './clock.js';
 import type { Config } from './config.js';
 import { openDatabase } from './database/database.js';
 import { migrateToLatest } from './database/migrate.js';
+import { CLOSE_LIVE_VIEW, closeAtRing } from './devices/close-live-view.js';
+import { endExpiredLiveViews, forgetEndedLiveViews } from './devices/live-views.js';
+import { startDueOperations } from './devices/schedules.js';
+import { TAKE_SNAPSHOT, takeSnapshot } from './devices/take-snapshot.js';
 import { startClocks } from './jobs/clock.js';
 import { forgetIdleQueues, startQueue } from './jobs/queue.js';
 import { CONFIRM_LINK, confirmLink } from './linking/confirm.js';
@@ -77,6 +81,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       [FETCH_INVENTORY]: (payload) => fetchInventory(shared, payload),
       [FETCH_DEVICE]: (payload) => fetchDevice(shared, payload),
       [FETCH_SUBSCRIPTIONS]: (payload) => fetchSubscriptions(shared, payload),
+      [CLOSE_LIVE_VIEW]: (payload) => closeAtRing(shared, payload),
+      [TAKE_SNAPSHOT]: (payload) => takeSnapshot(shared, payload),
     },
     log,
   );
@@ -92,6 +98,10 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       },
       { name: 'forget old code exchanges', schedule: '17 * * * *', run: () => forgetOldExchanges(shared) },
       { name: 'forget expired token pairs', schedule: '23 3 * * *', run: () => forgetExpiredTokens(shared) },
+      // Ring ends a session by itself after a minute at most: nobody should be told for long that it is still open.
+      { name: 'end expired live views', schedule: '*/5 * * * * *', run: () => endExpiredLiveViews(shared) },
+      { name: 'forget ended live views', schedule: '47 * * * *', run: () => forgetEndedLiveViews(shared) },
+      { name: 'start due snapshots', schedule: '* * * * *', run: () => startDueOperations(shared) },
       { name: 'purge the inbox', schedule: '29 * * * *', run: () => purgeInbox(shared) },
       { name: 'forget removed devices', schedule: '31 3 * * *', run: () => forgetRemovedDevices(shared) },
       {

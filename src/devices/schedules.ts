@@ -1,6 +1,9 @@
+import { randomUUID } from 'node:crypto';
 import type { Knex } from 'knex';
+import type { Clock } from '../clock.js';
 import { rows } from '../database/database.js';
-import type { UserDevice } from './user-devices.js';
+import { enqueueSnapshot } from './take-snapshot.js';
+import { lockDeviceOfUser, type UserDevice } from './user-devices.js';
 
 /** How often, and for a daily one when: a time of the wall clock in a time zone. */
 export type Schedule = { frequency: 'HOURLY' } | { frequency: 'DAILY'; timeOfDay: string; timeZone: string };
@@ -20,7 +23,13 @@ export interface ScheduledOperation {
 
 export const MAX_OPERATIONS_OF_DEVICE = 10;
 
-/** SQL: a row named `present` whose one column is the time that the next run comes after. Binds that time. */
+/** How many operations one transaction starts. */
+const BATCH = 100;
+
+/** Postgres' code for a time zone (among others) that it does not know. */
+const INVALID_PARAMETER_VALUE = '22023';
+
+/** SQL: a row named `present`, whose one column is the time that the next run comes after. Binds that time. */
 const PRESENT = '(SELECT ?::timestamptz AS moment) present';
 
 /**
@@ -53,6 +62,77 @@ export function operationsOf(database: Knex, { linkId, id }: UserDevice): Promis
     `SELECT ${COLUMNS} FROM scheduled_operations WHERE link_id = ? AND device_id = ? ORDER BY created_at, id`,
     [linkId, id],
   );
+}
+
+/**
+ * Schedules pictures of a device. While the device is offline the schedule is paused from the beginning.
+ *
+ * @param schedule its time zone is known to this process
+ * @returns `unknown-zone` when Postgres, which reckons with it, does not know it; `no-device` when the device is not the
+ *   user's (any more)
+ */
+export async function createOperation(
+  database: Knex,
+  { userId, deviceId }: { userId: string; deviceId: string },
+  schedule: Schedule,
+  now: Date,
+): Promise<'created' | 'full' | 'unknown-zone' | 'no-device'> {
+  try {
+    return await database.transaction(async (trx) => {
+      // Locked, so that two that arrive together are counted one after the other, and none outlives its device.
+      const device = await lockDeviceOfUser(trx, userId, deviceId);
+      if (device === undefined) return 'no-device';
+      const { accountId, linkId } = device;
+      if ((await operationsOf(trx, device)).length >= MAX_OPERATIONS_OF_DEVICE) return 'full';
+      const { timeOfDay, timeZone } = schedule.frequency === 'DAILY' ? schedule : { timeOfDay: null, timeZone: null };
+      await trx.raw(
+        `INSERT INTO scheduled_operations (id, user_id, link_id, account_id, device_id, kind, frequency, time_of_day,
+                                           time_zone, status, next_run_at, created_at)
+         SELECT ?, ?, ?, ?, ?, 'SNAPSHOT', frequency, time_of_day, time_zone, 'ACTIVE', ${NEXT_RUN}, created_at
+           FROM (SELECT ?::text AS frequency, ?::time AS time_of_day, ?::text AS time_zone,
+                        ?::timestamptz AS created_at) made, ${PRESENT}`,
+        [randomUUID(), userId, linkId, accountId, device.id, schedule.frequency, timeOfDay, timeZone, now, now],
+      );
+      if (device.online === false) await pauseOperations(trx, accountId, device.id);
+      return 'created';
+    });
+  } catch (error) {
+    if ((error as { code?: unknown }).code === INVALID_PARAMETER_VALUE) return 'unknown-zone';
+    throw error;
+  }
+}
+
+/** Ends a schedule of a device. One that has ended already is left alone. */
+export async function deleteOperation(database: Knex, { linkId, id }: UserDevice, operationId: string): Promise<void> {
+  await database.raw('DELETE FROM scheduled_operations WHERE id = ? AND link_id = ? AND device_id = ?', [
+    operationId,
+    linkId,
+    id,
+  ]);
+}
+
+/**
+ * Starts what is due, once, however long it has been due. Any number of instances may do it at once: each operation is
+ * started by one of them, in the transaction that says when it runs next.
+ */
+export async function startDueOperations({ database, clock }: { database: Knex; clock: Clock }): Promise<void> {
+  const now = clock();
+  let started: number;
+  do {
+    started = await database.transaction((trx) => startBatch(trx, now));
+  } while (started === BATCH);
+}
+
+async function startBatch(trx: Knex, now: Date): Promise<number> {
+  const due = await rows<{ id: string }>(
+    trx,
+    `WITH due AS (SELECT id AS due_id FROM scheduled_operations WHERE status = 'ACTIVE' AND next_run_at <= ?
+                   ORDER BY next_run_at LIMIT ${BATCH} FOR UPDATE SKIP LOCKED)
+     UPDATE scheduled_operations SET next_run_at = ${NEXT_RUN} FROM due, ${PRESENT} WHERE id = due_id RETURNING id`,
+    [now, now],
+  );
+  for (const { id } of due) await enqueueSnapshot(trx, { operationId: id, snapshotId: randomUUID(), attempt: 1 });
+  return due.length;
 }
 
 /**

@@ -53,11 +53,15 @@ export function requestLog(log: Logger): RequestHandler {
   });
 }
 
-/** The path, if it is one of ours. Of a mangled address only the first word: the rest may well be a code or a nonce. */
+/**
+ * The path, if it is one of ours, without the IDs of devices. Of a mangled address only the first word: the rest may well
+ * be a code or a nonce.
+ */
 function pathOf(request: Request): string {
   const { route } = request as { route?: unknown };
   const ours = route === undefined ? /^\/\w{0,20}/ : /^[\w./-]{0,200}/;
-  return ours.exec(request.originalUrl)?.[0] ?? '';
+  const path = request.originalUrl.replace(/^\/devices\/[^/?]+/, '/devices/-');
+  return ours.exec(path)?.[0] ?? '';
 }
 
 const isProbe = (request: Request): boolean => /^\/(livez|readyz|assets\/)/.test(request.originalUrl);

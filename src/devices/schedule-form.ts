@@ -1,0 +1,58 @@
+import { z } from 'zod';
+import type { Schedule } from './schedules.js';
+
+/** What the form shows of an earlier try: what was entered, and what is wrong with it. */
+export interface ScheduleDraft {
+  timeOfDay: string;
+  timeZone: string;
+  error: { field?: 'time' | 'zone'; message: string } | null;
+}
+
+export const TIME_ZONES: readonly string[] = ['UTC', ...Intl.supportedValuesOf('timeZone')];
+
+/** Hostile until here; from here on strings of a known size. */
+const Form = z.object({
+  frequency: z.string().catch(''),
+  time_of_day: z.string().max(100).catch(''),
+  time_zone: z.string().max(100).catch(''),
+});
+
+export const UNKNOWN_TIME_ZONE = 'Choose a time zone from the list.';
+
+/** Reads a sent form: a schedule, or what to show beside which field. */
+export function readScheduleForm(
+  body: unknown,
+): { schedule: Schedule; draft: ScheduleDraft } | { draft: ScheduleDraft } {
+  const { frequency, time_of_day: timeOfDay, time_zone: timeZone } = Form.parse(body);
+  const draft: ScheduleDraft = { timeOfDay, timeZone, error: null };
+  switch (frequency) {
+    case 'HOURLY':
+      return { schedule: { frequency }, draft };
+    case 'DAILY':
+      if (!isTimeOfDay(timeOfDay)) {
+        return {
+          draft: { ...draft, error: { field: 'time', message: 'Enter a time from 00:00 to 23:59, like 07:30.' } },
+        };
+      }
+      if (!isTimeZone(timeZone)) return { draft: { ...draft, error: { field: 'zone', message: UNKNOWN_TIME_ZONE } } };
+      return { schedule: { frequency, timeOfDay, timeZone }, draft };
+    default:
+      return { draft: { ...draft, error: { message: 'Choose how often a picture is taken.' } } };
+  }
+}
+
+const isTimeOfDay = (text: string): boolean => /^([01]\d|2[0-3]):[0-5]\d$/.test(text);
+
+/**
+ * Whether it names a time zone of the IANA database. Offsets and abbreviations are none: Postgres would take `+02:00` for
+ * two hours west of Greenwich.
+ */
+function isTimeZone(text: string): boolean {
+  if (!/^[A-Za-z][\w+-]*(\/[\w+-]+)*$/.test(text)) return false;
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: text });
+    return true;
+  } catch {
+    return false;
+  }
+}
