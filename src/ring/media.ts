@@ -34,7 +34,7 @@ export async function downloadImage(transport: Transport, call: Call): Promise<R
 
 /** Where the picture is: over TLS like the API, unless the API itself is the simulator on plain http. */
 function storageUrl(call: Call, location: string): URL | undefined {
-  if (!URL.canParse(location, call.url)) return undefined;
+  if (location === '' || !URL.canParse(location, call.url)) return undefined;
   const url = new URL(location, call.url);
   const isSafe = url.protocol === 'https:' || (url.protocol === 'http:' && call.url.startsWith('http:'));
   return isSafe && url.username === '' && url.password === '' ? url : undefined;

@@ -50,10 +50,10 @@ export async function signedIn(world: World, email = newEmail()): Promise<Visito
 /** Someone who has linked a Ring account. */
 export async function linked(
   world: World,
-  newRingUser?: RingUser,
+  user?: RingUser,
 ): Promise<{ visitor: Visitor; ringUser: RingUser; email: string }> {
   const email = newEmail();
-  const ringUser = await installed(world, newRingUser);
+  const ringUser = await installed(world, user);
   const visitor = await arriving(world, ringUser);
   await visitor.submit('/sign-up', { email, password: PASSWORD });
   await untilLink(world, ringUser, 'COMPLETED');

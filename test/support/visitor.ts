@@ -35,6 +35,14 @@ export class Visitor {
     return this.#seen(await this.#agent.post(action).type('form').send(fields).redirects(5));
   }
 
+  /** The cookies as the browser would send them back, for what a script on a page would send. */
+  get cookie(): string {
+    const here = { domain: new URL(this.appUrl).hostname, path: '/', secure: false, script: false };
+    // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment -- its class is in a package of supertest's
+    const cookies = this.#agent.jar.getCookies(here);
+    return cookies.map((cookie) => cookie.toValueString()).join('; ');
+  }
+
   /** The heading of the current page. */
   get heading(): string {
     const [, heading = ''] = /<h1[^>]*>([\s\S]*?)<\/h1>/.exec(this.page.text) ?? [];

@@ -1,0 +1,41 @@
+import { linked } from './linking.js';
+import type { NewRingUser, RingUser } from './ring.js';
+import { until } from './until.js';
+import { hiddenFields, type Visitor } from './visitor.js';
+import type { World } from './world.js';
+
+type NewDevice = NonNullable<NewRingUser['devices']>[number];
+
+/** Someone who shares a device with the app, and is signed in. */
+export interface Owner {
+  visitor: Visitor;
+  ringUser: RingUser;
+  userId: string;
+  device: { id: string; name: string };
+  /** Of the device's page. */
+  path: string;
+  /** Of the visitor's session. */
+  csrfToken: string;
+}
+
+/** A new user with a new Ring account that has this device, which the app has asked Ring about. */
+export async function sharing(world: World, wish: Partial<NewDevice> = {}): Promise<Owner> {
+  const user = await world.ring.createUser({ devices: [{ name: 'Front Door', ...wish }] });
+  const { visitor, ringUser } = await linked(world, user);
+  const [device] = user.devices;
+  if (device === undefined) throw new Error('the simulator made no device');
+  await until('the app knows the device', async () => {
+    const known = await world.sql(
+      'SELECT 1 FROM devices WHERE account_id = $1 AND id = $2 AND fetched_at IS NOT NULL',
+      [ringUser.account_id, device.id],
+    );
+    return known.length > 0;
+  });
+  const [link] = await world.sql<{ user_id: string }>('SELECT user_id FROM account_links WHERE account_id = $1', [
+    ringUser.account_id,
+  ]);
+  const path = `/devices/${encodeURIComponent(device.id)}`;
+  await visitor.open(path);
+  const { _csrf: csrfToken = '' } = hiddenFields(visitor.page.text, '/sign-out');
+  return { visitor, ringUser, userId: link?.user_id ?? '', device, path, csrfToken };
+}
