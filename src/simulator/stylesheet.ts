@@ -50,7 +50,11 @@ header a {
 }
 nav {
   display: flex;
-  gap: 1.25rem;
+  flex-wrap: wrap;
+  gap: 0 1.25rem;
+}
+nav a {
+  white-space: nowrap;
 }
 .name a {
   color: inherit;
