@@ -113,7 +113,7 @@ async function start(
   const chosenPort = port ?? (await findFreePort());
   const server = await launch(binaries, identity, join(cluster, 'data'), chosenPort, { dataDir, log, settings });
   return {
-    url: `postgres://${SUPERUSER}:${password}@127.0.0.1:${chosenPort}/${DATABASE}`,
+    url: urlOf(password, chosenPort),
     pid: server.pid,
     async stop() {
       await server.stop();
@@ -121,6 +121,17 @@ async function start(
     },
   };
 }
+
+/** How to connect to the embedded Postgres that another process of ours runs; undefined when none does. */
+export async function urlOfRunningPostgres(dataDir: string): Promise<string | undefined> {
+  const cluster = join(dataDir, 'cluster');
+  const pidFile = await readFile(join(cluster, 'data', 'postmaster.pid'), 'utf8').catch(() => '');
+  const port = pidFile.split('\n')[3];
+  return port && urlOf(await readFile(join(cluster, 'password'), 'utf8'), Number(port));
+}
+
+const urlOf = (password: string, port: number): string =>
+  `postgres://${SUPERUSER}:${password}@127.0.0.1:${port}/${DATABASE}`;
 
 /** Imported only here and only when called: production images are installed without devDependencies. */
 async function findBinaries(): Promise<Binaries> {

@@ -2,6 +2,7 @@ import { type Request, type Response, Router } from 'express';
 import type { Knex } from 'knex';
 import type { FormError } from '../accounts/routes.js';
 import { csrfToken } from '../accounts/csrf.js';
+import { type ListedDevice, listDevices } from '../devices/device-list.js';
 import { methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { seeOther } from '../http/see-other.js';
@@ -39,13 +40,17 @@ export function createHomePage(database: Knex, limits: RateLimits): HomePage {
       return;
     }
     const links = await linksOfUser(database, request.user.id);
+    const devices = await listDevices(database, request.user.id);
     response.render('home', {
       title: 'Home',
       csrfToken: await csrfToken(request),
       user: { email: request.user.email },
       email: '',
       error: null,
-      links: links.map(describe),
+      links: links.map((link) => ({
+        ...describe(link),
+        devices: devices.filter(({ linkId }) => linkId === link.id).map(describeDevice),
+      })),
     });
   });
   route.all(methodNotAllowed('GET', 'HEAD'));
@@ -101,7 +106,17 @@ const dateFormat = new Intl.DateTimeFormat('en', { dateStyle: 'medium', timeStyl
 function describe(link: Link) {
   return {
     ...(link.lastError === NONCE_TOO_OLD ? SIGN_IN_AGAIN : CARDS[link.status]),
-    since: link.updatedAt.toISOString(),
-    sinceText: `${dateFormat.format(link.updatedAt)} UTC`,
+    ...since(link.updatedAt),
   };
+}
+
+function describeDevice({ id, name, online, onlineAt, removedAt }: ListedDevice) {
+  const common = { name: name ?? 'A device that Ring has not named yet', href: `/devices/${encodeURIComponent(id)}` };
+  if (removedAt !== null) return { ...common, href: null, statusText: 'Removed in the Ring app', ...since(removedAt) };
+  if (online === null) return { ...common, statusText: 'Ring has not said yet whether it is online' };
+  return { ...common, statusText: online ? 'Online' : 'Offline', ...(onlineAt && since(onlineAt)) };
+}
+
+function since(time: Date) {
+  return { since: time.toISOString(), sinceText: `${dateFormat.format(time)} UTC` };
 }

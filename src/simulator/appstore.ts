@@ -3,13 +3,15 @@ import express, { Router } from 'express';
 import { z } from 'zod';
 
 import type { RingUser } from './accounts.js';
-import type { Fault } from './faults.js';
-import { faultSchema } from './faults.js';
+import { readChoices, readPressedEvent } from './event-form.js';
+import { integrationPage } from './integration-page.js';
 import { deliverInstallation, hasAccepted, install, linkRedirect, SEND_AS, uninstall } from './linking.js';
+import { misbehaviourRouter } from './misbehaviour-routes.js';
 import * as pages from './pages.js';
 import type { Simulation } from './state.js';
-import { INTEGRATION_BODIES } from './state.js';
 import { STYLESHEET } from './stylesheet.js';
+import { webhookRouter } from './webhook-routes.js';
+import { post, prepare } from './webhooks.js';
 
 const installForm = z.object({
   device_id: z
@@ -19,25 +21,7 @@ const installForm = z.object({
   send_as: z.enum(SEND_AS).default('json'),
 });
 
-const settingsForm = z.object({ integrationBody: z.enum(INTEGRATION_BODIES) });
-
-const numberField = z
-  .string()
-  .optional()
-  .transform((text) => (text === undefined || text.trim() === '' ? undefined : Number(text)));
-
-/** The forms together have a field for every kind of fault. */
-const faultForm = z.object({
-  endpoint: z.string().default('callback'),
-  kind: z.string(),
-  when: z.string().optional(),
-  ms: numberField,
-  status: numberField,
-  retryAfterSeconds: numberField,
-  times: numberField,
-});
-
-/** The Appstore in the browser: who the Ring user is, what they install, and what the simulator gets wrong. */
+/** The Appstore in the browser: who the Ring user is, what they install, what happens to them, what Ring gets wrong. */
 export function appstoreRouter(simulation: Simulation): Router {
   const router = Router();
   const form = express.urlencoded({ extended: false, limit: '64kb' });
@@ -52,23 +36,11 @@ export function appstoreRouter(simulation: Simulation): Router {
   router.get('/users/:id', forUser(simulation, showUser));
   router.post('/users/:id/install', form, forUser(simulation, installForUser));
   router.post('/users/:id/sign-in', forUser(simulation, signIn));
+  router.post('/users/:id/events', form, forUser(simulation, letItHappen));
   router.post('/users/:id/remove', forUser(simulation, remove));
 
-  router.get('/misbehaviour', (_request, response) => {
-    showMisbehaviour(simulation, response);
-  });
-  router.post(['/misbehaviour/ring', '/misbehaviour/callback'], form, (request, response) => {
-    addFault(simulation, request, response);
-  });
-  router.post('/misbehaviour/clear', (_request, response) => {
-    simulation.state.faults.replace([]);
-    response.redirect(303, '/misbehaviour');
-  });
-  router.post('/misbehaviour/settings', form, (request, response) => {
-    const settings = settingsForm.safeParse(request.body);
-    if (settings.success) simulation.state.settings.integrationBody = settings.data.integrationBody;
-    response.redirect(303, '/misbehaviour');
-  });
+  router.use(misbehaviourRouter(simulation));
+  router.use(webhookRouter(simulation));
 
   router.use((_request, response) => {
     response.status(404).send(pages.messagePage('Not here', 'The simulator has no such page.'));
@@ -91,9 +63,31 @@ function forUser(simulation: Simulation, show: UserPage) {
   };
 }
 
-function showUser({ app }: Simulation, user: RingUser, _request: Request, response: Response): void {
+function showUser({ app, state }: Simulation, user: RingUser, request: Request, response: Response): void {
   const { integration } = user;
-  response.send(integration === null ? pages.installPage(user, app) : pages.integrationPage(user, integration, app));
+  if (integration === null) {
+    response.send(pages.installPage(user, app));
+    return;
+  }
+  const newestDelivery = state.deliveries.list().findLast(({ account_id }) => account_id === user.account_id);
+  response.send(integrationPage(user, integration, { app, choices: readChoices(request.query), newestDelivery }));
+}
+
+async function letItHappen(
+  simulation: Simulation,
+  user: RingUser,
+  request: Request,
+  response: Response,
+): Promise<void> {
+  const pressed = readPressedEvent(request.body, simulation.now());
+  if (pressed.kind === 'none') {
+    response.status(400).send(pages.messagePage('Nothing happened', 'The form came without an event.'));
+    return;
+  }
+  const { wish, deliver, choices } = pressed;
+  await post(simulation, prepare(simulation, user, wish, { deliver }));
+  // The next event is most likely to be delivered in the same way.
+  backTo(user, response, choices);
 }
 
 async function installForUser(
@@ -135,39 +129,7 @@ function remove(simulation: Simulation, user: RingUser, _request: Request, respo
   backTo(user, response);
 }
 
-function backTo(user: RingUser, response: Response): void {
-  response.redirect(303, `/users/${encodeURIComponent(user.id)}`);
-}
-
-function addFault(simulation: Simulation, request: Request, response: Response): void {
-  const fault = readFault(request.body);
-  if (fault === undefined) {
-    showMisbehaviour(simulation, response.status(400), 'This fault can not be added: a value is missing or wrong.');
-    return;
-  }
-  simulation.state.faults.add(fault);
-  response.redirect(303, '/misbehaviour');
-}
-
-function showMisbehaviour({ state }: Simulation, response: Response, problem?: string): void {
-  response.send(pages.misbehaviourPage(state.faults.list(), state.settings.integrationBody, problem));
-}
-
-function readFault(body: unknown): Fault | undefined {
-  const form = faultForm.safeParse(body);
-  if (!form.success) return undefined;
-  const { endpoint, when, times } = form.data;
-  return faultSchema.safeParse({ endpoint, when, times, fault: fieldsOfKind(form.data) }).data;
-}
-
-/** A form sends every field; the ones that the chosen kind has no use for are left aside. */
-function fieldsOfKind({ kind, ms, status, retryAfterSeconds }: z.infer<typeof faultForm>): object {
-  switch (kind) {
-    case 'delay':
-      return { kind, ms };
-    case 'status':
-      return { kind, status, retryAfterSeconds };
-    default:
-      return { kind };
-  }
+function backTo(user: RingUser, response: Response, query: Record<string, string> = {}): void {
+  const search = new URLSearchParams(query).toString();
+  response.redirect(303, `/users/${encodeURIComponent(user.id)}${search === '' ? '' : `?${search}`}`);
 }

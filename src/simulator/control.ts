@@ -15,6 +15,7 @@
  * | `GET /control/deliveries` | | 200 list of `{request_id, type, account_id, state, attempts: [{at, status, ms}]}`, oldest first, see deliveries.ts |
  * | `POST /control/dead-letters/replay` | | 200 `{replayed}`: how many were sent again; answers after the first attempt of each |
  * | `GET /control/live-views` | | 200 list of `{session_id, account_id, device_id, started_at, state: "open" \| "closed" \| "expired"}`, oldest first |
+ * | `POST /control/lives` | `{user_id?}`; somebody new unless given | 200 `{user_id, steps: [{step, ok, detail}]}`: a whole life with the app, from installing to removing it, see scripted-life.ts |
  * | `PUT /control/faults` | a list of faults, see faults.ts; replaces the list | 204 |
  * | `PUT /control/settings` | any of `Settings` in state.ts; the others stay | 204 |
  * | `GET /control/requests` | | 200 list of what Ring received, see `RecordedRequest` in request-log.ts |
@@ -27,12 +28,13 @@
 import express, { Router } from 'express';
 import { z } from 'zod';
 
-import type { RingUser } from './accounts.js';
+import type { NewUser, RingUser } from './accounts.js';
 import { answerControlError, ControlError, findUser } from './control-errors.js';
 import { webhookControls } from './control-webhooks.js';
 import { newDevice, newDeviceSchema } from './devices.js';
 import { faultsSchema } from './faults.js';
 import { deliverInstallation, install, linkRedirect, SEND_AS, uninstall } from './linking.js';
+import { newLifesUser, startLife } from './scripted-life.js';
 import type { Simulation } from './state.js';
 import { reset, settingsSchema } from './state.js';
 
@@ -49,6 +51,7 @@ const newUser = z.strictObject({
     .default([{ name: 'Front Door' }, { name: 'Back Garden' }]),
 });
 const ofUser = z.strictObject({ user_id: z.string() });
+const newLife = ofUser.partial();
 const newInstall = ofUser.extend({ send_as: z.enum(SEND_AS).default('json') });
 const removal = ofUser.extend({ tokens: z.enum(['revoked', 'good']).default('revoked') });
 
@@ -58,9 +61,8 @@ export function controlRouter(simulation: Simulation): Router {
 
   router.post('/users', (request, response) => {
     const { account_id, devices, ...attributes } = newUser.parse(request.body);
-    const added = simulation.state.accounts.add({ account_id, attributes, devices: devices.map(newDevice) });
-    if (added.kind === 'refused') throw new ControlError(409, added.reason);
-    response.status(201).json(describeUser(added.user));
+    const user = addUser(simulation, { account_id, attributes, devices: devices.map(newDevice) });
+    response.status(201).json(describeUser(user));
   });
 
   router.get('/users', (_request, response) => {
@@ -113,6 +115,14 @@ export function controlRouter(simulation: Simulation): Router {
     response.json(simulation.state.liveViews.list());
   });
 
+  router.post('/lives', async (request, response) => {
+    const { user_id } = newLife.parse(request.body ?? {});
+    const user = user_id === undefined ? addUser(simulation, newLifesUser()) : findUser(simulation, user_id);
+    const { life, over } = startLife(simulation, user);
+    await over;
+    response.json({ user_id: life.user_id, steps: life.steps });
+  });
+
   router.get('/requests', (_request, response) => {
     response.json(simulation.state.requests.list());
   });
@@ -127,6 +137,12 @@ export function controlRouter(simulation: Simulation): Router {
   });
   router.use(answerControlError);
   return router;
+}
+
+function addUser(simulation: Simulation, user: NewUser): RingUser {
+  const added = simulation.state.accounts.add(user);
+  if (added.kind === 'refused') throw new ControlError(409, added.reason);
+  return added.user;
 }
 
 function installOnAllDevices(simulation: Simulation, user: RingUser): string {

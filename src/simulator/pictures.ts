@@ -10,7 +10,7 @@ const PALETTE_HALF = 128;
 
 const SIGNATURE = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
 
-/** A valid PNG of about 30 kB that is different each time: sky, ground, someone at the door, and a sensor's noise. */
+/** A valid PNG of about 50 kB that is different each time: sky, ground, someone at the door, and a sensor's noise. */
 export function newPicture(): Buffer {
   return Buffer.concat([
     SIGNATURE,

@@ -7,6 +7,7 @@ import { Deliveries } from './deliveries.js';
 import { Faults } from './faults.js';
 import { inventedPeople } from './invented-people.js';
 import { LiveViews } from './live-views.js';
+import { Lives } from './lives.js';
 import { RequestLog } from './request-log.js';
 import { SignedDownloads } from './signed-downloads.js';
 import { TokenStore } from './tokens.js';
@@ -45,6 +46,7 @@ export interface State {
   deliveries: Deliveries;
   liveViews: LiveViews;
   downloads: SignedDownloads;
+  lives: Lives;
   settings: Settings;
   /** Aborted on reset and on close: delays, silent connections, late callbacks and webhooks end with it. */
   lifetime: AbortController;
@@ -85,6 +87,7 @@ export function newState(now: () => number, settings: Settings): State {
     deliveries: new Deliveries(),
     liveViews: new LiveViews(now),
     downloads: new SignedDownloads(),
+    lives: new Lives(),
     settings: { ...settings },
     lifetime,
   };

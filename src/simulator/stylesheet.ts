@@ -50,7 +50,11 @@ header a {
 }
 nav {
   display: flex;
-  gap: 1.25rem;
+  flex-wrap: wrap;
+  gap: 0 1.25rem;
+}
+nav a {
+  white-space: nowrap;
 }
 .name a {
   color: inherit;
@@ -216,8 +220,37 @@ dd {
 .badge.awaiting {
   color: var(--accent);
 }
-.badge.completed {
+.badge.completed,
+.badge.online,
+.badge.delivered {
   color: var(--good);
+}
+.badge.offline,
+.badge.refused,
+.badge.dead-letter {
+  color: var(--alert);
+}
+.badge.retrying {
+  color: var(--accent);
+}
+h3 .badge {
+  margin-left: 0.4rem;
+  font-weight: 400;
+}
+.buttons {
+  display: flex;
+  flex-wrap: wrap;
+  gap: 0.5rem;
+  max-width: none;
+}
+.steps li {
+  margin-bottom: 0.6rem;
+}
+.steps .hint {
+  display: block;
+}
+.panel.steps {
+  padding-left: 2.5rem;
 }
 .alert {
   padding: 0.6rem 0.9rem;

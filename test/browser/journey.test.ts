@@ -4,6 +4,7 @@ import { AxeBuilder } from '@axe-core/playwright';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { launchBrowser } from '../support/browser.js';
+import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';
 
 /** Every page that the journeys pass, for a person to look at. */
@@ -107,6 +108,30 @@ describe.each(WAYS)('a person $way', ({ javaScriptEnabled, viewport }) => {
     expect((await world.ring.integrationOf(ringUser))?.status).toBe('completed');
   });
 
+  test('sees the shared devices, schedules a picture, and is told when a device is removed', async () => {
+    const devices = [{ name: 'Porch <script>' }, { name: 'Garage', online: false }];
+    const ringUser = await world.ring.createUser({ devices });
+    await installInAppstore(page, ringUser.id);
+    await page.getByRole('button', { name: 'Link my Ring account' }).click();
+    await expectHeading(page, 'Your Ring account is linked');
+    await reloadUntil(page, 'Porch <script>');
+    await seen('home-with-devices');
+
+    await page.getByRole('link', { name: 'Porch <script>' }).click();
+    await expectHeading(page, 'Porch <script>');
+    await page.getByRole('button', { name: /hour/i }).click();
+    await expectHeading(page, 'Porch <script>');
+    await seen('device-with-schedule');
+    const scheduled = await world.sql('SELECT frequency, status FROM scheduled_operations WHERE account_id = $1', [
+      ringUser.account_id,
+    ]);
+    expect(scheduled).toEqual([{ frequency: 'HOURLY', status: 'ACTIVE' }]);
+
+    await world.ring.sendEvent({ user_id: ringUser.id, type: 'device_removed', timestamp: Date.now() });
+    await reloadUntil(page, 'Removed in the Ring app');
+    await seen('home-with-removed-device');
+  });
+
   test('is told what to do when the link has expired', async () => {
     const ringUser = await world.ring.createUser();
     await world.ring.install(ringUser);
@@ -155,6 +180,14 @@ async function installInAppstore(page: Page, userId: string): Promise<void> {
     .getByRole('button', { name: /install/i })
     .first()
     .click();
+}
+
+/** Goes to the home page until it says this: what Ring tells us arrives by itself. */
+async function reloadUntil(page: Page, text: string): Promise<void> {
+  await until(`the home page says ${text}`, async () => {
+    await page.goto(`${world.url}/ring/home`);
+    return page.getByText(text).first().isVisible();
+  });
 }
 
 async function signInByKeyboard(page: Page, email: string, password: string): Promise<void> {

@@ -103,7 +103,7 @@ describe('the pages', () => {
 
   test('have no script and no inline style, and say that this is not Ring', async () => {
     await newTokens(rig, 'zoe');
-    for (const path of ['/', '/users/ada', '/users/zoe', '/misbehaviour']) {
+    for (const path of ['/', '/users/ada', '/users/zoe', '/misbehaviour', '/deliveries']) {
       const page = await (await open(path)).text();
       expect(page).not.toMatch(/<script|style=|<style| on\w+=/);
       expect(page).toContain('This is not Ring.');

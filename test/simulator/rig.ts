@@ -113,7 +113,12 @@ export async function startRig(options: Partial<SimulatorOptions> = {}): Promise
 }
 
 /** Asks the control API, and expects it to agree. */
-export async function control<Answer>(rig: Rig, method: string, path: string, body?: unknown): Promise<Answer> {
+export async function control<Answer>(
+  rig: { url: string },
+  method: string,
+  path: string,
+  body?: unknown,
+): Promise<Answer> {
   const response = await fetch(`${rig.url}/control${path}`, {
     method,
     ...(body !== undefined && { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) }),

@@ -179,12 +179,12 @@ export async function createProcessWorld(options: { databaseUrl?: string } = {})
   };
 }
 
-/** A port that is free together with the next one, which the built-in simulator takes. */
+/** A port that is free together with the next two, which the built-in simulator takes. */
 export async function freePorts(): Promise<number> {
   for (;;) {
     // Below what the system gives to outgoing connections: nobody takes it by chance while the app starts.
     const port = 10_240 + Math.floor(Math.random() * 22_000);
-    if ((await isFree(port)) && (await isFree(port + 1))) return port;
+    if ((await isFree(port)) && (await isFree(port + 1)) && (await isFree(port + 2))) return port;
   }
 }
 

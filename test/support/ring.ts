@@ -99,6 +99,12 @@ export interface Settings {
   whepLocation?: 'relative' | 'absolute';
 }
 
+export interface WholeLife {
+  user_id: string;
+  /** Those that were done, in order; what is needed and goes wrong is the last. */
+  steps: { step: string; ok: boolean; detail: string }[];
+}
+
 export interface LiveView {
   session_id: string;
   account_id: string;
@@ -216,6 +222,11 @@ export class Ring {
   async replayDeadLetters(): Promise<number> {
     const { replayed } = await this.#call<{ replayed: number }>('POST', '/control/dead-letters/replay');
     return replayed;
+  }
+
+  /** A whole life with the app, from installing to removing it; somebody new's unless given. */
+  liveLife(user?: RingUser): Promise<WholeLife> {
+    return this.#call('POST', '/control/lives', user === undefined ? {} : { user_id: user.id });
   }
 
   /** The live views that the app has started, oldest first. */

@@ -1,0 +1,35 @@
+import pg from 'pg';
+import { isProduction } from '../config.js';
+import { urlOfRunningPostgres } from '../database/embedded.js';
+import { DATA_DIR } from '../paths.js';
+
+/** What went wrong, in words for whoever typed the command. */
+export class CommandError extends Error {}
+
+/** Runs a command line against the service's database, and ends with 1 and one line when it can't. */
+export async function runCommand(run: (client: pg.Client) => Promise<void>): Promise<void> {
+  try {
+    const client = new pg.Client({ connectionString: await databaseUrl(), connectionTimeoutMillis: 10_000 });
+    await client.connect();
+    try {
+      await run(client);
+    } finally {
+      await client.end();
+    }
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = 1;
+  }
+}
+
+/** As for the service itself: given, or outside production the embedded one, which a running `npm start` holds. */
+async function databaseUrl(): Promise<string> {
+  if (process.env.DATABASE_URL) return process.env.DATABASE_URL;
+  const url = isProduction(process.env) ? undefined : await urlOfRunningPostgres(`${DATA_DIR}postgres`);
+  if (!url) throw new CommandError('DATABASE_URL: missing; expected the service’s, or a running `npm start`');
+  return url;
+}
+
+export function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}

@@ -1,0 +1,29 @@
+import type { Knex } from 'knex';
+import { rows } from '../database/database.js';
+
+/** A device as the home page lists it; removed ones among them, so that their user learns of it. */
+export interface ListedDevice {
+  /** Ring's */
+  id: string;
+  linkId: string;
+  /** Null until Ring has told it. */
+  name: string | null;
+  online: boolean | null;
+  /** Since when `online` holds. */
+  onlineAt: Date | null;
+  removedAt: Date | null;
+}
+
+/** The devices of all links of a user that stand; those that are there first, by name. */
+export function listDevices(database: Knex, userId: string): Promise<ListedDevice[]> {
+  return rows<ListedDevice>(
+    database,
+    `SELECT device.id, link.id AS "linkId", device.name, device.online, device.online_at AS "onlineAt",
+            device.removed_at AS "removedAt"
+       FROM account_links link JOIN devices device ON device.account_id = link.account_id
+      WHERE link.user_id = ? AND link.status IN ('COMPLETED', 'REAUTH_REQUIRED')
+      ORDER BY device.removed_at DESC NULLS FIRST, device.name, device.id
+      LIMIT 500`,
+    [userId],
+  );
+}

@@ -1,0 +1,108 @@
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { tick } from '../support/clocks.js';
+import { untilIdle, untilProcessed } from '../support/inbox.js';
+import { linked } from '../support/linking.js';
+import { spawnProcess } from '../support/process.js';
+import type { RingUser } from '../support/ring.js';
+import { until } from '../support/until.js';
+import { startWorld, type World } from '../support/world.js';
+
+const EXPORT = fileURLToPath(new URL('../../src/commands/audit-export.js', import.meta.url));
+const RETENTION_DAYS = 30;
+
+let world: World;
+beforeAll(async () => {
+  world = await startWorld({ environment: { AUDIT_RETENTION_DAYS: `${RETENTION_DAYS}` } });
+});
+afterAll(() => world.stop());
+
+/** Someone who has linked, scheduled a picture and then removed the app. */
+async function removed(): Promise<{ ringUser: RingUser; email: string }> {
+  const { ringUser, email } = await linked(world);
+  await untilIdle(world);
+  await world.sql(
+    `INSERT INTO scheduled_operations (id, user_id, link_id, account_id, device_id, kind, frequency, time_of_day, time_zone,
+                                       status, next_run_at, created_at)
+     SELECT gen_random_uuid(), user_id, id, account_id, $2, 'SNAPSHOT', 'DAILY', '07:30', 'Europe/Berlin', 'ACTIVE',
+            now() + interval '1 day', now()
+       FROM account_links WHERE account_id = $1`,
+    [ringUser.account_id, ringUser.devices[0]?.id],
+  );
+  await world.ring.sendEvent({ user_id: ringUser.id, type: 'motion_detected', timestamp: world.clock.now().getTime() });
+  world.clock.advance(1);
+  await world.ring.sendEvent({ user_id: ringUser.id, type: 'app_integration_removed' });
+  await untilProcessed(world, ringUser);
+  return { ringUser, email };
+}
+
+async function exported(
+  ...args: string[]
+): Promise<{ code: number | null; lines: Record<string, unknown>[]; stderr: string }> {
+  const command = spawnProcess(process.execPath, [EXPORT, ...args], { DATABASE_URL: world.databaseUrl });
+  const { code } = await command.ended;
+  const lines = command.stdout().split('\n').filter(Boolean);
+  return { code, lines: lines.map((line) => JSON.parse(line) as Record<string, unknown>), stderr: command.stderr() };
+}
+
+describe('the archive of a removal', () => {
+  test('says who, what, when, why, the last state with its schedule, and the counts', async () => {
+    const { ringUser, email } = await removed();
+
+    const { code, lines } = await exported();
+
+    expect(code).toBe(0);
+    const [line] = lines.filter(({ account_id }) => account_id === ringUser.account_id);
+    expect(line).toMatchObject({
+      kind: 'LINK_REMOVED',
+      reason: 'app_integration_removed',
+      account_identifier: expect.stringMatching(/^v\*\*\*.@example\.com$/) as unknown,
+      user_id: expect.any(String) as unknown,
+      devices: expect.arrayContaining([
+        expect.objectContaining({
+          name: 'Front Door',
+          online: true,
+          scheduled_operations: [
+            expect.objectContaining({ frequency: 'DAILY', time_of_day: '07:30:00', time_zone: 'Europe/Berlin' }),
+          ],
+        }),
+      ]) as unknown,
+      counts: { motion_detected: 1, snapshots: 0, live_views: 0 },
+    });
+    expect(new Date(String(line?.occurred_at))).toEqual(world.clock.now());
+    expect(JSON.stringify(line)).not.toContain(email);
+  });
+
+  test('is exported from a day on, and not for a day that is none', async () => {
+    const { ringUser } = await removed();
+    const dayOf = (shift: number) => new Date(world.clock.now().getTime() + shift * 86_400_000).toISOString();
+
+    const accounts = async (since: string) => (await exported('--since', since)).lines.map((line) => line.account_id);
+
+    expect(await accounts(dayOf(-1))).toContain(ringUser.account_id);
+    expect(await accounts(dayOf(1))).toEqual([]);
+    expect(await exported('--since', 'yesterday')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('--since') as unknown,
+    });
+  });
+
+  test('is kept for as long as configured, and no longer', async () => {
+    const { ringUser } = await removed();
+    const archived = () => world.sql('SELECT 1 FROM audit_archive WHERE account_id = $1', [ringUser.account_id]);
+
+    world.clock.advance(RETENTION_DAYS * 86_400 - 60);
+    await tick('purge the archive');
+    expect(await archived()).toHaveLength(1);
+
+    world.clock.advance(120);
+    await tick('purge the archive');
+    await until('it is purged', async () => (await archived()).length === 0);
+  });
+
+  test('is not shown by a command that knows no database', async () => {
+    const command = spawnProcess(process.execPath, [EXPORT], { NODE_ENV: 'production' });
+    expect((await command.ended).code).toBe(1);
+    expect(command.stderr()).toMatch(/^DATABASE_URL: missing/);
+  });
+});

@@ -1,0 +1,34 @@
+import type { RingUser } from './ring.js';
+import { until } from './until.js';
+import type { World } from './world.js';
+
+export interface InboxRow {
+  request_id: string;
+  type: string;
+  status: string;
+  attempts: number;
+  last_error: string | null;
+  body: string | null;
+}
+
+export function inboxOf(world: Pick<World, 'sql'>, { account_id }: RingUser): Promise<InboxRow[]> {
+  return world.sql<InboxRow>('SELECT * FROM webhook_events WHERE account_id = $1 ORDER BY id', [account_id]);
+}
+
+/** Waits until nothing of the account waits in the inbox, and no job is left that is due. */
+export async function untilProcessed(world: Pick<World, 'sql'>, ringUser: RingUser): Promise<void> {
+  await until('the inbox is processed', async () =>
+    (await inboxOf(world, ringUser)).every(({ status }) => status !== 'PENDING'),
+  );
+  await untilIdle(world);
+}
+
+/** Waits until every job that is due is done. */
+export async function untilIdle(world: Pick<World, 'sql'>): Promise<void> {
+  await until('the queue is idle', async () => {
+    const due = await world.sql(
+      `SELECT 1 FROM graphile_worker.jobs WHERE run_at <= now() AND (attempts < max_attempts OR locked_at IS NOT NULL)`,
+    );
+    return due.length === 0;
+  });
+}
