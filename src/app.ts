@@ -21,6 +21,7 @@ import { healthRoutes } from './operations/health.js';
 import { requestLog } from './operations/logging.js';
 import { ASSETS_DIR, VIEWS_DIR } from './paths.js';
 import type { RingClient } from './ring/client.js';
+import type { AccessTokens } from './tokens/access-tokens.js';
 import type { Vault } from './tokens/vault.js';
 import { createInbox } from './webhooks/inbox.js';
 import { webhookReceiver } from './webhooks/receiver.js';
@@ -30,6 +31,7 @@ export interface AppDependencies {
   database: Database;
   ring: RingClient;
   vault: Vault;
+  tokens: AccessTokens;
   queue: Pick<JobQueue, 'isAlive'>;
   clock: Clock;
   log: Logger;
@@ -48,7 +50,7 @@ export interface App {
 
 /** The middleware in order, and the routers. What answers programs comes first: it needs no session. */
 export function createApp(dependencies: AppDependencies): App {
-  const { config, database, ring, vault, clock, log, patienceMs = 10_000 } = dependencies;
+  const { config, database, ring, vault, tokens, clock, log, patienceMs = 10_000 } = dependencies;
   const limits = createRateLimits(database.pool, config.rateLimitScale);
   const authentication = createAuthentication(database.knex);
   const sessions = createSessions({
@@ -107,7 +109,7 @@ export function createApp(dependencies: AppDependencies): App {
   );
   app.use(linkPages.router);
   app.use(homePage.router);
-  app.use(liveViewRoutes({ database: database.knex, ring, vault, clock, log, limits }));
+  app.use(liveViewRoutes({ database: database.knex, ring, tokens, clock, log, limits }));
   app.use(devicePage({ database: database.knex, clock, limits }));
   app.use(notFound);
   app.use(errorPage);

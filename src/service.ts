@@ -29,6 +29,9 @@ import {
 import { forgetRemovedDevices } from './devices/removal.js';
 import { fetchSubscriptions } from './devices/subscriptions.js';
 import { createRingClient } from './ring/client.js';
+import { createAccessTokens } from './tokens/access-tokens.js';
+import { refreshInBackground } from './tokens/background-refresh.js';
+import { createRingBudget } from './tokens/ring-budget.js';
 import { createVault } from './tokens/vault.js';
 import { PROCESS_INBOX } from './webhooks/inbox.js';
 import { enqueueInbox, processInbox } from './webhooks/process.js';
@@ -67,8 +70,11 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   await migrateToLatest(options.databaseUrl);
   const database = openDatabase(options.databaseUrl, log);
   const ring = createRingClient({ ...config.ring, ...(options.ringTimeoutMs && { timeoutMs: options.ringTimeoutMs }) });
-  const shared = { database: database.knex, ring, vault: createVault(config.encryptionKeys), clock, log };
+  const vault = createVault(config.encryptionKeys);
+  const tokens = createAccessTokens({ database: database.knex, ring, vault, clock, log });
+  const shared = { database: database.knex, ring, vault, tokens, clock, log };
   const { unclaimedTtlSeconds, linkClockSkewSeconds } = config;
+  const budget = createRingBudget(database.pool);
   let isStopping = false;
 
   const queue = startQueue(
@@ -102,6 +108,11 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       { name: 'end expired live views', schedule: '*/5 * * * * *', run: () => endExpiredLiveViews(shared) },
       { name: 'forget ended live views', schedule: '47 * * * *', run: () => forgetEndedLiveViews(shared) },
       { name: 'start due snapshots', schedule: '* * * * *', run: () => startDueOperations(shared) },
+      {
+        name: 'refresh tokens',
+        schedule: '* * * * *',
+        run: () => refreshInBackground({ ...shared, budget, isStopping: () => isStopping }),
+      },
       { name: 'purge the inbox', schedule: '29 * * * *', run: () => purgeInbox(shared) },
       { name: 'forget removed devices', schedule: '31 3 * * *', run: () => forgetRemovedDevices(shared) },
       {

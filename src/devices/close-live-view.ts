@@ -5,8 +5,8 @@ import type { Clock } from '../clock.js';
 import { enqueue, retryPauseMs } from '../jobs/enqueue.js';
 import type { RingClient } from '../ring/client.js';
 import { isGone, RingError } from '../ring/errors.js';
-import { accessTokenOf, NoLinkError } from '../tokens/access-token.js';
-import type { Vault } from '../tokens/vault.js';
+import type { AccessTokens } from '../tokens/access-tokens.js';
+import { NoLinkError } from '../tokens/refresh.js';
 
 /** The job that closes a live view at Ring. */
 export const CLOSE_LIVE_VIEW = 'close_live_view';
@@ -23,7 +23,7 @@ export interface OpenSession {
 export interface CloseLiveViewDependencies {
   database: Knex;
   ring: RingClient;
-  vault: Vault;
+  tokens: AccessTokens;
   clock: Clock;
   log: Logger;
 }
@@ -51,10 +51,10 @@ export async function enqueueClosing(trx: Knex, session: OpenSession, attempt = 
  */
 export async function closeAtRing(dependencies: CloseLiveViewDependencies, payload: unknown): Promise<void> {
   const { attempt, ...session } = Payload.parse(payload);
-  const { database, ring, clock, log } = dependencies;
+  const { database, ring, tokens, clock, log } = dependencies;
   if (clock() >= session.expiresAt) return;
   try {
-    await ring.closeLiveView(await accessTokenOf(dependencies, session.accountId), session.sessionPath);
+    await tokens.forAccount(session.accountId, (accessToken) => ring.closeLiveView(accessToken, session.sessionPath));
   } catch (error) {
     if (isGone(error) || error instanceof NoLinkError) return;
     if (!(error instanceof RingError)) throw error;

@@ -8,8 +8,8 @@ import { retryRingCall } from '../jobs/ring-retry.js';
 import type { RingClient } from '../ring/client.js';
 import type { RingDevice } from '../ring/devices.js';
 import { isGone, RingError } from '../ring/errors.js';
-import { accessTokenOf, NoLinkError } from '../tokens/access-token.js';
-import type { Vault } from '../tokens/vault.js';
+import type { AccessTokens } from '../tokens/access-tokens.js';
+import { NoLinkError } from '../tokens/refresh.js';
 import { inLinkedAccount } from './linked-account.js';
 import { setOnline } from './online.js';
 import { type DeviceReference, FETCH_DEVICE, FETCH_INVENTORY, refetchDevice } from './refetch.js';
@@ -18,7 +18,7 @@ import { removeDevice } from './removal.js';
 export interface InventoryDependencies {
   database: Knex;
   ring: RingClient;
-  vault: Vault;
+  tokens: AccessTokens;
   clock: Clock;
   log: Logger;
 }
@@ -50,10 +50,10 @@ export async function addDevice(trx: Knex, device: DeviceReference): Promise<voi
 export async function fetchDevice(dependencies: InventoryDependencies, payload: unknown): Promise<void> {
   const job = DevicePayload.parse(payload);
   const { accountId, deviceId, occurredAt } = job;
-  const { database, ring, clock } = dependencies;
+  const { database, ring, tokens, clock } = dependencies;
   const askedAt = clock();
   try {
-    const device = await ring.getDevice(await accessTokenOf(dependencies, accountId), deviceId);
+    const device = await tokens.forAccount(accountId, (accessToken) => ring.getDevice(accessToken, deviceId));
     await inLinkedAccount(database, accountId, (trx) => storeDevice(trx, accountId, device, { askedAt, now: clock() }));
   } catch (error) {
     if (error instanceof NoLinkError) return;
@@ -74,10 +74,10 @@ export async function fetchDevice(dependencies: InventoryDependencies, payload: 
 export async function fetchInventory(dependencies: InventoryDependencies, payload: unknown): Promise<void> {
   const job = InventoryPayload.parse(payload);
   const { accountId } = job;
-  const { database, ring, clock } = dependencies;
+  const { database, ring, tokens, clock } = dependencies;
   const askedAt = clock();
   try {
-    const devices = await ring.getDevices(await accessTokenOf(dependencies, accountId));
+    const devices = await tokens.forAccount(accountId, (accessToken) => ring.getDevices(accessToken));
     await inLinkedAccount(database, accountId, async (trx) => {
       for (const device of devices)
         await storeDevice(trx, accountId, device, { askedAt, now: clock(), isListed: true });

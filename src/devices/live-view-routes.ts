@@ -8,8 +8,8 @@ import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
 import type { RateLimits } from '../http/rate-limits.js';
 import type { RingClient } from '../ring/client.js';
 import { isGone, RingError } from '../ring/errors.js';
-import { accessTokenOf, NoLinkError } from '../tokens/access-token.js';
-import type { Vault } from '../tokens/vault.js';
+import type { AccessTokens } from '../tokens/access-tokens.js';
+import { NoLinkError } from '../tokens/refresh.js';
 import {
   beginLiveView,
   closeLiveView,
@@ -23,7 +23,7 @@ import {
 export interface LiveViewDependencies {
   database: Knex;
   ring: RingClient;
-  vault: Vault;
+  tokens: AccessTokens;
   clock: Clock;
   log: Logger;
   limits: RateLimits;
@@ -95,7 +95,7 @@ interface Opening {
 
 /** Opens a live view, or says why not. @throws {HttpError} */
 async function open(
-  { database, ring, vault, clock, log }: LiveViewDependencies,
+  { database, ring, tokens, clock, log }: LiveViewDependencies,
   { userId, deviceId, offer }: Opening,
 ): Promise<{ id: string; answer: string }> {
   const begun = await beginLiveView(database, userId, deviceId, clock());
@@ -105,7 +105,9 @@ async function open(
 
   let session: { answer: string; sessionPath: string };
   try {
-    session = await ring.openLiveView(await accessTokenOf({ database, vault }, device.accountId), device.id, offer);
+    session = await tokens.forAccount(device.accountId, (accessToken) =>
+      ring.openLiveView(accessToken, device.id, offer),
+    );
   } catch (error) {
     await failLiveView(database, id, clock());
     log.warn({ err: error, liveViewId: id }, 'a live view is not opened');

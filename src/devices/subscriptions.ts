@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { jobKey } from '../jobs/enqueue.js';
 import { retryRingCall } from '../jobs/ring-retry.js';
 import type { RingSubscription } from '../ring/subscriptions.js';
-import { accessTokenOf, NoLinkError } from '../tokens/access-token.js';
+import { NoLinkError } from '../tokens/refresh.js';
 import type { InventoryDependencies } from './inventory.js';
 import { inLinkedAccount } from './linked-account.js';
 import { FETCH_SUBSCRIPTIONS } from './refetch.js';
@@ -14,9 +14,10 @@ const Payload = z.object({ accountId: z.string(), attempt: z.number().int().min(
 export async function fetchSubscriptions(dependencies: InventoryDependencies, payload: unknown): Promise<void> {
   const job = Payload.parse(payload);
   const { accountId } = job;
+  const { ring, tokens } = dependencies;
   const askedAt = dependencies.clock();
   try {
-    const subscriptions = await dependencies.ring.getSubscriptions(await accessTokenOf(dependencies, accountId));
+    const subscriptions = await tokens.forAccount(accountId, (accessToken) => ring.getSubscriptions(accessToken));
     await inLinkedAccount(dependencies.database, accountId, (trx) => replace(trx, accountId, subscriptions, askedAt));
   } catch (error) {
     if (error instanceof NoLinkError) return;

@@ -7,8 +7,8 @@ import { enqueue, retryPauseMs } from '../jobs/enqueue.js';
 import type { RingClient } from '../ring/client.js';
 import { RingError, type RingErrorKind } from '../ring/errors.js';
 import type { RingImage } from '../ring/media.js';
-import { accessTokenOf, NoLinkError } from '../tokens/access-token.js';
-import type { Vault } from '../tokens/vault.js';
+import type { AccessTokens } from '../tokens/access-tokens.js';
+import { NoLinkError } from '../tokens/refresh.js';
 import { addSnapshot } from './snapshots.js';
 import { LOCK_SHARED, SHARED_DEVICES } from './user-devices.js';
 
@@ -18,7 +18,7 @@ export const TAKE_SNAPSHOT = 'take_snapshot';
 export interface TakeSnapshotDependencies {
   database: Knex;
   ring: RingClient;
-  vault: Vault;
+  tokens: AccessTokens;
   clock: Clock;
   log: Logger;
 }
@@ -49,13 +49,15 @@ export async function enqueueSnapshot(on: Knex, run: SnapshotRun, delayMs = 0): 
  */
 export async function takeSnapshot(dependencies: TakeSnapshotDependencies, payload: unknown): Promise<void> {
   const run = Run.parse(payload);
-  const { database, ring, clock, log } = dependencies;
+  const { database, ring, tokens, clock, log } = dependencies;
   const operation = await findReady(database, run);
   if (operation === undefined) return;
 
   let image: RingImage;
   try {
-    image = await ring.downloadImage(await accessTokenOf(dependencies, operation.account_id), operation.device_id);
+    image = await tokens.forAccount(operation.account_id, (accessToken) =>
+      ring.downloadImage(accessToken, operation.device_id),
+    );
   } catch (error) {
     if (error instanceof NoLinkError) return;
     log.warn({ err: error, operationId: run.operationId, attempt: run.attempt }, 'a scheduled picture is not taken');

@@ -6,7 +6,9 @@ import { row } from '../database/database.js';
 import { enqueue, retryPauseMs } from '../jobs/enqueue.js';
 import type { RingClient } from '../ring/client.js';
 import { RingError } from '../ring/errors.js';
-import { ERASE, openAccessToken } from '../tokens/token-pairs.js';
+import type { AccessTokens } from '../tokens/access-tokens.js';
+import { ERASE } from '../tokens/token-pairs.js';
+import { NoLinkError } from '../tokens/refresh.js';
 import type { Vault } from '../tokens/vault.js';
 import { isExpired, type LinkRequest } from './link-request.js';
 import { NONCE_TOO_OLD } from './links.js';
@@ -19,6 +21,7 @@ export interface ConfirmDependencies {
   database: Knex;
   ring: RingClient;
   vault: Vault;
+  tokens: AccessTokens;
   clock: Clock;
   log: Logger;
   /** What follows from a completed link, in the transaction that completes it. */
@@ -40,8 +43,6 @@ interface ConfirmingLink {
   nonce_digest: Buffer;
   request_key_id: string;
   request_ciphertext: Buffer;
-  key_id: string;
-  access_token_ciphertext: Buffer;
 }
 
 /** The link ended or got a newer pair while this job was at work; whoever changed it has taken over. */
@@ -76,7 +77,8 @@ export async function confirmLink(dependencies: ConfirmDependencies, payload: un
     await tellRing(dependencies, link);
     await complete(dependencies, link);
   } catch (error) {
-    if (error instanceof LinkMovedOn) return;
+    // Ended meanwhile, by its user at Ring or because Ring takes its tokens no more.
+    if (error instanceof LinkMovedOn || error instanceof NoLinkError) return;
     dependencies.log.warn({ err: error, linkId, attempt }, 'the link is not confirmed');
     await copeWith(dependencies, link, attempt, error);
   }
@@ -99,8 +101,8 @@ function findConfirming(database: Knex, linkId: string, tokenId: string): Promis
   return row<ConfirmingLink>(
     database,
     `SELECT link.id, link.token_id, link.confirmation_step, link.account_identifier,
-            link.nonce_digest, link.request_key_id, link.request_ciphertext, token.key_id, token.access_token_ciphertext
-       FROM account_links link JOIN ring_tokens token ON token.id = link.token_id
+            link.nonce_digest, link.request_key_id, link.request_ciphertext
+       FROM account_links link
       WHERE link.id = ? AND link.token_id = ? AND link.status = 'CONFIRMING'`,
     [linkId, tokenId],
   );
@@ -175,15 +177,17 @@ async function isCompletedByPatch(dependencies: ConfirmDependencies, link: Confi
   }
 }
 
-function sendPost({ ring, vault }: ConfirmDependencies, link: ConfirmingLink): Promise<void> {
-  const accessToken = openAccessToken(vault, link.token_id, link);
+function sendPost({ ring, tokens, vault }: ConfirmDependencies, link: ConfirmingLink): Promise<void> {
   const { nonce } = requestOf(vault, link);
-  return ring.announceLink(accessToken, { accountIdentifier: link.account_identifier, nonce });
+  return tokens.forPair(link.token_id, (accessToken) =>
+    ring.announceLink(accessToken, { accountIdentifier: link.account_identifier, nonce }),
+  );
 }
 
-function sendPatch({ ring, vault }: ConfirmDependencies, link: ConfirmingLink): Promise<void> {
-  const accessToken = openAccessToken(vault, link.token_id, link);
-  return ring.completeLink(accessToken, { accountIdentifier: link.account_identifier });
+function sendPatch({ ring, tokens }: ConfirmDependencies, link: ConfirmingLink): Promise<void> {
+  return tokens.forPair(link.token_id, (accessToken) =>
+    ring.completeLink(accessToken, { accountIdentifier: link.account_identifier }),
+  );
 }
 
 function requestOf(vault: Vault, link: ConfirmingLink): LinkRequest {

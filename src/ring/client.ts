@@ -32,6 +32,8 @@ export interface RingClientOptions extends TransportOptions {
 export interface RingClient {
   /** Exchanges an authorization code, which works once and lives 60 s. */
   exchangeCode(code: string): Promise<TokenGrant>;
+  /** Replaces a token pair: from then on the refresh token that was sent is dead. */
+  refreshTokens(refreshToken: string): Promise<TokenGrant>;
   /** The account ID behind an access token. */
   getAccountId(accessToken: string): Promise<string>;
   /** Tells Ring that the nonce was matched: the integration becomes `awaiting`. */
@@ -92,6 +94,24 @@ export function createRingClient(options: RingClientOptions): RingClient {
     };
   }
 
+  async function requestTokens(grant: Record<string, string>): Promise<TokenGrant> {
+    const { clientId: client_id, clientSecret: client_secret } = options;
+    const call = {
+      name: 'POST /oauth/token',
+      url: `${options.oauthUrl}/oauth/token`,
+      method: 'POST',
+      body: new URLSearchParams({ ...grant, client_id, client_secret }),
+      headers: { accept: 'application/json' },
+    };
+    const answer = await transport.json(call, TokenAnswer);
+    return {
+      accessToken: answer.access_token,
+      refreshToken: answer.refresh_token,
+      scope: answer.scope,
+      expiresIn: answer.expires_in,
+    };
+  }
+
   async function changeIntegration(
     method: 'POST' | 'PATCH',
     accessToken: string,
@@ -105,28 +125,9 @@ export function createRingClient(options: RingClientOptions): RingClient {
   }
 
   return {
-    async exchangeCode(code) {
-      const body = new URLSearchParams({
-        grant_type: 'authorization_code',
-        code,
-        client_id: options.clientId,
-        client_secret: options.clientSecret,
-      });
-      const call = {
-        name: 'POST /oauth/token',
-        url: `${options.oauthUrl}/oauth/token`,
-        method: 'POST',
-        body,
-        headers: { accept: 'application/json' },
-      };
-      const answer = await transport.json(call, TokenAnswer);
-      return {
-        accessToken: answer.access_token,
-        refreshToken: answer.refresh_token,
-        scope: answer.scope,
-        expiresIn: answer.expires_in,
-      };
-    },
+    exchangeCode: (code) => requestTokens({ grant_type: 'authorization_code', code }),
+
+    refreshTokens: (refreshToken) => requestTokens({ grant_type: 'refresh_token', refresh_token: refreshToken }),
 
     async getAccountId(accessToken) {
       const { data } = await transport.json(apiCall('GET', '/v1/users/me', accessToken), UserAnswer);

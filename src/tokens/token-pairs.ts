@@ -32,3 +32,12 @@ export function openAccessToken(
 ): string {
   return vault.open({ keyId: pair.key_id, ciphertext: pair.access_token_ciphertext }, accessTokenPlace(tokenId));
 }
+
+/** @throws {VaultError} */
+export function openRefreshToken(
+  vault: Vault,
+  tokenId: string,
+  pair: Pick<SealedPair, 'key_id' | 'refresh_token_ciphertext'>,
+): string {
+  return vault.open({ keyId: pair.key_id, ciphertext: pair.refresh_token_ciphertext }, refreshTokenPlace(tokenId));
+}

@@ -1,0 +1,112 @@
+import type { Knex } from 'knex';
+import { row } from '../database/database.js';
+import { RingError } from '../ring/errors.js';
+import { createRefresh, NoLinkError, type Refresh, type RefreshDependencies, type SeenPair } from './refresh.js';
+import { openAccessToken } from './token-pairs.js';
+import type { Vault } from './vault.js';
+
+/** A call to Ring that needs an access token. */
+export type AuthorizedCall<Answer> = (accessToken: string) => Promise<Answer>;
+
+/**
+ * The one way to call Ring on behalf of a link: with an access token that is valid, refreshed before it runs out and, when
+ * Ring refuses it with 401 all the same, once more; then the call is repeated once.
+ *
+ * Throws what the call throws; {@link RingError} when the token has run out and can't be refreshed now; and
+ * {@link NoLinkError} when there is no link (any more) on whose behalf Ring could be called.
+ */
+export interface AccessTokens {
+  /** On behalf of an account's completed link. */
+  forAccount<Answer>(accountId: string, call: AuthorizedCall<Answer>): Promise<Answer>;
+  /** With one claimed pair, also while its link is still being confirmed. */
+  forPair<Answer>(tokenId: string, call: AuthorizedCall<Answer>): Promise<Answer>;
+  /** Replaces a pair before it is needed. */
+  refresh: Refresh;
+}
+
+const REFRESH_BEFORE_MS = 5 * 60_000;
+
+interface Pair extends SeenPair {
+  accessToken: string;
+  expiresAt: Date;
+  /** After failures, not before then. */
+  refreshAfter: Date | null;
+}
+
+type Find = () => Promise<Pair>;
+
+export function createAccessTokens(dependencies: RefreshDependencies): AccessTokens {
+  const { database, vault, clock } = dependencies;
+  const refresh = createRefresh(dependencies);
+
+  async function use<Answer>(find: Find, call: AuthorizedCall<Answer>): Promise<Answer> {
+    const pair = await fresh(find);
+    try {
+      return await call(pair.accessToken);
+    } catch (error) {
+      if (!(error instanceof RingError && error.status === 401)) throw error;
+      // Whoever was faster has replaced it already: then this returns at once.
+      await refresh(pair);
+      return call((await find()).accessToken);
+    }
+  }
+
+  /** A pair whose access token holds for a while; or one that holds just yet, when Ring can't be asked for another. */
+  async function fresh(find: Find): Promise<Pair> {
+    const pair = await find();
+    const now = clock().getTime();
+    if (pair.expiresAt.getTime() - now > REFRESH_BEFORE_MS) return pair;
+    try {
+      if (pair.refreshAfter !== null && pair.refreshAfter.getTime() > now) throw tooEarly(pair.refreshAfter, now);
+      await refresh(pair);
+    } catch (error) {
+      if (error instanceof RingError && pair.expiresAt.getTime() > now) return pair;
+      throw error;
+    }
+    return find();
+  }
+
+  return {
+    forAccount: (accountId, call) =>
+      use(() => findPair(database, vault, `link.account_id = ? AND link.status = 'COMPLETED'`, accountId), call),
+    forPair: (tokenId, call) =>
+      use(
+        () => findPair(database, vault, `token.id = ? AND link.status IN ('CONFIRMING', 'COMPLETED')`, tokenId),
+        call,
+      ),
+    refresh,
+  };
+}
+
+async function findPair(database: Knex, vault: Vault, condition: string, id: string): Promise<Pair> {
+  const token = await row<{
+    id: string;
+    generation: number;
+    key_id: string;
+    access_token_ciphertext: Buffer;
+    access_token_expires_at: Date;
+    refresh_after: Date | null;
+  }>(
+    database,
+    `SELECT token.id, token.generation, token.key_id, token.access_token_ciphertext, token.access_token_expires_at,
+            token.refresh_after
+       FROM account_links link JOIN ring_tokens token ON token.id = link.token_id
+      WHERE ${condition} AND token.status = 'CLAIMED'`,
+    [id],
+  );
+  if (token === undefined) throw new NoLinkError('there is no link on whose behalf Ring could be called');
+  return {
+    id: token.id,
+    generation: token.generation,
+    accessToken: openAccessToken(vault, token.id, token),
+    expiresAt: token.access_token_expires_at,
+    refreshAfter: token.refresh_after,
+  };
+}
+
+/** The last attempts have failed, and the pause after them is not over. */
+function tooEarly(refreshAfter: Date, now: number): RingError {
+  return new RingError('unavailable', 'POST /oauth/token', {
+    retryAfterSeconds: Math.ceil((refreshAfter.getTime() - now) / 1_000),
+  });
+}

@@ -1,0 +1,241 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Knex } from 'knex';
+import type { Logger } from 'pino';
+import type { Clock } from '../clock.js';
+import { row } from '../database/database.js';
+import { retryPauseMs } from '../jobs/enqueue.js';
+import type { RingClient, TokenGrant } from '../ring/client.js';
+import { RingError } from '../ring/errors.js';
+import { ERASE, openRefreshToken, type SealedPair, sealPair } from './token-pairs.js';
+import type { Vault } from './vault.js';
+
+export interface RefreshDependencies {
+  database: Knex;
+  ring: RingClient;
+  vault: Vault;
+  clock: Clock;
+  log: Logger;
+}
+
+/** There is no pair any more with which Ring could be called: the link has ended, or has to be made again. */
+export class NoLinkError extends Error {
+  override readonly name = 'NoLinkError';
+}
+
+/** A pair as somebody saw it: what is to be replaced is that one, and not one that came after it. */
+export interface SeenPair {
+  id: string;
+  generation: number;
+}
+
+/** Longer than a call to Ring and the first attempts to store its answer: whoever takes longer has died. */
+export const ABANDONED_AFTER_SECONDS = 45;
+/** How long one waits for another instance that is refreshing the same pair. */
+const WAIT_FOR_OTHER_MS = 12_000;
+const WAIT_STEP_MS = 100;
+const MAX_STORE_PAUSE_MS = 5_000;
+const MAX_PAUSE_MS = 60 * 60_000;
+
+type SealedRefreshToken = Pick<SealedPair, 'key_id' | 'refresh_token_ciphertext'>;
+
+type RefreshState = 'FINE' | 'REFRESHING' | 'UNCERTAIN' | 'FAILING';
+
+export type Refresh = (pair: SeenPair) => Promise<void>;
+
+/**
+ * Replaces token pairs, each by one call to Ring however many ask for it: within this process they share the call, and
+ * across instances the row says who is at it.
+ *
+ * The returned function resolves when the pair that was seen is replaced, and throws a {@link RingError} when it could not
+ * be and is to be tried later, or a {@link NoLinkError} when Ring has said that it is dead.
+ *
+ * @see https://developer.amazon.com/docs/ring/app-integrations.html
+ */
+export function createRefresh(dependencies: RefreshDependencies): Refresh {
+  const underWay = new Map<string, Promise<void>>();
+  return (pair) => {
+    const key = `${pair.id}/${pair.generation}`;
+    const already = underWay.get(key);
+    if (already !== undefined) return already;
+    const refreshing = replace(dependencies, pair).finally(() => underWay.delete(key));
+    underWay.set(key, refreshing);
+    return refreshing;
+  };
+}
+
+async function replace(dependencies: RefreshDependencies, pair: SeenPair): Promise<void> {
+  const giveUpAt = performance.now() + WAIT_FOR_OTHER_MS;
+  do {
+    const sealed = await begin(dependencies, pair);
+    if (sealed !== undefined) {
+      await askRing(dependencies, pair, sealed);
+      return;
+    }
+    const present = await find(dependencies.database, pair.id);
+    if (present?.status !== 'CLAIMED') throw new NoLinkError('the link has ended');
+    if (present.generation !== pair.generation) return;
+    await delay(WAIT_STEP_MS);
+  } while (performance.now() < giveUpAt);
+  throw new RingError('no-answer', 'POST /oauth/token');
+}
+
+function find(database: Knex, tokenId: string): Promise<{ status: string; generation: number } | undefined> {
+  return row(database, 'SELECT status, generation FROM ring_tokens WHERE id = ?', [tokenId]);
+}
+
+/**
+ * Takes the pair for this refresh. Committed before Ring is called: should we die before the answer is stored, the row
+ * goes on to say that a refresh was under way.
+ *
+ * @returns the sealed refresh token; undefined when somebody else is at it, or the pair is not the one that was seen
+ */
+async function begin({ database }: RefreshDependencies, pair: SeenPair): Promise<SealedRefreshToken | undefined> {
+  return row<SealedRefreshToken>(
+    database,
+    `UPDATE ring_tokens SET refresh_state = 'REFRESHING', refresh_started_at = now()
+      WHERE id = ? AND generation = ? AND status = 'CLAIMED'
+        AND (refresh_state <> 'REFRESHING' OR refresh_started_at < now() - ? * interval '1 s')
+     RETURNING key_id, refresh_token_ciphertext`,
+    [pair.id, pair.generation, ABANDONED_AFTER_SECONDS],
+  );
+}
+
+async function askRing(dependencies: RefreshDependencies, pair: SeenPair, sealed: SealedRefreshToken): Promise<void> {
+  const { ring, vault, log } = dependencies;
+  let grant: TokenGrant;
+  try {
+    grant = await ring.refreshTokens(openRefreshToken(vault, pair.id, sealed));
+  } catch (error) {
+    log.warn({ err: error, tokenId: pair.id }, 'a token pair is not refreshed');
+    if (error instanceof RingError && error.code === 'invalid_grant') {
+      await requireReauthorization(dependencies, pair, error.reason);
+      throw new NoLinkError('Ring takes the refresh token no more', { cause: error });
+    }
+    await recordFailure(dependencies, pair, error);
+    throw error;
+  }
+  await storeInsistently(dependencies, pair, grant);
+}
+
+/**
+ * From Ring's answer on the old refresh token is dead, and the new one exists in this process and nowhere else: nothing
+ * comes before writing it down, and nothing short of the end of the process keeps us from trying.
+ */
+async function storeInsistently(dependencies: RefreshDependencies, pair: SeenPair, grant: TokenGrant): Promise<void> {
+  const askedAt = dependencies.clock();
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await store(dependencies, pair, grant, askedAt);
+      return;
+    } catch (error) {
+      if (error instanceof NoLinkError) throw error;
+      dependencies.log.error({ err: error, tokenId: pair.id, attempt }, 'a new token pair is not stored; trying again');
+      await delay(Math.min(100 * 2 ** attempt, MAX_STORE_PAUSE_MS));
+    }
+  }
+}
+
+/**
+ * Puts the new pair into the place of the old one. Should another instance have taken us for dead meanwhile, asked Ring
+ * with the old token and been refused, the new pair makes the link whole again.
+ *
+ * @throws {NoLinkError} when the link has ended: then nobody needs the pair
+ */
+async function store(
+  { database, vault }: RefreshDependencies,
+  { id, generation }: SeenPair,
+  grant: TokenGrant,
+  now: Date,
+): Promise<void> {
+  const sealed = sealPair(vault, id, grant);
+  await database.transaction(async (trx) => {
+    const replaced = await row(
+      trx,
+      `UPDATE ring_tokens
+          SET status = 'CLAIMED', key_id = ?, access_token_ciphertext = ?, refresh_token_ciphertext = ?, scope = ?,
+              access_token_expires_at = ?, generation = generation + 1, refreshed_at = ?, refresh_state = 'FINE',
+              refresh_started_at = NULL, refresh_failures = 0, refresh_error = NULL, refresh_after = NULL
+        WHERE id = ? AND generation = ?
+          AND EXISTS (SELECT 1 FROM account_links
+                       WHERE token_id = ring_tokens.id AND status IN ('CONFIRMING', 'COMPLETED', 'REAUTH_REQUIRED'))
+       RETURNING 1`,
+      [
+        sealed.key_id,
+        sealed.access_token_ciphertext,
+        sealed.refresh_token_ciphertext,
+        grant.scope,
+        new Date(now.getTime() + grant.expiresIn * 1_000),
+        now,
+        id,
+        generation,
+      ],
+    );
+    if (replaced !== undefined) {
+      await trx.raw(
+        `UPDATE account_links SET status = 'COMPLETED', last_error = NULL, updated_at = ?
+          WHERE token_id = ? AND status = 'REAUTH_REQUIRED'`,
+        [now, id],
+      );
+      return;
+    }
+    // An earlier attempt of ours got through, and only its answer was lost.
+    const present = await find(trx, id);
+    if (present?.status !== 'CLAIMED') throw new NoLinkError('the link has ended');
+  });
+}
+
+/** Keeps the pair: Ring may be asked again with it, later. */
+async function recordFailure({ database, clock }: RefreshDependencies, pair: SeenPair, error: unknown): Promise<void> {
+  const [reason, retryAfterSeconds] =
+    error instanceof RingError ? [error.reason, error.retryAfterSeconds] : ['internal'];
+  const failed = await row<{ refresh_failures: number }>(
+    database,
+    `UPDATE ring_tokens SET refresh_state = ?, refresh_started_at = NULL, refresh_error = ?,
+            refresh_failures = refresh_failures + 1
+      WHERE id = ? AND generation = ? AND status = 'CLAIMED' RETURNING refresh_failures`,
+    [stateAfter(error), reason, pair.id, pair.generation],
+  );
+  if (failed === undefined) return;
+  const pauseMs = retryPauseMs(failed.refresh_failures, MAX_PAUSE_MS, retryAfterSeconds);
+  await database.raw('UPDATE ring_tokens SET refresh_after = ? WHERE id = ? AND generation = ?', [
+    new Date(clock().getTime() + pauseMs),
+    pair.id,
+    pair.generation,
+  ]);
+}
+
+/** Without an answer, or with one that makes no sense, Ring may have replaced the token all the same. */
+function stateAfter(error: unknown): RefreshState {
+  const isUnknown = error instanceof RingError && (error.kind === 'no-answer' || error.kind === 'malformed');
+  return isUnknown ? 'UNCERTAIN' : 'FAILING';
+}
+
+/** The pair is dead: erases it, and leaves the link to its user, who has to make it again. */
+export async function requireReauthorization(
+  { database, clock }: Pick<RefreshDependencies, 'database' | 'clock'>,
+  { id, generation }: SeenPair,
+  reason: string,
+): Promise<void> {
+  await database.transaction(async (trx) => {
+    // The link first, as everyone who ends one does.
+    const link = await row(
+      trx,
+      `SELECT 1 FROM account_links WHERE token_id = ? AND status IN ('CONFIRMING', 'COMPLETED') FOR UPDATE`,
+      [id],
+    );
+    const erased = await row(
+      trx,
+      `UPDATE ring_tokens SET status = 'REVOKED', ${ERASE}, refresh_state = 'FINE', refresh_started_at = NULL,
+              refresh_error = ?
+        WHERE id = ? AND generation = ? AND status = 'CLAIMED' RETURNING 1`,
+      [reason, id, generation],
+    );
+    if (link === undefined || erased === undefined) return;
+    await trx.raw(
+      `UPDATE account_links SET status = 'REAUTH_REQUIRED', last_error = ?, updated_at = ?, confirmation_step = NULL,
+              request_key_id = NULL, request_ciphertext = NULL
+        WHERE token_id = ? AND status IN ('CONFIRMING', 'COMPLETED')`,
+      [reason, clock(), id],
+    );
+  });
+}

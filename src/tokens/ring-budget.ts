@@ -1,0 +1,48 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Pool } from 'pg';
+import { RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible';
+
+/** The share of Ring's request limit that work in the background may use, on all instances together. */
+export interface RingBudget {
+  /** Waits until one more call may be made. */
+  take(): Promise<void>;
+  /** Ring wants to be left alone for so long, by all instances. */
+  pause(seconds: number): Promise<void>;
+}
+
+/** Ring allows 100 requests a second for all of us; the other half is for people who wait. */
+const CALLS_PER_SECOND = 50;
+const KEY = 'background';
+
+export function createRingBudget(pool: Pool): RingBudget {
+  const limiter = new RateLimiterPostgres({
+    storeClient: pool,
+    storeType: 'pool',
+    tableName: 'rate_limits',
+    tableCreated: true,
+    keyPrefix: 'ring_calls',
+    points: CALLS_PER_SECOND,
+    duration: 1,
+  });
+  let next = 0;
+  return {
+    async take() {
+      // Evenly, not all at the beginning of each second.
+      const pauseMs = next - performance.now();
+      next = Math.max(next, performance.now()) + 1_000 / CALLS_PER_SECOND;
+      if (pauseMs > 0) await delay(pauseMs);
+      for (;;) {
+        try {
+          await limiter.consume(KEY);
+          return;
+        } catch (error) {
+          if (!(error instanceof RateLimiterRes)) throw error;
+          await delay(Math.max(10, error.msBeforeNext));
+        }
+      }
+    },
+    async pause(seconds) {
+      await limiter.block(KEY, seconds);
+    },
+  };
+}
