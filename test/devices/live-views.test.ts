@@ -298,7 +298,7 @@ describe('a live view is not opened', () => {
 
   test.each<[what: string, fault: { kind: string; [detail: string]: unknown }]>([
     ['answers 500', { kind: 'status', status: 500 }],
-    ['answers 401', { kind: 'status', status: 401 }],
+    ['answers 403', { kind: 'status', status: 403 }],
     ['answers 429', { kind: 'status', status: 429, retryAfterSeconds: 7 }],
     ['hangs up', { kind: 'reset' }],
     ['never answers', { kind: 'silence' }],

@@ -316,7 +316,7 @@ describe('a picture that can’t be taken', () => {
     ['that is somewhere else again', once('media', { kind: 'status', status: 302 }), 'malformed 302'],
     ['whose place is not told', once('image', { kind: 'status', status: 302 }), 'malformed 302'],
     ['that comes without a redirect', once('image', { kind: 'body', ...png, body: 'picture' }), 'malformed 200'],
-    ['that is denied', once('image', { kind: 'status', status: 401 }), 'unauthorized 401'],
+    ['that is denied', once('image', { kind: 'status', status: 403 }), 'unauthorized 403'],
     ['of a device that Ring does not know', once('image', { kind: 'status', status: 404 }), 'rejected 404'],
   ])('%s is not stored, and not asked for again before the next run', async (_what, fault, error) => {
     const owner = await scheduled();
