@@ -1,10 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { systemClock } from './clock.js';
-import { type Config, ConfigError, isProduction, readConfig, simulatorPort } from './config.js';
-import { withDevelopmentSecrets } from './development.js';
+import { type Config, ConfigError, simulatorPort } from './config.js';
+import { readConfiguration } from './configuration.js';
 import { createLogger } from './operations/logging.js';
 import { DATA_DIR } from './paths.js';
 import { startService } from './service.js';
+import { MissingKeyError } from './tokens/key-rotation.js';
 
 /** What has not stopped by then ends with the process, or with its own server. */
 const STOP_LIMIT_MS = 20_000;
@@ -24,13 +25,14 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 }
 
 const started = start().catch((error: unknown) => {
+  if (error instanceof MissingKeyError) process.stderr.write(`${error.message}\n`);
   log.fatal({ err: error }, 'could not start');
   shuttingDown ??= shutDown(1);
 });
 
 function configuration(): Config {
   try {
-    return readConfig(isProduction(process.env) ? process.env : withDevelopmentSecrets(process.env, DATA_DIR));
+    return readConfiguration();
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     process.stderr.write(error.problems.map((problem) => `${problem}\n`).join(''));

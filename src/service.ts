@@ -31,6 +31,7 @@ import { fetchSubscriptions } from './devices/subscriptions.js';
 import { createRingClient } from './ring/client.js';
 import { createAccessTokens } from './tokens/access-tokens.js';
 import { refreshInBackground } from './tokens/background-refresh.js';
+import { requireEveryKey } from './tokens/key-rotation.js';
 import { createRingBudget } from './tokens/ring-budget.js';
 import { createVault } from './tokens/vault.js';
 import { PROCESS_INBOX } from './webhooks/inbox.js';
@@ -76,6 +77,16 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const { unclaimedTtlSeconds, linkClockSkewSeconds } = config;
   const budget = createRingBudget(database.pool);
   let isStopping = false;
+
+  try {
+    await requireEveryKey(
+      database.pool,
+      config.encryptionKeys.map(({ id }) => id),
+    );
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
 
   const queue = startQueue(
     database,

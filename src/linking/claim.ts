@@ -5,13 +5,14 @@ import { lockAccount } from '../database/account-lock.js';
 import { type Database, row, rows } from '../database/database.js';
 import { enqueue } from '../jobs/enqueue.js';
 import { maskEmail } from '../ring/account-identifier.js';
+import { linkRequestPlace } from '../tokens/places.js';
 import { ERASE } from '../tokens/token-pairs.js';
 import type { Sealed, Vault } from '../tokens/vault.js';
 import { CONFIRM_LINK } from './confirm.js';
 import { type LinkRequest, nonceDigest } from './link-request.js';
 import { IS_LIVE } from './links.js';
 import { matchNonce, nonceCheck } from './match.js';
-import { linkPlace, sealRequest } from './sealed-request.js';
+import { sealRequest } from './sealed-request.js';
 
 export interface ClaimDependencies {
   database: Database;
@@ -88,7 +89,7 @@ async function claimPair(
   if (token === undefined) return 'lost';
 
   const linkId = current?.id ?? randomUUID();
-  const sealed = sealRequest(dependencies.vault, request, linkPlace(linkId));
+  const sealed = sealRequest(dependencies.vault, request, linkRequestPlace(linkId));
   const link = { linkId, tokenId: token.id, accountId, sealed };
   if (current === undefined) await insertLink(trx, dependencies.clock(), claimant, request, link);
   else await renewLink(trx, dependencies.clock(), claimant, request, { ...link, formerTokenId: current.token_id });
@@ -186,7 +187,7 @@ async function useFreshNonce(
   request: LinkRequest,
   link: { id: string; token_id: string },
 ): Promise<boolean> {
-  const sealed = sealRequest(vault, request, linkPlace(link.id));
+  const sealed = sealRequest(vault, request, linkRequestPlace(link.id));
   return database.knex.transaction(async (trx) => {
     const stuck = await row(
       trx,

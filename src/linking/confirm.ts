@@ -8,11 +8,12 @@ import type { RingClient } from '../ring/client.js';
 import { RingError } from '../ring/errors.js';
 import type { AccessTokens } from '../tokens/access-tokens.js';
 import { ERASE } from '../tokens/token-pairs.js';
+import { linkRequestPlace } from '../tokens/places.js';
 import { NoLinkError } from '../tokens/refresh.js';
 import type { Vault } from '../tokens/vault.js';
 import { isExpired, type LinkRequest } from './link-request.js';
 import { NONCE_TOO_OLD } from './links.js';
-import { linkPlace, openRequest } from './sealed-request.js';
+import { openRequest } from './sealed-request.js';
 
 /** The job that finishes a claimed link with Ring. */
 export const CONFIRM_LINK = 'confirm_link';
@@ -191,7 +192,11 @@ function sendPatch({ ring, tokens }: ConfirmDependencies, link: ConfirmingLink):
 }
 
 function requestOf(vault: Vault, link: ConfirmingLink): LinkRequest {
-  return openRequest(vault, { keyId: link.request_key_id, ciphertext: link.request_ciphertext }, linkPlace(link.id));
+  return openRequest(
+    vault,
+    { keyId: link.request_key_id, ciphertext: link.request_ciphertext },
+    linkRequestPlace(link.id),
+  );
 }
 
 function isNonceExpired({ vault, clock }: ConfirmDependencies, link: ConfirmingLink): boolean {

@@ -1,7 +1,8 @@
 import type { Request } from 'express';
+import { SESSION_PLACE } from '../tokens/places.js';
 import { VaultError, type Vault } from '../tokens/vault.js';
 import type { LinkRequest } from './link-request.js';
-import { openRequest, sealRequest, SESSION_PLACE } from './sealed-request.js';
+import { openRequest, sealRequest } from './sealed-request.js';
 
 /** The link that a browser came for waits in its session until its user has signed in. */
 export function keepPendingLink(vault: Vault, request: Request, link: LinkRequest): void {

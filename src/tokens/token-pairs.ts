@@ -1,4 +1,5 @@
 import type { TokenGrant } from '../ring/client.js';
+import { accessTokenPlace, refreshTokenPlace } from './places.js';
 import type { Vault } from './vault.js';
 
 /** The columns of `ring_tokens` that hold a sealed pair. */
@@ -10,9 +11,6 @@ export interface SealedPair {
 
 /** SQL: what a row of `ring_tokens` loses when its pair ends. The row itself stays, to show that there was one. */
 export const ERASE = 'key_id = NULL, access_token_ciphertext = NULL, refresh_token_ciphertext = NULL';
-
-const accessTokenPlace = (tokenId: string) => `ring_tokens/${tokenId}/access_token`;
-const refreshTokenPlace = (tokenId: string) => `ring_tokens/${tokenId}/refresh_token`;
 
 export function sealPair(vault: Vault, tokenId: string, grant: TokenGrant): SealedPair {
   const access = vault.seal(grant.accessToken, accessTokenPlace(tokenId));

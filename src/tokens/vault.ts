@@ -17,6 +17,8 @@ export class VaultError extends Error {
 }
 
 export interface Vault {
+  /** Of the key that seals. */
+  newestKeyId: string;
   /** Encrypts under the first key. `place` is the secret's identity; the ciphertext opens nowhere else. */
   seal(secret: string, place: string): Sealed;
   /** @throws {VaultError} */
@@ -33,6 +35,8 @@ export function createVault(keys: readonly { id: string; key: Buffer }[]): Vault
   const keyById = new Map(keys.map(({ id, key }) => [id, key]));
 
   return {
+    newestKeyId: newest.id,
+
     seal(secret, place) {
       const iv = randomBytes(IV_BYTES);
       const cipher = createCipheriv(ALGORITHM, newest.key, iv, { authTagLength: TAG_BYTES });

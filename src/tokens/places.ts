@@ -1,0 +1,33 @@
+/**
+ * Where secrets are sealed. A place is authenticated with the ciphertext, so one that is moved to another row or column
+ * does not open there.
+ */
+export const accessTokenPlace = (tokenId: string): string => `ring_tokens/${tokenId}/access_token`;
+export const refreshTokenPlace = (tokenId: string): string => `ring_tokens/${tokenId}/refresh_token`;
+/** The request that made a link. */
+export const linkRequestPlace = (linkId: string): string => `account_links/${linkId}/request`;
+/** A pending link. The same for all sessions: a sign-in moves it to a session with another id. */
+export const SESSION_PLACE = 'sessions/pending_link';
+
+export interface SealedColumns {
+  table: string;
+  keyColumn: string;
+  ciphertexts: readonly { column: string; place: (rowId: string) => string }[];
+}
+
+/** Everything that is sealed for longer than a session waits. */
+export const SEALED_COLUMNS: readonly SealedColumns[] = [
+  {
+    table: 'ring_tokens',
+    keyColumn: 'key_id',
+    ciphertexts: [
+      { column: 'access_token_ciphertext', place: accessTokenPlace },
+      { column: 'refresh_token_ciphertext', place: refreshTokenPlace },
+    ],
+  },
+  {
+    table: 'account_links',
+    keyColumn: 'request_key_id',
+    ciphertexts: [{ column: 'request_ciphertext', place: linkRequestPlace }],
+  },
+];
