@@ -10,6 +10,7 @@ import type { RingClient } from '../ring/client.js';
 import { isGone, RingError } from '../ring/errors.js';
 import { accessTokenOf, NoLinkError } from '../tokens/access-token.js';
 import type { Vault } from '../tokens/vault.js';
+import { refetchDevice } from './refetch.js';
 import {
   beginLiveView,
   closeLiveView,
@@ -108,6 +109,7 @@ async function open(
     session = await ring.openLiveView(await accessTokenOf({ database, vault }, device.accountId), device.id, offer);
   } catch (error) {
     await failLiveView(database, id, clock());
+    if (isGone(error)) await refetchDevice(database, { accountId: device.accountId, deviceId, occurredAt: clock() });
     log.warn({ err: error, liveViewId: id }, 'a live view is not opened');
     throw refusalOf(error);
   }
