@@ -10,6 +10,7 @@ import type { RingClient } from '../ring/client.js';
 import { isGone, RingError } from '../ring/errors.js';
 import type { AccessTokens } from '../tokens/access-tokens.js';
 import { NoLinkError } from '../tokens/refresh.js';
+import { refetchDevice } from './refetch.js';
 import {
   beginLiveView,
   closeLiveView,
@@ -110,6 +111,7 @@ async function open(
     );
   } catch (error) {
     await failLiveView(database, id, clock());
+    if (isGone(error)) await refetchDevice(database, { accountId: device.accountId, deviceId, occurredAt: clock() });
     log.warn({ err: error, liveViewId: id }, 'a live view is not opened');
     throw refusalOf(error);
   }

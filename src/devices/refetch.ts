@@ -19,6 +19,7 @@ export function refetchInventory(on: Knex, accountId: string): Promise<void> {
   return enqueue(on, FETCH_INVENTORY, { accountId, attempt: 1 }, { key: jobKey(FETCH_INVENTORY, accountId) });
 }
 
+/** Also after any call for a device that Ring answers 404: whether it is gone altogether, this finds out. */
 export function refetchDevice(on: Knex, { accountId, deviceId, occurredAt }: DeviceReference): Promise<void> {
   const job = { accountId, deviceId, occurredAt, attempt: 1 };
   return enqueue(on, FETCH_DEVICE, job, { key: jobKey(FETCH_DEVICE, accountId, deviceId) });

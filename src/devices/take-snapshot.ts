@@ -5,10 +5,11 @@ import type { Clock } from '../clock.js';
 import { row } from '../database/database.js';
 import { enqueue, retryPauseMs } from '../jobs/enqueue.js';
 import type { RingClient } from '../ring/client.js';
-import { RingError, type RingErrorKind } from '../ring/errors.js';
+import { isGone, RingError, type RingErrorKind } from '../ring/errors.js';
 import type { RingImage } from '../ring/media.js';
 import type { AccessTokens } from '../tokens/access-tokens.js';
 import { NoLinkError } from '../tokens/refresh.js';
+import { refetchDevice } from './refetch.js';
 import { addSnapshot } from './snapshots.js';
 import { LOCK_SHARED, SHARED_DEVICES } from './user-devices.js';
 
@@ -62,6 +63,8 @@ export async function takeSnapshot(dependencies: TakeSnapshotDependencies, paylo
     if (error instanceof NoLinkError) return;
     log.warn({ err: error, operationId: run.operationId, attempt: run.attempt }, 'a scheduled picture is not taken');
     await recordFailure(database, run, error, clock());
+    const { account_id: accountId, device_id: deviceId } = operation;
+    if (isGone(error)) await refetchDevice(database, { accountId, deviceId, occurredAt: clock() });
     return;
   }
   await store(database, run, operation, image, clock());

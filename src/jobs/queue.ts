@@ -131,7 +131,7 @@ async function releaseOrphanedJobs(database: Database): Promise<number> {
   return pools.length;
 }
 
-/** Queues that have nothing left to do: there is one for each link that was ever confirmed. */
+/** Queues that have nothing left to do: there is one for each key that a job ever had. */
 export async function forgetIdleQueues(database: Database): Promise<void> {
   const utils = await makeWorkerUtils({ pgPool: database.patientPool });
   try {

@@ -294,6 +294,7 @@ describe('a live view is not opened', () => {
     await expectProblem(open(owner), 404, /no longer shared/);
 
     expect(await rowsOf(owner)).toMatchObject([{ status: 'ENDED', end_reason: 'FAILED' }]);
+    await until('the device is removed here too', async () => (await removedAt(owner)) !== null);
   });
 
   test.each<[what: string, fault: { kind: string; [detail: string]: unknown }]>([
