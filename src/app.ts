@@ -17,8 +17,11 @@ import type { JobQueue } from './jobs/queue.js';
 import { createHomePage } from './linking/home-page.js';
 import { createLinkPages } from './linking/link-pages.js';
 import { tokenCallback } from './linking/token-callback.js';
+import { createDatabaseGauges } from './operations/database-gauges.js';
 import { healthRoutes } from './operations/health.js';
 import { requestLog } from './operations/logging.js';
+import { metricsRoute } from './operations/metrics-route.js';
+import type { Metrics } from './operations/metrics.js';
 import { ASSETS_DIR, VIEWS_DIR } from './paths.js';
 import type { RingClient } from './ring/client.js';
 import type { AccessTokens } from './tokens/access-tokens.js';
@@ -33,6 +36,7 @@ export interface AppDependencies {
   vault: Vault;
   tokens: AccessTokens;
   queue: Pick<JobQueue, 'isAlive'>;
+  metrics: Metrics;
   clock: Clock;
   log: Logger;
   isShuttingDown: () => boolean;
@@ -50,7 +54,7 @@ export interface App {
 
 /** The middleware in order, and the routers. What answers programs comes first: it needs no session. */
 export function createApp(dependencies: AppDependencies): App {
-  const { config, database, ring, vault, tokens, clock, log, patienceMs = 10_000 } = dependencies;
+  const { config, database, ring, vault, tokens, metrics, clock, log, patienceMs = 10_000 } = dependencies;
   const limits = createRateLimits(database.pool, config.rateLimitScale);
   const authentication = createAuthentication(database.knex);
   const sessions = createSessions({
@@ -72,6 +76,8 @@ export function createApp(dependencies: AppDependencies): App {
     linkClockSkewSeconds: config.linkClockSkewSeconds,
     patienceMs,
     isShuttingDown: dependencies.isShuttingDown,
+    onClaimed: metrics.onClaimed,
+    onMatched: metrics.onMatched,
   });
 
   const app = express();
@@ -86,8 +92,21 @@ export function createApp(dependencies: AppDependencies): App {
   app.use(requestLog(log));
   app.use(securityHeaders(config));
   app.use(healthRoutes(dependencies));
-  app.use(tokenCallback({ database: database.knex, ring, vault, clock, log, limits }));
-  app.use(webhookReceiver({ inbox: createInbox({ pool: database.inboxPool, clock }), hmacKey }));
+  app.use(
+    metricsRoute({
+      ...dependencies,
+      gauges: createDatabaseGauges({ pool: database.metricsPool, clock }),
+      token: config.metricsToken,
+    }),
+  );
+  app.use(tokenCallback({ database: database.knex, ring, vault, clock, log, limits, onExchange: metrics.onExchange }));
+  app.use(
+    webhookReceiver({
+      inbox: createInbox({ pool: database.inboxPool, clock }),
+      hmacKey,
+      onDelivery: metrics.onDelivery,
+    }),
+  );
   app.use('/assets', express.static(ASSETS_DIR, { maxAge: '1h' }));
 
   app.use(privatePages);

@@ -28,6 +28,7 @@ import {
 } from './devices/refetch.js';
 import { forgetRemovedDevices } from './devices/removal.js';
 import { fetchSubscriptions } from './devices/subscriptions.js';
+import { createMetrics } from './operations/metrics.js';
 import { createRingClient } from './ring/client.js';
 import { createAccessTokens } from './tokens/access-tokens.js';
 import { refreshInBackground } from './tokens/background-refresh.js';
@@ -70,9 +71,21 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const { config, clock, log } = options;
   await migrateToLatest(options.databaseUrl);
   const database = openDatabase(options.databaseUrl, log);
-  const ring = createRingClient({ ...config.ring, ...(options.ringTimeoutMs && { timeoutMs: options.ringTimeoutMs }) });
+  const metrics = createMetrics({ clock });
+  const ring = createRingClient({
+    ...config.ring,
+    ...(options.ringTimeoutMs && { timeoutMs: options.ringTimeoutMs }),
+    onCall: metrics.onCall,
+  });
   const vault = createVault(config.encryptionKeys);
-  const tokens = createAccessTokens({ database: database.knex, ring, vault, clock, log });
+  const tokens = createAccessTokens({
+    database: database.knex,
+    ring,
+    vault,
+    clock,
+    log,
+    onRefresh: metrics.onRefresh,
+  });
   const shared = { database: database.knex, ring, vault, tokens, clock, log };
   const { unclaimedTtlSeconds, linkClockSkewSeconds } = config;
   const budget = createRingBudget(database.pool);
@@ -94,12 +107,12 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       [IDENTIFY_ACCOUNT]: (payload) =>
         identifyAccount({ ...shared, unclaimedTtlSeconds, linkClockSkewSeconds }, payload),
       [CONFIRM_LINK]: (payload) => confirmLink({ ...shared, onCompleted: catchUp }, payload),
-      [PROCESS_INBOX]: (payload) => processInbox({ ...shared, linkClockSkewSeconds }, payload),
+      [PROCESS_INBOX]: (payload) => processInbox({ ...shared, ...metrics, linkClockSkewSeconds }, payload),
       [FETCH_INVENTORY]: (payload) => fetchInventory(shared, payload),
       [FETCH_DEVICE]: (payload) => fetchDevice(shared, payload),
       [FETCH_SUBSCRIPTIONS]: (payload) => fetchSubscriptions(shared, payload),
       [CLOSE_LIVE_VIEW]: (payload) => closeAtRing(shared, payload),
-      [TAKE_SNAPSHOT]: (payload) => takeSnapshot(shared, payload),
+      [TAKE_SNAPSHOT]: (payload) => takeSnapshot({ ...shared, ...metrics }, payload),
     },
     log,
   );
@@ -134,12 +147,14 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       { name: 'forget idle queues', schedule: '43 * * * *', run: () => forgetIdleQueues(database) },
     ],
     log,
+    metrics.onTick,
   );
   const app = createApp({
     ...shared,
     config,
     database,
     queue,
+    metrics,
     isShuttingDown: () => isStopping,
     ...(options.patienceMs !== undefined && { patienceMs: options.patienceMs }),
   });

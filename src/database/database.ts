@@ -11,13 +11,28 @@ export interface Database {
   patientPool: pg.Pool;
   /** For the inbox of webhooks alone, so that nothing else can keep it waiting. */
   inboxPool: pg.Pool;
+  /** For what the operator sees, above all when every other connection is taken. */
+  metricsPool: pg.Pool;
+  /** How busy each pool is at this moment. */
+  usage(): PoolUsage[];
   close(): Promise<void>;
+}
+
+export interface PoolUsage {
+  pool: 'knex' | 'libraries' | 'queue' | 'inbox' | 'metrics';
+  inUse: number;
+  idle: number;
+  /** Callers who wait for a connection. */
+  waiting: number;
+  /** How many connections it may open. */
+  limit: number;
 }
 
 const APPLICATION = 'ring-account-linking';
 const CONNECT_TIMEOUT_MS = 4_000;
 /** No statement of a request takes longer than this; what does has met a lock or a sick server, and must let go. */
 const STATEMENT_TIMEOUT_MS = 10_000;
+const KNEX_LIMIT = 10;
 
 /** Opens the pools. Nothing is connected yet, so this can't fail when Postgres is down. */
 export function openDatabase(url: string, log: Logger): Database {
@@ -33,10 +48,11 @@ export function openDatabase(url: string, log: Logger): Database {
   const pool = openPool({ ...limited, max: 10, application_name: `${APPLICATION} libraries` }, log);
   const patientPool = openPool({ ...connection, max: 16, application_name: `${APPLICATION} queue` }, log);
   const inboxPool = openPool({ ...limited, max: 2, application_name: `${APPLICATION} inbox` }, log);
+  const metricsPool = openPool({ ...limited, max: 2, application_name: `${APPLICATION} metrics` }, log);
   const instance = knex({
     client: 'pg',
     connection: { ...limited, application_name: APPLICATION },
-    pool: { min: 0, max: 10, acquireTimeoutMillis: CONNECT_TIMEOUT_MS },
+    pool: { min: 0, max: KNEX_LIMIT, acquireTimeoutMillis: CONNECT_TIMEOUT_MS },
     acquireConnectionTimeout: CONNECT_TIMEOUT_MS,
     log: knexLog(log),
     // Bound values have no place in error messages.
@@ -47,8 +63,16 @@ export function openDatabase(url: string, log: Logger): Database {
     pool,
     patientPool,
     inboxPool,
+    metricsPool,
+    usage: () => [
+      usageOfKnex(instance),
+      usageOf('libraries', pool),
+      usageOf('queue', patientPool),
+      usageOf('inbox', inboxPool),
+      usageOf('metrics', metricsPool),
+    ],
     async close() {
-      await Promise.all([instance.destroy(), pool.end(), patientPool.end(), inboxPool.end()]);
+      await Promise.all([instance.destroy(), pool.end(), patientPool.end(), inboxPool.end(), metricsPool.end()]);
     },
   };
 }
@@ -62,6 +86,22 @@ function openPool(options: pg.PoolConfig, log: Logger): pg.Pool {
   pool.on('error', onLost);
   pool.on('connect', (client) => client.on('error', onLost));
   return pool;
+}
+
+function usageOf(name: PoolUsage['pool'], { totalCount, idleCount, waitingCount, options }: pg.Pool): PoolUsage {
+  return { pool: name, inUse: totalCount - idleCount, idle: idleCount, waiting: waitingCount, limit: options.max };
+}
+
+/** Knex pools its connections by itself, and has no type for that. */
+function usageOfKnex(instance: Knex): PoolUsage {
+  const { pool } = instance.client as { pool?: Record<'numUsed' | 'numFree' | 'numPendingAcquires', () => number> };
+  return {
+    pool: 'knex',
+    inUse: pool?.numUsed() ?? 0,
+    idle: pool?.numFree() ?? 0,
+    waiting: pool?.numPendingAcquires() ?? 0,
+    limit: KNEX_LIMIT,
+  };
 }
 
 /** Knex would write to the console. Its errors reach whoever made the query; here they are detail. */

@@ -22,6 +22,8 @@ export interface TakeSnapshotDependencies {
   tokens: AccessTokens;
   clock: Clock;
   log: Logger;
+  /** Hears of each picture that Ring was asked for, whether or not the schedule still wanted it. */
+  onSnapshot: (outcome: 'taken' | 'failed') => void;
 }
 
 /** One run of an operation. The picture's ID is chosen before, so that a run that is repeated brings no second one. */
@@ -62,12 +64,14 @@ export async function takeSnapshot(dependencies: TakeSnapshotDependencies, paylo
   } catch (error) {
     if (error instanceof NoLinkError) return;
     log.warn({ err: error, operationId: run.operationId, attempt: run.attempt }, 'a scheduled picture is not taken');
+    dependencies.onSnapshot('failed');
     await recordFailure(database, run, error, clock());
     const { account_id: accountId, device_id: deviceId } = operation;
     if (isGone(error)) await refetchDevice(database, { accountId, deviceId, occurredAt: clock() });
     return;
   }
   await store(database, run, operation, image, clock());
+  dependencies.onSnapshot('taken');
 }
 
 function findReady(database: Knex, { operationId, snapshotId }: SnapshotRun): Promise<Operation | undefined> {

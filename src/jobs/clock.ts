@@ -14,14 +14,21 @@ export interface Clocks {
   stop(): Promise<void>;
 }
 
-export function startClocks(tasks: readonly ClockTask[], log: Logger): Clocks {
+/** @param onTick hears how each tick of a clock has ended */
+export function startClocks(
+  tasks: readonly ClockTask[],
+  log: Logger,
+  onTick: (clock: string, outcome: 'done' | 'failed') => void,
+): Clocks {
   const underWay = new Set<Promise<void>>();
 
   async function tick(task: ClockTask): Promise<void> {
     try {
       await task.run();
+      onTick(task.name, 'done');
     } catch (error) {
       log.error({ err: error, clock: task.name }, 'a clock tick failed; the next one tries again');
+      onTick(task.name, 'failed');
     }
   }
 

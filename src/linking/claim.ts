@@ -11,7 +11,7 @@ import type { Sealed, Vault } from '../tokens/vault.js';
 import { CONFIRM_LINK } from './confirm.js';
 import { type LinkRequest, nonceDigest } from './link-request.js';
 import { IS_LIVE } from './links.js';
-import { matchNonce, nonceCheck } from './match.js';
+import { type MatchReport, matchNonce, nonceCheck } from './match.js';
 import { sealRequest } from './sealed-request.js';
 
 export interface ClaimDependencies {
@@ -19,6 +19,8 @@ export interface ClaimDependencies {
   vault: Vault;
   hmacKey: KeyObject;
   clock: Clock;
+  /** Hears of each walk through the pool. */
+  onMatched: (report: MatchReport) => void;
 }
 
 /** The signed-in partner user for whom a pair is claimed. */
@@ -49,7 +51,7 @@ export async function claim(
   request: LinkRequest,
 ): Promise<ClaimResult> {
   const { database, hmacKey } = dependencies;
-  const accountId = await matchNonce(database.patientPool, hmacKey, request);
+  const accountId = await matchNonce(database.patientPool, hmacKey, request, dependencies.onMatched);
   if (accountId !== undefined) {
     const result = await database.knex.transaction((trx) => claimPair(trx, dependencies, claimant, request, accountId));
     if (result !== 'lost') return result;

@@ -27,12 +27,17 @@ type FinalOutcome = 'STORED' | 'REFUSED' | 'FAILED' | 'UNCERTAIN';
  */
 export type ExchangeOutcome = FinalOutcome | 'NOT_SENT' | 'MISCONFIGURED';
 
+/** What came of one exchange; `LOST`: Ring gave us a pair that we could not store. */
+export type ExchangeResult = ExchangeOutcome | 'LOST';
+
 export interface ExchangeDependencies {
   database: Knex;
   ring: RingClient;
   vault: Vault;
   clock: Clock;
   log: Logger;
+  /** Hears what came of each exchange; a repeated delivery is none. */
+  onExchange: (result: ExchangeResult) => void;
 }
 
 /** Longer than the exchange itself may take, so that a second delivery seldom gives up on a first that is still going. */
@@ -76,9 +81,16 @@ async function exchangeAndStore(
   } catch (error) {
     if (!(error instanceof RingError)) throw error;
     dependencies.log.warn({ err: error }, 'the code exchange failed');
+    dependencies.onExchange(outcomeOf(error));
     return recordFailure(dependencies.database, digest, error);
   }
-  await storeInsistently(dependencies, digest, grant);
+  try {
+    await storeInsistently(dependencies, digest, grant);
+  } catch (error) {
+    dependencies.onExchange('LOST');
+    throw error;
+  }
+  dependencies.onExchange('STORED');
   return 'STORED';
 }
 

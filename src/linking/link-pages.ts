@@ -14,6 +14,7 @@ import type { Vault } from '../tokens/vault.js';
 import { claim, type Claimant, type ClaimResult } from './claim.js';
 import { freshness, type Freshness, type LinkRequest, nonceDigest, parseLinkRequest } from './link-request.js';
 import { findLink, type Link, newestLinkOfUser } from './links.js';
+import type { MatchReport } from './match.js';
 import { OUTCOME_PAGES, type Outcome, outcomeOfLink } from './outcomes.js';
 import { dropPendingLink, keepPendingLink, readPendingLink } from './pending-link.js';
 
@@ -28,6 +29,9 @@ export interface LinkPagesDependencies {
   patienceMs: number;
   /** Then nobody is kept waiting. */
   isShuttingDown: () => boolean;
+  /** Hears how each attempt to link has ended, once for all its tries. */
+  onClaimed: (result: PatientResult['kind']) => void;
+  onMatched: (report: MatchReport) => void;
 }
 
 export interface LinkPages {
@@ -139,6 +143,7 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
     await limits.linkAttempt.consume(request.user.id);
     const claimant = { userId: request.user.id, email: request.user.email };
     const result = await claimPatiently(dependencies, claimant, pending);
+    dependencies.onClaimed(result.kind);
     if (!canBeTriedAgain(result)) {
       dropPendingLink(request);
       // Now, and not after the next wait: it would overwrite what another tab did meanwhile, a sign-out included.
@@ -168,7 +173,7 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
   return { router, link, showSignIn };
 }
 
-type PatientResult = ClaimResult | { kind: Exclude<Freshness, 'fresh'> };
+export type PatientResult = ClaimResult | { kind: Exclude<Freshness, 'fresh'> };
 
 /** Ring's callback can be slower than the browser, so a pair that is missing is waited for while the request is fresh. */
 async function claimPatiently(

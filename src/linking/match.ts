@@ -13,20 +13,35 @@ export const UNCLAIMED_ACCOUNTS = `SELECT account_id FROM ring_tokens WHERE stat
 /** Candidates between two turns of the event loop: some 2 ms of hashing. */
 const BATCH = 1_000;
 
+/** What one walk through the pool took, whether or not anything fitted. */
+export interface MatchReport {
+  candidates: number;
+  durationMs: number;
+}
+
 /**
  * The account ID for which Ring signed this request, if its pair is in the pool. Every candidate is computed and
  * compared in constant time, also after a match, so that the time taken tells only how large the pool is.
  *
  * @see https://developer.amazon.com/docs/ring/developer-faq.html (nonce matching and the unclaimed token pool)
  */
-export async function matchNonce(pool: Pool, hmacKey: KeyObject, request: LinkRequest): Promise<string | undefined> {
+export async function matchNonce(
+  pool: Pool,
+  hmacKey: KeyObject,
+  request: LinkRequest,
+  onMatched?: (report: MatchReport) => void,
+): Promise<string | undefined> {
   const isSigned = nonceCheck(hmacKey, request);
+  const startedAt = performance.now();
   let match: string | undefined;
+  let candidates = 0;
   for await (const batch of unclaimedAccounts(pool)) {
+    candidates += batch.length;
     for (const [accountId] of batch) {
       if (isSigned(accountId)) match = accountId;
     }
   }
+  onMatched?.({ candidates, durationMs: performance.now() - startedAt });
   return match;
 }
 

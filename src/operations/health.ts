@@ -12,25 +12,18 @@ export interface HealthDependencies {
 
 type Check = 'ok' | 'failed';
 
+export type Readiness = Readonly<Record<'database' | 'migrations' | 'queue' | 'accepting', Check>>;
+
 const CHECK_LIMIT_MS = 2_000;
 
 /** `/livez`: the process answers. `/readyz`: it can do its work, so a load balancer may send it some. */
-export function healthRoutes({ database, queue, isShuttingDown }: HealthDependencies): Router {
+export function healthRoutes(dependencies: HealthDependencies): Router {
   const router = Router();
   router.get('/livez', (_request, response) => {
     response.set('Cache-Control', 'no-store').json({ status: 'ok' });
   });
   router.get('/readyz', async (_request, response) => {
-    const [reachable, migrated] = await Promise.all([
-      check(() => database.knex.raw('SELECT 1').then(() => true)),
-      check(() => isMigrated(database.knex)),
-    ]);
-    const checks: Record<string, Check> = {
-      database: reachable,
-      migrations: migrated,
-      queue: queue.isAlive() ? 'ok' : 'failed',
-      accepting: isShuttingDown() ? 'failed' : 'ok',
-    };
+    const checks = await checkReadiness(dependencies, CHECK_LIMIT_MS);
     const isReady = Object.values(checks).every((result) => result === 'ok');
     response
       .status(isReady ? 200 : 503)
@@ -40,9 +33,25 @@ export function healthRoutes({ database, queue, isShuttingDown }: HealthDependen
   return router;
 }
 
-/** A check that takes too long has failed: whoever asks has a time limit too. */
-async function check(isHealthy: () => Promise<boolean>): Promise<Check> {
-  const limit = delay(CHECK_LIMIT_MS, false, { ref: false });
+/** Each thing that is needed, looked at now. A check that takes too long has failed: whoever asks has a time limit too. */
+export async function checkReadiness(
+  { database, queue, isShuttingDown }: HealthDependencies,
+  limitMs: number,
+): Promise<Readiness> {
+  const [reachable, migrated] = await Promise.all([
+    check(() => database.knex.raw('SELECT 1').then(() => true), limitMs),
+    check(() => isMigrated(database.knex), limitMs),
+  ]);
+  return {
+    database: reachable,
+    migrations: migrated,
+    queue: queue.isAlive() ? 'ok' : 'failed',
+    accepting: isShuttingDown() ? 'failed' : 'ok',
+  };
+}
+
+async function check(isHealthy: () => Promise<boolean>, limitMs: number): Promise<Check> {
+  const limit = delay(limitMs, false, { ref: false });
   const result = await Promise.race([isHealthy().catch(() => false), limit]);
   return result ? 'ok' : 'failed';
 }

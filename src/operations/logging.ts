@@ -64,7 +64,7 @@ function pathOf(request: Request): string {
   return ours.exec(path)?.[0] ?? '';
 }
 
-const isProbe = (request: Request): boolean => /^\/(livez|readyz|assets\/)/.test(request.originalUrl);
+const isProbe = (request: Request): boolean => /^\/(livez|readyz|metrics|assets\/)/.test(request.originalUrl);
 
 interface ErrorDescription {
   type: string;

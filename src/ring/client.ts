@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { DEVICE_INCLUDES, DeviceAnswer, DevicesAnswer, type RingDevice } from './devices.js';
+import type { Endpoint } from './endpoints.js';
 import { RingError } from './errors.js';
 import { openLiveView } from './live-view.js';
 import { downloadImage, type RingImage } from './media.js';
@@ -79,16 +80,19 @@ const IntegrationAnswer = z.union([
 const INTEGRATION_PATH = '/v1/accounts/me/app-integrations';
 const SUBSCRIPTIONS_PATH = '/v1/accounts/me/subscriptions';
 
+const OPEN_LIVE_VIEW = 'POST /v1/devices/{id}/media/streaming/whep/sessions';
+const CLOSE_LIVE_VIEW = 'DELETE /v1/devices/{id}/media/streaming/whep/sessions/{id}';
+const DOWNLOAD_IMAGE = 'POST /v1/devices/{id}/media/image/download';
+
 export function createRingClient(options: RingClientOptions): RingClient {
   const transport = createTransport(options);
 
   /** @param target a path of ours, or a whole URL that Ring gave us */
-  function apiCall(method: string, target: string, accessToken: string, more: Partial<Call> = {}): Call {
-    const url = target.startsWith('/') ? options.apiUrl + target : target;
+  function apiCall(name: Endpoint, target: string, accessToken: string, more: Partial<Call> = {}): Call {
     return {
-      name: `${method} ${nameOf(url)}`,
-      url,
-      method,
+      name,
+      url: target.startsWith('/') ? options.apiUrl + target : target,
+      method: name.slice(0, name.indexOf(' ')),
       ...more,
       headers: { authorization: `Bearer ${accessToken}`, accept: 'application/json', ...more.headers },
     };
@@ -96,7 +100,7 @@ export function createRingClient(options: RingClientOptions): RingClient {
 
   async function requestTokens(grant: Record<string, string>): Promise<TokenGrant> {
     const { clientId: client_id, clientSecret: client_secret } = options;
-    const call = {
+    const call: Call = {
       name: 'POST /oauth/token',
       url: `${options.oauthUrl}/oauth/token`,
       method: 'POST',
@@ -119,7 +123,10 @@ export function createRingClient(options: RingClientOptions): RingClient {
     expected: 'awaiting' | 'completed',
   ): Promise<void> {
     const headers = { 'content-type': 'application/json' };
-    const call = apiCall(method, INTEGRATION_PATH, accessToken, { headers, body: JSON.stringify(body) });
+    const call = apiCall(`${method} ${INTEGRATION_PATH}`, INTEGRATION_PATH, accessToken, {
+      headers,
+      body: JSON.stringify(body),
+    });
     const { status } = await transport.json(call, IntegrationAnswer);
     if (status !== expected) throw new RingError('malformed', call.name, { status: 200 });
   }
@@ -130,7 +137,7 @@ export function createRingClient(options: RingClientOptions): RingClient {
     refreshTokens: (refreshToken) => requestTokens({ grant_type: 'refresh_token', refresh_token: refreshToken }),
 
     async getAccountId(accessToken) {
-      const { data } = await transport.json(apiCall('GET', '/v1/users/me', accessToken), UserAnswer);
+      const { data } = await transport.json(apiCall('GET /v1/users/me', '/v1/users/me', accessToken), UserAnswer);
       return data.id;
     },
 
@@ -147,19 +154,22 @@ export function createRingClient(options: RingClientOptions): RingClient {
 
     getDevices(accessToken) {
       const path = `/v1/devices?include=${DEVICE_INCLUDES}`;
-      return transport.json(apiCall('GET', path, accessToken, { maxBytes: MAX_LIST_BYTES }), DevicesAnswer);
+      return transport.json(apiCall('GET /v1/devices', path, accessToken, { maxBytes: MAX_LIST_BYTES }), DevicesAnswer);
     },
 
     getDevice(accessToken, deviceId) {
       const path = `${devicePath(deviceId)}?include=${DEVICE_INCLUDES}`;
-      return transport.json(apiCall('GET', path, accessToken, { maxBytes: MAX_LIST_BYTES }), DeviceAnswer);
+      return transport.json(
+        apiCall('GET /v1/devices/{id}', path, accessToken, { maxBytes: MAX_LIST_BYTES }),
+        DeviceAnswer,
+      );
     },
 
     async getSubscriptions(accessToken) {
       const all: RingSubscription[] = [];
       let target = SUBSCRIPTIONS_PATH;
       for (let page = 0; page < MAX_PAGES; page++) {
-        const call = apiCall('GET', target, accessToken, { maxBytes: MAX_LIST_BYTES });
+        const call = apiCall(`GET ${SUBSCRIPTIONS_PATH}`, target, accessToken, { maxBytes: MAX_LIST_BYTES });
         const { data, links } = await transport.json(call, SubscriptionsAnswer);
         all.push(...data);
         if (data.length === 0 || links?.next == null) return all;
@@ -171,16 +181,16 @@ export function createRingClient(options: RingClientOptions): RingClient {
     openLiveView: (accessToken, deviceId, offer) =>
       openLiveView(
         transport,
-        apiCall('POST', `${devicePath(deviceId)}/media/streaming/whep/sessions`, accessToken),
+        apiCall(OPEN_LIVE_VIEW, `${devicePath(deviceId)}/media/streaming/whep/sessions`, accessToken),
         offer,
       ),
 
     async closeLiveView(accessToken, sessionPath) {
-      await transport.succeed(apiCall('DELETE', new URL(sessionPath, options.apiUrl).href, accessToken));
+      await transport.succeed(apiCall(CLOSE_LIVE_VIEW, new URL(sessionPath, options.apiUrl).href, accessToken));
     },
 
     downloadImage: (accessToken, deviceId) =>
-      downloadImage(transport, apiCall('POST', `${devicePath(deviceId)}/media/image/download`, accessToken)),
+      downloadImage(transport, apiCall(DOWNLOAD_IMAGE, `${devicePath(deviceId)}/media/image/download`, accessToken)),
   };
 }
 
@@ -191,9 +201,4 @@ function ownUrl(call: Call, link: string): string {
   const url = URL.canParse(link, call.url) ? new URL(link, call.url) : undefined;
   if (url?.origin !== new URL(call.url).origin) throw new RingError('malformed', call.name, { status: 200 });
   return url.href;
-}
-
-/** The path as a log may show it: without query and without the IDs of devices and sessions. */
-function nameOf(url: string): string {
-  return new URL(url).pathname.replace(/\/(devices|sessions)\/[^/]+/g, '/$1/…');
 }

@@ -80,10 +80,14 @@ const DATA = {
 
 export type EventType = keyof typeof DATA;
 
+export const EVENT_TYPES = Object.keys(DATA) as EventType[];
+
 interface EventMeta {
   /** Ring's idempotency key, a UUID in lower case. */
   requestId: string;
   accountId: string;
+  /** When Ring sent it for the first time, by Ring's clock. */
+  sentAt: Date;
   /** When it happened, by Ring's clock. */
   occurredAt: Date;
 }
@@ -112,7 +116,7 @@ export function parseEvent(rawBody: Buffer): ParsedEvent {
   if (!envelope.success) return malformed(envelope.error, []);
 
   const { meta, data } = envelope.data;
-  const common = { requestId: meta.request_id.toLowerCase(), accountId: meta.account_id };
+  const common = { requestId: meta.request_id.toLowerCase(), accountId: meta.account_id, sentAt: meta.time };
   if (!isKnown(data.type)) {
     return { kind: 'unknown', event: { ...common, occurredAt: meta.time, type: 'unknown', typeName: data.type } };
   }
@@ -122,7 +126,7 @@ export function parseEvent(rawBody: Buffer): ParsedEvent {
   return { kind: 'event', event: { ...common, ...parsed.data, occurredAt } };
 }
 
-function isKnown(type: string): type is EventType {
+export function isKnown(type: string): type is EventType {
   return Object.hasOwn(DATA, type);
 }
 

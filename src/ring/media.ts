@@ -23,7 +23,7 @@ export async function downloadImage(transport: Transport, call: Call): Promise<R
   const url = storageUrl(call, redirect.headers.get('location') ?? '');
   if (url === undefined) throw new RingError('malformed', call.name, { status: redirect.status });
 
-  const download = { name: 'GET of a picture', url: url.href, maxBytes: MAX_IMAGE_BYTES };
+  const download: Call = { name: 'GET of a picture', url: url.href, maxBytes: MAX_IMAGE_BYTES };
   const { status, headers, body } = await transport.succeed(download);
   const contentType = (headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
   if (body === undefined || body.length === 0 || !IMAGE_TYPE.test(contentType)) {

@@ -1,10 +1,11 @@
 import { types } from 'node:util';
 import { z } from 'zod';
+import type { Endpoint } from './endpoints.js';
 import { RingError, type RingErrorKind } from './errors.js';
 
-/** One call to Ring: its name for logs, without anything secret, and what goes out. */
+/** One call to Ring: its name for logs and metrics, and what goes out. */
 export interface Call extends Omit<RequestInit, 'headers'> {
-  name: string;
+  name: Endpoint;
   url: string;
   headers?: Record<string, string>;
   /** The largest answer that is read; larger ones are `malformed`. 64 KiB unless given. */
@@ -31,6 +32,17 @@ export interface TransportOptions {
   fetch?: typeof fetch;
   /** Limit for one whole call, answer included, in ms. */
   timeoutMs?: number;
+  /** Hears how each call has ended, whatever its caller makes of it. */
+  onCall?: (report: CallReport) => void;
+}
+
+export interface CallReport {
+  endpoint: Endpoint;
+  /** Ring's HTTP status, or why there is none. */
+  result: number | 'unreachable' | 'no-answer';
+  durationMs: number;
+  /** What Ring said of our limit of requests a second, if it did. */
+  rateLimit: { limit: number | undefined; remaining: number | undefined };
 }
 
 const DEFAULT_TIMEOUT_MS = 8_000;
@@ -71,13 +83,27 @@ export function createTransport(options: TransportOptions): Transport {
   const send = options.fetch ?? fetch;
   const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
 
+  function report(endpoint: Endpoint, result: CallReport['result'], startedAt: number, headers?: Headers): void {
+    options.onCall?.({
+      endpoint,
+      result,
+      durationMs: performance.now() - startedAt,
+      rateLimit: { limit: count(headers, 'x-ratelimit-limit'), remaining: count(headers, 'x-ratelimit-remaining') },
+    });
+  }
+
   async function exchange({ name, url, maxBytes = DEFAULT_MAX_BYTES, ...init }: Call): Promise<Answer> {
+    const startedAt = performance.now();
     try {
       // A redirect is never followed by itself: it would carry a bearer token to wherever it points.
       const response = await send(url, { ...init, redirect: 'manual', signal: AbortSignal.timeout(timeoutMs) });
-      return { status: response.status, headers: response.headers, body: await readBody(response, maxBytes) };
+      const body = await readBody(response, maxBytes);
+      report(name, response.status, startedAt, response.headers);
+      return { status: response.status, headers: response.headers, body };
     } catch (cause) {
-      throw new RingError(NEVER_SENT.has(networkCode(cause)) ? 'unreachable' : 'no-answer', name, { cause });
+      const kind = NEVER_SENT.has(networkCode(cause)) ? 'unreachable' : 'no-answer';
+      report(name, kind, startedAt);
+      throw new RingError(kind, name, { cause });
     }
   }
 
@@ -120,8 +146,14 @@ function parseJson(body: Buffer | undefined): unknown {
   }
 }
 
+/** The number in a header; undefined when there is none. */
+function count(headers: Headers | undefined, name: string): number | undefined {
+  const header = headers?.get(name) ?? '';
+  return /^\d{1,9}$/.test(header) ? Number(header) : undefined;
+}
+
 /** The error that an answer other than success stands for. */
-export function failure(name: string, { status, headers, body }: Answer): RingError {
+export function failure(name: Endpoint, { status, headers, body }: Answer): RingError {
   const parsed = ErrorAnswer.safeParse(parseJson(body));
   return new RingError(kindOf(status, parsed.success), name, {
     status,

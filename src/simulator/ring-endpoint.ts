@@ -137,8 +137,12 @@ function largeAnswer(fault: Extract<AnswerFault, { kind: 'large-body' }>): RingA
 }
 
 function withRetryAfter(answer: RingAnswer, seconds: number | undefined): RingAnswer {
-  if (seconds === undefined) return answer;
-  return { ...answer, headers: { ...answer.headers, 'Retry-After': String(seconds) } };
+  const headers = {
+    ...answer.headers,
+    ...(answer.status === 429 && { 'X-RateLimit-Limit': '100', 'X-RateLimit-Remaining': '0' }),
+    ...(seconds !== undefined && { 'Retry-After': String(seconds) }),
+  };
+  return { ...answer, headers };
 }
 
 async function carryOut(

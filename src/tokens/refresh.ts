@@ -15,7 +15,12 @@ export interface RefreshDependencies {
   vault: Vault;
   clock: Clock;
   log: Logger;
+  /** Hears what came of each refresh that was Ring's to answer. */
+  onRefresh: (outcome: RefreshOutcome) => void;
 }
+
+/** `REFUSED`: the pair is dead; `LINK_ENDED`: nobody needed the new pair any more; `UNCERTAIN`, `FAILING`: see the row. */
+export type RefreshOutcome = 'REFRESHED' | 'REFUSED' | 'LINK_ENDED' | 'UNCERTAIN' | 'FAILING';
 
 /** There is no pair any more with which Ring could be called: the link has ended, or has to be made again. */
 export class NoLinkError extends Error {
@@ -38,7 +43,7 @@ const MAX_PAUSE_MS = 60 * 60_000;
 
 type SealedRefreshToken = Pick<SealedPair, 'key_id' | 'refresh_token_ciphertext'>;
 
-type RefreshState = 'FINE' | 'REFRESHING' | 'UNCERTAIN' | 'FAILING';
+export type RefreshState = 'FINE' | 'REFRESHING' | 'UNCERTAIN' | 'FAILING';
 
 export type Refresh = (pair: SeenPair) => Promise<void>;
 
@@ -108,9 +113,11 @@ async function askRing(dependencies: RefreshDependencies, pair: SeenPair, sealed
   } catch (error) {
     log.warn({ err: error, tokenId: pair.id }, 'a token pair is not refreshed');
     if (error instanceof RingError && error.code === 'invalid_grant') {
+      dependencies.onRefresh('REFUSED');
       await requireReauthorization(dependencies, pair, error.reason);
       throw new NoLinkError('Ring takes the refresh token no more', { cause: error });
     }
+    dependencies.onRefresh(stateAfter(error));
     await recordFailure(dependencies, pair, error);
     throw error;
   }
@@ -126,9 +133,13 @@ async function storeInsistently(dependencies: RefreshDependencies, pair: SeenPai
   for (let attempt = 1; ; attempt++) {
     try {
       await store(dependencies, pair, grant, askedAt);
+      dependencies.onRefresh('REFRESHED');
       return;
     } catch (error) {
-      if (error instanceof NoLinkError) throw error;
+      if (error instanceof NoLinkError) {
+        dependencies.onRefresh('LINK_ENDED');
+        throw error;
+      }
       dependencies.log.error({ err: error, tokenId: pair.id, attempt }, 'a new token pair is not stored; trying again');
       await delay(Math.min(100 * 2 ** attempt, MAX_STORE_PAUSE_MS));
     }
@@ -205,7 +216,7 @@ async function recordFailure({ database, clock }: RefreshDependencies, pair: See
 }
 
 /** Without an answer, or with one that makes no sense, Ring may have replaced the token all the same. */
-function stateAfter(error: unknown): RefreshState {
+function stateAfter(error: unknown): 'UNCERTAIN' | 'FAILING' {
   const isUnknown = error instanceof RingError && (error.kind === 'no-answer' || error.kind === 'malformed');
   return isUnknown ? 'UNCERTAIN' : 'FAILING';
 }

@@ -6,7 +6,7 @@ import { lockAccount } from '../database/account-lock.js';
 import { row, rows } from '../database/database.js';
 import { isDatabaseUnavailable } from '../database/unavailable.js';
 import { enqueue, retryPauseMs } from '../jobs/enqueue.js';
-import { parseEvent, type RingEvent } from '../ring/events.js';
+import { type EventType, isKnown, parseEvent, type RingEvent } from '../ring/events.js';
 import { handle } from './handlers.js';
 import { inboxKey, PROCESS_INBOX } from './inbox.js';
 
@@ -16,6 +16,10 @@ export interface ProcessDependencies {
   log: Logger;
   /** How far Ring's clock and ours may be apart, in seconds. */
   linkClockSkewSeconds: number;
+  /** Hears of each event that was applied, once that is committed. */
+  onApplied: (event: Pick<RingEvent, 'type' | 'sentAt'>) => void;
+  /** Hears of each attempt that counts as a failed one. */
+  onFailed: (type: EventType | 'unknown') => void;
 }
 
 const Payload = z.object({ accountId: z.string() });
@@ -30,6 +34,7 @@ const MAX_PAUSE_MS = 5 * 60_000;
 
 interface InboxRow {
   id: string;
+  type: string;
   body: string;
   attempts: number;
   /** How long it has to be left alone, in ms. */
@@ -77,7 +82,8 @@ export function enqueueInbox(on: Knex, accountId: string, delayMs = 0): Promise<
 /** @returns whether there is nothing more to do now */
 async function processBatch(dependencies: ProcessDependencies, accountId: string, size: number): Promise<boolean> {
   const { database, clock, linkClockSkewSeconds } = dependencies;
-  return database.transaction(async (trx) => {
+  const applied: { id: string; event: RingEvent }[] = [];
+  const isFinished = await database.transaction(async (trx) => {
     await lockAccount(trx, accountId);
     const { isLinked, voidBefore } = await standing(trx, accountId);
     const waiting = await nextEvents(trx, accountId, isLinked, size);
@@ -89,7 +95,6 @@ async function processBatch(dependencies: ProcessDependencies, accountId: string
     }
 
     const now = clock();
-    const applied: string[] = [];
     let hasLinkEnded = false;
     for (const one of waiting) {
       if (one.pause_ms > 0 || hasLinkEnded) break;
@@ -100,17 +105,19 @@ async function processBatch(dependencies: ProcessDependencies, accountId: string
           throw new HandlerError(one, { cause });
         });
       }
-      applied.push(one.id);
+      applied.push({ id: one.id, event });
       // What follows may be for the next link, or for none.
       hasLinkEnded = event.type === 'app_integration_removed';
     }
     await trx.raw(
       `UPDATE webhook_events SET status = 'PROCESSED', processed_at = ?, last_error = NULL, retry_at = NULL
         WHERE id = ANY (?::bigint[])`,
-      [now, applied],
+      [now, applied.map(({ id }) => id)],
     );
     return applied.length === waiting.length && waiting.length < size && !hasLinkEnded;
   });
+  for (const { event } of applied) dependencies.onApplied(event);
+  return isFinished;
 }
 
 /**
@@ -131,7 +138,7 @@ async function standing(trx: Knex, accountId: string): Promise<{ isLinked: boole
 function nextEvents(trx: Knex, accountId: string, isLinked: boolean, size: number): Promise<InboxRow[]> {
   return rows<InboxRow>(
     trx,
-    `SELECT id, body, attempts, coalesce(extract(epoch FROM retry_at - now()) * 1000, 0)::float AS pause_ms
+    `SELECT id, type, body, attempts, coalesce(extract(epoch FROM retry_at - now()) * 1000, 0)::float AS pause_ms
        FROM webhook_events
       WHERE account_id = ? AND status = 'PENDING' AND (? OR type = 'app_integration_removed')
       ORDER BY id LIMIT ?`,
@@ -147,7 +154,7 @@ function readBody(one: InboxRow): RingEvent {
 
 /** Postpones the event, and with it those behind it; or gives it up, so that those behind it go on. */
 async function recordFailure(
-  { database, log }: ProcessDependencies,
+  { database, log, onFailed }: ProcessDependencies,
   { failed, cause }: HandlerError,
 ): Promise<boolean> {
   const attempts = failed.attempts + 1;
@@ -161,6 +168,7 @@ async function recordFailure(
       WHERE id = ? AND status = 'PENDING'`,
     [isFinal ? 'FAILED' : 'PENDING', attempts, describe(cause), retryPauseMs(attempts, MAX_PAUSE_MS), failed.id],
   );
+  onFailed(isKnown(failed.type) ? failed.type : 'unknown');
   // The next batch finds it paused and comes back in time, or finds those behind it.
   return false;
 }

@@ -1,12 +1,25 @@
 import type { KeyObject } from 'node:crypto';
-import { raw, type Request, Router } from 'express';
+import { type ErrorRequestHandler, raw, type Request, type Response, Router } from 'express';
 import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
-import { parseEvent } from '../ring/events.js';
+import { type ParsedEvent, parseEvent } from '../ring/events.js';
 import { isSignedByRing } from '../ring/signature.js';
 import { type Inbox, InboxUnavailableError } from './inbox.js';
 
 const PATH = '/webhooks/ring';
 const BODY_LIMIT = '256kb';
+
+/** What became of one delivery. */
+export type DeliveryOutcome = 'stored' | 'duplicate' | 'bad_signature' | 'malformed' | 'too_large' | 'unavailable';
+
+/** What is known of an event that was delivered. */
+export type DeliveredEvent = Pick<Exclude<ParsedEvent, { kind: 'malformed' }>['event'], 'type' | 'sentAt'>;
+
+export interface ReceiverDependencies {
+  inbox: Inbox;
+  hmacKey: KeyObject;
+  /** Hears of each delivery; of the event itself only what is signed and can be read. */
+  onDelivery: (outcome: DeliveryOutcome, event?: DeliveredEvent) => void;
+}
 
 /**
  * Ring's Webhook URL: verify, parse, store, answer. Everything else happens later, in the jobs that the inbox adds.
@@ -15,23 +28,40 @@ const BODY_LIMIT = '256kb';
  *
  * @see https://developer.amazon.com/docs/ring/api-documentation.html
  */
-export function webhookReceiver({ inbox, hmacKey }: { inbox: Inbox; hmacKey: KeyObject }): Router {
+export function webhookReceiver({ inbox, hmacKey, onDelivery }: ReceiverDependencies): Router {
   const router = Router();
   const route = router.route(PATH);
   // The signature is over the bytes as they came, whatever they are said to be.
-  route.post(raw({ type: () => true, limit: BODY_LIMIT, inflate: false }), async (request, response) => {
-    const body = rawBody(request);
-    if (!isSignedByRing(hmacKey, request.get('x-signature'), body)) {
-      throw new HttpError(
-        401,
-        'X-Signature is not "sha256=" and the hex HMAC-SHA256 of the body under our signing key.',
-      );
-    }
-    const parsed = parseEvent(body);
-    if (parsed.kind === 'malformed') throw new HttpError(400, `${parsed.field}: ${parsed.problem}`);
-    await inbox.store({ event: parsed.event, body: body.toString('utf8') }).catch(asUnavailable);
-    response.status(200).end();
-  });
+  const unreadable: ErrorRequestHandler = (error: { status?: unknown }, _request, _response, next) => {
+    onDelivery(error.status === 413 ? 'too_large' : 'malformed');
+    next(error);
+  };
+  route.post(
+    raw({ type: () => true, limit: BODY_LIMIT, inflate: false }),
+    unreadable,
+    async (request: Request, response: Response) => {
+      const body = rawBody(request);
+      if (!isSignedByRing(hmacKey, request.get('x-signature'), body)) {
+        onDelivery('bad_signature');
+        throw new HttpError(
+          401,
+          'X-Signature is not "sha256=" and the hex HMAC-SHA256 of the body under our signing key.',
+        );
+      }
+      const parsed = parseEvent(body);
+      if (parsed.kind === 'malformed') {
+        onDelivery('malformed');
+        throw new HttpError(400, `${parsed.field}: ${parsed.problem}`);
+      }
+      const { event } = parsed;
+      const stored = await inbox.store({ event, body: body.toString('utf8') }).catch((error: unknown) => {
+        onDelivery('unavailable', event);
+        throw asUnavailable(error);
+      });
+      onDelivery(stored, event);
+      response.status(200).end();
+    },
+  );
   route.all(methodNotAllowed('POST'));
   router.use(PATH, problemDetails);
   return router;
@@ -41,9 +71,9 @@ function rawBody({ body }: Request): Buffer {
   return Buffer.isBuffer(body) ? body : Buffer.alloc(0);
 }
 
-function asUnavailable(error: unknown): never {
-  if (!(error instanceof InboxUnavailableError)) throw error;
-  throw new HttpError(503, 'The event could not be stored. Please deliver it again.', {
+function asUnavailable(error: unknown): unknown {
+  if (!(error instanceof InboxUnavailableError)) return error;
+  return new HttpError(503, 'The event could not be stored. Please deliver it again.', {
     retryAfterSeconds: 5,
     cause: error,
   });

@@ -1,0 +1,94 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { type RequestHandler, Router } from 'express';
+import { Gauge } from 'prom-client';
+import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
+import type { DatabaseGauges } from './database-gauges.js';
+import { checkReadiness, type HealthDependencies } from './health.js';
+import type { Metrics } from './metrics.js';
+
+export interface MetricsRouteDependencies extends HealthDependencies {
+  metrics: Metrics;
+  gauges: DatabaseGauges;
+  /** The bearer token that is asked for; undefined: anybody may read. */
+  token: string | undefined;
+}
+
+/** Prometheus waits longer, but a database that is away should not make it. */
+const LIMIT_MS = 1_500;
+
+/** `GET /metrics`, for Prometheus. It answers also when nothing else works, with what the process knows by itself. */
+export function metricsRoute(dependencies: MetricsRouteDependencies): Router {
+  const { metrics, gauges, token, database } = dependencies;
+  const { registry } = metrics;
+  const registers = [registry];
+
+  new Gauge({
+    name: 'ring_link_ready',
+    help: 'What /readyz says: 1 when this instance has what it needs, by check.',
+    labelNames: ['check'],
+    registers,
+    async collect() {
+      for (const [check, result] of Object.entries(await checkReadiness(dependencies, LIMIT_MS))) {
+        this.set({ check }, result === 'ok' ? 1 : 0);
+      }
+    },
+  });
+  new Gauge({
+    name: 'ring_link_database_connections',
+    help: 'Connections to Postgres that this process holds, by pool and state.',
+    labelNames: ['pool', 'state'],
+    registers,
+    collect() {
+      for (const { pool, inUse, idle } of database.usage()) {
+        this.set({ pool, state: 'in_use' }, inUse);
+        this.set({ pool, state: 'idle' }, idle);
+      }
+    },
+  });
+  new Gauge({
+    name: 'ring_link_database_connections_limit',
+    help: 'Connections to Postgres that this process may open, by pool.',
+    labelNames: ['pool'],
+    registers,
+    collect() {
+      for (const { pool, limit } of database.usage()) this.set({ pool }, limit);
+    },
+  });
+  new Gauge({
+    name: 'ring_link_database_waiting',
+    help: 'How many wait in this process for a connection to Postgres, by pool.',
+    labelNames: ['pool'],
+    registers,
+    collect() {
+      for (const { pool, waiting } of database.usage()) this.set({ pool }, waiting);
+    },
+  });
+
+  const router = Router();
+  const route = router.route('/metrics');
+  route.get(bearer(token), async (_request, response) => {
+    const texts = await Promise.all([registry.metrics(), gauges.exposition(LIMIT_MS)]);
+    response.set({ 'Content-Type': registry.contentType, 'Cache-Control': 'no-store' }).send(texts.join('\n'));
+  });
+  route.all(methodNotAllowed('GET', 'HEAD'));
+  router.use('/metrics', problemDetails);
+  return router;
+}
+
+function bearer(token: string | undefined): RequestHandler {
+  const expected = token === undefined ? undefined : digest(token);
+  return (request, _response, next) => {
+    if (expected !== undefined) {
+      const [, given = ''] = /^Bearer +(.+)$/i.exec(request.get('authorization') ?? '') ?? [];
+      // Digests, for they are equally long.
+      if (!timingSafeEqual(digest(given), expected)) {
+        throw new HttpError(401, 'Send METRICS_TOKEN as a bearer token.', {
+          headers: { 'WWW-Authenticate': 'Bearer realm="metrics"' },
+        });
+      }
+    }
+    next();
+  };
+}
+
+const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
