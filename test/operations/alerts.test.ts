@@ -1,0 +1,139 @@
+import { execFile, spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { format } from 'prettier';
+import { type Scrape, scrape } from '../support/metrics.js';
+import { redirectOf, signedIn } from '../support/linking.js';
+import { startWorld, type World } from '../support/world.js';
+
+const execute = promisify(execFile);
+
+/** From dist/test/operations. */
+const OPS_DIR = new URL('../../../ops/', import.meta.url);
+const read = (name: string): string => readFileSync(new URL(name, OPS_DIR), 'utf8');
+
+const ALERTS = read('alerts.yml');
+const ALERT_TESTS = read('alerts.test.yml');
+const RUNBOOK = read('RUNBOOK.md');
+
+/** One alert, as far as it can be read line by line; promtool reads the rest, where it is installed. */
+interface Alert {
+  name: string;
+  text: string;
+}
+
+const alerts: Alert[] = ALERTS.split(/^ +- alert: /m)
+  .slice(1)
+  .map((text) => ({ name: text.split('\n', 1)[0] ?? '', text }));
+
+interface Dashboard {
+  panels: { title: string; targets?: { expr: string }[] }[];
+}
+
+const dashboard = JSON.parse(read('dashboard.json')) as Dashboard;
+
+const HAS_PROMTOOL = spawnSync('promtool', ['--version']).status === 0;
+
+describe.each(['alerts.yml', 'alerts.test.yml', 'prometheus.yml', 'grafana/datasources.yml', 'grafana/dashboards.yml'])(
+  '%s',
+  (name) => {
+    test('is YAML', async () => {
+      await expect(format(read(name), { parser: 'yaml' })).resolves.toBeTruthy();
+    });
+  },
+);
+
+describe('the alerts', () => {
+  test('have names of their own', () => {
+    expect(alerts.length).toBeGreaterThan(20);
+    expect(new Set(alerts.map(({ name }) => name)).size).toBe(alerts.length);
+  });
+
+  test.each(alerts)('$name says how bad it is, what happens, what to do and where to read on', ({ name, text }) => {
+    expect(text).toMatch(/^ +expr: \|$/m);
+    expect(text).toMatch(/^ +severity: (critical|warning)$/m);
+    expect(text).toMatch(/^ +summary: '.+'$/m);
+    expect(text).toMatch(/^ +action: '.+\.'$/m);
+    expect(text).toContain(`runbook: ops/RUNBOOK.md#${name.toLowerCase()}\n`);
+    expect(RUNBOOK).toContain(`\n### ${name}\n`);
+  });
+
+  test.each(alerts)('$name is tested', ({ name }) => {
+    expect(ALERT_TESTS).toContain(`alertname="${name}"`);
+  });
+
+  test('are all that the runbook has sections for', () => {
+    const sections = [...RUNBOOK.matchAll(/^### (RingLink\w+)$/gm)].map(([, name]) => name);
+    expect(sections).toEqual(alerts.map(({ name }) => name));
+  });
+});
+
+(HAS_PROMTOOL ? describe : describe.skip)('promtool', () => {
+  const promtool = (...args: string[]) => execute('promtool', args, { cwd: OPS_DIR });
+
+  test('takes the rules', () => promtool('check', 'rules', 'alerts.yml'));
+  test('sees each alert fire when it should', () => promtool('test', 'rules', 'alerts.test.yml'));
+  test('takes the configuration', () => promtool('check', 'config', '--syntax-only', 'prometheus.yml'));
+});
+
+describe('every metric that is named in', () => {
+  let world: World;
+  let found: Scrape;
+  beforeAll(async () => {
+    world = await startWorld();
+    // What a process has not seen yet has no series: one call to Ring and its limit, one attempt to link, one tick.
+    await world.ring.setFaults([{ endpoint: 'users-me', fault: { kind: 'status', status: 429 } }]);
+    const ringUser = await world.ring.createUser();
+    await world.ring.install(ringUser);
+    const visitor = await signedIn(world);
+    const { nonce, time } = await redirectOf(world, ringUser);
+    await visitor.open(`/ring/link?nonce=${nonce}&time=${time}`);
+    await visitor.submit('/ring/link');
+    await untilTicked();
+    found = await scrape(world.url);
+  });
+  afterAll(() => world.stop());
+
+  /** One clock ticks every five seconds. */
+  async function untilTicked(): Promise<void> {
+    while (!(await scrape(world.url)).names().has('ring_link_clock_ticks_total')) {
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+  }
+
+  const metricsIn = (expression: string): string[] =>
+    [...expression.matchAll(/\b(?:ring_link|nodejs|process)_\w+/g)].map(([name]) => name);
+  const missing = (expressions: string[]): string[] => {
+    const names = found.names();
+    return [...new Set(expressions.flatMap(metricsIn))].filter((name) => !names.has(name));
+  };
+
+  test('an alert is in /metrics', () => {
+    expect(metricsIn(ALERTS).length).toBeGreaterThan(25);
+    expect(missing(alerts.map(({ text }) => text))).toEqual([]);
+  });
+
+  test('a test of an alert is in /metrics', () => {
+    expect(missing([ALERT_TESTS])).toEqual([]);
+  });
+
+  test('the dashboard is in /metrics', () => {
+    const expressions = dashboard.panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr));
+    expect(expressions.length).toBeGreaterThan(30);
+    expect(missing(expressions)).toEqual([]);
+  });
+
+  test('the runbook is in /metrics', () => {
+    expect(missing([RUNBOOK])).toEqual([]);
+  });
+
+  (HAS_PROMTOOL ? test : test.skip)('and promtool has nothing against the form of /metrics', () => {
+    const { status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], { input: found.text });
+    // The names of prom-client's own metrics are not ours to choose.
+    const complaints = `${stdout.toString()}${stderr.toString()}`
+      .split('\n')
+      .filter((line) => /ring_link|error/.test(line));
+    expect({ complaints, status: status === 0 || status === 3 }).toEqual({ complaints: [], status: true });
+  });
+});
