@@ -16,7 +16,7 @@ export interface RefreshDependencies {
   clock: Clock;
   log: Logger;
   /** Hears what came of each refresh that was Ring's to answer. */
-  onRefresh: (outcome: RefreshOutcome) => void;
+  onRefresh?: (outcome: RefreshOutcome) => void;
 }
 
 /** `REFUSED`: the pair is dead; `LINK_ENDED`: nobody needed the new pair any more; `UNCERTAIN`, `FAILING`: see the row. */
@@ -113,11 +113,11 @@ async function askRing(dependencies: RefreshDependencies, pair: SeenPair, sealed
   } catch (error) {
     log.warn({ err: error, tokenId: pair.id }, 'a token pair is not refreshed');
     if (error instanceof RingError && error.code === 'invalid_grant') {
-      dependencies.onRefresh('REFUSED');
+      dependencies.onRefresh?.('REFUSED');
       await requireReauthorization(dependencies, pair, error.reason);
       throw new NoLinkError('Ring takes the refresh token no more', { cause: error });
     }
-    dependencies.onRefresh(stateAfter(error));
+    dependencies.onRefresh?.(stateAfter(error));
     await recordFailure(dependencies, pair, error);
     throw error;
   }
@@ -133,11 +133,11 @@ async function storeInsistently(dependencies: RefreshDependencies, pair: SeenPai
   for (let attempt = 1; ; attempt++) {
     try {
       await store(dependencies, pair, grant, askedAt);
-      dependencies.onRefresh('REFRESHED');
+      dependencies.onRefresh?.('REFRESHED');
       return;
     } catch (error) {
       if (error instanceof NoLinkError) {
-        dependencies.onRefresh('LINK_ENDED');
+        dependencies.onRefresh?.('LINK_ENDED');
         throw error;
       }
       dependencies.log.error({ err: error, tokenId: pair.id, attempt }, 'a new token pair is not stored; trying again');

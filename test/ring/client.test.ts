@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { createRingClient, type RingClientOptions } from '../../src/ring/client.js';
 import { RingError } from '../../src/ring/errors.js';
+import type { CallReport } from '../../src/ring/transport.js';
 import { until } from '../support/until.js';
 import { freePort } from '../support/world.js';
 
@@ -275,5 +276,34 @@ describe('when Ring does not answer', () => {
     });
     const error = await failureOf(clientOf(url, { timeoutMs: 50 }).exchangeCode(CODE));
     expect({ kind: error.kind, status: error.status }).toEqual({ kind: 'no-answer', status: undefined });
+  });
+});
+
+describe('the report of a call', () => {
+  test('has the endpoint’s own name wherever Ring’s links lead, the status, the time and the request limit', async () => {
+    const url = await listen((request, response) => {
+      const next = request.url?.includes('strange') ? undefined : '/a/strange/path/to/ava1.somebody?page=2';
+      const data = [{ id: 's', type: 'subscriptions', attributes: { sub_type: 'paid', status: 'active' } }];
+      response.writeHead(200, { 'x-ratelimit-limit': '100', 'x-ratelimit-remaining': next ? '99' : 'many' });
+      response.end(JSON.stringify({ data, links: { next } }));
+    });
+    const reports: CallReport[] = [];
+    await clientOf(url, { onCall: (report) => reports.push(report) }).getSubscriptions(ACCESS_TOKEN);
+
+    expect(reports).toMatchObject([
+      { endpoint: 'GET /v1/accounts/me/subscriptions', result: 200, rateLimit: { limit: 100, remaining: 99 } },
+      { endpoint: 'GET /v1/accounts/me/subscriptions', result: 200, rateLimit: { limit: 100, remaining: undefined } },
+    ]);
+    expect(reports.every(({ durationMs }) => durationMs > 0 && durationMs < 5_000)).toBe(true);
+  });
+
+  test('says why there was no answer', async () => {
+    const url = await listen((request) => request.socket.destroy());
+    const reports: CallReport[] = [];
+    const options = { onCall: (report: CallReport) => reports.push(report) };
+    await failureOf(clientOf(url, options).getAccountId(ACCESS_TOKEN));
+    await failureOf(clientOf(`http://127.0.0.1:${await freePort()}`, options).getAccountId(ACCESS_TOKEN));
+
+    expect(reports.map(({ result }) => result)).toEqual(['no-answer', 'unreachable']);
   });
 });
