@@ -1,10 +1,14 @@
 import { execFile, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { format } from 'prettier';
 import { type Scrape, scrape } from '../support/metrics.js';
 import { redirectOf, signedIn } from '../support/linking.js';
+import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';
 
 const execute = promisify(execFile);
@@ -74,6 +78,18 @@ describe('the alerts', () => {
 
   test('takes the rules', () => promtool('check', 'rules', 'alerts.yml'));
   test('sees each alert fire when it should', () => promtool('test', 'rules', 'alerts.test.yml'));
+  test('understands every query of the dashboard', async () => {
+    const queries = dashboard.panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr));
+    const rules = queries.map((expr, index) => ({ record: `query:${index}`, expr }));
+    const directory = await mkdtemp(join(tmpdir(), 'dashboard-'));
+    try {
+      // What is JSON is YAML.
+      await writeFile(join(directory, 'queries.yml'), JSON.stringify({ groups: [{ name: 'dashboard', rules }] }));
+      await promtool('check', 'rules', join(directory, 'queries.yml'));
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
   test('takes the configuration', () => promtool('check', 'config', '--syntax-only', 'prometheus.yml'));
 });
 
@@ -90,17 +106,11 @@ describe('every metric that is named in', () => {
     const { nonce, time } = await redirectOf(world, ringUser);
     await visitor.open(`/ring/link?nonce=${nonce}&time=${time}`);
     await visitor.submit('/ring/link');
-    await untilTicked();
+    // One clock ticks every five seconds.
+    await until('a clock has ticked', async () => (await scrape(world.url)).names().has('ring_link_clock_ticks_total'));
     found = await scrape(world.url);
   });
   afterAll(() => world.stop());
-
-  /** One clock ticks every five seconds. */
-  async function untilTicked(): Promise<void> {
-    while (!(await scrape(world.url)).names().has('ring_link_clock_ticks_total')) {
-      await new Promise((resolve) => setTimeout(resolve, 200));
-    }
-  }
 
   const metricsIn = (expression: string): string[] =>
     [...expression.matchAll(/\b(?:ring_link|nodejs|process)_\w+/g)].map(([name]) => name);
