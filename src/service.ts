@@ -67,17 +67,17 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   await migrateToLatest(options.databaseUrl);
   const database = openDatabase(options.databaseUrl, log);
   const ring = createRingClient({ ...config.ring, ...(options.ringTimeoutMs && { timeoutMs: options.ringTimeoutMs }) });
-  const shared = { database: database.knex, ring, vault: createVault(config.encryptionKeys), clock, log };
   const { unclaimedTtlSeconds, linkClockSkewSeconds } = config;
+  const vault = createVault(config.encryptionKeys);
+  const shared = { database: database.knex, ring, vault, clock, log, linkClockSkewSeconds };
   let isStopping = false;
 
   const queue = startQueue(
     database,
     {
-      [IDENTIFY_ACCOUNT]: (payload) =>
-        identifyAccount({ ...shared, unclaimedTtlSeconds, linkClockSkewSeconds }, payload),
+      [IDENTIFY_ACCOUNT]: (payload) => identifyAccount({ ...shared, unclaimedTtlSeconds }, payload),
       [CONFIRM_LINK]: (payload) => confirmLink({ ...shared, onCompleted: catchUp }, payload),
-      [PROCESS_INBOX]: (payload) => processInbox({ ...shared, linkClockSkewSeconds }, payload),
+      [PROCESS_INBOX]: (payload) => processInbox(shared, payload),
       [FETCH_INVENTORY]: (payload) => fetchInventory(shared, payload),
       [FETCH_DEVICE]: (payload) => fetchDevice(shared, payload),
       [FETCH_SUBSCRIPTIONS]: (payload) => fetchSubscriptions(shared, payload),

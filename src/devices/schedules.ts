@@ -3,6 +3,7 @@ import type { Knex } from 'knex';
 import type { Clock } from '../clock.js';
 import { rows } from '../database/database.js';
 import { enqueueSnapshot } from './take-snapshot.js';
+import { bindScope, type DeviceScope, IN_SCOPE } from './scope.js';
 import { lockDeviceOfUser, type UserDevice } from './user-devices.js';
 
 /** How often, and for a daily one when: a time of the wall clock in a time zone. */
@@ -166,10 +167,6 @@ export async function resumeOperations(trx: Knex, accountId: string, deviceId: s
  * Deletes what is scheduled for an account, or for one device of it, in the caller's transaction; a picture that is under
  * way is not stored. As {@link pauseOperations}, after the rows of the devices or of the link, which must be locked first.
  */
-export async function cancelOperations(trx: Knex, accountId: string, deviceId?: string): Promise<void> {
-  const [condition, bindings] =
-    deviceId === undefined
-      ? ['account_id = ?', [accountId]]
-      : ['account_id = ? AND device_id = ?', [accountId, deviceId]];
-  await trx.raw(`DELETE FROM scheduled_operations WHERE ${condition}`, bindings);
+export async function cancelOperations(trx: Knex, scope: DeviceScope): Promise<void> {
+  await trx.raw(`DELETE FROM scheduled_operations WHERE ${IN_SCOPE}`, bindScope(scope));
 }

@@ -3,13 +3,13 @@ import type { Knex } from 'knex';
 import type { Clock } from '../clock.js';
 import { lockAccount } from '../database/account-lock.js';
 import { type Database, row, rows } from '../database/database.js';
+import { IS_LIVE } from '../database/link-conditions.js';
 import { enqueue } from '../jobs/enqueue.js';
 import { maskEmail } from '../ring/account-identifier.js';
 import { ERASE } from '../tokens/token-pairs.js';
 import type { Sealed, Vault } from '../tokens/vault.js';
 import { CONFIRM_LINK } from './confirm.js';
 import { type LinkRequest, nonceDigest } from './link-request.js';
-import { IS_LIVE } from './links.js';
 import { matchNonce, nonceCheck } from './match.js';
 import { linkPlace, sealRequest } from './sealed-request.js';
 
@@ -140,7 +140,7 @@ async function renewLink(
 ): Promise<void> {
   await trx.raw(
     `UPDATE account_links SET token_id = ?, status = 'CONFIRMING', confirmation_step = 'CLAIMED', last_error = NULL,
-            account_identifier = ?, nonce_digest = ?, request_key_id = ?, request_ciphertext = ?, updated_at = ?
+            ring_confirmed_at = NULL, account_identifier = ?, nonce_digest = ?, request_key_id = ?, request_ciphertext = ?, updated_at = ?
       WHERE id = ?`,
     [tokenId, maskEmail(claimant.email), nonceDigest(request.nonce), sealed.keyId, sealed.ciphertext, now, linkId],
   );

@@ -1,9 +1,9 @@
 import type { Knex } from 'knex';
 import { row } from '../database/database.js';
+import { IS_LIVE } from '../database/link-conditions.js';
 import { archive } from '../devices/archive.js';
 import { removeAllDevices } from '../devices/removal.js';
 import { ERASE } from '../tokens/token-pairs.js';
-import { IS_LIVE } from './links.js';
 
 export interface IntegrationRemoval {
   accountId: string;
@@ -66,19 +66,5 @@ async function voidWaitingEvents(trx: Knex, { accountId, occurredAt, now }: Inte
     `UPDATE webhook_events SET status = 'PROCESSED', processed_at = ?, body = NULL
       WHERE account_id = ? AND status IN ('PENDING', 'FAILED') AND type <> 'app_integration_removed' AND occurred_at < ?`,
     [now, accountId, occurredAt],
-  );
-}
-
-/** Ring says by a webhook that the app was added: the link that we told it about stands there too. */
-export async function markConfirmedByRing(
-  trx: Knex,
-  { accountId, occurredAt }: { accountId: string; occurredAt: Date },
-  clockSkewMs: number,
-): Promise<void> {
-  await trx.raw(
-    `UPDATE account_links SET ring_confirmed_at = ?
-      WHERE account_id = ? AND ${IS_LIVE}
-        AND (SELECT created_at FROM ring_tokens WHERE ring_tokens.id = token_id) <= ?`,
-    [occurredAt, accountId, new Date(occurredAt.getTime() + clockSkewMs)],
   );
 }
