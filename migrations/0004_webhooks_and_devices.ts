@@ -25,6 +25,10 @@ export async function up(knex: Knex): Promise<void> {
     )`);
   // For the next event of an account, and for everything that is held of one.
   await knex.raw('CREATE INDEX webhook_events_account ON webhook_events (account_id, status, id)');
+  // The one event that is applied to an account that is not linked, which may have any number of others waiting.
+  await knex.raw(`
+    CREATE INDEX webhook_events_removals ON webhook_events (account_id, id)
+      WHERE status = 'PENDING' AND type = 'app_integration_removed'`);
   // Rows come in this order and leave in it.
   await knex.raw('CREATE INDEX webhook_events_received ON webhook_events USING brin (received_at)');
 

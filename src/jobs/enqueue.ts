@@ -2,8 +2,10 @@ import { createHash } from 'node:crypto';
 import type { Knex } from 'knex';
 
 export interface JobOptions {
-  /** Jobs with the same key run one after the other, and a new one replaces one that still waits. */
+  /** A new job replaces one with the same key that still waits. */
   key: string;
+  /** Jobs of the same queue run one after the other; those with the same key do, unless this is null. */
+  queue?: string | null;
   delayMs?: number;
 }
 
@@ -12,12 +14,12 @@ export async function enqueue(
   on: Knex,
   task: string,
   payload: object,
-  { key, delayMs = 0 }: JobOptions,
+  { key, queue = key, delayMs = 0 }: JobOptions,
 ): Promise<void> {
   await on.raw(
     `SELECT graphile_worker.add_job(?, payload => ?::json, queue_name => ?, job_key => ?,
                                     run_at => now() + ? * interval '1 ms')`,
-    [task, JSON.stringify(payload), key, key, delayMs],
+    [task, JSON.stringify(payload), queue, key, delayMs],
   );
 }
 

@@ -2,13 +2,13 @@ import type { Knex } from 'knex';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { Clock } from '../clock.js';
-import { lockAccount } from '../database/account-lock.js';
+import { tryLockAccount } from '../database/account-lock.js';
 import { row, rows } from '../database/database.js';
 import { isDatabaseUnavailable } from '../database/unavailable.js';
-import { enqueue, retryPauseMs } from '../jobs/enqueue.js';
+import { enqueue, jobKey, retryPauseMs } from '../jobs/enqueue.js';
 import { parseEvent, type RingEvent } from '../ring/events.js';
 import { handle } from './handlers.js';
-import { inboxKey, PROCESS_INBOX } from './inbox.js';
+import { PROCESS_INBOX } from './inbox.js';
 
 export interface ProcessDependencies {
   database: Knex;
@@ -18,12 +18,14 @@ export interface ProcessDependencies {
   linkClockSkewSeconds: number;
 }
 
-const Payload = z.object({ accountId: z.string() });
+const Payload = z.object({ accountIds: z.array(z.string()) });
 
 /** Events in one transaction. */
 const BATCH = 50;
 /** Then it is other accounts' turn. */
 const BATCHES_PER_JOB = 20;
+/** For an account that something else is just working on. */
+const BUSY_PAUSE_MS = 100;
 /** About a quarter of an hour, with pauses of 1 s, 2 s, 4 s … 5 min. */
 const MAX_ATTEMPTS = 10;
 const MAX_PAUSE_MS = 5 * 60_000;
@@ -46,14 +48,24 @@ class HandlerError extends Error {
   }
 }
 
+/** Applies what waits in the inbox of each account; what goes wrong with one of them stops no other. */
+export async function processInbox(dependencies: ProcessDependencies, payload: unknown): Promise<void> {
+  const { accountIds } = Payload.parse(payload);
+  const errors: unknown[] = [];
+  for (const accountId of await withWork(dependencies.database, accountIds)) {
+    await processAccount(dependencies, accountId).catch((error: unknown) => errors.push(error));
+  }
+  // The queue shows it, and runs the job again.
+  if (errors.length > 0) throw errors[0];
+}
+
 /**
- * Applies what waits in the inbox of one account, in the order of arrival. An event and the mark that it was applied are
- * one transaction: it takes effect once, however often it is delivered and wherever the process dies.
+ * Applies what waits for one account, in the order of arrival. An event and the mark that it was applied are one
+ * transaction: it takes effect once, however often it is delivered and wherever the process dies.
  *
  * Before the account is linked only the removal of the integration is applied; the others wait for the link.
  */
-export async function processInbox(dependencies: ProcessDependencies, payload: unknown): Promise<void> {
-  const { accountId } = Payload.parse(payload);
+async function processAccount(dependencies: ProcessDependencies, accountId: string): Promise<void> {
   for (let batch = 0; batch < BATCHES_PER_JOB; batch++) {
     const isFinished = await processBatch(dependencies, accountId, BATCH)
       .catch((error: unknown) => {
@@ -71,14 +83,37 @@ export async function processInbox(dependencies: ProcessDependencies, payload: u
 
 /** Has the inbox of an account looked at; part of the transaction that gives it reason to. */
 export function enqueueInbox(on: Knex, accountId: string, delayMs = 0): Promise<void> {
-  return enqueue(on, PROCESS_INBOX, { accountId }, { key: inboxKey(accountId), delayMs });
+  // No queue: the engine locks every queue there is to find a job, and here there would be one for each account.
+  const options = { key: jobKey(PROCESS_INBOX, accountId), queue: null, delayMs };
+  return enqueue(on, PROCESS_INBOX, { accountIds: [accountId] }, options);
+}
+
+/** Those of the accounts for which there is something to apply. Under load most have been seen to by another job. */
+async function withWork(database: Knex, accountIds: string[]): Promise<string[]> {
+  const found = await rows<{ account_id: string }>(
+    database,
+    `SELECT account_id FROM unnest(?::text[]) AS given (account_id)
+      WHERE EXISTS (SELECT 1 FROM webhook_events AS event
+                     WHERE event.account_id = given.account_id AND status = 'PENDING'
+                       AND type = 'app_integration_removed')
+         OR (EXISTS (SELECT 1 FROM account_links AS link
+                      WHERE link.account_id = given.account_id AND status IN ('COMPLETED', 'REAUTH_REQUIRED'))
+             AND EXISTS (SELECT 1 FROM webhook_events AS event
+                          WHERE event.account_id = given.account_id AND status = 'PENDING'))`,
+    [accountIds],
+  );
+  return found.map(({ account_id }) => account_id);
 }
 
 /** @returns whether there is nothing more to do now */
 async function processBatch(dependencies: ProcessDependencies, accountId: string, size: number): Promise<boolean> {
   const { database, clock, linkClockSkewSeconds } = dependencies;
   return database.transaction(async (trx) => {
-    await lockAccount(trx, accountId);
+    if (!(await tryLockAccount(trx, accountId))) {
+      // Whoever has it may not see what came last; and to wait for it would keep a worker from other accounts.
+      await enqueueInbox(trx, accountId, BUSY_PAUSE_MS);
+      return true;
+    }
     const { isLinked, voidBefore } = await standing(trx, accountId);
     const waiting = await nextEvents(trx, accountId, isLinked, size);
     const [head] = waiting;
