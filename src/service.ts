@@ -31,7 +31,7 @@ import { fetchSubscriptions } from './devices/subscriptions.js';
 import { createRingClient } from './ring/client.js';
 import { createVault } from './tokens/vault.js';
 import { PROCESS_INBOX } from './webhooks/inbox.js';
-import { enqueueInbox, processInbox } from './webhooks/process.js';
+import { enqueueInbox, processInbox, wakeOverdueInboxes } from './webhooks/process.js';
 import { purgeInbox } from './webhooks/purge.js';
 
 export interface ServiceOptions {
@@ -102,6 +102,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       { name: 'end expired live views', schedule: '*/5 * * * * *', run: () => endExpiredLiveViews(shared) },
       { name: 'forget ended live views', schedule: '47 * * * *', run: () => forgetEndedLiveViews(shared) },
       { name: 'start due snapshots', schedule: '* * * * *', run: () => startDueOperations(shared) },
+      { name: 'wake overdue inboxes', schedule: '* * * * *', run: () => wakeOverdueInboxes(shared) },
       { name: 'purge the inbox', schedule: '29 * * * *', run: () => purgeInbox(shared) },
       { name: 'forget removed devices', schedule: '31 3 * * *', run: () => forgetRemovedDevices(shared) },
       {

@@ -52,7 +52,7 @@ interface Waiting extends Delivery {
 export function createInbox({ pool, clock, limitMs = DEFAULT_LIMIT_MS }: InboxOptions): Inbox {
   let waiting: Waiting[] = [];
   let waitingBytes = 0;
-  /** One batch at a time: two could wait for each other's rows. */
+  /** While one batch is being committed, the next one grows. */
   let isCommitting = false;
 
   function commitSoon(): void {
@@ -129,11 +129,11 @@ export interface InboxOptions {
 const STORE = `
   WITH arrived AS MATERIALIZED (
     SELECT nextval('webhook_events_id_seq') AS id, delivery.*
-      FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[])
-           AS delivery (request_id, account_id, type, status, occurred_at, body)
+      FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::text[])
+           AS delivery (request_id, account_id, type, status, occurred_at, body, device_id)
   ), stored AS (
-    INSERT INTO webhook_events (id, request_id, account_id, type, status, occurred_at, body, received_at)
-    SELECT id, request_id, account_id, type, status, occurred_at, body, $7 FROM arrived ORDER BY request_id
+    INSERT INTO webhook_events (id, request_id, account_id, type, status, occurred_at, body, device_id, received_at)
+    SELECT id, request_id, account_id, type, status, occurred_at, body, device_id, $8 FROM arrived ORDER BY request_id
     ON CONFLICT (request_id) DO NOTHING
     RETURNING request_id, account_id, status
   ), waiting AS (
@@ -142,7 +142,7 @@ const STORE = `
   SELECT (SELECT array_agg(request_id::text) FROM stored) AS stored,
          CASE WHEN account_ids IS NOT NULL THEN
            (SELECT id FROM graphile_worker.add_job('${PROCESS_INBOX}', json_build_object('accountIds', account_ids),
-                                                   run_at => now() + $8 * interval '1 ms'))
+                                                   run_at => now() + $9 * interval '1 ms'))
          END AS job
     FROM waiting`;
 
@@ -158,6 +158,7 @@ async function storeBatch(pool: Pool, now: Date, limitMs: number, batch: readonl
       events.map((event) => (event.type === 'unknown' ? 'UNKNOWN_TYPE' : 'PENDING')),
       events.map((event) => event.occurredAt),
       batch.map(({ body }) => body),
+      events.map((event) => ('deviceId' in event ? event.deviceId : null)),
       now,
       batch.length < BUSY_BATCH ? 0 : BUSY_DELAY_MS,
     ],
