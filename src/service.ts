@@ -13,10 +13,12 @@ import { endExpiredLiveViews, forgetEndedLiveViews } from './devices/live-views.
 import { startDueOperations } from './devices/schedules.js';
 import { TAKE_SNAPSHOT, takeSnapshot } from './devices/take-snapshot.js';
 import { startClocks } from './jobs/clock.js';
-import { forgetIdleQueues, startQueue } from './jobs/queue.js';
-import { CONFIRM_LINK, confirmLink } from './linking/confirm.js';
+import { oneAtATime } from './jobs/one-at-a-time.js';
+import { startQueue } from './jobs/queue.js';
+import { CONFIRM_LINK, confirmationKeyOf, confirmLink } from './linking/confirm.js';
 import { expireUnclaimedTokens, forgetExpiredTokens, forgetOldExchanges } from './linking/expiry.js';
 import { IDENTIFY_ACCOUNT, identifyAccount } from './linking/identify.js';
+import { forgetOldDeviceEvents } from './devices/device-events.js';
 import { purgeArchive } from './devices/archive.js';
 import { fetchDevice, fetchInventory } from './devices/inventory.js';
 import {
@@ -74,16 +76,30 @@ export async function startService(options: ServiceOptions): Promise<Service> {
 
   const queue = startQueue(
     database,
-    {
-      [IDENTIFY_ACCOUNT]: (payload) => identifyAccount({ ...shared, unclaimedTtlSeconds }, payload),
-      [CONFIRM_LINK]: (payload) => confirmLink({ ...shared, onCompleted: catchUp }, payload),
-      [PROCESS_INBOX]: (payload) => processInbox(shared, payload),
-      [FETCH_INVENTORY]: (payload) => fetchInventory(shared, payload),
-      [FETCH_DEVICE]: (payload) => fetchDevice(shared, payload),
-      [FETCH_SUBSCRIPTIONS]: (payload) => fetchSubscriptions(shared, payload),
-      [CLOSE_LIVE_VIEW]: (payload) => closeAtRing(shared, payload),
-      [TAKE_SNAPSHOT]: (payload) => takeSnapshot(shared, payload),
-    },
+    [
+      {
+        // What somebody waits for.
+        concurrency: 10,
+        tasks: {
+          [IDENTIFY_ACCOUNT]: (payload) => identifyAccount({ ...shared, unclaimedTtlSeconds }, payload),
+          [CONFIRM_LINK]: oneAtATime(database, CONFIRM_LINK, confirmationKeyOf, (payload) =>
+            confirmLink({ ...shared, onCompleted: catchUp }, payload),
+          ),
+          [PROCESS_INBOX]: (payload) => processInbox(shared, payload),
+          [CLOSE_LIVE_VIEW]: (payload) => closeAtRing(shared, payload),
+        },
+      },
+      {
+        // What may be many, each waiting for Ring.
+        concurrency: 5,
+        tasks: {
+          [FETCH_INVENTORY]: (payload) => fetchInventory(shared, payload),
+          [FETCH_DEVICE]: (payload) => fetchDevice(shared, payload),
+          [FETCH_SUBSCRIPTIONS]: (payload) => fetchSubscriptions(shared, payload),
+          [TAKE_SNAPSHOT]: (payload) => takeSnapshot(shared, payload),
+        },
+      },
+    ],
     log,
   );
   const clocks = startClocks(
@@ -104,13 +120,13 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       { name: 'start due snapshots', schedule: '* * * * *', run: () => startDueOperations(shared) },
       { name: 'wake overdue inboxes', schedule: '* * * * *', run: () => wakeOverdueInboxes(shared) },
       { name: 'purge the inbox', schedule: '29 * * * *', run: () => purgeInbox(shared) },
+      { name: 'forget old device events', schedule: '27 3 * * *', run: () => forgetOldDeviceEvents(shared) },
       { name: 'forget removed devices', schedule: '31 3 * * *', run: () => forgetRemovedDevices(shared) },
       {
         name: 'purge the archive',
         schedule: '37 3 * * *',
         run: () => purgeArchive(shared, config.auditRetentionDays),
       },
-      { name: 'forget idle queues', schedule: '43 * * * *', run: () => forgetIdleQueues(database) },
     ],
     log,
   );

@@ -6,7 +6,7 @@ import { bindScope, type DeviceScope, IN_SCOPE } from './scope.js';
 export interface Removal extends DeviceScope {
   kind: 'DEVICE_REMOVED' | 'LINK_REMOVED';
   /** Why: the webhook that told us, or Ring's answer when we asked. */
-  reason: 'device_removed' | 'app_integration_removed' | 'not found at Ring';
+  reason: 'device_removed' | 'app_integration_removed' | 'not found at Ring' | 'refused by Ring';
   /** Of the webhook that told us. */
   requestId?: string | undefined;
   /** When it happened at Ring. */

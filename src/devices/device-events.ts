@@ -1,4 +1,5 @@
 import type { Knex } from 'knex';
+import type { Clock } from '../clock.js';
 
 export interface DeviceEvent {
   requestId: string;
@@ -19,4 +20,11 @@ export async function recordDeviceEvent(trx: Knex, event: DeviceEvent): Promise<
      ON CONFLICT (request_id) DO NOTHING`,
     [requestId, accountId, deviceId, type, subtype ?? null, occurredAt, accountId, deviceId, occurredAt],
   );
+}
+
+const RETENTION_MS = 90 * 86_400_000;
+
+/** Forgets what happened long ago. */
+export async function forgetOldDeviceEvents({ database, clock }: { database: Knex; clock: Clock }): Promise<void> {
+  await database.raw('DELETE FROM device_events WHERE occurred_at < ?', [new Date(clock().getTime() - RETENTION_MS)]);
 }

@@ -14,7 +14,9 @@ export async function inLinkedAccount(
 ): Promise<void> {
   await database.transaction(async (trx) => {
     await lockAccount(trx, accountId);
-    const linked = await row(trx, `SELECT 1 FROM account_links WHERE account_id = ? AND ${IS_USABLE}`, [accountId]);
+    const linked = await row(trx, `SELECT 1 FROM account_links WHERE account_id = ? AND ${IS_USABLE} FOR UPDATE`, [
+      accountId,
+    ]);
     if (linked !== undefined) await store(trx);
   });
 }

@@ -2,6 +2,7 @@ import type { Knex } from 'knex';
 import { row } from '../database/database.js';
 import { archive, type Removal } from './archive.js';
 import { endLiveViews, forgetFormerLiveViews } from './live-views.js';
+import { refetchDevice } from './refetch.js';
 import { cancelOperations } from './schedules.js';
 import { bindScope, type DeviceScope, IN_SCOPE } from './scope.js';
 
@@ -18,13 +19,17 @@ export type DeviceRemoval = Omit<Removal, 'kind'> & {
  */
 export async function removeDevice(trx: Knex, { unlessAddedAfter, ...removal }: DeviceRemoval): Promise<void> {
   const { accountId, deviceId, occurredAt, now } = removal;
-  const device = await row<{ removed_at: Date | null; added_at: Date | null }>(
+  const device = await row<{ removed_at: Date | null; added_at: Date | null; fetched_at: Date | null }>(
     trx,
-    'SELECT removed_at, added_at FROM devices WHERE account_id = ? AND id = ? FOR UPDATE',
+    'SELECT removed_at, added_at, fetched_at FROM devices WHERE account_id = ? AND id = ? FOR UPDATE',
     [accountId, deviceId],
   );
-  const wasAddedSince = device?.added_at != null && device.added_at > unlessAddedAfter;
-  if (wasAddedSince) return;
+  if (isAfter(device?.added_at, unlessAddedAfter)) return;
+  // Ring has shown it to us since: it may be back, or not yet quite gone. Only Ring knows.
+  if (isAfter(device?.fetched_at, occurredAt)) {
+    await refetchDevice(trx, { accountId, deviceId, occurredAt: unlessAddedAfter });
+    return;
+  }
   await endLiveViews(trx, removal, 'DEVICE_REMOVED', now);
   if (device?.removed_at == null) await archive(trx, { ...removal, kind: 'DEVICE_REMOVED' });
   await erase(trx, removal);
@@ -37,6 +42,8 @@ export async function removeDevice(trx: Knex, { unlessAddedAfter, ...removal }: 
     [accountId, deviceId, occurredAt],
   );
 }
+
+const isAfter = (time: Date | null | undefined, other: Date): boolean => time != null && time > other;
 
 /** Ends all devices of an account, whose link the caller has locked. Ring is not called: it knows our tokens no more. */
 export async function removeAllDevices(trx: Knex, accountId: string, now: Date): Promise<void> {

@@ -52,6 +52,9 @@ const NEXT_RUN = `
         WHERE run > present.moment)
   END`;
 
+/** SQL: Postgres can reckon with it. It could when this was made, but names go away. */
+const HAS_KNOWN_ZONE = '(time_zone IS NULL OR time_zone IN (SELECT name FROM pg_timezone_names))';
+
 const COLUMNS = `id, frequency, to_char(time_of_day, 'HH24:MI') AS "timeOfDay", time_zone AS "timeZone", status,
                  pause_reason AS "pauseReason", next_run_at AS "nextRunAt", last_run_at AS "lastRunAt",
                  last_error AS "lastError"`;
@@ -128,7 +131,7 @@ export async function startDueOperations({ database, clock }: { database: Knex; 
 async function startBatch(trx: Knex, now: Date): Promise<number> {
   const due = await rows<{ id: string }>(
     trx,
-    `WITH due AS (SELECT id AS due_id FROM scheduled_operations WHERE status = 'ACTIVE' AND next_run_at <= ?
+    `WITH due AS (SELECT id AS due_id FROM scheduled_operations WHERE status = 'ACTIVE' AND next_run_at <= ? AND ${HAS_KNOWN_ZONE}
                    ORDER BY next_run_at LIMIT ${BATCH} FOR UPDATE SKIP LOCKED)
      UPDATE scheduled_operations SET next_run_at = ${NEXT_RUN} FROM due, ${PRESENT} WHERE id = due_id RETURNING id`,
     [now, now],
@@ -158,7 +161,8 @@ export async function resumeOperations(trx: Knex, accountId: string, deviceId: s
   await trx.raw(
     `UPDATE scheduled_operations SET status = 'ACTIVE', pause_reason = NULL, next_run_at = ${NEXT_RUN}
        FROM ${PRESENT}
-      WHERE account_id = ? AND device_id = ? AND status = 'PAUSED' AND pause_reason = 'OFFLINE'`,
+      WHERE account_id = ? AND device_id = ? AND status = 'PAUSED' AND pause_reason = 'OFFLINE'
+        AND ${HAS_KNOWN_ZONE}`,
     [now, accountId, deviceId],
   );
 }

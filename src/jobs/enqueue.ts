@@ -2,10 +2,8 @@ import { createHash } from 'node:crypto';
 import type { Knex } from 'knex';
 
 export interface JobOptions {
-  /** A new job replaces one with the same key that still waits. */
+  /** A new job replaces one with the same key that still waits; one that runs already is joined by the new one. */
   key: string;
-  /** Jobs of the same queue run one after the other; those with the same key do, unless this is null. */
-  queue?: string | null;
   delayMs?: number;
 }
 
@@ -14,12 +12,11 @@ export async function enqueue(
   on: Knex,
   task: string,
   payload: object,
-  { key, queue = key, delayMs = 0 }: JobOptions,
+  { key, delayMs = 0 }: JobOptions,
 ): Promise<void> {
   await on.raw(
-    `SELECT graphile_worker.add_job(?, payload => ?::json, queue_name => ?, job_key => ?,
-                                    run_at => now() + ? * interval '1 ms')`,
-    [task, JSON.stringify(payload), queue, key, delayMs],
+    `SELECT graphile_worker.add_job(?, payload => ?::json, job_key => ?, run_at => now() + ? * interval '1 ms')`,
+    [task, JSON.stringify(payload), key, delayMs],
   );
 }
 

@@ -4,11 +4,12 @@ import type { Clock } from '../clock.js';
 import { lockAccount } from '../database/account-lock.js';
 import { type Database, row, rows } from '../database/database.js';
 import { IS_LIVE } from '../database/link-conditions.js';
+import { removeAllDevices } from '../devices/removal.js';
 import { enqueue } from '../jobs/enqueue.js';
 import { maskEmail } from '../ring/account-identifier.js';
 import { ERASE } from '../tokens/token-pairs.js';
 import type { Sealed, Vault } from '../tokens/vault.js';
-import { CONFIRM_LINK } from './confirm.js';
+import { CONFIRM_LINK, confirmationKey } from './confirm.js';
 import { type LinkRequest, nonceDigest } from './link-request.js';
 import { matchNonce, nonceCheck } from './match.js';
 import { linkPlace, sealRequest } from './sealed-request.js';
@@ -90,6 +91,8 @@ async function claimPair(
   const linkId = current?.id ?? randomUUID();
   const sealed = sealRequest(dependencies.vault, request, linkPlace(linkId));
   const link = { linkId, tokenId: token.id, accountId, sealed };
+  // Nothing that came through an earlier link may be there for whoever makes the next one.
+  if (current === undefined) await removeAllDevices(trx, accountId, dependencies.clock());
   if (current === undefined) await insertLink(trx, dependencies.clock(), claimant, request, link);
   else await renewLink(trx, dependencies.clock(), claimant, request, { ...link, formerTokenId: current.token_id });
   await enqueueConfirmation(trx, linkId, token.id);
@@ -202,5 +205,5 @@ async function useFreshNonce(
 }
 
 function enqueueConfirmation(on: Knex, linkId: string, tokenId: string): Promise<void> {
-  return enqueue(on, CONFIRM_LINK, { linkId, tokenId, attempt: 1 }, { key: `${CONFIRM_LINK}:${linkId}` });
+  return enqueue(on, CONFIRM_LINK, { linkId, tokenId, attempt: 1 }, { key: confirmationKey(linkId) });
 }

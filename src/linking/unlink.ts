@@ -1,7 +1,7 @@
 import type { Knex } from 'knex';
 import { row } from '../database/database.js';
 import { IS_LIVE } from '../database/link-conditions.js';
-import { archive } from '../devices/archive.js';
+import { archive, type Removal } from '../devices/archive.js';
 import { removeAllDevices } from '../devices/removal.js';
 import { ERASE } from '../tokens/token-pairs.js';
 
@@ -43,14 +43,7 @@ export async function endIntegration(trx: Knex, removal: IntegrationRemoval): Pr
   );
   if (link === undefined) return;
 
-  const reason = 'app_integration_removed';
-  await archive(trx, { accountId, kind: 'LINK_REMOVED', reason, requestId, occurredAt, now });
-  await removeAllDevices(trx, accountId, now);
-  await trx.raw('DELETE FROM subscriptions WHERE account_id = ?', [accountId]);
-  await trx.raw(
-    `UPDATE webhook_events SET body = NULL WHERE account_id = ? AND status IN ('PROCESSED', 'UNKNOWN_TYPE') AND body IS NOT NULL`,
-    [accountId],
-  );
+  await eraseAccountData(trx, { accountId, reason: 'app_integration_removed', requestId, occurredAt, now });
   await trx.raw(
     `UPDATE account_links SET status = 'REMOVED', removed_at = ?, updated_at = ?, last_error = NULL,
             confirmation_step = NULL, request_key_id = NULL, request_ciphertext = NULL
@@ -58,6 +51,21 @@ export async function endIntegration(trx: Knex, removal: IntegrationRemoval): Pr
     [occurredAt, now, link.id],
   );
   await trx.raw(`UPDATE ring_tokens SET status = 'REVOKED', ${ERASE} WHERE id = ?`, [link.token_id]);
+}
+
+/**
+ * Erases everything that has come through a link that is ending now, and archives that it was there. The caller holds the
+ * account's lock and the link's row, which is still live.
+ */
+export async function eraseAccountData(trx: Knex, removal: Omit<Removal, 'kind' | 'deviceId'>): Promise<void> {
+  const { accountId, now } = removal;
+  await archive(trx, { ...removal, kind: 'LINK_REMOVED' });
+  await removeAllDevices(trx, accountId, now);
+  await trx.raw('DELETE FROM subscriptions WHERE account_id = ?', [accountId]);
+  await trx.raw(
+    `UPDATE webhook_events SET body = NULL WHERE account_id = ? AND status IN ('PROCESSED', 'UNKNOWN_TYPE') AND body IS NOT NULL`,
+    [accountId],
+  );
 }
 
 /** What still waits for this link, or has failed, is not going to be applied to the next one. */

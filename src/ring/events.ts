@@ -90,7 +90,14 @@ export type ParsedEvent =
   /** `field` is a path such as `data.attributes.timestamp`; `problem` says what was expected and quotes nothing. */
   | { kind: 'malformed'; field: string; problem: string };
 
-const Envelope = z.object({ meta: Meta, data: z.object({ type: opaque(200) }) });
+/** Ring may name new types as it likes. */
+const typeName = z
+  .string({ error: 'expected a text' })
+  .min(1, { error: 'expected a text' })
+  .max(200, { error: 'expected 200 characters at most' })
+  .regex(/^[^\0\p{Surrogate}]*$/u, { error: 'expected a text' });
+
+const Envelope = z.object({ meta: Meta, data: z.object({ type: typeName }) });
 
 /** Reads the body of a webhook whose signature is good. */
 export function parseEvent(rawBody: Buffer): ParsedEvent {

@@ -49,7 +49,7 @@ interface Waiting extends Delivery {
  * The inbox with group commit: what arrives while a batch is being committed makes up the next batch, and shares one
  * statement and one commit. A delivery that comes alone finds no batch under way and waits for nobody.
  */
-export function createInbox({ pool, clock, limitMs = DEFAULT_LIMIT_MS }: InboxOptions): Inbox {
+export function createInbox({ pool, clock, clockSkewMs, limitMs = DEFAULT_LIMIT_MS }: InboxOptions): Inbox {
   let waiting: Waiting[] = [];
   let waitingBytes = 0;
   /** While one batch is being committed, the next one grows. */
@@ -77,7 +77,7 @@ export function createInbox({ pool, clock, limitMs = DEFAULT_LIMIT_MS }: InboxOp
   async function commit(batch: Waiting[]): Promise<void> {
     if (batch.length === 0) return;
     try {
-      const stored = await storeBatch(pool, clock(), limitMs, batch);
+      const stored = await storeBatch(pool, { now: clock(), clockSkewMs, limitMs }, batch);
       for (const one of batch) one.resolve(stored.delete(one.event.requestId) ? 'stored' : 'duplicate');
     } catch (error) {
       if (batch.length === 1 || isDatabaseUnavailable(error)) for (const one of batch) one.reject(error);
@@ -115,6 +115,8 @@ export function createInbox({ pool, clock, limitMs = DEFAULT_LIMIT_MS }: InboxOp
 export interface InboxOptions {
   pool: Pool;
   clock: Clock;
+  /** How far Ring's clock and ours may be apart, in ms: what claims to happen later than that, happens now. */
+  clockSkewMs: number;
   /** How long a delivery may wait for its commit, in ms. */
   limitMs?: number;
 }
@@ -146,7 +148,12 @@ const STORE = `
          END AS job
     FROM waiting`;
 
-async function storeBatch(pool: Pool, now: Date, limitMs: number, batch: readonly Delivery[]): Promise<Set<string>> {
+async function storeBatch(
+  pool: Pool,
+  { now, clockSkewMs, limitMs }: { now: Date; clockSkewMs: number; limitMs: number },
+  batch: readonly Delivery[],
+): Promise<Set<string>> {
+  const latest = new Date(now.getTime() + clockSkewMs);
   const events = batch.map(({ event }) => event);
   const query = {
     name: 'store-webhooks',
@@ -156,7 +163,8 @@ async function storeBatch(pool: Pool, now: Date, limitMs: number, batch: readonl
       events.map((event) => event.accountId),
       events.map((event) => (event.type === 'unknown' ? event.typeName : event.type)),
       events.map((event) => (event.type === 'unknown' ? 'UNKNOWN_TYPE' : 'PENDING')),
-      events.map((event) => event.occurredAt),
+      // A timestamp of the far future would be newer than everything that happens until then.
+      events.map(({ occurredAt }) => (occurredAt > latest ? latest : occurredAt)),
       batch.map(({ body }) => body),
       events.map((event) => ('deviceId' in event ? event.deviceId : null)),
       now,

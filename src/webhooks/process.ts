@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { Clock } from '../clock.js';
 import { tryLockAccount } from '../database/account-lock.js';
 import { row, rows } from '../database/database.js';
-import { IS_APPLIED } from '../database/link-conditions.js';
+import { IS_APPLIED, IS_LIVE } from '../database/link-conditions.js';
 import { isDatabaseUnavailable } from '../database/unavailable.js';
 import { enqueue, jobKey, retryPauseMs } from '../jobs/enqueue.js';
 import { parseEvent, type RingEvent } from '../ring/events.js';
@@ -18,6 +18,9 @@ export interface ProcessDependencies {
   /** How far Ring's clock and ours may be apart, in seconds. */
   linkClockSkewSeconds: number;
 }
+
+/** Postgres' code for a statement that took longer than it may. */
+const QUERY_CANCELED = '57014';
 
 const Payload = z.object({ accountIds: z.array(z.string()) });
 
@@ -33,6 +36,8 @@ const MAX_PAUSE_MS = 5 * 60_000;
 
 interface InboxRow {
   id: string;
+  /** Ring's timestamp, if it is not in the future. */
+  occurred_at: Date;
   request_id: string;
   body: string;
   attempts: number;
@@ -81,7 +86,7 @@ async function processSome(dependencies: ProcessDependencies, accountId: string)
   try {
     return await processBatch(dependencies, accountId, BATCH);
   } catch (error) {
-    if (!(error instanceof HandlerError) || isDatabaseUnavailable(error.cause)) throw error;
+    if (!(error instanceof HandlerError) || isPassing(error.cause)) throw error;
     // Those before it were rolled back with it. Then it is the first, and only it is to be postponed.
     if (error.index > 0) await processBatch(dependencies, accountId, error.index);
     else await recordFailure(dependencies, error);
@@ -91,9 +96,7 @@ async function processSome(dependencies: ProcessDependencies, accountId: string)
 
 /** Has the inbox of an account looked at; part of the transaction that gives it reason to. */
 export function enqueueInbox(on: Knex, accountId: string, delayMs = 0): Promise<void> {
-  // No queue: the engine locks every queue there is to find a job, and here there would be one for each account.
-  const options = { key: jobKey(PROCESS_INBOX, accountId), queue: null, delayMs };
-  return enqueue(on, PROCESS_INBOX, { accountIds: [accountId] }, options);
+  return enqueue(on, PROCESS_INBOX, { accountIds: [accountId] }, { key: jobKey(PROCESS_INBOX, accountId), delayMs });
 }
 
 /** Those of the accounts for which there is something to apply. Under load most have been seen to by another job. */
@@ -104,6 +107,9 @@ async function withWork(database: Knex, accountIds: string[]): Promise<string[]>
       WHERE EXISTS (SELECT 1 FROM webhook_events AS event
                      WHERE event.account_id = given.account_id AND status = 'PENDING'
                        AND type = 'app_integration_removed')
+         OR EXISTS (SELECT 1 FROM account_links AS link JOIN webhook_events AS event USING (account_id)
+                     WHERE link.account_id = given.account_id AND link.removed_at > event.occurred_at
+                       AND event.status = 'PENDING')
          OR (EXISTS (SELECT 1 FROM account_links AS link
                       WHERE link.account_id = given.account_id AND ${IS_APPLIED})
              AND EXISTS (SELECT 1 FROM webhook_events AS event
@@ -123,7 +129,7 @@ async function processBatch(dependencies: ProcessDependencies, accountId: string
       return true;
     }
     const { isLinked, voidBefore } = await standing(trx, accountId);
-    const waiting = await nextEvents(trx, accountId, isLinked, size);
+    const waiting = await nextEvents(trx, accountId, { isLinked, voidBefore }, size);
     const [head] = waiting;
     if (head === undefined) return true;
     if (head.pause_ms > 0) {
@@ -140,7 +146,7 @@ async function processBatch(dependencies: ProcessDependencies, accountId: string
       // What follows a removal may be for the next link, or for none; what follows a paused event waits with it.
       if (hasIntegrationEnded || one.pause_ms > 0) break;
       try {
-        const event = readBody(one.body);
+        const event = readEvent(one);
         if (!isVoid(event)) await handle(context, event);
         hasIntegrationEnded = event.type === 'app_integration_removed';
       } catch (cause) {
@@ -171,36 +177,57 @@ async function markProcessed(
   );
 }
 
+interface Standing {
+  isLinked: boolean;
+  voidBefore: Date | null;
+}
+
 /**
  * Whether there is a link to apply events to, and until when the account's former link lasted: what happened before that
  * and arrives late is of no concern to the present one.
  */
-async function standing(trx: Knex, accountId: string): Promise<{ isLinked: boolean; voidBefore: Date | null }> {
+async function standing(trx: Knex, accountId: string): Promise<Standing> {
+  // The link before its devices, as everyone locks them.
+  await trx.raw(`SELECT 1 FROM account_links WHERE account_id = ? AND ${IS_LIVE} FOR UPDATE`, [accountId]);
   const found = await row<{ is_linked: boolean; void_before: Date | null }>(
     trx,
-    `SELECT coalesce(bool_or(${IS_APPLIED}), false) AS is_linked,
-            max(removed_at) AS void_before
+    `SELECT coalesce(bool_or(${IS_APPLIED}), false) AS is_linked, max(removed_at) AS void_before
        FROM account_links WHERE account_id = ?`,
     [accountId],
   );
   return { isLinked: found?.is_linked ?? false, voidBefore: found?.void_before ?? null };
 }
 
-function nextEvents(trx: Knex, accountId: string, isLinked: boolean, size: number): Promise<InboxRow[]> {
+/**
+ * In the order of arrival; only the end of the integration comes before everything that is going to be void with it. Of an
+ * account that is not linked, that, and what is void already.
+ */
+function nextEvents(
+  trx: Knex,
+  accountId: string,
+  { isLinked, voidBefore }: Standing,
+  size: number,
+): Promise<InboxRow[]> {
   return rows<InboxRow>(
     trx,
-    `SELECT id, request_id, body, attempts, coalesce(extract(epoch FROM retry_at - now()) * 1000, 0)::float AS pause_ms
+    `SELECT id, request_id, body, occurred_at, attempts, coalesce(extract(epoch FROM retry_at - now()) * 1000, 0)::float AS pause_ms
        FROM webhook_events
-      WHERE account_id = ? AND status = 'PENDING' AND (? OR type = 'app_integration_removed')
-      ORDER BY id LIMIT ?`,
-    [accountId, isLinked, size],
+      WHERE account_id = ? AND status = 'PENDING' AND (? OR type = 'app_integration_removed' OR occurred_at < ?)
+      ORDER BY type <> 'app_integration_removed', id LIMIT ?`,
+    [accountId, isLinked, voidBefore, size],
   );
 }
 
-function readBody(body: string): RingEvent {
+function readEvent({ body, occurred_at }: InboxRow): RingEvent {
   const parsed = parseEvent(Buffer.from(body));
-  if (parsed.kind === 'event') return parsed.event;
-  throw new Error('this version can not read the event');
+  if (parsed.kind !== 'event') throw new Error('this version can not read the event');
+  return { ...parsed.event, occurredAt: occurred_at };
+}
+
+/** Whether it says nothing about the event. A time limit does: an event that always takes too long must not go on for ever. */
+function isPassing(error: unknown): boolean {
+  const { code } = error as { code?: unknown };
+  return code !== QUERY_CANCELED && isDatabaseUnavailable(error);
 }
 
 /** Postpones the event, and with it those behind it; or gives it up, so that those behind it go on. */
