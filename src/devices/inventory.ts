@@ -89,8 +89,7 @@ export async function fetchInventory(dependencies: InventoryDependencies, payloa
   try {
     const devices = await ring.getDevices(await accessTokenOf(dependencies, accountId));
     await inLinkedAccount(database, accountId, async (trx) => {
-      for (const device of devices)
-        await storeDevice(trx, accountId, device, { askedAt, now: clock(), isListed: true });
+      for (const device of devices) await storeDevice(trx, accountId, device, { askedAt, now: clock() });
       for (const deviceId of await missingFrom(trx, accountId, devices)) {
         await refetchDevice(trx, { accountId, deviceId, occurredAt: askedAt });
       }
@@ -111,19 +110,15 @@ interface Told {
   /** When Ring was asked, by its own clock: its answer is not older than that. */
   askedAt: Date;
   now: Date;
-  /** Whether Ring told it by itself, so that the device may be new to us, or back. */
-  isListed?: boolean;
 }
 
-async function storeDevice(trx: Knex, accountId: string, device: RingDevice, told: Told): Promise<void> {
-  const { askedAt, now, isListed = false } = told;
-  if (isListed) {
-    await trx.raw(
-      `INSERT INTO devices AS device (account_id, id) VALUES (?, ?)
-       ON CONFLICT (account_id, id) DO UPDATE SET removed_at = NULL WHERE device.removed_at < ?`,
-      [accountId, device.id, askedAt],
-    );
-  }
+async function storeDevice(trx: Knex, accountId: string, device: RingDevice, { askedAt, now }: Told): Promise<void> {
+  // New to us, or back.
+  await trx.raw(
+    `INSERT INTO devices AS device (account_id, id) VALUES (?, ?)
+     ON CONFLICT (account_id, id) DO UPDATE SET removed_at = NULL WHERE device.removed_at < ?`,
+    [accountId, device.id, askedAt],
+  );
   const stored = await row(
     trx,
     `UPDATE devices SET name = ?, capabilities = ?, configurations = ?, location = ?, fetched_at = ?, fetch_error = NULL

@@ -72,7 +72,7 @@ export async function eraseAccountData(trx: Knex, removal: Omit<Removal, 'kind' 
 async function voidWaitingEvents(trx: Knex, { accountId, occurredAt, now }: IntegrationRemoval): Promise<void> {
   await trx.raw(
     `UPDATE webhook_events SET status = 'PROCESSED', processed_at = ?, body = NULL
-      WHERE account_id = ? AND status IN ('PENDING', 'FAILED') AND type <> 'app_integration_removed' AND occurred_at < ?`,
+      WHERE account_id = ? AND status IN ('PENDING', 'FAILED') AND type <> 'app_integration_removed' AND occurred_at <= ?`,
     [now, accountId, occurredAt],
   );
 }

@@ -30,10 +30,9 @@ export const epochMs = z
 /** An ISO 8601 time, with up to nanoseconds, as the milliseconds that a Date holds. */
 export const isoTime = z.string({ error: 'expected an ISO 8601 time' }).transform((text, context) => {
   const [, head = '', fraction = '', zone = ''] =
-    /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:?\d\d)$/i.exec(text) ?? [];
-  const time = new Date(
-    `${head}.${fraction.padEnd(3, '0').slice(0, 3)}${zone.replace(/(\d\d)(\d\d)$/, '$1:$2')}`.toUpperCase(),
-  );
+    /^(\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d)?)(?:\.(\d{1,9}))?(Z|[+-]\d\d:?\d\d)$/i.exec(text) ?? [];
+  const iso = `${head.padEnd(19, ':00')}.${fraction.padEnd(3, '0').slice(0, 3)}${zone.replace(/(\d\d)(\d\d)$/, '$1:$2')}`;
+  const time = new Date(iso.toUpperCase());
   if (head !== '' && !Number.isNaN(time.getTime())) return time;
   context.addIssue({ code: 'custom', message: 'expected an ISO 8601 time' });
   return z.NEVER;

@@ -164,7 +164,7 @@ async function storeBatch(
       events.map((event) => (event.type === 'unknown' ? event.typeName : event.type)),
       events.map((event) => (event.type === 'unknown' ? 'UNKNOWN_TYPE' : 'PENDING')),
       // A timestamp of the far future would be newer than everything that happens until then.
-      events.map(({ occurredAt }) => (occurredAt > latest ? latest : occurredAt)),
+      events.map(({ occurredAt }) => (occurredAt > latest ? now : occurredAt)),
       batch.map(({ body }) => body),
       events.map((event) => ('deviceId' in event ? event.deviceId : null)),
       now,
