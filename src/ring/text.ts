@@ -7,6 +7,14 @@ export const opaque = (maximum: number) =>
     .regex(/^[\x21-\x7e]+$/, { error: 'expected visible ASCII without spaces' })
     .max(maximum, { error: `expected ${maximum} characters at most` });
 
+/** Whatever text Postgres can store. */
+export const someText = (maximum: number) =>
+  z
+    .string({ error: 'expected a text' })
+    .min(1, { error: 'expected a text' })
+    .max(maximum, { error: `expected ${maximum} characters at most` })
+    .regex(/^[^\0\p{Surrogate}]*$/u, { error: 'expected a text' });
+
 /** An ID of Ring's, which becomes part of a path: one that reads as a folder would lead to another endpoint. */
 export const ringId = opaque(512).refine((id) => id !== '.' && id !== '..', { error: 'expected an ID' });
 

@@ -142,7 +142,7 @@ describe('an event that Ring has signed', () => {
     ['2026-01-02T03:04:05.678912345Z', '2026-01-02T03:04:05.678Z'],
     ['2026-01-02T03:04:05.678912345+05:30', '2026-01-01T21:34:05.678Z'],
     ['0001-01-01T00:00:00.999999999Z', '0001-01-01T00:00:00.999Z'],
-    ['9999-12-31T23:59:59.999999999Z', '9999-12-31T23:59:59.999Z'],
+    ['2026-09-30T23:59:59.999999999Z', '2026-09-30T23:59:59.999Z'],
   ])('at %s, without a timestamp of its own, happened at %s', async (time, expected) => {
     const event = newEvent({ type: 'subscription_activated' });
     event.meta.time = time;
@@ -274,12 +274,13 @@ describe('a signed event in which something is not as documented', () => {
   const noText = [undefined, null, 1, true, {}, []];
   const noId = [...noText, '', ' ', 'a b', 'ü', 'line\nbreak', '\u0000', '\ud800', 'x'.repeat(513)];
   const noPathId = [...noId, '.', '..'];
+  const noStorableText = [...noText, '', '\u0000', '\ud800'];
   const noObject = [undefined, null, 1, 'x', []];
   const noTimestamp = [undefined, null, '1790856000000', true, -1, 0.5, 253_402_300_800_000, 1e308, {}, []];
 
   test.each<{ kind: string; event: Envelope; field: string; values: unknown[] }>([
     { kind: 'any event', event: device, field: 'meta', values: noObject },
-    { kind: 'any event', event: device, field: 'meta.version', values: noText },
+    { kind: 'any event', event: device, field: 'meta.version', values: noStorableText },
     {
       kind: 'any event',
       event: device,
@@ -294,27 +295,13 @@ describe('a signed event in which something is not as documented', () => {
     },
     { kind: 'any event', event: device, field: 'meta.account_id', values: noPathId },
     { kind: 'any event', event: device, field: 'data', values: noObject },
-    { kind: 'any event', event: device, field: 'data.id', values: noId },
-    { kind: 'any event', event: device, field: 'data.type', values: [...noId, 'x'.repeat(201)] },
+    { kind: 'any event', event: device, field: 'data.id', values: [...noStorableText, 'x'.repeat(513)] },
+    { kind: 'any event', event: device, field: 'data.type', values: [...noStorableText, 'x'.repeat(201)] },
     { kind: 'a device event', event: device, field: 'data.attributes', values: noObject },
     { kind: 'a device event', event: device, field: 'data.attributes.source', values: noPathId },
-    { kind: 'a device event', event: device, field: 'data.attributes.source_type', values: [...noText, 'users'] },
     { kind: 'a device event', event: device, field: 'data.attributes.timestamp', values: noTimestamp },
-    { kind: 'an event of the account', event: account, field: 'data.attributes.source', values: noPathId },
-    {
-      kind: 'an event of the account',
-      event: account,
-      field: 'data.attributes.source_type',
-      values: [...noText, 'devices'],
-    },
     { kind: 'an event of the account', event: account, field: 'data.attributes.timestamp', values: noTimestamp },
-    {
-      kind: 'an event of a subscription',
-      event: subscription,
-      field: 'data.attributes.source',
-      values: [...noText, 'users'],
-    },
-    { kind: 'an event of a subscription', event: subscription, field: 'data.attributes.source_id', values: noPathId },
+    { kind: 'an event of a subscription', event: subscription, field: 'data.attributes', values: noObject },
   ])(
     '$field of $kind is answered 400 that names the field, and nothing is stored',
     async ({ event, field, values }) => {
