@@ -85,9 +85,16 @@ export function createApp(dependencies: AppDependencies): App {
 
   app.use(requestLog(log));
   app.use(securityHeaders(config));
+  // The busiest route comes first.
+  app.use(
+    webhookReceiver({
+      inbox: createInbox({ pool: database.inboxPool, clock, clockSkewMs: config.linkClockSkewSeconds * 1_000 }),
+      hmacKey,
+      log,
+    }),
+  );
   app.use(healthRoutes(dependencies));
   app.use(tokenCallback({ database: database.knex, ring, vault, clock, log, limits }));
-  app.use(webhookReceiver({ inbox: createInbox({ pool: database.inboxPool, clock }), hmacKey }));
   app.use('/assets', express.static(ASSETS_DIR, { maxAge: '1h' }));
 
   app.use(privatePages);

@@ -13,10 +13,12 @@ import { endExpiredLiveViews, forgetEndedLiveViews } from './devices/live-views.
 import { startDueOperations } from './devices/schedules.js';
 import { TAKE_SNAPSHOT, takeSnapshot } from './devices/take-snapshot.js';
 import { startClocks } from './jobs/clock.js';
-import { forgetIdleQueues, startQueue } from './jobs/queue.js';
-import { CONFIRM_LINK, confirmLink } from './linking/confirm.js';
+import { oneAtATime } from './jobs/one-at-a-time.js';
+import { startQueue } from './jobs/queue.js';
+import { CONFIRM_LINK, confirmationKeyOf, confirmLink } from './linking/confirm.js';
 import { expireUnclaimedTokens, forgetExpiredTokens, forgetOldExchanges } from './linking/expiry.js';
 import { IDENTIFY_ACCOUNT, identifyAccount } from './linking/identify.js';
+import { forgetOldDeviceEvents } from './devices/device-events.js';
 import { purgeArchive } from './devices/archive.js';
 import { fetchDevice, fetchInventory } from './devices/inventory.js';
 import {
@@ -35,7 +37,7 @@ import { requireEveryKey } from './tokens/key-rotation.js';
 import { createRingBudget } from './tokens/ring-budget.js';
 import { createVault } from './tokens/vault.js';
 import { PROCESS_INBOX } from './webhooks/inbox.js';
-import { enqueueInbox, processInbox } from './webhooks/process.js';
+import { enqueueInbox, processInbox, wakeOverdueInboxes } from './webhooks/process.js';
 import { purgeInbox } from './webhooks/purge.js';
 
 export interface ServiceOptions {
@@ -71,10 +73,10 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   await migrateToLatest(options.databaseUrl);
   const database = openDatabase(options.databaseUrl, log);
   const ring = createRingClient({ ...config.ring, ...(options.ringTimeoutMs && { timeoutMs: options.ringTimeoutMs }) });
+  const { unclaimedTtlSeconds, linkClockSkewSeconds } = config;
   const vault = createVault(config.encryptionKeys);
   const tokens = createAccessTokens({ database: database.knex, ring, vault, clock, log });
-  const shared = { database: database.knex, ring, vault, tokens, clock, log };
-  const { unclaimedTtlSeconds, linkClockSkewSeconds } = config;
+  const shared = { database: database.knex, ring, vault, tokens, clock, log, linkClockSkewSeconds };
   const budget = createRingBudget(database.pool);
   let isStopping = false;
 
@@ -90,17 +92,30 @@ export async function startService(options: ServiceOptions): Promise<Service> {
 
   const queue = startQueue(
     database,
-    {
-      [IDENTIFY_ACCOUNT]: (payload) =>
-        identifyAccount({ ...shared, unclaimedTtlSeconds, linkClockSkewSeconds }, payload),
-      [CONFIRM_LINK]: (payload) => confirmLink({ ...shared, onCompleted: catchUp }, payload),
-      [PROCESS_INBOX]: (payload) => processInbox({ ...shared, linkClockSkewSeconds }, payload),
-      [FETCH_INVENTORY]: (payload) => fetchInventory(shared, payload),
-      [FETCH_DEVICE]: (payload) => fetchDevice(shared, payload),
-      [FETCH_SUBSCRIPTIONS]: (payload) => fetchSubscriptions(shared, payload),
-      [CLOSE_LIVE_VIEW]: (payload) => closeAtRing(shared, payload),
-      [TAKE_SNAPSHOT]: (payload) => takeSnapshot(shared, payload),
-    },
+    [
+      {
+        // What somebody waits for.
+        concurrency: 10,
+        tasks: {
+          [IDENTIFY_ACCOUNT]: (payload) => identifyAccount({ ...shared, unclaimedTtlSeconds }, payload),
+          [CONFIRM_LINK]: oneAtATime(database, CONFIRM_LINK, confirmationKeyOf, (payload) =>
+            confirmLink({ ...shared, onCompleted: catchUp }, payload),
+          ),
+          [PROCESS_INBOX]: (payload) => processInbox(shared, payload),
+          [CLOSE_LIVE_VIEW]: (payload) => closeAtRing(shared, payload),
+        },
+      },
+      {
+        // What may be many, each waiting for Ring.
+        concurrency: 5,
+        tasks: {
+          [FETCH_INVENTORY]: (payload) => fetchInventory(shared, payload),
+          [FETCH_DEVICE]: (payload) => fetchDevice(shared, payload),
+          [FETCH_SUBSCRIPTIONS]: (payload) => fetchSubscriptions(shared, payload),
+          [TAKE_SNAPSHOT]: (payload) => takeSnapshot(shared, payload),
+        },
+      },
+    ],
     log,
   );
   const clocks = startClocks(
@@ -124,14 +139,15 @@ export async function startService(options: ServiceOptions): Promise<Service> {
         schedule: '* * * * *',
         run: () => refreshInBackground({ ...shared, budget, isStopping: () => isStopping }),
       },
+      { name: 'wake overdue inboxes', schedule: '* * * * *', run: () => wakeOverdueInboxes(shared) },
       { name: 'purge the inbox', schedule: '29 * * * *', run: () => purgeInbox(shared) },
+      { name: 'forget old device events', schedule: '27 3 * * *', run: () => forgetOldDeviceEvents(shared) },
       { name: 'forget removed devices', schedule: '31 3 * * *', run: () => forgetRemovedDevices(shared) },
       {
         name: 'purge the archive',
         schedule: '37 3 * * *',
         run: () => purgeArchive(shared, config.auditRetentionDays),
       },
-      { name: 'forget idle queues', schedule: '43 * * * *', run: () => forgetIdleQueues(database) },
     ],
     log,
   );

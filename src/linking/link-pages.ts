@@ -139,6 +139,9 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
     await limits.linkAttempt.consume(request.user.id);
     const claimant = { userId: request.user.id, email: request.user.email };
     const result = await claimPatiently(dependencies, claimant, pending);
+    if (result.kind === 'no-match') {
+      request.log.warn('no token pair in the pool fits the nonce; if this happens to everyone, check RING_HMAC_KEY');
+    }
     if (!canBeTriedAgain(result)) {
       dropPendingLink(request);
       // Now, and not after the next wait: it would overwrite what another tab did meanwhile, a sign-out included.

@@ -42,12 +42,13 @@ export function requestLog(log: Logger): RequestHandler {
       status: (response: Response) => response.statusCode,
       err: describeError,
     },
-    // Called twice, and only at the end is it known which route the request took.
-    customProps: (request, response) => (response.writableEnded ? { path: pathOf(request) } : {}),
     customLogLevel: (request, response) => {
       if (isProbe(request)) return 'trace';
       return response.statusCode >= 500 ? 'error' : 'info';
     },
+    // Only at the end is it known which route the request took.
+    customSuccessObject: (request, _response, line: object) => ({ path: pathOf(request), ...line }),
+    customErrorObject: (request, _response, _error, line: object) => ({ path: pathOf(request), ...line }),
     customSuccessMessage: () => 'answered',
     customErrorMessage: () => 'failed',
   });

@@ -176,7 +176,8 @@ export function createRingClient(options: RingClientOptions): RingClient {
       ),
 
     async closeLiveView(accessToken, sessionPath) {
-      await transport.succeed(apiCall('DELETE', new URL(sessionPath, options.apiUrl).href, accessToken));
+      const { origin } = new URL(options.apiUrl);
+      await transport.succeed(apiCall('DELETE', `${origin}${sessionPath}`, accessToken));
     },
 
     downloadImage: (accessToken, deviceId) =>

@@ -1,5 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import { raw, type Request, Router } from 'express';
+import type { Logger } from 'pino';
 import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
 import { parseEvent } from '../ring/events.js';
 import { isSignedByRing } from '../ring/signature.js';
@@ -8,6 +9,12 @@ import { type Inbox, InboxUnavailableError } from './inbox.js';
 const PATH = '/webhooks/ring';
 const BODY_LIMIT = '256kb';
 
+export interface ReceiverDependencies {
+  inbox: Inbox;
+  hmacKey: KeyObject;
+  log: Logger;
+}
+
 /**
  * Ring's Webhook URL: verify, parse, store, answer. Everything else happens later, in the jobs that the inbox adds.
  *
@@ -15,20 +22,26 @@ const BODY_LIMIT = '256kb';
  *
  * @see https://developer.amazon.com/docs/ring/api-documentation.html
  */
-export function webhookReceiver({ inbox, hmacKey }: { inbox: Inbox; hmacKey: KeyObject }): Router {
+export function webhookReceiver({ inbox, hmacKey, log }: ReceiverDependencies): Router {
   const router = Router();
   const route = router.route(PATH);
   // The signature is over the bytes as they came, whatever they are said to be.
   route.post(raw({ type: () => true, limit: BODY_LIMIT, inflate: false }), async (request, response) => {
     const body = rawBody(request);
     if (!isSignedByRing(hmacKey, request.get('x-signature'), body)) {
+      // Ring reads our answers and tells nobody: a wrong key would show nowhere else.
+      log.warn('a webhook was refused: its signature does not fit RING_HMAC_KEY');
       throw new HttpError(
         401,
         'X-Signature is not "sha256=" and the hex HMAC-SHA256 of the body under our signing key.',
       );
     }
     const parsed = parseEvent(body);
-    if (parsed.kind === 'malformed') throw new HttpError(400, `${parsed.field}: ${parsed.problem}`);
+    if (parsed.kind === 'malformed') {
+      const detail = `${parsed.field}: ${parsed.problem}`;
+      log.warn({ detail }, 'a webhook was refused: it is malformed');
+      throw new HttpError(400, detail);
+    }
     await inbox.store({ event: parsed.event, body: body.toString('utf8') }).catch(asUnavailable);
     response.status(200).end();
   });

@@ -5,6 +5,9 @@ import { until } from './until.js';
 import type { Visitor } from './visitor.js';
 import { HMAC_KEY, type World } from './world.js';
 
+/** What linking takes: the app runs in this process or in one of its own. */
+type LinkingWorld = Pick<World, 'ring' | 'sql' | 'visitor'>;
+
 export const PASSWORD = 'correct horse battery staple';
 
 export const newEmail = (name = 'visitor'): string => `${name}.${randomUUID()}@example.com`;
@@ -25,7 +28,7 @@ export async function redirectOf(world: World, ringUser: RingUser): Promise<{ no
 }
 
 /** A Ring user who installed the app just now, and whose pair is in the pool. */
-export async function installed(world: World, ringUser?: RingUser): Promise<RingUser> {
+export async function installed(world: LinkingWorld, ringUser?: RingUser): Promise<RingUser> {
   const user = ringUser ?? (await world.ring.createUser());
   await world.ring.install(user);
   await until('the pair is in the pool', async () => (await pairsOf(world, user)).some(isUnclaimed));
@@ -33,7 +36,7 @@ export async function installed(world: World, ringUser?: RingUser): Promise<Ring
 }
 
 /** Someone whom the Ring app has just sent to the link page. */
-export async function arriving(world: World, ringUser: RingUser, visitor = world.visitor()): Promise<Visitor> {
+export async function arriving(world: LinkingWorld, ringUser: RingUser, visitor = world.visitor()): Promise<Visitor> {
   const { url } = await world.ring.linkUrl(ringUser);
   await visitor.open(url);
   return visitor;
@@ -49,7 +52,7 @@ export async function signedIn(world: World, email = newEmail()): Promise<Visito
 
 /** Someone who has linked a Ring account. */
 export async function linked(
-  world: World,
+  world: LinkingWorld,
   user?: RingUser,
 ): Promise<{ visitor: Visitor; ringUser: RingUser; email: string }> {
   const email = newEmail();
@@ -73,7 +76,7 @@ export interface LinkRow {
 }
 
 /** The links that the app made for a Ring user, and whose they are. */
-export function linksOf(world: World, { account_id }: RingUser): Promise<LinkRow[]> {
+export function linksOf(world: LinkingWorld, { account_id }: RingUser): Promise<LinkRow[]> {
   return world.sql<LinkRow>(
     `SELECT account_links.*, users.email FROM account_links JOIN users ON users.id = account_links.user_id
       WHERE account_id = $1`,
@@ -81,7 +84,7 @@ export function linksOf(world: World, { account_id }: RingUser): Promise<LinkRow
   );
 }
 
-export function untilLink(world: World, ringUser: RingUser, status: string): Promise<LinkRow> {
+export function untilLink(world: LinkingWorld, ringUser: RingUser, status: string): Promise<LinkRow> {
   return until(`the link is ${status}`, async () =>
     (await linksOf(world, ringUser)).find((link) => link.status === status),
   );
@@ -96,7 +99,7 @@ export interface PairRow {
 }
 
 /** The token pairs that are known to belong to a Ring user. */
-export function pairsOf(world: World, { account_id }: RingUser): Promise<PairRow[]> {
+export function pairsOf(world: LinkingWorld, { account_id }: RingUser): Promise<PairRow[]> {
   return world.sql<PairRow>('SELECT * FROM ring_tokens WHERE account_id = $1 ORDER BY created_at, claimed_at', [
     account_id,
   ]);
