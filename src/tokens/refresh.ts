@@ -149,16 +149,22 @@ async function store(
 ): Promise<void> {
   const sealed = sealPair(vault, id, grant);
   await database.transaction(async (trx) => {
+    // The link first, as everyone who ends one does: a condition on it in the statement below would be judged by what was
+    // committed when that began, and miss an end that it had to wait for.
+    const link = await row(
+      trx,
+      `SELECT 1 FROM account_links
+        WHERE token_id = ? AND status IN ('CONFIRMING', 'COMPLETED', 'REAUTH_REQUIRED') FOR UPDATE`,
+      [id],
+    );
+    if (link === undefined) throw new NoLinkError('the link has ended');
     const replaced = await row(
       trx,
       `UPDATE ring_tokens
           SET status = 'CLAIMED', key_id = ?, access_token_ciphertext = ?, refresh_token_ciphertext = ?, scope = ?,
               access_token_expires_at = ?, generation = generation + 1, refreshed_at = ?, refresh_state = 'FINE',
               refresh_started_at = NULL, refresh_failures = 0, refresh_error = NULL, refresh_after = NULL
-        WHERE id = ? AND generation = ?
-          AND EXISTS (SELECT 1 FROM account_links
-                       WHERE token_id = ring_tokens.id AND status IN ('CONFIRMING', 'COMPLETED', 'REAUTH_REQUIRED'))
-       RETURNING 1`,
+        WHERE id = ? AND generation = ? RETURNING 1`,
       [
         sealed.key_id,
         sealed.access_token_ciphertext,
@@ -170,17 +176,13 @@ async function store(
         generation,
       ],
     );
-    if (replaced !== undefined) {
-      await trx.raw(
-        `UPDATE account_links SET status = 'COMPLETED', last_error = NULL, updated_at = ?
-          WHERE token_id = ? AND status = 'REAUTH_REQUIRED'`,
-        [now, id],
-      );
-      return;
-    }
-    // An earlier attempt of ours got through, and only its answer was lost.
-    const present = await find(trx, id);
-    if (present?.status !== 'CLAIMED') throw new NoLinkError('the link has ended');
+    // Otherwise an earlier attempt of ours got through, and only its answer was lost.
+    if (replaced === undefined) return;
+    await trx.raw(
+      `UPDATE account_links SET status = 'COMPLETED', last_error = NULL, updated_at = ?
+        WHERE token_id = ? AND status = 'REAUTH_REQUIRED'`,
+      [now, id],
+    );
   });
 }
 
