@@ -16,7 +16,7 @@ export async function up(knex: Knex): Promise<void> {
       ADD COLUMN refresh_started_at timestamptz,
       ADD COLUMN refresh_failures integer NOT NULL DEFAULT 0,
       ADD COLUMN refresh_error text,
-      -- not before then, unless a user waits
+      -- not before then
       ADD COLUMN refresh_after timestamptz,
       -- until then, a background pass has taken it upon itself
       ADD COLUMN refresh_queued_until timestamptz`);
