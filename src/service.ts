@@ -151,6 +151,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     if (server.listening) await close();
     await clocks.stop();
     await queue.stop();
+    // Also those whose caller has hung up: Ring has replaced the token, and the new one is nowhere else.
+    await tokens.settled();
     app.close();
     await database.close();
   }

@@ -22,6 +22,8 @@ export interface AccessTokens {
   forPair<Answer>(tokenId: string, call: AuthorizedCall<Answer>): Promise<Answer>;
   /** Replaces a pair before it is needed. */
   refresh: Refresh;
+  /** Waits for the refreshes that are under way, however they end. */
+  settled(): Promise<void>;
 }
 
 const REFRESH_BEFORE_MS = 5 * 60_000;
@@ -35,7 +37,7 @@ type Find = () => Promise<Pair>;
 
 export function createAccessTokens(dependencies: RefreshDependencies): AccessTokens {
   const { database, vault, clock } = dependencies;
-  const refresh = createRefresh(dependencies);
+  const { refresh, settled } = createRefresh(dependencies);
 
   async function use<Answer>(find: Find, call: AuthorizedCall<Answer>): Promise<Answer> {
     const pair = await fresh(find);
@@ -72,6 +74,7 @@ export function createAccessTokens(dependencies: RefreshDependencies): AccessTok
         call,
       ),
     refresh,
+    settled,
   };
 }
 

@@ -47,20 +47,25 @@ export type Refresh = (pair: SeenPair) => Promise<void>;
  * Replaces token pairs, each by one call to Ring however many ask for it: within this process they share the call, and
  * across instances the row says who is at it.
  *
- * The returned function resolves when the pair that was seen is replaced, and throws a {@link RingError} when it could not
- * be and is to be tried later, or a {@link NoLinkError} when Ring has said that it is dead.
+ * `refresh` resolves when the pair that was seen is replaced, and throws a {@link RingError} when it could not be and is to
+ * be tried later, or a {@link NoLinkError} when Ring has said that it is dead. `settled` waits for those under way.
  *
  * @see https://developer.amazon.com/docs/ring/app-integrations.html
  */
-export function createRefresh(dependencies: RefreshDependencies): Refresh {
+export function createRefresh(dependencies: RefreshDependencies): { refresh: Refresh; settled(): Promise<void> } {
   const underWay = new Map<string, Promise<void>>();
-  return (pair) => {
-    const key = `${pair.id}/${pair.generation}`;
-    const already = underWay.get(key);
-    if (already !== undefined) return already;
-    const refreshing = replace(dependencies, pair).finally(() => underWay.delete(key));
-    underWay.set(key, refreshing);
-    return refreshing;
+  return {
+    refresh(pair) {
+      const key = `${pair.id}/${pair.generation}`;
+      const already = underWay.get(key);
+      if (already !== undefined) return already;
+      const refreshing = replace(dependencies, pair).finally(() => underWay.delete(key));
+      underWay.set(key, refreshing);
+      return refreshing;
+    },
+    async settled() {
+      await Promise.allSettled(underWay.values());
+    },
   };
 }
 

@@ -64,13 +64,18 @@ const OFFER = [
   '',
 ].join('\r\n');
 
+type Viewer = Pick<Owner, 'path' | 'visitor' | 'csrfToken'>;
+
 /** A call to Ring that a user waits for. */
-export function openLiveView(
-  url: string,
-  { path, visitor, csrfToken }: Pick<Owner, 'path' | 'visitor' | 'csrfToken'>,
-): Promise<Answer> {
-  const headers = { 'content-type': 'application/sdp', 'x-csrf-token': csrfToken };
-  return send(url, `${path}/live-views`, { method: 'POST', body: OFFER, cookie: visitor.cookie, headers });
+export function openLiveView(url: string, viewer: Viewer): Promise<Answer> {
+  const { method, body, headers } = liveViewRequest(url, viewer).init;
+  return send(url, `${viewer.path}/live-views`, { method, body, headers });
+}
+
+/** As {@link openLiveView}, to be sent in some other way. */
+export function liveViewRequest(url: string, { path, visitor, csrfToken }: Viewer) {
+  const headers = { 'content-type': 'application/sdp', 'x-csrf-token': csrfToken, cookie: visitor.cookie };
+  return { address: `${url}${path}/live-views`, init: { method: 'POST', body: OFFER, headers } };
 }
 
 /** Ring's answers that are not what they should be. */
