@@ -75,8 +75,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const tokens = createAccessTokens({ database: database.knex, ring, vault, clock, log });
   const shared = { database: database.knex, ring, vault, tokens, clock, log };
   const { unclaimedTtlSeconds, linkClockSkewSeconds } = config;
-  const budget = createRingBudget(database.pool);
   let isStopping = false;
+  const budget = createRingBudget(database.pool, () => isStopping);
 
   try {
     await requireEveryKey(
