@@ -77,8 +77,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const vault = createVault(config.encryptionKeys);
   const tokens = createAccessTokens({ database: database.knex, ring, vault, clock, log });
   const shared = { database: database.knex, ring, vault, tokens, clock, log, linkClockSkewSeconds };
-  const budget = createRingBudget(database.pool);
   let isStopping = false;
+  const budget = createRingBudget(database.pool, () => isStopping);
 
   try {
     await requireEveryKey(
@@ -167,6 +167,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     if (server.listening) await close();
     await clocks.stop();
     await queue.stop();
+    // Also those whose caller has hung up: Ring has replaced the token, and the new one is nowhere else.
+    await tokens.settled();
     app.close();
     await database.close();
   }
