@@ -273,3 +273,19 @@ describe('a rotation while the service runs', () => {
     expect(page.text).toContain('Ring app');
   });
 });
+
+describe('a ciphertext that was altered', () => {
+  test('stops a rotation, which names its place', async () => {
+    const [{ id } = { id: '' }] = await world.sql<{ id: string }>(
+      `UPDATE ring_tokens SET refresh_token_ciphertext =
+              set_byte(refresh_token_ciphertext, 40, 255 - get_byte(refresh_token_ciphertext, 40))
+        WHERE id = (SELECT id FROM ring_tokens WHERE key_id IS NOT NULL LIMIT 1) RETURNING id`,
+    );
+
+    const failed = rotate({ TOKEN_ENCRYPTION_KEYS: `${newKey('key-of-tomorrow')},${newestKey}` });
+
+    expect(await failed.ended).toMatchObject({ code: 1 });
+    expect(failed.stderr()).toContain(`ring_tokens/${id}/refresh_token`);
+    expectNoSecret(failed.stderr() + failed.stdout());
+  });
+});
