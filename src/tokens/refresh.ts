@@ -34,6 +34,7 @@ export const ABANDONED_AFTER_SECONDS = 45;
 const WAIT_FOR_OTHER_MS = 12_000;
 const WAIT_STEP_MS = 100;
 const MAX_STORE_PAUSE_MS = 5_000;
+/** What is further off was set by a clock that went wrong, and does not count. */
 const MAX_PAUSE_MS = 60 * 60_000;
 
 /** What whoever refreshes a pair has to know of it. */
@@ -52,7 +53,10 @@ export type Refresh = (pair: SeenPair) => Promise<void>;
  *
  * @see https://developer.amazon.com/docs/ring/app-integrations.html
  */
-export function createRefresh(dependencies: RefreshDependencies): { refresh: Refresh; settled(): Promise<void> } {
+export function createRefresh(dependencies: RefreshDependencies): {
+  refresh: Refresh;
+  settled: () => Promise<void>;
+} {
   const underWay = new Map<string, Promise<void>>();
   return {
     refresh(pair) {
@@ -81,7 +85,7 @@ async function replace(dependencies: RefreshDependencies, pair: SeenPair): Promi
     if (present?.status !== 'CLAIMED') throw new NoLinkError('the link has ended');
     if (present.generation !== pair.generation) return;
     const pauseMs = (present.refresh_after?.getTime() ?? 0) - dependencies.clock().getTime();
-    if (pauseMs > 0) throw notNow('unavailable', pauseMs);
+    if (pauseMs > 0 && pauseMs <= MAX_PAUSE_MS) throw notNow('unavailable', pauseMs);
     await delay(WAIT_STEP_MS);
   } while (performance.now() < giveUpAt);
   throw new RingError('no-answer', 'POST /oauth/token');
@@ -105,14 +109,15 @@ function find(database: Knex, tokenId: string): Promise<PresentPair | undefined>
  *   was seen
  */
 async function begin({ database, clock }: RefreshDependencies, pair: SeenPair): Promise<TakenPair | undefined> {
+  const now = clock();
   return row<TakenPair>(
     database,
     `UPDATE ring_tokens SET refresh_state = 'REFRESHING', refresh_started_at = now()
       WHERE id = ? AND generation = ? AND status = 'CLAIMED'
         AND (refresh_state <> 'REFRESHING' OR refresh_started_at < now() - ? * interval '1 s')
-        AND (refresh_after IS NULL OR refresh_after <= ?)
+        AND (refresh_after > ? AND refresh_after <= ?) IS NOT TRUE
      RETURNING key_id, refresh_token_ciphertext, refresh_failures`,
-    [pair.id, pair.generation, ABANDONED_AFTER_SECONDS, clock()],
+    [pair.id, pair.generation, ABANDONED_AFTER_SECONDS, now, new Date(now.getTime() + MAX_PAUSE_MS)],
   );
 }
 

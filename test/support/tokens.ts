@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { readConfig } from '../../src/config.js';
 import { sealPair } from '../../src/tokens/token-pairs.js';
 import { createVault } from '../../src/tokens/vault.js';
@@ -104,7 +104,7 @@ function wrongBody(body: string, contentType = 'application/json'): Fault['fault
 
 /** Links of one user that were never made by hand: Ring's own pairs, sealed and stored as the app stores them. */
 export async function manyLinks(
-  world: Pick<World, 'ring' | 'sql' | 'environment' | 'clock'>,
+  world: Pick<World, 'ring' | 'sql' | 'environment'> & { clock: Pick<World['clock'], 'now'> },
   count: number,
 ): Promise<RingUser[]> {
   const config = readConfig(world.environment);
@@ -144,8 +144,8 @@ export async function manyLinks(
     await world.sql(
       `INSERT INTO account_links (id, user_id, account_id, token_id, status, account_identifier, nonce_digest, created_at,
                                   updated_at)
-       VALUES (gen_random_uuid(), $1, $2, $3, 'COMPLETED', 'm***y@example.com', sha256($3::text::bytea), $4, $4)`,
-      [user?.id, ringUser.account_id, id, now],
+       VALUES (gen_random_uuid(), $1, $2, $3, 'COMPLETED', 'm***y@example.com', $5, $4, $4)`,
+      [user?.id, ringUser.account_id, id, now, randomBytes(32)],
     );
     ringUsers.push(ringUser);
   }
