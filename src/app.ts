@@ -68,6 +68,7 @@ export function createApp(dependencies: AppDependencies): App {
     vault,
     hmacKey,
     clock,
+    log,
     limits,
     linkClockSkewSeconds: config.linkClockSkewSeconds,
     patienceMs,
