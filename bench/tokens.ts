@@ -89,7 +89,7 @@ export async function benchTokens(databaseUrl: string): Promise<void> {
     const heapBefore = process.memoryUsage().heapUsed;
     const before = await commits(stats);
     const cpuBefore = process.cpuUsage();
-    const budget = createRingBudget(database.pool);
+    const budget = createRingBudget(database.pool, () => false);
     const ms = await timed(() => refreshInBackground({ ...dependencies, tokens, budget, isStopping: () => false }));
     const cpu = process.cpuUsage(cpuBefore);
     const after = await commits(stats);

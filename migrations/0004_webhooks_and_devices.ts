@@ -10,13 +10,15 @@ export async function up(knex: Knex): Promise<void> {
       request_id   uuid NOT NULL UNIQUE,
       account_id   text NOT NULL,
       type         text NOT NULL,
+      -- of an event of a device: with the device, what is known of it goes
+      device_id    text,
       status       text NOT NULL CHECK (status IN ('PENDING', 'PROCESSED', 'UNKNOWN_TYPE', 'FAILED')),
       attempts     integer NOT NULL DEFAULT 0,
       last_error   text,
       -- a failed event is left alone until then
       retry_at     timestamptz,
       -- the body as it was signed; text, because JSON may say things that Postgres' json types refuse.
-      -- Erased with the device or link that it tells of, while the row goes on to know the event again
+      -- erased with the device or link that it tells of, while the row goes on to know the event again
       body         text,
       occurred_at  timestamptz NOT NULL,
       received_at  timestamptz NOT NULL,
@@ -25,8 +27,13 @@ export async function up(knex: Knex): Promise<void> {
     )`);
   // For the next event of an account, and for everything that is held of one.
   await knex.raw('CREATE INDEX webhook_events_account ON webhook_events (account_id, status, id)');
-  // Rows come in this order and leave in it.
-  await knex.raw('CREATE INDEX webhook_events_received ON webhook_events USING brin (received_at)');
+  // The one event that is applied to an account that is not linked, which may have any number of others waiting.
+  await knex.raw(`
+    CREATE INDEX webhook_events_removals ON webhook_events (account_id, id)
+      WHERE status = 'PENDING' AND type = 'app_integration_removed'`);
+  // For whoever looks after what waits for too long, and after what has failed.
+  await knex.raw(`CREATE INDEX webhook_events_pending ON webhook_events (received_at) WHERE status = 'PENDING'`);
+  await knex.raw(`CREATE INDEX webhook_events_failed ON webhook_events (id) WHERE status = 'FAILED'`);
 
   await knex.raw(`
     CREATE TABLE devices (
@@ -66,6 +73,8 @@ export async function up(knex: Knex): Promise<void> {
       occurred_at timestamptz NOT NULL
     )`);
   await knex.raw('CREATE INDEX device_events_device ON device_events (account_id, device_id, occurred_at)');
+  // For forgetting the oldest: rows come more or less in this order, and never change.
+  await knex.raw('CREATE INDEX device_events_age ON device_events USING brin (occurred_at)');
 
   await knex.raw(`
     CREATE TABLE live_views (

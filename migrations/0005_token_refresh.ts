@@ -16,16 +16,18 @@ export async function up(knex: Knex): Promise<void> {
       ADD COLUMN refresh_started_at timestamptz,
       ADD COLUMN refresh_failures integer NOT NULL DEFAULT 0,
       ADD COLUMN refresh_error text,
-      -- not before then, unless a user waits
+      -- not before then
       ADD COLUMN refresh_after timestamptz,
       -- until then, a background pass has taken it upon itself
       ADD COLUMN refresh_queued_until timestamptz`);
   await knex.raw(`
     CREATE INDEX ring_tokens_refresh ON ring_tokens (coalesce(refreshed_at, created_at)) WHERE status = 'CLAIMED'`);
+  await knex.raw(`
+    CREATE INDEX ring_tokens_unsettled ON ring_tokens (refresh_state) WHERE refresh_state <> 'FINE'`);
 }
 
 export async function down(knex: Knex): Promise<void> {
-  await knex.raw('DROP INDEX ring_tokens_refresh');
+  await knex.raw('DROP INDEX ring_tokens_refresh, ring_tokens_unsettled');
   await knex.raw(`
     ALTER TABLE ring_tokens
       DROP COLUMN refresh_queued_until, DROP COLUMN refresh_after, DROP COLUMN refresh_error, DROP COLUMN refresh_failures,

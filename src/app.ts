@@ -72,6 +72,7 @@ export function createApp(dependencies: AppDependencies): App {
     vault,
     hmacKey,
     clock,
+    log,
     limits,
     linkClockSkewSeconds: config.linkClockSkewSeconds,
     patienceMs,
@@ -91,6 +92,15 @@ export function createApp(dependencies: AppDependencies): App {
 
   app.use(requestLog(log));
   app.use(securityHeaders(config));
+  // The busiest route comes first.
+  app.use(
+    webhookReceiver({
+      inbox: createInbox({ pool: database.inboxPool, clock, clockSkewMs: config.linkClockSkewSeconds * 1_000 }),
+      hmacKey,
+      log,
+      onDelivery: metrics.onDelivery,
+    }),
+  );
   app.use(healthRoutes(dependencies));
   app.use(
     metricsRoute({
@@ -100,13 +110,6 @@ export function createApp(dependencies: AppDependencies): App {
     }),
   );
   app.use(tokenCallback({ database: database.knex, ring, vault, clock, log, limits, onExchange: metrics.onExchange }));
-  app.use(
-    webhookReceiver({
-      inbox: createInbox({ pool: database.inboxPool, clock }),
-      hmacKey,
-      onDelivery: metrics.onDelivery,
-    }),
-  );
   app.use('/assets', express.static(ASSETS_DIR, { maxAge: '1h' }));
 
   app.use(privatePages);

@@ -13,10 +13,12 @@ import { endExpiredLiveViews, forgetEndedLiveViews } from './devices/live-views.
 import { startDueOperations } from './devices/schedules.js';
 import { TAKE_SNAPSHOT, takeSnapshot } from './devices/take-snapshot.js';
 import { startClocks } from './jobs/clock.js';
-import { forgetIdleQueues, startQueue } from './jobs/queue.js';
-import { CONFIRM_LINK, confirmLink } from './linking/confirm.js';
+import { oneAtATime } from './jobs/one-at-a-time.js';
+import { startQueue } from './jobs/queue.js';
+import { CONFIRM_LINK, confirmationKeyOf, confirmLink } from './linking/confirm.js';
 import { expireUnclaimedTokens, forgetExpiredTokens, forgetOldExchanges } from './linking/expiry.js';
 import { IDENTIFY_ACCOUNT, identifyAccount } from './linking/identify.js';
+import { forgetOldDeviceEvents } from './devices/device-events.js';
 import { purgeArchive } from './devices/archive.js';
 import { fetchDevice, fetchInventory } from './devices/inventory.js';
 import {
@@ -36,7 +38,7 @@ import { requireEveryKey } from './tokens/key-rotation.js';
 import { createRingBudget } from './tokens/ring-budget.js';
 import { createVault } from './tokens/vault.js';
 import { PROCESS_INBOX } from './webhooks/inbox.js';
-import { enqueueInbox, processInbox } from './webhooks/process.js';
+import { enqueueInbox, processInbox, wakeOverdueInboxes } from './webhooks/process.js';
 import { purgeInbox } from './webhooks/purge.js';
 
 export interface ServiceOptions {
@@ -77,19 +79,13 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     ...(options.ringTimeoutMs && { timeoutMs: options.ringTimeoutMs }),
     onCall: metrics.onCall,
   });
-  const vault = createVault(config.encryptionKeys);
-  const tokens = createAccessTokens({
-    database: database.knex,
-    ring,
-    vault,
-    clock,
-    log,
-    onRefresh: metrics.onRefresh,
-  });
-  const shared = { database: database.knex, ring, vault, tokens, clock, log };
   const { unclaimedTtlSeconds, linkClockSkewSeconds } = config;
-  const budget = createRingBudget(database.pool);
+  const vault = createVault(config.encryptionKeys);
+  const { onRefresh, onApplied, onFailed, onSnapshot } = metrics;
+  const tokens = createAccessTokens({ database: database.knex, ring, vault, clock, log, onRefresh });
+  const shared = { database: database.knex, ring, vault, tokens, clock, log, linkClockSkewSeconds };
   let isStopping = false;
+  const budget = createRingBudget(database.pool, () => isStopping);
 
   try {
     await requireEveryKey(
@@ -103,17 +99,30 @@ export async function startService(options: ServiceOptions): Promise<Service> {
 
   const queue = startQueue(
     database,
-    {
-      [IDENTIFY_ACCOUNT]: (payload) =>
-        identifyAccount({ ...shared, unclaimedTtlSeconds, linkClockSkewSeconds }, payload),
-      [CONFIRM_LINK]: (payload) => confirmLink({ ...shared, onCompleted: catchUp }, payload),
-      [PROCESS_INBOX]: (payload) => processInbox({ ...shared, ...metrics, linkClockSkewSeconds }, payload),
-      [FETCH_INVENTORY]: (payload) => fetchInventory(shared, payload),
-      [FETCH_DEVICE]: (payload) => fetchDevice(shared, payload),
-      [FETCH_SUBSCRIPTIONS]: (payload) => fetchSubscriptions(shared, payload),
-      [CLOSE_LIVE_VIEW]: (payload) => closeAtRing(shared, payload),
-      [TAKE_SNAPSHOT]: (payload) => takeSnapshot({ ...shared, ...metrics }, payload),
-    },
+    [
+      {
+        // What somebody waits for.
+        concurrency: 10,
+        tasks: {
+          [IDENTIFY_ACCOUNT]: (payload) => identifyAccount({ ...shared, unclaimedTtlSeconds }, payload),
+          [CONFIRM_LINK]: oneAtATime(database, CONFIRM_LINK, confirmationKeyOf, (payload) =>
+            confirmLink({ ...shared, onCompleted: catchUp }, payload),
+          ),
+          [PROCESS_INBOX]: (payload) => processInbox({ ...shared, onApplied, onFailed }, payload),
+          [CLOSE_LIVE_VIEW]: (payload) => closeAtRing(shared, payload),
+        },
+      },
+      {
+        // What may be many, each waiting for Ring.
+        concurrency: 5,
+        tasks: {
+          [FETCH_INVENTORY]: (payload) => fetchInventory(shared, payload),
+          [FETCH_DEVICE]: (payload) => fetchDevice(shared, payload),
+          [FETCH_SUBSCRIPTIONS]: (payload) => fetchSubscriptions(shared, payload),
+          [TAKE_SNAPSHOT]: (payload) => takeSnapshot({ ...shared, onSnapshot }, payload),
+        },
+      },
+    ],
     log,
   );
   const clocks = startClocks(
@@ -137,14 +146,15 @@ export async function startService(options: ServiceOptions): Promise<Service> {
         schedule: '* * * * *',
         run: () => refreshInBackground({ ...shared, budget, isStopping: () => isStopping }),
       },
+      { name: 'wake overdue inboxes', schedule: '* * * * *', run: () => wakeOverdueInboxes(shared) },
       { name: 'purge the inbox', schedule: '29 * * * *', run: () => purgeInbox(shared) },
+      { name: 'forget old device events', schedule: '27 3 * * *', run: () => forgetOldDeviceEvents(shared) },
       { name: 'forget removed devices', schedule: '31 3 * * *', run: () => forgetRemovedDevices(shared) },
       {
         name: 'purge the archive',
         schedule: '37 3 * * *',
         run: () => purgeArchive(shared, config.auditRetentionDays),
       },
-      { name: 'forget idle queues', schedule: '43 * * * *', run: () => forgetIdleQueues(database) },
     ],
     log,
     metrics.onTick,
@@ -166,6 +176,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     if (server.listening) await close();
     await clocks.stop();
     await queue.stop();
+    // Also those whose caller has hung up: Ring has replaced the token, and the new one is nowhere else.
+    await tokens.settled();
     app.close();
     await database.close();
   }

@@ -6,14 +6,18 @@
  *     npm run webhooks:rerun -- 0b8c1f1e-…
  */
 import { parseArgs } from 'node:util';
+import { z } from 'zod';
 import { failedEvents, rerunFailed } from '../webhooks/rerun.js';
-import { print, runCommand } from './command.js';
+import { CommandError, print, runCommand } from './command.js';
 
 await runCommand(async (client) => {
   const { values, positionals } = parseArgs({ options: { all: { type: 'boolean' } }, allowPositionals: true });
+  const bad = positionals.find((id) => !z.guid().safeParse(id).success);
+  if (bad !== undefined)
+    throw new CommandError('expected --all, or request IDs (UUIDs) as the list without them shows');
   if (values.all === true || positionals.length > 0) {
     const rerun = await rerunFailed(client, values.all === true ? 'all' : positionals);
-    print(`${rerun} failed events are applied again.`);
+    print(`${rerun} failed ${rerun === 1 ? 'event' : 'events'} put back into the inbox.`);
     return;
   }
   const failed = await failedEvents(client);

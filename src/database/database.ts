@@ -46,7 +46,7 @@ export function openDatabase(url: string, log: Logger): Database {
   // For a server that is out of reach, and so can't cancel anything.
   const limited = { ...connection, query_timeout: STATEMENT_TIMEOUT_MS + 1_000 };
   const pool = openPool({ ...limited, max: 10, application_name: `${APPLICATION} libraries` }, log);
-  const patientPool = openPool({ ...connection, max: 16, application_name: `${APPLICATION} queue` }, log);
+  const patientPool = openPool({ ...connection, max: 24, application_name: `${APPLICATION} queue` }, log);
   const inboxPool = openPool({ ...limited, max: 2, application_name: `${APPLICATION} inbox` }, log);
   const metricsPool = openPool({ ...limited, max: 2, application_name: `${APPLICATION} metrics` }, log);
   const instance = knex({

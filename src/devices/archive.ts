@@ -1,12 +1,12 @@
 import type { Knex } from 'knex';
+import { row } from '../database/database.js';
+import { IS_LIVE } from '../database/link-conditions.js';
+import { bindScope, type DeviceScope, IN_SCOPE } from './scope.js';
 
-export interface Removal {
-  accountId: string;
+export interface Removal extends DeviceScope {
   kind: 'DEVICE_REMOVED' | 'LINK_REMOVED';
-  /** Of a device alone; the whole account otherwise. */
-  deviceId?: string;
-  /** Why: the type of the webhook, or what else told us. */
-  reason: string;
+  /** Why: the webhook that told us, or Ring's answer when we asked. */
+  reason: 'device_removed' | 'app_integration_removed' | 'not found at Ring' | 'refused by Ring';
   /** Of the webhook that told us. */
   requestId?: string | undefined;
   /** When it happened at Ring. */
@@ -14,7 +14,7 @@ export interface Removal {
   now: Date;
 }
 
-/** SQL: the last known state of the devices with their schedules. Two bindings: account, device or null for all. */
+/** SQL: the last known state of the devices with their schedules. Binds a scope. */
 const DEVICES = `
   SELECT coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
            'id', device.id, 'name', device.name, 'online', device.online, 'online_at', device.online_at,
@@ -29,33 +29,37 @@ const DEVICES = `
     FROM devices AS device
    WHERE device.account_id = ? AND device.id = coalesce(?, device.id)`;
 
-/** SQL: how many rows there are of what will be erased. Three times the bindings of {@link DEVICES}. */
+/** SQL: how many rows there are of what will be erased. Binds the scope three times. */
 const COUNTS = `
   SELECT coalesce(jsonb_object_agg(what, number), '{}')
     FROM (SELECT type AS what, count(*) AS number FROM device_events
-           WHERE account_id = ? AND device_id = coalesce(?, device_id) GROUP BY type
+           WHERE ${IN_SCOPE} GROUP BY type
           UNION ALL
-          SELECT 'snapshots', count(*) FROM snapshots WHERE account_id = ? AND device_id = coalesce(?, device_id)
+          SELECT 'snapshots', count(*) FROM snapshots WHERE ${IN_SCOPE}
           UNION ALL
-          SELECT 'live_views', count(*) FROM live_views
-           WHERE account_id = ? AND device_id = coalesce(?, device_id)) AS counted`;
+          SELECT 'live_views', count(*) FROM live_views WHERE ${IN_SCOPE}) AS counted`;
 
 /**
  * Writes down who ends what, when, why, and what there was: everything that may be asked about a removal later, and
  * nothing that should not outlive it (no token, no picture, no e-mail in the clear). Always in the transaction that erases,
  * and before it does.
+ *
+ * @throws when there is no link that it could be a part of: then nothing may be erased
  */
 export async function archive(trx: Knex, removal: Removal): Promise<void> {
   const { accountId, kind, deviceId = null, reason, requestId = null, occurredAt, now } = removal;
-  const scope = [accountId, deviceId];
-  await trx.raw(
+  const scope = bindScope(removal);
+  const archived = await row(
+    trx,
     `INSERT INTO audit_archive (user_id, link_id, account_id, account_identifier, kind, device_id, occurred_at,
                                 archived_at, reason, request_id, devices, counts)
      SELECT user_id, id, account_id, account_identifier, ?, ?, ?, ?, ?, ?, (${DEVICES}), (${COUNTS})
        FROM account_links
-      WHERE account_id = ? AND status IN ('CONFIRMING', 'COMPLETED', 'REAUTH_REQUIRED')`,
+      WHERE account_id = ? AND ${IS_LIVE}
+     RETURNING 1`,
     [kind, deviceId, occurredAt, now, reason, requestId, ...scope, ...scope, ...scope, ...scope, accountId],
   );
+  if (archived === undefined) throw new Error('a removal could not be archived: the account has no link');
 }
 
 const BATCH = 1_000;

@@ -1,4 +1,7 @@
 import type { Knex } from 'knex';
+import type { Clock } from '../clock.js';
+import { row } from '../database/database.js';
+import { refetchDevice } from './refetch.js';
 
 export interface DeviceEvent {
   requestId: string;
@@ -9,14 +12,31 @@ export interface DeviceEvent {
   occurredAt: Date;
 }
 
-/** Notes what a device has told, unless it was removed since: what happened before that is erased. */
+/**
+ * Notes what a device has told, unless it was removed since: what happened before that is erased. A device that tells more
+ * after its removal may be back without our having heard of it: then Ring is asked.
+ */
 export async function recordDeviceEvent(trx: Knex, event: DeviceEvent): Promise<void> {
   const { requestId, accountId, deviceId, type, subtype, occurredAt } = event;
-  await trx.raw(
+  const recorded = await row<{ was_removed: boolean }>(
+    trx,
     `INSERT INTO device_events (request_id, account_id, device_id, type, subtype, occurred_at)
      SELECT ?, ?, ?, ?, ?, ?
       WHERE NOT EXISTS (SELECT 1 FROM devices WHERE account_id = ? AND id = ? AND removed_at >= ?)
-     ON CONFLICT (request_id) DO NOTHING`,
-    [requestId, accountId, deviceId, type, subtype ?? null, occurredAt, accountId, deviceId, occurredAt],
+     ON CONFLICT (request_id) DO NOTHING
+     RETURNING EXISTS (SELECT 1 FROM devices WHERE account_id = ? AND id = ? AND removed_at IS NOT NULL) AS was_removed`,
+    [
+      ...[requestId, accountId, deviceId, type, subtype ?? null, occurredAt],
+      ...[accountId, deviceId, occurredAt],
+      ...[accountId, deviceId],
+    ],
   );
+  if (recorded?.was_removed === true) await refetchDevice(trx, { accountId, deviceId, occurredAt });
+}
+
+const RETENTION_MS = 90 * 86_400_000;
+
+/** Forgets what happened long ago. */
+export async function forgetOldDeviceEvents({ database, clock }: { database: Knex; clock: Clock }): Promise<void> {
+  await database.raw('DELETE FROM device_events WHERE occurred_at < ?', [new Date(clock().getTime() - RETENTION_MS)]);
 }

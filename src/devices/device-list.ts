@@ -1,11 +1,14 @@
 import type { Knex } from 'knex';
 import { rows } from '../database/database.js';
+import { IS_APPLIED, IS_USABLE } from '../database/link-conditions.js';
 
 /** A device as the home page lists it; removed ones among them, so that their user learns of it. */
 export interface ListedDevice {
   /** Ring's */
   id: string;
   linkId: string;
+  /** Whether its page can be opened: the device is there, and its link usable. */
+  isShared: boolean;
   /** Null until Ring has told it. */
   name: string | null;
   online: boolean | null;
@@ -19,9 +22,10 @@ export function listDevices(database: Knex, userId: string): Promise<ListedDevic
   return rows<ListedDevice>(
     database,
     `SELECT device.id, link.id AS "linkId", device.name, device.online, device.online_at AS "onlineAt",
-            device.removed_at AS "removedAt"
+            device.removed_at AS "removedAt",
+            (link.${IS_USABLE} AND device.removed_at IS NULL) AS "isShared"
        FROM account_links link JOIN devices device ON device.account_id = link.account_id
-      WHERE link.user_id = ? AND link.status IN ('COMPLETED', 'REAUTH_REQUIRED')
+      WHERE link.user_id = ? AND link.${IS_APPLIED}
       ORDER BY device.removed_at DESC NULLS FIRST, device.name, device.id
       LIMIT 500`,
     [userId],

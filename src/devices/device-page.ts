@@ -3,6 +3,7 @@ import type { Knex } from 'knex';
 import { z } from 'zod';
 import { csrfProtection, csrfToken } from '../accounts/csrf.js';
 import type { Clock } from '../clock.js';
+import { signedInOrHome, userIdOf } from '../accounts/current-user.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { seeOther } from '../http/see-other.js';
@@ -15,6 +16,7 @@ import {
   type ScheduledOperation,
 } from './schedules.js';
 import { findPicture, snapshotsOf } from './snapshots.js';
+import { describeStatus, describeTime, nameOfDevice, pathOfDevice } from './describe-device.js';
 import { findDeviceOfUser, type UserDevice } from './user-devices.js';
 
 export interface DevicePageDependencies {
@@ -33,9 +35,9 @@ export function devicePage({ database, clock, limits }: DevicePageDependencies):
     const [operations, snapshots] = await Promise.all([operationsOf(database, device), snapshotsOf(database, device)]);
     const lastZone = operations.findLast(({ timeZone }) => timeZone !== null)?.timeZone ?? '';
     response.render('device', {
-      title: nameOf(device),
+      title: nameOfDevice(device.name),
       csrfToken: await csrfToken(request),
-      path: pathOf(device.id),
+      path: pathOfDevice(device.id),
       device: describeDevice(device),
       pictures: snapshots.map((snapshot) => ({ id: snapshot.id, ...describeTime(snapshot.takenAt) })),
       schedules: operations.map(describeOperation),
@@ -47,27 +49,27 @@ export function devicePage({ database, clock, limits }: DevicePageDependencies):
   }
 
   async function deviceOf(request: Request<DeviceParameters>): Promise<UserDevice> {
-    const device = await findDeviceOfUser(database, userOf(request), request.params.deviceId);
+    const device = await findDeviceOfUser(database, userIdOf(request), request.params.deviceId);
     if (device === undefined) throw noSuchDevice();
     return device;
   }
 
   const page = router.route('/devices/:deviceId');
-  page.get(limitAddress(limits.visit), signedIn, async (request: Request<DeviceParameters>, response) => {
+  page.get(limitAddress(limits.visit), signedInOrHome, async (request: Request<DeviceParameters>, response) => {
     await show(request, response, await deviceOf(request));
   });
   page.all(methodNotAllowed('GET', 'HEAD'));
 
   const operations = router.route('/devices/:deviceId/scheduled-operations');
-  operations.post(csrfProtection, signedIn, async (request: Request<DeviceParameters>, response) => {
+  operations.post(csrfProtection, signedInOrHome, async (request: Request<DeviceParameters>, response) => {
     const { deviceId } = request.params;
     const read = readScheduleForm(request.body);
     const error =
       'schedule' in read
-        ? refusal(await createOperation(database, { userId: userOf(request), deviceId }, read.schedule, clock()))
+        ? refusal(await createOperation(database, { userId: userIdOf(request), deviceId }, read.schedule, clock()))
         : read.draft.error;
     if (error === null) {
-      seeOther(response, pathOf(deviceId));
+      seeOther(response, pathOfDevice(deviceId));
       return;
     }
     const device = await deviceOf(request);
@@ -78,18 +80,18 @@ export function devicePage({ database, clock, limits }: DevicePageDependencies):
   operations.all(methodNotAllowed('POST'));
 
   const deletion = router.route('/devices/:deviceId/scheduled-operations/:operationId/delete');
-  deletion.post(csrfProtection, signedIn, async (request: Request<OperationParameters>, response) => {
+  deletion.post(csrfProtection, signedInOrHome, async (request: Request<OperationParameters>, response) => {
     const device = await deviceOf(request);
     const operationId = Id.safeParse(request.params.operationId);
     if (!operationId.success) throw new HttpError(404, 'There is no such schedule.');
     await deleteOperation(database, device, operationId.data);
-    seeOther(response, pathOf(device.id));
+    seeOther(response, pathOfDevice(device.id));
   });
   deletion.get(backToDevice);
   deletion.all(methodNotAllowed('POST'));
 
   const picture = router.route('/devices/:deviceId/snapshots/:snapshotId');
-  picture.get(signedIn, async (request: Request<PictureParameters>, response) => {
+  picture.get(signedInOrHome, async (request: Request<PictureParameters>, response) => {
     const snapshotId = Id.safeParse(request.params.snapshotId);
     const device = await deviceOf(request);
     const found = snapshotId.success ? await findPicture(database, device, snapshotId.data) : undefined;
@@ -121,42 +123,19 @@ function refusal(outcome: Awaited<ReturnType<typeof createOperation>>): Schedule
 const noSuchDevice = (): HttpError =>
   new HttpError(404, 'There is no such device, or it is no longer shared in the Ring app.');
 
-/** Who is not signed in can be on the home page. */
-const signedIn: RequestHandler<object> = (request, response, next) => {
-  if (request.user === undefined) seeOther(response, '/ring/home');
-  else next();
-};
-
 /** A failed form leaves its address in the browser; reloading it should lead back to the page. */
 const backToDevice: RequestHandler<DeviceParameters> = (request, response) => {
-  seeOther(response, pathOf(request.params.deviceId));
-};
-
-function userOf(request: Pick<Request, 'user'>): string {
-  if (request.user === undefined) throw new Error('this route is for signed-in users');
-  return request.user.id;
-}
-
-const pathOf = (deviceId: string): string => `/devices/${encodeURIComponent(deviceId)}`;
-
-const nameOf = ({ name }: UserDevice): string => {
-  const shown = name?.trim() ?? '';
-  return shown === '' ? 'Unnamed device' : shown;
+  seeOther(response, pathOfDevice(request.params.deviceId));
 };
 
 function describeDevice(device: UserDevice) {
   const { online, onlineAt, location } = device;
   return {
-    name: nameOf(device),
+    name: nameOfDevice(device.name),
     ...describeStatus(online),
     since: onlineAt === null ? null : describeTime(onlineAt),
     location: location === null ? null : [location.state, location.country].filter(Boolean).join(', '),
   };
-}
-
-function describeStatus(online: boolean | null): { statusText: string; tone: 'success' | 'problem' | 'working' } {
-  if (online === null) return { statusText: 'Status not known yet', tone: 'working' };
-  return online ? { statusText: 'Online', tone: 'success' } : { statusText: 'Offline', tone: 'problem' };
 }
 
 function describeOperation(operation: ScheduledOperation) {
@@ -186,18 +165,4 @@ function describeProblem(lastError: string): string {
   return lastError.startsWith('rejected') || lastError.startsWith('unauthorized')
     ? 'Last time, Ring did not let us take a picture. We’ll try again at the next time.'
     : 'Last time, no picture could be taken. We’ll try again at the next time.';
-}
-
-/** A time for machines and for people; without the reader's time zone, the zone is named. */
-function describeTime(time: Date, timeZone = 'UTC'): { iso: string; text: string } {
-  const format = new Intl.DateTimeFormat('en', {
-    timeZone,
-    year: 'numeric',
-    month: 'short',
-    day: 'numeric',
-    hour: 'numeric',
-    minute: '2-digit',
-    timeZoneName: 'short',
-  });
-  return { iso: time.toISOString(), text: format.format(time) };
 }

@@ -21,6 +21,8 @@ export interface InventoryDependencies {
   tokens: AccessTokens;
   clock: Clock;
   log: Logger;
+  /** How far Ring's clock and ours may be apart, in seconds. */
+  linkClockSkewSeconds: number;
 }
 
 const attempt = z.number().int().min(1);
@@ -51,15 +53,23 @@ export async function fetchDevice(dependencies: InventoryDependencies, payload: 
   const job = DevicePayload.parse(payload);
   const { accountId, deviceId, occurredAt } = job;
   const { database, ring, tokens, clock } = dependencies;
-  const askedAt = clock();
+  const askedAt = ringTime(dependencies);
   try {
     const device = await tokens.forAccount(accountId, (accessToken) => ring.getDevice(accessToken, deviceId));
     await inLinkedAccount(database, accountId, (trx) => storeDevice(trx, accountId, device, { askedAt, now: clock() }));
   } catch (error) {
     if (error instanceof NoLinkError) return;
     if (isGone(error)) {
-      const removal = { accountId, deviceId, occurredAt, reason: 'not found at Ring' as const, now: clock() };
-      await inLinkedAccount(database, accountId, (trx) => removeDevice(trx, removal));
+      await inLinkedAccount(database, accountId, (trx) =>
+        removeDevice(trx, {
+          accountId,
+          deviceId,
+          unlessAddedAfter: occurredAt,
+          occurredAt: new Date(Math.max(occurredAt.getTime(), askedAt.getTime())),
+          reason: 'not found at Ring',
+          now: clock(),
+        }),
+      );
       return;
     }
     await noteFailure(database, accountId, error, deviceId);
@@ -75,12 +85,11 @@ export async function fetchInventory(dependencies: InventoryDependencies, payloa
   const job = InventoryPayload.parse(payload);
   const { accountId } = job;
   const { database, ring, tokens, clock } = dependencies;
-  const askedAt = clock();
+  const askedAt = ringTime(dependencies);
   try {
     const devices = await tokens.forAccount(accountId, (accessToken) => ring.getDevices(accessToken));
     await inLinkedAccount(database, accountId, async (trx) => {
-      for (const device of devices)
-        await storeDevice(trx, accountId, device, { askedAt, now: clock(), isListed: true });
+      for (const device of devices) await storeDevice(trx, accountId, device, { askedAt, now: clock() });
       for (const deviceId of await missingFrom(trx, accountId, devices)) {
         await refetchDevice(trx, { accountId, deviceId, occurredAt: askedAt });
       }
@@ -92,27 +101,29 @@ export async function fetchInventory(dependencies: InventoryDependencies, payloa
   }
 }
 
-interface Told {
-  /** When Ring was asked: its answer is not older than that. */
-  askedAt: Date;
-  now: Date;
-  /** Whether Ring told it by itself, so that the device may be new to us, or back. */
-  isListed?: boolean;
+/** The present as Ring's clock shows it at the earliest: what Ring answers now is certainly not older. */
+function ringTime({ clock, linkClockSkewSeconds }: InventoryDependencies): Date {
+  return new Date(clock().getTime() - linkClockSkewSeconds * 1_000);
 }
 
-async function storeDevice(trx: Knex, accountId: string, device: RingDevice, told: Told): Promise<void> {
-  const { askedAt, now, isListed = false } = told;
-  if (isListed) {
-    await trx.raw(
-      `INSERT INTO devices AS device (account_id, id) VALUES (?, ?)
-       ON CONFLICT (account_id, id) DO UPDATE SET removed_at = NULL WHERE device.removed_at < ?`,
-      [accountId, device.id, askedAt],
-    );
-  }
+interface Told {
+  /** When Ring was asked, by its own clock: its answer is not older than that. */
+  askedAt: Date;
+  now: Date;
+}
+
+async function storeDevice(trx: Knex, accountId: string, device: RingDevice, { askedAt, now }: Told): Promise<void> {
+  // New to us, or back.
+  await trx.raw(
+    `INSERT INTO devices AS device (account_id, id) VALUES (?, ?)
+     ON CONFLICT (account_id, id) DO UPDATE SET removed_at = NULL WHERE device.removed_at < ?`,
+    [accountId, device.id, askedAt],
+  );
   const stored = await row(
     trx,
     `UPDATE devices SET name = ?, capabilities = ?, configurations = ?, location = ?, fetched_at = ?, fetch_error = NULL
-      WHERE account_id = ? AND id = ? AND removed_at IS NULL RETURNING 1`,
+      WHERE account_id = ? AND id = ? AND removed_at IS NULL AND (fetched_at IS NULL OR fetched_at <= ?)
+     RETURNING 1`,
     [
       device.name,
       toJson(device.capabilities),
@@ -121,6 +132,7 @@ async function storeDevice(trx: Knex, accountId: string, device: RingDevice, tol
       askedAt,
       accountId,
       device.id,
+      askedAt,
     ],
   );
   if (stored === undefined || device.online === undefined) return;
@@ -138,10 +150,10 @@ async function missingFrom(trx: Knex, accountId: string, devices: readonly RingD
 
 async function noteFailure(database: Knex, accountId: string, error: unknown, deviceId?: string): Promise<void> {
   if (!(error instanceof RingError)) return;
+  const scope = deviceId === undefined ? [accountId, null] : [accountId, deviceId];
   await database.raw(
-    `UPDATE devices SET fetch_error = ?
-      WHERE account_id = ? AND removed_at IS NULL AND coalesce(id = ?, true)`,
-    [error.reason, accountId, deviceId ?? null],
+    'UPDATE devices SET fetch_error = ? WHERE account_id = ? AND id = coalesce(?, id) AND removed_at IS NULL',
+    [error.reason, ...scope],
   );
 }
 

@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
 import { lockAccount } from '../database/account-lock.js';
 import { row } from '../database/database.js';
+import { IS_USABLE } from '../database/link-conditions.js';
 
 /**
  * Stores an answer of Ring's: in one transaction, alone with the account, and only while it is linked, for an answer may
@@ -13,7 +14,7 @@ export async function inLinkedAccount(
 ): Promise<void> {
   await database.transaction(async (trx) => {
     await lockAccount(trx, accountId);
-    const linked = await row(trx, `SELECT 1 FROM account_links WHERE account_id = ? AND status = 'COMPLETED'`, [
+    const linked = await row(trx, `SELECT 1 FROM account_links WHERE account_id = ? AND ${IS_USABLE} FOR UPDATE`, [
       accountId,
     ]);
     if (linked !== undefined) await store(trx);

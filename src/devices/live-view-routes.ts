@@ -3,6 +3,7 @@ import type { Knex } from 'knex';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { csrfHeaderProtection } from '../accounts/csrf.js';
+import { signedInOrRefused, userIdOf } from '../accounts/current-user.js';
 import type { Clock } from '../clock.js';
 import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
 import type { RateLimits } from '../http/rate-limits.js';
@@ -10,6 +11,7 @@ import type { RingClient } from '../ring/client.js';
 import { isGone, RingError } from '../ring/errors.js';
 import type { AccessTokens } from '../tokens/access-tokens.js';
 import { NoLinkError } from '../tokens/refresh.js';
+import { pathOfDevice } from './describe-device.js';
 import { refetchDevice } from './refetch.js';
 import {
   beginLiveView,
@@ -47,33 +49,33 @@ export function liveViewRoutes(dependencies: LiveViewDependencies): Router {
 
   const all = router.route('/devices/:deviceId/live-views');
   all.post(
-    signedIn,
+    signedInOrRefused,
     csrfHeaderProtection,
     sdpOnly,
     text({ type: SDP, limit: OFFER_LIMIT }),
     async (request: Request<{ deviceId: string }>, response) => {
       const { deviceId } = request.params;
       const offer = offerOf(request);
-      const userId = userOf(request);
+      const userId = userIdOf(request);
       await limits.liveView.consume(userId);
       const { id, answer } = await open(dependencies, { userId, deviceId, offer });
       // Nobody is there any more to watch it, and nobody else knows its address.
       if (response.closed) await closeLiveView(database, { id, deviceId, userId }, clock());
       response
         .status(201)
-        .set({ Location: `/devices/${encodeURIComponent(deviceId)}/live-views/${id}`, 'Content-Type': SDP })
+        .set({ Location: `${pathOfDevice(deviceId)}/live-views/${id}`, 'Content-Type': SDP })
         .send(answer);
     },
   );
   all.all(methodNotAllowed('POST'));
 
   const one = router.route('/devices/:deviceId/live-views/:viewId');
-  one.get(signedIn, async (request: Request<ViewParameters>, response: Response) => {
+  one.get(signedInOrRefused, async (request: Request<ViewParameters>, response: Response) => {
     const view = await findLiveView(database, addressOf(request));
     if (view === undefined) throw noSuchView();
     response.json({ status: view.status, endReason: view.endReason, expiresAt: view.expiresAt.toISOString() });
   });
-  one.delete(signedIn, csrfHeaderProtection, async (request: Request<ViewParameters>, response: Response) => {
+  one.delete(signedInOrRefused, csrfHeaderProtection, async (request: Request<ViewParameters>, response: Response) => {
     if (!(await closeLiveView(database, addressOf(request), clock()))) throw noSuchView();
     response.status(204).end();
   });
@@ -124,6 +126,7 @@ async function open(
 function refusalOf(error: unknown): unknown {
   if (isGone(error) || error instanceof NoLinkError) return noSuchDevice(error);
   if (!(error instanceof RingError)) return error;
+  // Ring's answer for a device that is offline, which we may not have been told yet.
   if (error.kind === 'unavailable' && error.status === 503) {
     return new HttpError(503, 'The device is offline right now. Check that it has power and Wi-Fi, then try again.', {
       cause: error,
@@ -162,21 +165,11 @@ const noSuchView = (): HttpError => new HttpError(404, 'There is no such live vi
 const offline = (): HttpError =>
   new HttpError(409, 'The device is offline. A live view is possible as soon as it is online again.');
 
-const signedIn: RequestHandler = (request, _response, next) => {
-  if (request.user === undefined) throw new HttpError(401, 'Your session has ended. Sign in again.');
-  next();
-};
-
 const sdpOnly: RequestHandler = (request, _response, next) => {
   const [type = ''] = (request.get('content-type') ?? '').split(';');
   if (type.trim().toLowerCase() !== SDP) throw new HttpError(415, `Send the SDP offer as ${SDP}.`);
   next();
 };
-
-function userOf(request: Pick<Request, 'user'>): string {
-  if (request.user === undefined) throw new Error('this route is for signed-in users');
-  return request.user.id;
-}
 
 /** @throws {HttpError} 400 */
 function offerOf(request: Pick<Request, 'body'>): string {
@@ -190,5 +183,5 @@ function addressOf(request: Request<ViewParameters>): LiveViewAddress {
   const id = ViewId.safeParse(request.params.viewId);
   // No text column bears it.
   if (!id.success || request.params.deviceId.includes('\0')) throw noSuchView();
-  return { id: id.data, deviceId: request.params.deviceId, userId: userOf(request) };
+  return { id: id.data, deviceId: request.params.deviceId, userId: userIdOf(request) };
 }

@@ -3,6 +3,7 @@ import type { Knex } from 'knex';
 import type { Clock } from '../clock.js';
 import { row, rows } from '../database/database.js';
 import { enqueueClosing } from './close-live-view.js';
+import { bindScope, type DeviceScope, IN_SCOPE } from './scope.js';
 import { lockDeviceOfUser, type UserDevice } from './user-devices.js';
 
 export type LiveViewStatus = 'OPENING' | 'OPEN' | 'ENDED';
@@ -76,7 +77,7 @@ export async function recordOpened(
     const ended = await row<{ end_reason: EndReason }>(trx, 'SELECT end_reason FROM live_views WHERE id = ?', [id]);
     // Without a row it was erased with its device.
     const reason = ended?.end_reason ?? 'DEVICE_REMOVED';
-    if (reason !== 'LINK_REMOVED') await enqueueClosing(trx, { liveViewId: id, accountId, sessionPath, expiresAt });
+    if (takesCallsAfter(reason)) await enqueueClosing(trx, { liveViewId: id, accountId, sessionPath, expiresAt });
     return reason;
   });
 }
@@ -122,20 +123,10 @@ export async function closeLiveView(
  *
  * The caller must hold a lock on the rows of the devices (or of the link) by having changed them in this transaction
  * **before**: otherwise a live view that begins at this moment is missed.
- *
- * @param closeAtRing whether Ring still takes our calls for the account
  */
-export async function endLiveViews(
-  trx: Knex,
-  { accountId, deviceId }: { accountId: string; deviceId?: string },
-  reason: EndReason,
-  { now, closeAtRing }: { now: Date; closeAtRing: boolean },
-): Promise<void> {
-  const ended =
-    deviceId === undefined
-      ? await endWhere(trx, 'account_id = ?', [accountId], reason, now)
-      : await endWhere(trx, 'account_id = ? AND device_id = ?', [accountId, deviceId], reason, now);
-  if (closeAtRing) await closeSessions(trx, ended);
+export async function endLiveViews(trx: Knex, scope: DeviceScope, reason: EndReason, now: Date): Promise<void> {
+  const ended = await endWhere(trx, IN_SCOPE, bindScope(scope), reason, now);
+  if (takesCallsAfter(reason)) await closeSessions(trx, ended);
 }
 
 /**
@@ -149,6 +140,18 @@ export async function endExpiredLiveViews({ database, clock }: { database: Knex;
       WHERE id = ANY (ARRAY(SELECT id FROM live_views WHERE status <> 'ENDED' AND expires_at <= ?
                                FOR UPDATE SKIP LOCKED))`,
     [now, now],
+  );
+}
+
+/**
+ * Forgets what a removed device or link has shown, but for what the removal itself ended: that, its user is told until it is
+ * forgotten with the others.
+ */
+export async function forgetFormerLiveViews(trx: Knex, scope: DeviceScope): Promise<void> {
+  await trx.raw(
+    `DELETE FROM live_views
+      WHERE ${IN_SCOPE} AND status = 'ENDED' AND end_reason NOT IN ('DEVICE_REMOVED', 'LINK_REMOVED')`,
+    bindScope(scope),
   );
 }
 
@@ -169,7 +172,7 @@ interface EndedLiveView {
 function endWhere(
   trx: Knex,
   condition: string,
-  bindings: string[],
+  bindings: (string | null)[],
   reason: EndReason,
   now: Date,
 ): Promise<EndedLiveView[]> {
@@ -192,5 +195,8 @@ async function closeSessions(trx: Knex, ended: EndedLiveView[]): Promise<void> {
     });
   }
 }
+
+/** With the link Ring ends our tokens, and the session with them. */
+const takesCallsAfter = (reason: EndReason): boolean => reason !== 'LINK_REMOVED';
 
 const limitOf = (start: Date): Date => new Date(start.getTime() + LIVE_VIEW_LIMIT_MS);

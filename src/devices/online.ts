@@ -29,7 +29,7 @@ export async function setOnline(trx: Knex, state: OnlineState): Promise<void> {
   if (online) {
     await resumeOperations(trx, accountId, deviceId, now);
   } else {
-    await endLiveViews(trx, { accountId, deviceId }, 'DEVICE_OFFLINE', { now, closeAtRing: true });
+    await endLiveViews(trx, { accountId, deviceId }, 'DEVICE_OFFLINE', now);
     await pauseOperations(trx, accountId, deviceId);
   }
 }

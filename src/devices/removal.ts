@@ -1,30 +1,38 @@
 import type { Knex } from 'knex';
 import { row } from '../database/database.js';
 import { archive, type Removal } from './archive.js';
-import { endLiveViews } from './live-views.js';
+import { endLiveViews, forgetFormerLiveViews } from './live-views.js';
+import { refetchDevice } from './refetch.js';
 import { cancelOperations } from './schedules.js';
+import { bindScope, type DeviceScope, IN_SCOPE } from './scope.js';
 
-export type DeviceRemoval = Omit<Removal, 'kind' | 'deviceId'> & { deviceId: string };
+export type DeviceRemoval = Omit<Removal, 'kind'> & {
+  deviceId: string;
+  /** Added later than this, the device is there again. */
+  unlessAddedAfter: Date;
+};
 
 /**
  * Ends a device: its live views, its scheduled operations, and all that we hold of it but its name and the time, so that
- * its user can be told. Part of a transaction that holds the account's lock: it happens whole or not at all, and once.
+ * its user can be told. Part of a transaction that holds the account's lock: it happens whole or not at all, and is
+ * archived once.
  */
-export async function removeDevice(trx: Knex, removal: DeviceRemoval): Promise<void> {
+export async function removeDevice(trx: Knex, { unlessAddedAfter, ...removal }: DeviceRemoval): Promise<void> {
   const { accountId, deviceId, occurredAt, now } = removal;
-  const device = await row<{ removed_at: Date | null; added_at: Date | null }>(
+  const device = await row<{ removed_at: Date | null; added_at: Date | null; fetched_at: Date | null }>(
     trx,
-    'SELECT removed_at, added_at FROM devices WHERE account_id = ? AND id = ? FOR UPDATE',
+    'SELECT removed_at, added_at, fetched_at FROM devices WHERE account_id = ? AND id = ? FOR UPDATE',
     [accountId, deviceId],
   );
-  const wasAddedSince = device?.added_at != null && device.added_at > occurredAt;
-  if (wasAddedSince) return;
-  if (device?.removed_at == null) {
-    await endLiveViews(trx, { accountId, deviceId }, 'DEVICE_REMOVED', { now, closeAtRing: true });
-    await archive(trx, { ...removal, kind: 'DEVICE_REMOVED' });
-    await cancelOperations(trx, accountId, deviceId);
-    await eraseDeviceData(trx, accountId, deviceId);
+  if (isAfter(device?.added_at, unlessAddedAfter)) return;
+  // Ring has shown it to us since: it may be back, or not yet quite gone. Only Ring knows.
+  if (isAfter(device?.fetched_at, occurredAt)) {
+    await refetchDevice(trx, { accountId, deviceId, occurredAt: unlessAddedAfter });
+    return;
   }
+  await endLiveViews(trx, removal, 'DEVICE_REMOVED', now);
+  if (device?.removed_at == null) await archive(trx, { ...removal, kind: 'DEVICE_REMOVED' });
+  await erase(trx, removal);
   await trx.raw(
     `INSERT INTO devices AS device (account_id, id, removed_at) VALUES (?, ?, ?)
      ON CONFLICT (account_id, id) DO UPDATE
@@ -35,28 +43,29 @@ export async function removeDevice(trx: Knex, removal: DeviceRemoval): Promise<v
   );
 }
 
-/** Ends all devices of an account at once. Ring is not called: it does not know our tokens any more. */
+const isAfter = (time: Date | null | undefined, other: Date): boolean => time != null && time > other;
+
+/** Ends all devices of an account, whose link the caller has locked. Ring is not called: it knows our tokens no more. */
 export async function removeAllDevices(trx: Knex, accountId: string, now: Date): Promise<void> {
-  // First, as everywhere: whoever is storing a picture holds its device, and asks for its operation next.
-  await trx.raw('SELECT 1 FROM devices WHERE account_id = ? FOR UPDATE', [accountId]);
-  await endLiveViews(trx, { accountId }, 'LINK_REMOVED', { now, closeAtRing: false });
-  await cancelOperations(trx, accountId);
-  await eraseDeviceData(trx, accountId);
+  await endLiveViews(trx, { accountId }, 'LINK_REMOVED', now);
+  await erase(trx, { accountId });
   await trx.raw('DELETE FROM devices WHERE account_id = ?', [accountId]);
 }
 
-/** What the device has told and shown, also in the inbox, where only the row stays that knows the event again. */
-async function eraseDeviceData(trx: Knex, accountId: string, deviceId?: string): Promise<void> {
-  const scope = [accountId, deviceId ?? null];
+/**
+ * What was scheduled for the devices, and what they have told and shown; also in the inbox, where only the row stays that
+ * knows the event again. What has failed is not going to be of use any more.
+ */
+async function erase(trx: Knex, scope: DeviceScope): Promise<void> {
+  await cancelOperations(trx, scope);
+  await forgetFormerLiveViews(trx, scope);
+  await trx.raw(`DELETE FROM device_events WHERE ${IN_SCOPE}`, bindScope(scope));
+  await trx.raw(`DELETE FROM snapshots WHERE ${IN_SCOPE}`, bindScope(scope));
   await trx.raw(
-    `UPDATE webhook_events SET body = NULL
-      WHERE account_id = ? AND status = 'PROCESSED' AND body IS NOT NULL
-        AND request_id IN (SELECT request_id FROM device_events WHERE account_id = ? AND device_id = coalesce(?, device_id))`,
-    [accountId, ...scope],
+    `UPDATE webhook_events SET body = NULL, status = 'PROCESSED'
+      WHERE ${IN_SCOPE} AND status IN ('PROCESSED', 'FAILED') AND body IS NOT NULL`,
+    bindScope(scope),
   );
-  for (const table of ['device_events', 'snapshots']) {
-    await trx.raw(`DELETE FROM ${table} WHERE account_id = ? AND device_id = coalesce(?, device_id)`, scope);
-  }
 }
 
 /** Long enough for a user to read that it was removed. */

@@ -44,11 +44,11 @@ export function readScheduleForm(
 const isTimeOfDay = (text: string): boolean => /^([01]\d|2[0-3]):[0-5]\d$/.test(text);
 
 /**
- * Whether it names a time zone of the IANA database. Offsets and abbreviations are none: Postgres would take `+02:00` for
- * two hours west of Greenwich.
+ * Whether it names a time zone of the IANA database by area and place. Offsets and abbreviations are none: Postgres takes
+ * `+02:00` for two hours west of Greenwich, `IST` for Israel and `CET` for winter all year.
  */
 function isTimeZone(text: string): boolean {
-  if (!/^[A-Za-z][\w+-]*(\/[\w+-]+)*$/.test(text)) return false;
+  if (!/^(UTC|[A-Za-z]\w*(\/[\w+-]+)+)$/.test(text)) return false;
   try {
     new Intl.DateTimeFormat('en', { timeZone: text });
     return true;

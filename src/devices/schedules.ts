@@ -3,6 +3,7 @@ import type { Knex } from 'knex';
 import type { Clock } from '../clock.js';
 import { rows } from '../database/database.js';
 import { enqueueSnapshot } from './take-snapshot.js';
+import { bindScope, type DeviceScope, IN_SCOPE } from './scope.js';
 import { lockDeviceOfUser, type UserDevice } from './user-devices.js';
 
 /** How often, and for a daily one when: a time of the wall clock in a time zone. */
@@ -50,6 +51,9 @@ const NEXT_RUN = `
                               AT TIME ZONE time_zone AS run) candidate
         WHERE run > present.moment)
   END`;
+
+/** SQL: Postgres can reckon with it. It could when this was made, but names go away. */
+const HAS_KNOWN_ZONE = '(time_zone IS NULL OR time_zone IN (SELECT name FROM pg_timezone_names))';
 
 const COLUMNS = `id, frequency, to_char(time_of_day, 'HH24:MI') AS "timeOfDay", time_zone AS "timeZone", status,
                  pause_reason AS "pauseReason", next_run_at AS "nextRunAt", last_run_at AS "lastRunAt",
@@ -127,7 +131,7 @@ export async function startDueOperations({ database, clock }: { database: Knex; 
 async function startBatch(trx: Knex, now: Date): Promise<number> {
   const due = await rows<{ id: string }>(
     trx,
-    `WITH due AS (SELECT id AS due_id FROM scheduled_operations WHERE status = 'ACTIVE' AND next_run_at <= ?
+    `WITH due AS (SELECT id AS due_id FROM scheduled_operations WHERE status = 'ACTIVE' AND next_run_at <= ? AND ${HAS_KNOWN_ZONE}
                    ORDER BY next_run_at LIMIT ${BATCH} FOR UPDATE SKIP LOCKED)
      UPDATE scheduled_operations SET next_run_at = ${NEXT_RUN} FROM due, ${PRESENT} WHERE id = due_id RETURNING id`,
     [now, now],
@@ -157,7 +161,8 @@ export async function resumeOperations(trx: Knex, accountId: string, deviceId: s
   await trx.raw(
     `UPDATE scheduled_operations SET status = 'ACTIVE', pause_reason = NULL, next_run_at = ${NEXT_RUN}
        FROM ${PRESENT}
-      WHERE account_id = ? AND device_id = ? AND status = 'PAUSED' AND pause_reason = 'OFFLINE'`,
+      WHERE account_id = ? AND device_id = ? AND status = 'PAUSED' AND pause_reason = 'OFFLINE'
+        AND ${HAS_KNOWN_ZONE}`,
     [now, accountId, deviceId],
   );
 }
@@ -166,10 +171,6 @@ export async function resumeOperations(trx: Knex, accountId: string, deviceId: s
  * Deletes what is scheduled for an account, or for one device of it, in the caller's transaction; a picture that is under
  * way is not stored. As {@link pauseOperations}, after the rows of the devices or of the link, which must be locked first.
  */
-export async function cancelOperations(trx: Knex, accountId: string, deviceId?: string): Promise<void> {
-  const [condition, bindings] =
-    deviceId === undefined
-      ? ['account_id = ?', [accountId]]
-      : ['account_id = ? AND device_id = ?', [accountId, deviceId]];
-  await trx.raw(`DELETE FROM scheduled_operations WHERE ${condition}`, bindings);
+export async function cancelOperations(trx: Knex, scope: DeviceScope): Promise<void> {
+  await trx.raw(`DELETE FROM scheduled_operations WHERE ${IN_SCOPE}`, bindScope(scope));
 }

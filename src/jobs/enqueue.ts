@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Knex } from 'knex';
 
 export interface JobOptions {
-  /** Jobs with the same key run one after the other, and a new one replaces one that still waits. */
+  /** A new job replaces one with the same key that still waits; one that runs already is joined by the new one. */
   key: string;
   delayMs?: number;
 }
@@ -15,9 +15,8 @@ export async function enqueue(
   { key, delayMs = 0 }: JobOptions,
 ): Promise<void> {
   await on.raw(
-    `SELECT graphile_worker.add_job(?, payload => ?::json, queue_name => ?, job_key => ?,
-                                    run_at => now() + ? * interval '1 ms')`,
-    [task, JSON.stringify(payload), key, key, delayMs],
+    `SELECT graphile_worker.add_job(?, payload => ?::json, job_key => ?, run_at => now() + ? * interval '1 ms')`,
+    [task, JSON.stringify(payload), key, delayMs],
   );
 }
 

@@ -1,13 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { EventEmitter } from 'node:events';
-import {
-  Logger as WorkerLogger,
-  makeWorkerUtils,
-  type Runner,
-  run,
-  type TaskList,
-  type WorkerEvents,
-} from 'graphile-worker';
+import { Logger as WorkerLogger, type Runner, run, type TaskList, type WorkerEvents } from 'graphile-worker';
 import type { Logger } from 'pino';
 import type { Database } from '../database/database.js';
 
@@ -18,8 +11,13 @@ export interface JobQueue {
   stop(): Promise<void>;
 }
 
-/** Jobs wait for Ring most of their time, and a slow Ring must not make the others wait too. */
-const CONCURRENCY = 10;
+/** Jobs that wait for each other's workers, and for nobody else's. */
+export interface Lane {
+  tasks: TaskList;
+  /** How many of its jobs run at once in this process. */
+  concurrency: number;
+}
+
 const POLL_MS = 1_000;
 const HEARTBEAT_MS = 2_000;
 const DEAD_AFTER_MS = 10_000;
@@ -29,26 +27,64 @@ const RESTART_PAUSE_MS = 1_000;
  * Runs the durable jobs of this process, and takes over those of processes that died: the queue itself would leave a
  * killed worker's jobs locked for four hours.
  */
-export function startQueue(database: Database, tasks: TaskList, log: Logger): JobQueue {
-  // A job is locked by the pool of workers that took it.
+export function startQueue(database: Database, lanes: readonly Lane[], log: Logger): JobQueue {
+  const stopping = new AbortController();
+  const hasStopped = new AbortController();
+  const running = lanes.map((lane) => runLane(database, lane, log, stopping.signal));
+  let lastHeartbeat = 0;
+
+  async function keepHeartbeat(): Promise<void> {
+    while (!hasStopped.signal.aborted) {
+      try {
+        await beat(
+          database,
+          running.flatMap((lane) => lane.poolIds()),
+        );
+        lastHeartbeat = performance.now();
+        const orphans = await releaseOrphanedJobs(database);
+        if (orphans > 0) log.warn({ processes: orphans }, 'took over the jobs of processes that died');
+      } catch (error) {
+        log.warn({ err: error }, 'the job queue could not write its heartbeat');
+      }
+      await delay(HEARTBEAT_MS, undefined, { signal: hasStopped.signal }).catch(() => undefined);
+    }
+  }
+
+  const beating = keepHeartbeat();
+  return {
+    isAlive: () => running.every((lane) => lane.isRunning()) && performance.now() - lastHeartbeat < DEAD_AFTER_MS,
+    async stop() {
+      stopping.abort();
+      await Promise.all(running.map((lane) => lane.stop()));
+      // Until here, because another instance would take over the jobs that are still being finished.
+      hasStopped.abort();
+      await beating;
+    },
+  };
+}
+
+interface RunningLane {
+  /** Of the pools of workers that it has: a job is locked by the pool that took it. */
+  poolIds(): string[];
+  isRunning(): boolean;
+  /** Waits for the running jobs. */
+  stop(): Promise<void>;
+}
+
+function runLane(database: Database, { tasks, concurrency }: Lane, log: Logger, stopping: AbortSignal): RunningLane {
   const poolIds = new Set<string>();
   const events: WorkerEvents = new EventEmitter();
   events.on('pool:create', ({ workerPool }) => poolIds.add(workerPool.id));
-
-  const stopping = new AbortController();
-  const isStopping = () => stopping.signal.aborted;
-  const hasStopped = new AbortController();
   let runner: Runner | undefined;
-  let lastHeartbeat = 0;
 
   // A runner gives up after some errors in a row (Postgres away for a while); this one is started again until stopped.
   async function keepRunning(): Promise<void> {
-    while (!isStopping()) {
+    while (!stopping.aborted) {
       try {
         runner = await run({
           pgPool: database.patientPool,
           taskList: tasks,
-          concurrency: CONCURRENCY,
+          concurrency,
           pollInterval: POLL_MS,
           noHandleSignals: true,
           // Without it, a file named `crontab` in the working directory would be read.
@@ -60,48 +96,33 @@ export function startQueue(database: Database, tasks: TaskList, log: Logger): Jo
           logger: workerLogger(log),
         });
         // Told to stop while it was starting.
-        if (isStopping()) await runner.stop();
+        if (isAborted(stopping)) await runner.stop();
         await runner.promise;
       } catch (error) {
-        if (!isStopping()) log.error({ err: error }, 'the job queue stopped; starting it again');
+        if (!isAborted(stopping)) log.error({ err: error }, 'the job queue stopped; starting it again');
       }
       runner = undefined;
       poolIds.clear();
-      await delay(RESTART_PAUSE_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
-    }
-  }
-
-  async function keepHeartbeat(): Promise<void> {
-    while (!hasStopped.signal.aborted) {
-      try {
-        await beat(database, [...poolIds]);
-        lastHeartbeat = performance.now();
-        const orphans = await releaseOrphanedJobs(database);
-        if (orphans > 0) log.warn({ processes: orphans }, 'took over the jobs of processes that died');
-      } catch (error) {
-        log.warn({ err: error }, 'the job queue could not write its heartbeat');
-      }
-      await delay(HEARTBEAT_MS, undefined, { signal: hasStopped.signal }).catch(() => undefined);
+      await delay(RESTART_PAUSE_MS, undefined, { signal: stopping }).catch(() => undefined);
     }
   }
 
   const running = keepRunning();
-  const beating = keepHeartbeat();
   return {
-    isAlive: () => runner !== undefined && performance.now() - lastHeartbeat < DEAD_AFTER_MS,
+    poolIds: () => [...poolIds],
+    isRunning: () => runner !== undefined,
     async stop() {
-      stopping.abort();
       await runner?.stop().catch((error: unknown) => {
         // Already stopping by itself: its jobs are handed back all the same.
         log.debug({ err: error }, 'the job queue was stopping already');
       });
       await running;
-      // Until here, because another instance would take over the jobs that are still being finished.
-      hasStopped.abort();
-      await beating;
     },
   };
 }
+
+/** A function, because the compiler takes the signal for unchanged after an `await`. */
+const isAborted = (signal: AbortSignal): boolean => signal.aborted;
 
 async function beat(database: Database, poolIds: string[]): Promise<void> {
   await database.pool.query(
@@ -129,16 +150,6 @@ async function releaseOrphanedJobs(database: Database): Promise<number> {
   if (pools.length > 0) await database.pool.query('SELECT graphile_worker.force_unlock_workers($1)', [pools]);
   await database.pool.query('DELETE FROM job_runners WHERE seen_at < now() - 10 * $1::interval', [silence]);
   return pools.length;
-}
-
-/** Queues that have nothing left to do: there is one for each key that a job ever had. */
-export async function forgetIdleQueues(database: Database): Promise<void> {
-  const utils = await makeWorkerUtils({ pgPool: database.patientPool });
-  try {
-    await utils.cleanup({ tasks: ['GC_JOB_QUEUES'] });
-  } finally {
-    await utils.release();
-  }
 }
 
 /** The queue's own messages in our log; what it calls info is detail to us. */

@@ -3,12 +3,14 @@ import type { Logger } from 'pino';
 import { RingError } from '../ring/errors.js';
 import { enqueue, retryPauseMs } from './enqueue.js';
 
-/** Ring was away for hours: its users do not wait for these calls. */
+/** Nobody waits for these calls. */
 const MAX_PAUSE_MS = 10 * 60_000;
+/** An answer that makes no sense may come from something in between, which gets well; or it may not. */
+const MOST_MALFORMED = 8;
 
 /**
  * After a failed call to Ring, adds the job once more with a growing pause, for as long as Ring is away. When Ring has
- * said no, the same call would get the same answer: it is left at that.
+ * said no, or answers what nobody understands, the same call would get the same answer: it is left at that.
  *
  * @throws the error, if it is not Ring's doing, so that the queue shows it
  */
@@ -20,10 +22,11 @@ export async function retryRingCall(
   error: unknown,
 ): Promise<void> {
   if (!(error instanceof RingError)) throw error;
-  const isFinal = error.kind === 'rejected' || error.kind === 'unauthorized';
+  const isNo = error.kind === 'rejected' || error.kind === 'unauthorized';
+  const isFinal = isNo || (error.kind === 'malformed' && job.attempt >= MOST_MALFORMED);
   log.warn(
     { err: error, task, attempt: job.attempt },
-    isFinal ? 'Ring said no' : 'Ring could not be asked; trying again',
+    isFinal ? 'Ring was asked in vain' : 'Ring could not be asked; trying again',
   );
   if (isFinal) return;
   const delayMs = retryPauseMs(job.attempt, MAX_PAUSE_MS, error.retryAfterSeconds);

@@ -3,14 +3,15 @@ import type { Knex } from 'knex';
 import type { Clock } from '../clock.js';
 import { lockAccount } from '../database/account-lock.js';
 import { type Database, row, rows } from '../database/database.js';
+import { IS_LIVE } from '../database/link-conditions.js';
+import { removeAllDevices } from '../devices/removal.js';
 import { enqueue } from '../jobs/enqueue.js';
 import { maskEmail } from '../ring/account-identifier.js';
 import { linkRequestPlace } from '../tokens/places.js';
 import { ERASE } from '../tokens/token-pairs.js';
 import type { Sealed, Vault } from '../tokens/vault.js';
-import { CONFIRM_LINK } from './confirm.js';
+import { CONFIRM_LINK, confirmationKey } from './confirm.js';
 import { type LinkRequest, nonceDigest } from './link-request.js';
-import { IS_LIVE } from './links.js';
 import { type MatchReport, matchNonce, nonceCheck } from './match.js';
 import { sealRequest } from './sealed-request.js';
 
@@ -93,6 +94,8 @@ async function claimPair(
   const linkId = current?.id ?? randomUUID();
   const sealed = sealRequest(dependencies.vault, request, linkRequestPlace(linkId));
   const link = { linkId, tokenId: token.id, accountId, sealed };
+  // Nothing that came through an earlier link may be there for whoever makes the next one.
+  if (current === undefined) await removeAllDevices(trx, accountId, dependencies.clock());
   if (current === undefined) await insertLink(trx, dependencies.clock(), claimant, request, link);
   else await renewLink(trx, dependencies.clock(), claimant, request, { ...link, formerTokenId: current.token_id });
   await enqueueConfirmation(trx, linkId, token.id);
@@ -143,7 +146,7 @@ async function renewLink(
 ): Promise<void> {
   await trx.raw(
     `UPDATE account_links SET token_id = ?, status = 'CONFIRMING', confirmation_step = 'CLAIMED', last_error = NULL,
-            account_identifier = ?, nonce_digest = ?, request_key_id = ?, request_ciphertext = ?, updated_at = ?
+            ring_confirmed_at = NULL, account_identifier = ?, nonce_digest = ?, request_key_id = ?, request_ciphertext = ?, updated_at = ?
       WHERE id = ?`,
     [tokenId, maskEmail(claimant.email), nonceDigest(request.nonce), sealed.keyId, sealed.ciphertext, now, linkId],
   );
@@ -205,5 +208,5 @@ async function useFreshNonce(
 }
 
 function enqueueConfirmation(on: Knex, linkId: string, tokenId: string): Promise<void> {
-  return enqueue(on, CONFIRM_LINK, { linkId, tokenId, attempt: 1 }, { key: `${CONFIRM_LINK}:${linkId}` });
+  return enqueue(on, CONFIRM_LINK, { linkId, tokenId, attempt: 1 }, { key: confirmationKey(linkId) });
 }

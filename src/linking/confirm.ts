@@ -2,6 +2,7 @@ import type { Knex } from 'knex';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { Clock } from '../clock.js';
+import { lockAccount } from '../database/account-lock.js';
 import { row } from '../database/database.js';
 import { enqueue, retryPauseMs } from '../jobs/enqueue.js';
 import type { RingClient } from '../ring/client.js';
@@ -14,6 +15,7 @@ import type { Vault } from '../tokens/vault.js';
 import { isExpired, type LinkRequest } from './link-request.js';
 import { NONCE_TOO_OLD } from './links.js';
 import { openRequest } from './sealed-request.js';
+import { eraseAccountData } from './unlink.js';
 
 /** The job that finishes a claimed link with Ring. */
 export const CONFIRM_LINK = 'confirm_link';
@@ -38,6 +40,7 @@ type ConfirmationStep = 'CLAIMED' | 'POSTING' | 'PROBING' | 'AWAITING' | 'PATCHI
 
 interface ConfirmingLink {
   id: string;
+  account_id: string;
   token_id: string;
   confirmation_step: ConfirmationStep;
   account_identifier: string;
@@ -52,6 +55,11 @@ class LinkMovedOn extends Error {}
 const Payload = z.object({ linkId: z.uuid(), tokenId: z.uuid(), attempt: z.number().int().min(1) });
 
 const MAX_PAUSE_MS = 60_000;
+
+export const confirmationKey = (linkId: string): string => `${CONFIRM_LINK}:${linkId}`;
+
+/** Two jobs of one link would talk to Ring at cross purposes. */
+export const confirmationKeyOf = (payload: unknown): string => confirmationKey(Payload.parse(payload).linkId);
 
 /** SQL: the link is still the one that this job loaded, on its way with the same token pair. */
 const IS_AS_LOADED = `id = ? AND token_id = ? AND status = 'CONFIRMING'`;
@@ -101,7 +109,7 @@ async function copeWith(
 function findConfirming(database: Knex, linkId: string, tokenId: string): Promise<ConfirmingLink | undefined> {
   return row<ConfirmingLink>(
     database,
-    `SELECT link.id, link.token_id, link.confirmation_step, link.account_identifier,
+    `SELECT link.id, link.account_id, link.token_id, link.confirmation_step, link.account_identifier,
             link.nonce_digest, link.request_key_id, link.request_ciphertext
        FROM account_links link
       WHERE link.id = ? AND link.token_id = ? AND link.status = 'CONFIRMING'`,
@@ -232,16 +240,28 @@ async function complete({ database, clock, onCompleted }: ConfirmDependencies, l
 /**
  * Ends the link for good; its tokens are of no use without one. Not when the user came with a fresh nonce meanwhile: then
  * it was the former nonce that Ring refused, and the job that the fresh one brought is already waiting.
+ *
+ * A link that was only being renewed takes with it what it had brought before.
  */
 async function refuse({ database, clock }: ConfirmDependencies, link: ConfirmingLink, error: RingError): Promise<void> {
+  const now = clock();
   await database.transaction(async (trx) => {
-    const refused = await row(
+    await lockAccount(trx, link.account_id);
+    const ending = await row<{ has_devices: boolean }>(
       trx,
-      `UPDATE account_links SET status = 'REFUSED', last_error = ?, ${FORGET_REQUEST}, updated_at = ?
-        WHERE ${IS_AS_LOADED} AND nonce_digest = ? RETURNING 1`,
-      [describe(error), clock(), link.id, link.token_id, link.nonce_digest],
+      `SELECT EXISTS (SELECT 1 FROM devices WHERE account_id = link.account_id) AS has_devices
+         FROM account_links AS link WHERE ${IS_AS_LOADED} AND nonce_digest = ? FOR UPDATE`,
+      [link.id, link.token_id, link.nonce_digest],
     );
-    if (refused === undefined) return;
+    if (ending === undefined) return;
+    if (ending.has_devices) {
+      await eraseAccountData(trx, { accountId: link.account_id, reason: 'refused by Ring', occurredAt: now, now });
+    }
+    await trx.raw(
+      `UPDATE account_links SET status = 'REFUSED', last_error = ?, ${FORGET_REQUEST}, updated_at = ?
+        WHERE id = ?`,
+      [describe(error), now, link.id],
+    );
     await trx.raw(`UPDATE ring_tokens SET status = 'REVOKED', ${ERASE} WHERE id = ?`, [link.token_id]);
   });
 }
@@ -289,7 +309,7 @@ async function tryLater(
       trx,
       CONFIRM_LINK,
       { linkId: link.id, tokenId: link.token_id, attempt: attempt + 1 },
-      { key: `${CONFIRM_LINK}:${link.id}`, delayMs: retryPauseMs(attempt, MAX_PAUSE_MS, retryAfterSeconds) },
+      { key: confirmationKey(link.id), delayMs: retryPauseMs(attempt, MAX_PAUSE_MS, retryAfterSeconds) },
     );
   });
 }

@@ -2,6 +2,7 @@ import { type Request, type Response, Router } from 'express';
 import type { Knex } from 'knex';
 import type { FormError } from '../accounts/routes.js';
 import { csrfToken } from '../accounts/csrf.js';
+import { describeStatus, describeTime, nameOfDevice, pathOfDevice } from '../devices/describe-device.js';
 import { type ListedDevice, listDevices } from '../devices/device-list.js';
 import { methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
@@ -100,23 +101,18 @@ const SIGN_IN_AGAIN: LinkCard = {
   detail: 'Ring wants to see you again before it confirms this link. Open this app in the Ring app and tap Sign In.',
 };
 
-/** Without the reader's time zone, the zone is named. */
-const dateFormat = new Intl.DateTimeFormat('en', { dateStyle: 'medium', timeStyle: 'short', timeZone: 'UTC' });
-
 function describe(link: Link) {
   return {
     ...(link.lastError === NONCE_TOO_OLD ? SIGN_IN_AGAIN : CARDS[link.status]),
-    ...since(link.updatedAt),
+    since: describeTime(link.updatedAt),
   };
 }
 
-function describeDevice({ id, name, online, onlineAt, removedAt }: ListedDevice) {
-  const common = { name: name ?? 'A device that Ring has not named yet', href: `/devices/${encodeURIComponent(id)}` };
-  if (removedAt !== null) return { ...common, href: null, statusText: 'Removed in the Ring app', ...since(removedAt) };
-  if (online === null) return { ...common, statusText: 'Ring has not said yet whether it is online' };
-  return { ...common, statusText: online ? 'Online' : 'Offline', ...(onlineAt && since(onlineAt)) };
-}
-
-function since(time: Date) {
-  return { since: time.toISOString(), sinceText: `${dateFormat.format(time)} UTC` };
+function describeDevice({ id, name, online, onlineAt, removedAt, isShared }: ListedDevice) {
+  const common = { name: nameOfDevice(name), href: isShared ? pathOfDevice(id) : null };
+  if (removedAt !== null) return { ...common, statusText: 'Removed in the Ring app', at: describeTime(removedAt) };
+  const { statusText } = describeStatus(online);
+  return onlineAt === null
+    ? { ...common, statusText, at: null }
+    : { ...common, statusText: `${statusText} since`, at: describeTime(onlineAt) };
 }

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type Request, type Response, Router } from 'express';
 import type { FormError } from '../accounts/routes.js';
 import { newSession, saveSession } from '../accounts/session.js';
+import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { Clock } from '../clock.js';
 import type { Database } from '../database/database.js';
@@ -23,6 +24,7 @@ export interface LinkPagesDependencies {
   vault: Vault;
   hmacKey: KeyObject;
   clock: Clock;
+  log: Logger;
   limits: RateLimits;
   linkClockSkewSeconds: number;
   /** How long a page waits for Ring, in ms: once for the pair to arrive, once for the link to be confirmed. */
@@ -53,7 +55,7 @@ const CONFIRMATION_POLL_MS = 100;
 
 /** The Account Link URL: from Ring's redirect to the outcome. */
 export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages {
-  const { database, vault, clock, limits, linkClockSkewSeconds } = dependencies;
+  const { database, vault, clock, log, limits, linkClockSkewSeconds } = dependencies;
 
   function show(response: Response, outcome: Outcome): void {
     const { status, ...page } = OUTCOME_PAGES[outcome];
@@ -144,6 +146,9 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
     const claimant = { userId: request.user.id, email: request.user.email };
     const result = await claimPatiently(dependencies, claimant, pending);
     dependencies.onClaimed(result.kind);
+    if (result.kind === 'no-match') {
+      log.warn('no token pair in the pool fits the nonce; if this happens to everyone, check RING_HMAC_KEY');
+    }
     if (!canBeTriedAgain(result)) {
       dropPendingLink(request);
       // Now, and not after the next wait: it would overwrite what another tab did meanwhile, a sign-out included.

@@ -1,10 +1,8 @@
 import type { Knex } from 'knex';
 import { row, rows } from '../database/database.js';
+import { IS_LIVE } from '../database/link-conditions.js';
 
 export type LinkStatus = 'CONFIRMING' | 'COMPLETED' | 'REFUSED' | 'REAUTH_REQUIRED' | 'REMOVED';
-
-/** SQL: the links that hold their Ring account, of which there is one at most; see the index `account_links_live`. */
-export const IS_LIVE = `status IN ('CONFIRMING', 'COMPLETED', 'REAUTH_REQUIRED')`;
 
 /** `last_error` of a link that waits for its user, because Ring takes no nonce as old as the one that we hold. */
 export const NONCE_TOO_OLD = 'nonce too old';
@@ -36,4 +34,18 @@ export async function newestLinkOfUser(database: Knex, userId: string): Promise<
 
 export function findLink(database: Knex, linkId: string): Promise<Link | undefined> {
   return row<Link>(database, `SELECT ${COLUMNS} FROM account_links WHERE id = ?`, [linkId]);
+}
+
+/** Ring says by a webhook that the app was added: the link that we told it about stands there too. */
+export async function markConfirmedByRing(
+  trx: Knex,
+  { accountId, occurredAt }: { accountId: string; occurredAt: Date },
+  clockSkewMs: number,
+): Promise<void> {
+  await trx.raw(
+    `UPDATE account_links SET ring_confirmed_at = greatest(ring_confirmed_at, ?)
+      WHERE account_id = ? AND ${IS_LIVE}
+        AND (SELECT created_at FROM ring_tokens WHERE ring_tokens.id = token_id) <= ?`,
+    [occurredAt, accountId, new Date(occurredAt.getTime() + clockSkewMs)],
+  );
 }

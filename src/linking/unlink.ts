@@ -1,9 +1,9 @@
 import type { Knex } from 'knex';
 import { row } from '../database/database.js';
-import { archive } from '../devices/archive.js';
+import { IS_LIVE } from '../database/link-conditions.js';
+import { archive, type Removal } from '../devices/archive.js';
 import { removeAllDevices } from '../devices/removal.js';
 import { ERASE } from '../tokens/token-pairs.js';
-import { IS_LIVE } from './links.js';
 
 export interface IntegrationRemoval {
   accountId: string;
@@ -43,14 +43,7 @@ export async function endIntegration(trx: Knex, removal: IntegrationRemoval): Pr
   );
   if (link === undefined) return;
 
-  const reason = 'app_integration_removed';
-  await archive(trx, { accountId, kind: 'LINK_REMOVED', reason, requestId, occurredAt, now });
-  await removeAllDevices(trx, accountId, now);
-  await trx.raw('DELETE FROM subscriptions WHERE account_id = ?', [accountId]);
-  await trx.raw(
-    `UPDATE webhook_events SET body = NULL WHERE account_id = ? AND status IN ('PROCESSED', 'UNKNOWN_TYPE') AND body IS NOT NULL`,
-    [accountId],
-  );
+  await eraseAccountData(trx, { accountId, reason: 'app_integration_removed', requestId, occurredAt, now });
   await trx.raw(
     `UPDATE account_links SET status = 'REMOVED', removed_at = ?, updated_at = ?, last_error = NULL,
             confirmation_step = NULL, request_key_id = NULL, request_ciphertext = NULL
@@ -60,25 +53,26 @@ export async function endIntegration(trx: Knex, removal: IntegrationRemoval): Pr
   await trx.raw(`UPDATE ring_tokens SET status = 'REVOKED', ${ERASE} WHERE id = ?`, [link.token_id]);
 }
 
+/**
+ * Erases everything that has come through a link that is ending now, and archives that it was there. The caller holds the
+ * account's lock and the link's row, which is still live.
+ */
+export async function eraseAccountData(trx: Knex, removal: Omit<Removal, 'kind' | 'deviceId'>): Promise<void> {
+  const { accountId, now } = removal;
+  await archive(trx, { ...removal, kind: 'LINK_REMOVED' });
+  await removeAllDevices(trx, accountId, now);
+  await trx.raw('DELETE FROM subscriptions WHERE account_id = ?', [accountId]);
+  await trx.raw(
+    `UPDATE webhook_events SET body = NULL WHERE account_id = ? AND status IN ('PROCESSED', 'UNKNOWN_TYPE') AND body IS NOT NULL`,
+    [accountId],
+  );
+}
+
 /** What still waits for this link, or has failed, is not going to be applied to the next one. */
 async function voidWaitingEvents(trx: Knex, { accountId, occurredAt, now }: IntegrationRemoval): Promise<void> {
   await trx.raw(
     `UPDATE webhook_events SET status = 'PROCESSED', processed_at = ?, body = NULL
-      WHERE account_id = ? AND status IN ('PENDING', 'FAILED') AND type <> 'app_integration_removed' AND occurred_at < ?`,
+      WHERE account_id = ? AND status IN ('PENDING', 'FAILED') AND type <> 'app_integration_removed' AND occurred_at <= ?`,
     [now, accountId, occurredAt],
-  );
-}
-
-/** Ring says by a webhook that the app was added: the link that we told it about stands there too. */
-export async function markConfirmedByRing(
-  trx: Knex,
-  { accountId, occurredAt }: { accountId: string; occurredAt: Date },
-  clockSkewMs: number,
-): Promise<void> {
-  await trx.raw(
-    `UPDATE account_links SET ring_confirmed_at = ?
-      WHERE account_id = ? AND ${IS_LIVE}
-        AND (SELECT created_at FROM ring_tokens WHERE ring_tokens.id = token_id) <= ?`,
-    [occurredAt, accountId, new Date(occurredAt.getTime() + clockSkewMs)],
   );
 }

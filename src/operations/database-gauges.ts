@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Pool, PoolClient } from 'pg';
 import { Gauge, Registry } from 'prom-client';
 import type { Clock } from '../clock.js';
+import { IS_APPLIED } from '../database/link-conditions.js';
 import { type LinkStatus, NONCE_TOO_OLD } from '../linking/links.js';
 import type { RefreshState } from '../tokens/refresh.js';
 
@@ -155,7 +156,7 @@ function createBacklog(): Reading {
   );
   const failed = gauge(
     'ring_link_webhook_failed_events',
-    'Events that were given up after ten attempts, until somebody has them run again.',
+    'Events that were given up after twelve attempts, until somebody has them run again.',
   );
   const liveViews = gauge('ring_link_live_views', 'Live views that are opening or open.', 'status');
 
@@ -187,7 +188,7 @@ function createBacklog(): Reading {
            FROM (SELECT account_id, count(*) AS count, min(received_at) AS oldest
                    FROM webhook_events WHERE status = 'PENDING' GROUP BY account_id) event
            LEFT JOIN LATERAL (SELECT true AS found FROM account_links
-                               WHERE account_id = event.account_id AND status IN ('COMPLETED', 'REAUTH_REQUIRED')
+                               WHERE account_id = event.account_id AND ${IS_APPLIED}
                                LIMIT 1) link ON true
           GROUP BY 1`,
         [now],

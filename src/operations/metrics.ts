@@ -122,7 +122,7 @@ export function createMetrics({ clock }: { clock: Clock }): Metrics {
   });
   const attempts = new Counter({
     name: 'ring_link_webhook_attempts_total',
-    help: 'Attempts to apply a stored event, by event type and outcome. An event is given up after ten failed ones.',
+    help: 'Attempts to apply a stored event, by event type and outcome. An event is given up after twelve failed ones.',
     labelNames: ['type', 'outcome'],
     registers,
   });

@@ -186,7 +186,8 @@ export function createRingClient(options: RingClientOptions): RingClient {
       ),
 
     async closeLiveView(accessToken, sessionPath) {
-      await transport.succeed(apiCall(CLOSE_LIVE_VIEW, new URL(sessionPath, options.apiUrl).href, accessToken));
+      const { origin } = new URL(options.apiUrl);
+      await transport.succeed(apiCall(CLOSE_LIVE_VIEW, `${origin}${sessionPath}`, accessToken));
     },
 
     downloadImage: (accessToken, deviceId) =>

@@ -7,7 +7,7 @@ const Words = z.array(humanText(100)).max(100).optional().catch(undefined);
 /** Normalized, 0.0 to 1.0 from the top left; whole numbers may come as integers. */
 const Vertex = z.object({ x: z.number().min(0).max(1), y: z.number().min(0).max(1) });
 const Zone = z.object({ id: humanText(100), vertices: z.array(Vertex).max(200) });
-const Zones = z.array(z.unknown()).max(100).optional().catch(undefined).transform(readable(Zone));
+const Zones = z.array(z.unknown()).max(100).transform(readable(Zone)).optional().catch(undefined);
 
 const Capabilities = z.object({
   video: z
@@ -65,7 +65,7 @@ const Reference = z
 const Resource = z.object({
   type: z.literal('devices'),
   id: ringId,
-  attributes: z.object({ name: humanText(200) }),
+  attributes: z.object({ name: humanText(200) }).catch({ name: '' }),
   relationships: z
     .object({ status: Reference, capabilities: Reference, configurations: Reference, location: Reference })
     .optional()
@@ -86,7 +86,7 @@ export const DeviceAnswer = z
   .transform(({ data, included }) => assemble(data, included));
 
 export const DevicesAnswer = z
-  .object({ data: z.array(Resource), included: Included })
+  .object({ data: z.array(z.unknown()).transform(readable(Resource)), included: Included })
   .transform(({ data, included }) => data.map((resource) => assemble(resource, included)));
 
 type IncludedResources = z.output<typeof Included>;
@@ -107,10 +107,10 @@ function assemble(resource: z.output<typeof Resource>, included: IncludedResourc
   };
 }
 
-/** A list without the entries that can't be read: one odd zone is no reason to lose the others. */
-function readable<Value>(schema: z.ZodType<Value>): (entries: unknown[] | undefined) => Value[] | undefined {
+/** A list without the entries that can't be read: an odd one is no reason to lose the others. */
+function readable<Value>(schema: z.ZodType<Value>): (entries: unknown[]) => Value[] {
   return (entries) =>
-    entries?.flatMap((entry) => {
+    entries.flatMap((entry) => {
       const parsed = schema.safeParse(entry);
       return parsed.success ? [parsed.data] : [];
     });

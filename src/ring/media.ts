@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { RingError } from './errors.js';
 import { type Call, failure, type Transport } from './transport.js';
 
@@ -32,10 +33,15 @@ export async function downloadImage(transport: Transport, call: Call): Promise<R
   return { contentType, bytes: body };
 }
 
-/** Where the picture is: over TLS like the API, unless the API itself is the simulator on plain http. */
+/**
+ * Where the picture is: over TLS on a host with a name, and not on some address of our own network; unless the API itself
+ * is the simulator on plain http.
+ */
 function storageUrl(call: Call, location: string): URL | undefined {
   if (location === '' || !URL.canParse(location, call.url)) return undefined;
   const url = new URL(location, call.url);
   const isSafe = url.protocol === 'https:' || (url.protocol === 'http:' && call.url.startsWith('http:'));
-  return isSafe && url.username === '' && url.password === '' ? url : undefined;
+  const isNamed =
+    call.url.startsWith('http:') || (isIP(url.hostname.replace(/[[\]]/g, '')) === 0 && url.hostname.includes('.'));
+  return isSafe && isNamed && url.username === '' && url.password === '' ? url : undefined;
 }

@@ -7,6 +7,14 @@ export const opaque = (maximum: number) =>
     .regex(/^[\x21-\x7e]+$/, { error: 'expected visible ASCII without spaces' })
     .max(maximum, { error: `expected ${maximum} characters at most` });
 
+/** Whatever text Postgres can store. */
+export const someText = (maximum: number) =>
+  z
+    .string({ error: 'expected a text' })
+    .min(1, { error: 'expected a text' })
+    .max(maximum, { error: `expected ${maximum} characters at most` })
+    .regex(/^[^\0\p{Surrogate}]*$/u, { error: 'expected a text' });
+
 /** An ID of Ring's, which becomes part of a path: one that reads as a folder would lead to another endpoint. */
 export const ringId = opaque(512).refine((id) => id !== '.' && id !== '..', { error: 'expected an ID' });
 
@@ -30,8 +38,9 @@ export const epochMs = z
 /** An ISO 8601 time, with up to nanoseconds, as the milliseconds that a Date holds. */
 export const isoTime = z.string({ error: 'expected an ISO 8601 time' }).transform((text, context) => {
   const [, head = '', fraction = '', zone = ''] =
-    /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)$/.exec(text) ?? [];
-  const time = new Date(`${head}.${fraction.padEnd(3, '0').slice(0, 3)}${zone}`);
+    /^(\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d)?)(?:\.(\d{1,9}))?(Z|[+-]\d\d:?\d\d)$/i.exec(text) ?? [];
+  const iso = `${head.padEnd(19, ':00')}.${fraction.padEnd(3, '0').slice(0, 3)}${zone.replace(/(\d\d)(\d\d)$/, '$1:$2')}`;
+  const time = new Date(iso.toUpperCase());
   if (head !== '' && !Number.isNaN(time.getTime())) return time;
   context.addIssue({ code: 'custom', message: 'expected an ISO 8601 time' });
   return z.NEVER;

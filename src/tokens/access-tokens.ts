@@ -22,6 +22,8 @@ export interface AccessTokens {
   forPair<Answer>(tokenId: string, call: AuthorizedCall<Answer>): Promise<Answer>;
   /** Replaces a pair before it is needed. */
   refresh: Refresh;
+  /** Waits for the refreshes that are under way, however they end. */
+  settled(): Promise<void>;
 }
 
 const REFRESH_BEFORE_MS = 5 * 60_000;
@@ -29,15 +31,13 @@ const REFRESH_BEFORE_MS = 5 * 60_000;
 interface Pair extends SeenPair {
   accessToken: string;
   expiresAt: Date;
-  /** After failures, not before then. */
-  refreshAfter: Date | null;
 }
 
 type Find = () => Promise<Pair>;
 
 export function createAccessTokens(dependencies: RefreshDependencies): AccessTokens {
   const { database, vault, clock } = dependencies;
-  const refresh = createRefresh(dependencies);
+  const { refresh, settled } = createRefresh(dependencies);
 
   async function use<Answer>(find: Find, call: AuthorizedCall<Answer>): Promise<Answer> {
     const pair = await fresh(find);
@@ -57,7 +57,6 @@ export function createAccessTokens(dependencies: RefreshDependencies): AccessTok
     const now = clock().getTime();
     if (pair.expiresAt.getTime() - now > REFRESH_BEFORE_MS) return pair;
     try {
-      if (pair.refreshAfter !== null && pair.refreshAfter.getTime() > now) throw tooEarly(pair.refreshAfter, now);
       await refresh(pair);
     } catch (error) {
       if (error instanceof RingError && pair.expiresAt.getTime() > now) return pair;
@@ -75,6 +74,7 @@ export function createAccessTokens(dependencies: RefreshDependencies): AccessTok
         call,
       ),
     refresh,
+    settled,
   };
 }
 
@@ -85,11 +85,9 @@ async function findPair(database: Knex, vault: Vault, condition: string, id: str
     key_id: string;
     access_token_ciphertext: Buffer;
     access_token_expires_at: Date;
-    refresh_after: Date | null;
   }>(
     database,
-    `SELECT token.id, token.generation, token.key_id, token.access_token_ciphertext, token.access_token_expires_at,
-            token.refresh_after
+    `SELECT token.id, token.generation, token.key_id, token.access_token_ciphertext, token.access_token_expires_at
        FROM account_links link JOIN ring_tokens token ON token.id = link.token_id
       WHERE ${condition} AND token.status = 'CLAIMED'`,
     [id],
@@ -100,13 +98,5 @@ async function findPair(database: Knex, vault: Vault, condition: string, id: str
     generation: token.generation,
     accessToken: openAccessToken(vault, token.id, token),
     expiresAt: token.access_token_expires_at,
-    refreshAfter: token.refresh_after,
   };
-}
-
-/** The last attempts have failed, and the pause after them is not over. */
-function tooEarly(refreshAfter: Date, now: number): RingError {
-  return new RingError('unavailable', 'POST /oauth/token', {
-    retryAfterSeconds: Math.ceil((refreshAfter.getTime() - now) / 1_000),
-  });
 }

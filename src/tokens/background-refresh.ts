@@ -28,7 +28,8 @@ const QUEUED_FOR_MS = 5 * 60_000;
 const DEFAULT_PAUSE_SECONDS = 5;
 
 /**
- * Refreshes every pair whose last refresh is over a day ago, so that no refresh token ages towards its end unused. Runs on
+ * Refreshes every pair whose last refresh is over a day ago, so that no refresh token ages towards its end unused, and
+ * every one whose last refresh failed, so that it does not take a user to learn what has become of it. Runs on
  * every instance at once: each takes pairs that no other has taken, and all together keep within their share of Ring's
  * request limit.
  */
@@ -75,7 +76,8 @@ function takeDue({ database, clock }: BackgroundRefreshDependencies): Promise<Se
     `UPDATE ring_tokens SET refresh_queued_until = ?
       WHERE id IN (
         SELECT token.id FROM ring_tokens token
-         WHERE token.status = 'CLAIMED' AND coalesce(token.refreshed_at, token.created_at) < ?
+         WHERE token.status = 'CLAIMED'
+           AND (coalesce(token.refreshed_at, token.created_at) < ? OR token.refresh_state IN ('UNCERTAIN', 'FAILING'))
            AND (token.refresh_after IS NULL OR token.refresh_after <= ?)
            AND (token.refresh_queued_until IS NULL OR token.refresh_queued_until <= ?)
            AND EXISTS (SELECT 1 FROM account_links WHERE token_id = token.id AND status IN ('CONFIRMING', 'COMPLETED'))
@@ -87,8 +89,7 @@ function takeDue({ database, clock }: BackgroundRefreshDependencies): Promise<Se
 
 async function refreshOne({ tokens, budget, log }: BackgroundRefreshDependencies, pair: SeenPair): Promise<void> {
   try {
-    await budget.take();
-    await tokens.refresh(pair);
+    if (await budget.take()) await tokens.refresh(pair);
   } catch (error) {
     // What came of it is in the row, and one pair's failure is none of the others'.
     if (error instanceof NoLinkError) return;

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ClientBase, Pool } from 'pg';
 import { SEALED_COLUMNS, type SealedColumns } from './places.js';
-import type { Vault } from './vault.js';
+import { type Sealed, type Vault, VaultError } from './vault.js';
 
 const BATCH = 100;
 /** Rows that somebody holds at the moment are come back to. */
@@ -47,8 +47,7 @@ async function resealBatch(
       const resealed = ciphertexts.map(({ column, place }) => {
         const ciphertext = row[column];
         if (ciphertext === undefined) throw new Error(`${table}.${column} is missing beside its key`);
-        const secret = vault.open({ keyId: row.key_id, ciphertext }, place(row.id));
-        return vault.seal(secret, place(row.id)).ciphertext;
+        return reseal(vault, { keyId: row.key_id, ciphertext }, place(row.id));
       });
       const changes = ciphertexts.map(({ column }, index) => `${column} = $${index + 3}`).join(', ');
       await client.query(`UPDATE ${table} SET ${keyColumn} = $2, ${changes} WHERE id = $1`, [
@@ -62,6 +61,15 @@ async function resealBatch(
   } catch (error) {
     await client.query('ROLLBACK');
     throw error;
+  }
+}
+
+/** @throws {VaultError} naming the place, for an operator has to find it */
+function reseal(vault: Vault, sealed: Sealed, place: string): Buffer {
+  try {
+    return vault.seal(vault.open(sealed, place), place).ciphertext;
+  } catch (error) {
+    throw error instanceof VaultError ? new VaultError(`${place}: ${error.message}`, { cause: error }) : error;
   }
 }
 

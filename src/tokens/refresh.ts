@@ -5,7 +5,7 @@ import type { Clock } from '../clock.js';
 import { row } from '../database/database.js';
 import { retryPauseMs } from '../jobs/enqueue.js';
 import type { RingClient, TokenGrant } from '../ring/client.js';
-import { RingError } from '../ring/errors.js';
+import { RingError, type RingErrorKind } from '../ring/errors.js';
 import { ERASE, openRefreshToken, type SealedPair, sealPair } from './token-pairs.js';
 import type { Vault } from './vault.js';
 
@@ -39,9 +39,11 @@ export const ABANDONED_AFTER_SECONDS = 45;
 const WAIT_FOR_OTHER_MS = 12_000;
 const WAIT_STEP_MS = 100;
 const MAX_STORE_PAUSE_MS = 5_000;
+/** What is further off was set by a clock that went wrong, and does not count. */
 const MAX_PAUSE_MS = 60 * 60_000;
 
-type SealedRefreshToken = Pick<SealedPair, 'key_id' | 'refresh_token_ciphertext'>;
+/** What whoever refreshes a pair has to know of it. */
+type TakenPair = Pick<SealedPair, 'key_id' | 'refresh_token_ciphertext'> & { refresh_failures: number };
 
 export type RefreshState = 'FINE' | 'REFRESHING' | 'UNCERTAIN' | 'FAILING';
 
@@ -51,77 +53,114 @@ export type Refresh = (pair: SeenPair) => Promise<void>;
  * Replaces token pairs, each by one call to Ring however many ask for it: within this process they share the call, and
  * across instances the row says who is at it.
  *
- * The returned function resolves when the pair that was seen is replaced, and throws a {@link RingError} when it could not
- * be and is to be tried later, or a {@link NoLinkError} when Ring has said that it is dead.
+ * `refresh` resolves when the pair that was seen is replaced, and throws a {@link RingError} when it could not be and is to
+ * be tried later, or a {@link NoLinkError} when Ring has said that it is dead. `settled` waits for those under way.
  *
  * @see https://developer.amazon.com/docs/ring/app-integrations.html
  */
-export function createRefresh(dependencies: RefreshDependencies): Refresh {
+export function createRefresh(dependencies: RefreshDependencies): {
+  refresh: Refresh;
+  settled: () => Promise<void>;
+} {
   const underWay = new Map<string, Promise<void>>();
-  return (pair) => {
-    const key = `${pair.id}/${pair.generation}`;
-    const already = underWay.get(key);
-    if (already !== undefined) return already;
-    const refreshing = replace(dependencies, pair).finally(() => underWay.delete(key));
-    underWay.set(key, refreshing);
-    return refreshing;
+  return {
+    refresh(pair) {
+      const key = `${pair.id}/${pair.generation}`;
+      const already = underWay.get(key);
+      if (already !== undefined) return already;
+      const refreshing = replace(dependencies, pair).finally(() => underWay.delete(key));
+      underWay.set(key, refreshing);
+      return refreshing;
+    },
+    async settled() {
+      await Promise.allSettled(underWay.values());
+    },
   };
 }
 
 async function replace(dependencies: RefreshDependencies, pair: SeenPair): Promise<void> {
   const giveUpAt = performance.now() + WAIT_FOR_OTHER_MS;
   do {
-    const sealed = await begin(dependencies, pair);
-    if (sealed !== undefined) {
-      await askRing(dependencies, pair, sealed);
+    const taken = await begin(dependencies, pair);
+    if (taken !== undefined) {
+      await askRing(dependencies, pair, taken);
       return;
     }
     const present = await find(dependencies.database, pair.id);
     if (present?.status !== 'CLAIMED') throw new NoLinkError('the link has ended');
     if (present.generation !== pair.generation) return;
+    const pauseMs = (present.refresh_after?.getTime() ?? 0) - dependencies.clock().getTime();
+    if (pauseMs > 0 && pauseMs <= MAX_PAUSE_MS) throw notNow('unavailable', pauseMs);
     await delay(WAIT_STEP_MS);
   } while (performance.now() < giveUpAt);
   throw new RingError('no-answer', 'POST /oauth/token');
 }
 
-function find(database: Knex, tokenId: string): Promise<{ status: string; generation: number } | undefined> {
-  return row(database, 'SELECT status, generation FROM ring_tokens WHERE id = ?', [tokenId]);
+interface PresentPair {
+  status: string;
+  generation: number;
+  refresh_after: Date | null;
+}
+
+function find(database: Knex, tokenId: string): Promise<PresentPair | undefined> {
+  return row(database, 'SELECT status, generation, refresh_after FROM ring_tokens WHERE id = ?', [tokenId]);
 }
 
 /**
  * Takes the pair for this refresh. Committed before Ring is called: should we die before the answer is stored, the row
  * goes on to say that a refresh was under way.
  *
- * @returns the sealed refresh token; undefined when somebody else is at it, or the pair is not the one that was seen
+ * @returns undefined when somebody else is at it, the pause after a failure is not over, or the pair is not the one that
+ *   was seen
  */
-async function begin({ database }: RefreshDependencies, pair: SeenPair): Promise<SealedRefreshToken | undefined> {
-  return row<SealedRefreshToken>(
+async function begin({ database, clock }: RefreshDependencies, pair: SeenPair): Promise<TakenPair | undefined> {
+  const now = clock();
+  return row<TakenPair>(
     database,
     `UPDATE ring_tokens SET refresh_state = 'REFRESHING', refresh_started_at = now()
       WHERE id = ? AND generation = ? AND status = 'CLAIMED'
         AND (refresh_state <> 'REFRESHING' OR refresh_started_at < now() - ? * interval '1 s')
-     RETURNING key_id, refresh_token_ciphertext`,
-    [pair.id, pair.generation, ABANDONED_AFTER_SECONDS],
+        AND (refresh_after > ? AND refresh_after <= ?) IS NOT TRUE
+     RETURNING key_id, refresh_token_ciphertext, refresh_failures`,
+    [pair.id, pair.generation, ABANDONED_AFTER_SECONDS, now, new Date(now.getTime() + MAX_PAUSE_MS)],
   );
 }
 
-async function askRing(dependencies: RefreshDependencies, pair: SeenPair, sealed: SealedRefreshToken): Promise<void> {
+async function askRing(dependencies: RefreshDependencies, pair: SeenPair, taken: TakenPair): Promise<void> {
   const { ring, vault, log } = dependencies;
   let grant: TokenGrant;
   try {
-    grant = await ring.refreshTokens(openRefreshToken(vault, pair.id, sealed));
+    grant = await ring.refreshTokens(openRefreshToken(vault, pair.id, taken));
   } catch (error) {
     log.warn({ err: error, tokenId: pair.id }, 'a token pair is not refreshed');
-    if (error instanceof RingError && error.code === 'invalid_grant') {
+    if (isDead(error)) {
       dependencies.onRefresh?.('REFUSED');
       await requireReauthorization(dependencies, pair, error.reason);
       throw new NoLinkError('Ring takes the refresh token no more', { cause: error });
     }
     dependencies.onRefresh?.(stateAfter(error));
-    await recordFailure(dependencies, pair, error);
-    throw error;
+    const pauseMs = await recordFailure(dependencies, pair, taken, error);
+    throw error instanceof RingError ? notNow(error.kind, pauseMs, error) : error;
   }
   await storeInsistently(dependencies, pair, grant);
+}
+
+/** Ring's no to the refresh token itself. Whatever a 5xx quotes is not final. */
+function isDead(error: unknown): error is RingError {
+  if (!(error instanceof RingError) || error.code !== 'invalid_grant') return false;
+  return error.kind === 'rejected' || error.kind === 'unauthorized';
+}
+
+/**
+ * What a caller learns of a failed refresh: that Ring can't be called now. That Ring said no to the refresh, or does not
+ * know such an address, must not be taken for its answer to what the caller wanted.
+ */
+function notNow(kind: RingErrorKind, pauseMs: number, cause?: RingError): RingError {
+  const isNo = kind === 'rejected' || kind === 'unauthorized' || kind === 'malformed';
+  return new RingError(isNo ? 'unavailable' : kind, 'POST /oauth/token', {
+    retryAfterSeconds: Math.ceil(pauseMs / 1_000),
+    cause,
+  });
 }
 
 /**
@@ -160,16 +199,22 @@ async function store(
 ): Promise<void> {
   const sealed = sealPair(vault, id, grant);
   await database.transaction(async (trx) => {
+    // The link first, as everyone who ends one does: a condition on it in the statement below would be judged by what was
+    // committed when that began, and miss an end that it had to wait for.
+    const link = await row(
+      trx,
+      `SELECT 1 FROM account_links
+        WHERE token_id = ? AND status IN ('CONFIRMING', 'COMPLETED', 'REAUTH_REQUIRED') FOR UPDATE`,
+      [id],
+    );
+    if (link === undefined) throw new NoLinkError('the link has ended');
     const replaced = await row(
       trx,
       `UPDATE ring_tokens
           SET status = 'CLAIMED', key_id = ?, access_token_ciphertext = ?, refresh_token_ciphertext = ?, scope = ?,
               access_token_expires_at = ?, generation = generation + 1, refreshed_at = ?, refresh_state = 'FINE',
               refresh_started_at = NULL, refresh_failures = 0, refresh_error = NULL, refresh_after = NULL
-        WHERE id = ? AND generation = ?
-          AND EXISTS (SELECT 1 FROM account_links
-                       WHERE token_id = ring_tokens.id AND status IN ('CONFIRMING', 'COMPLETED', 'REAUTH_REQUIRED'))
-       RETURNING 1`,
+        WHERE id = ? AND generation = ? RETURNING 1`,
       [
         sealed.key_id,
         sealed.access_token_ciphertext,
@@ -181,38 +226,34 @@ async function store(
         generation,
       ],
     );
-    if (replaced !== undefined) {
-      await trx.raw(
-        `UPDATE account_links SET status = 'COMPLETED', last_error = NULL, updated_at = ?
-          WHERE token_id = ? AND status = 'REAUTH_REQUIRED'`,
-        [now, id],
-      );
-      return;
-    }
-    // An earlier attempt of ours got through, and only its answer was lost.
-    const present = await find(trx, id);
-    if (present?.status !== 'CLAIMED') throw new NoLinkError('the link has ended');
+    // Otherwise an earlier attempt of ours got through, and only its answer was lost.
+    if (replaced === undefined) return;
+    await trx.raw(
+      `UPDATE account_links SET status = 'COMPLETED', last_error = NULL, updated_at = ?
+        WHERE token_id = ? AND status = 'REAUTH_REQUIRED'`,
+      [now, id],
+    );
   });
 }
 
-/** Keeps the pair: Ring may be asked again with it, later. */
-async function recordFailure({ database, clock }: RefreshDependencies, pair: SeenPair, error: unknown): Promise<void> {
+/** Keeps the pair: Ring may be asked again with it, later. @returns how much later, in ms */
+async function recordFailure(
+  { database, clock }: RefreshDependencies,
+  { id, generation }: SeenPair,
+  { refresh_failures }: TakenPair,
+  error: unknown,
+): Promise<number> {
   const [reason, retryAfterSeconds] =
     error instanceof RingError ? [error.reason, error.retryAfterSeconds] : ['internal'];
-  const failed = await row<{ refresh_failures: number }>(
-    database,
-    `UPDATE ring_tokens SET refresh_state = ?, refresh_started_at = NULL, refresh_error = ?,
-            refresh_failures = refresh_failures + 1
-      WHERE id = ? AND generation = ? AND status = 'CLAIMED' RETURNING refresh_failures`,
-    [stateAfter(error), reason, pair.id, pair.generation],
+  const failures = refresh_failures + 1;
+  const pauseMs = retryPauseMs(failures, MAX_PAUSE_MS, retryAfterSeconds);
+  await database.raw(
+    `UPDATE ring_tokens SET refresh_state = ?, refresh_started_at = NULL, refresh_error = ?, refresh_failures = ?,
+            refresh_after = ?
+      WHERE id = ? AND generation = ? AND status = 'CLAIMED'`,
+    [stateAfter(error), reason, failures, new Date(clock().getTime() + pauseMs), id, generation],
   );
-  if (failed === undefined) return;
-  const pauseMs = retryPauseMs(failed.refresh_failures, MAX_PAUSE_MS, retryAfterSeconds);
-  await database.raw('UPDATE ring_tokens SET refresh_after = ? WHERE id = ? AND generation = ?', [
-    new Date(clock().getTime() + pauseMs),
-    pair.id,
-    pair.generation,
-  ]);
+  return pauseMs;
 }
 
 /** Without an answer, or with one that makes no sense, Ring may have replaced the token all the same. */

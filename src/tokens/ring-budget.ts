@@ -4,25 +4,29 @@ import { RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible';
 
 /** The share of Ring's request limit that work in the background may use, on all instances together. */
 export interface RingBudget {
-  /** Waits until one more call may be made. */
-  take(): Promise<void>;
+  /** Waits until one more call may be made. @returns false when the service stops before that */
+  take(): Promise<boolean>;
   /** Ring wants to be left alone for so long, by all instances. */
   pause(seconds: number): Promise<void>;
 }
 
 /** Ring allows 100 requests a second for all of us; the other half is for people who wait. */
 const CALLS_PER_SECOND = 50;
+/** Counted in short pieces: the end of a long one and the beginning of the next would make twice as many in one second. */
+const WINDOWS_PER_SECOND = 10;
 const KEY = 'background';
+/** Ring may want to be left alone for longer than a stop can wait. */
+const MAX_WAIT_MS = 500;
 
-export function createRingBudget(pool: Pool): RingBudget {
+export function createRingBudget(pool: Pool, isStopping: () => boolean): RingBudget {
   const limiter = new RateLimiterPostgres({
     storeClient: pool,
     storeType: 'pool',
     tableName: 'rate_limits',
     tableCreated: true,
     keyPrefix: 'ring_calls',
-    points: CALLS_PER_SECOND,
-    duration: 1,
+    points: CALLS_PER_SECOND / WINDOWS_PER_SECOND,
+    duration: 1 / WINDOWS_PER_SECOND,
   });
   let next = 0;
   return {
@@ -31,15 +35,16 @@ export function createRingBudget(pool: Pool): RingBudget {
       const pauseMs = next - performance.now();
       next = Math.max(next, performance.now()) + 1_000 / CALLS_PER_SECOND;
       if (pauseMs > 0) await delay(pauseMs);
-      for (;;) {
+      while (!isStopping()) {
         try {
           await limiter.consume(KEY);
-          return;
+          return true;
         } catch (error) {
           if (!(error instanceof RateLimiterRes)) throw error;
-          await delay(Math.max(10, error.msBeforeNext));
+          await delay(Math.min(Math.max(10, error.msBeforeNext), MAX_WAIT_MS));
         }
       }
+      return false;
     },
     async pause(seconds) {
       await limiter.block(KEY, seconds);

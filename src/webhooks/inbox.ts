@@ -1,14 +1,10 @@
 import type { Pool } from 'pg';
 import type { Clock } from '../clock.js';
 import { isDatabaseUnavailable } from '../database/unavailable.js';
-import { jobKey } from '../jobs/enqueue.js';
 import type { ParsedEvent } from '../ring/events.js';
 
-/** The job that applies what is in the inbox of one Ring account. */
+/** The job that applies what is in the inbox of some Ring accounts. */
 export const PROCESS_INBOX = 'process_inbox';
-
-/** Events of one account are applied one after the other, those of different accounts side by side. */
-export const inboxKey = (accountId: string): string => jobKey(PROCESS_INBOX, accountId);
 
 /** A delivery whose signature and form are good. */
 export interface Delivery {
@@ -35,6 +31,9 @@ export class InboxUnavailableError extends Error {
 
 /** Ring gives up after 5 s. */
 const DEFAULT_LIMIT_MS = 4_000;
+/** A batch of this size is a sign of load. Its job waits a little, and then applies what has come meanwhile, too. */
+const BUSY_BATCH = 8;
+const BUSY_DELAY_MS = 1_000;
 /** Keeps a batch's memory and its time in Postgres small; more than this never waits unless Postgres is slow. */
 const MAX_BATCH = 200;
 const MAX_WAITING = 2_000;
@@ -50,10 +49,10 @@ interface Waiting extends Delivery {
  * The inbox with group commit: what arrives while a batch is being committed makes up the next batch, and shares one
  * statement and one commit. A delivery that comes alone finds no batch under way and waits for nobody.
  */
-export function createInbox({ pool, clock, limitMs = DEFAULT_LIMIT_MS }: InboxOptions): Inbox {
+export function createInbox({ pool, clock, clockSkewMs, limitMs = DEFAULT_LIMIT_MS }: InboxOptions): Inbox {
   let waiting: Waiting[] = [];
   let waitingBytes = 0;
-  /** One batch at a time: two could wait for each other's rows. */
+  /** While one batch is being committed, the next one grows. */
   let isCommitting = false;
 
   function commitSoon(): void {
@@ -78,7 +77,7 @@ export function createInbox({ pool, clock, limitMs = DEFAULT_LIMIT_MS }: InboxOp
   async function commit(batch: Waiting[]): Promise<void> {
     if (batch.length === 0) return;
     try {
-      const stored = await storeBatch(pool, clock(), limitMs, batch);
+      const stored = await storeBatch(pool, { now: clock(), clockSkewMs, limitMs }, batch);
       for (const one of batch) one.resolve(stored.delete(one.event.requestId) ? 'stored' : 'duplicate');
     } catch (error) {
       if (batch.length === 1 || isDatabaseUnavailable(error)) for (const one of batch) one.reject(error);
@@ -116,12 +115,14 @@ export function createInbox({ pool, clock, limitMs = DEFAULT_LIMIT_MS }: InboxOp
 export interface InboxOptions {
   pool: Pool;
   clock: Clock;
+  /** How far Ring's clock and ours may be apart, in ms: what claims to happen later than that, happens now. */
+  clockSkewMs: number;
   /** How long a delivery may wait for its commit, in ms. */
   limitMs?: number;
 }
 
 /**
- * Stores those that are new, and one job for each account that has something to apply.
+ * Stores those that are new, and one job for all their accounts: a job for each would cost more than the events.
  *
  * - IDs are drawn before anything is sorted: they are the order of arrival.
  * - Rows go in by idempotency key, so that two instances with the same deliveries can't wait for each other in a circle.
@@ -131,23 +132,28 @@ const STORE = `
   WITH arrived AS MATERIALIZED (
     SELECT nextval('webhook_events_id_seq') AS id, delivery.*
       FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::text[])
-           AS delivery (request_id, account_id, type, status, occurred_at, body, job_key)
+           AS delivery (request_id, account_id, type, status, occurred_at, body, device_id)
   ), stored AS (
-    INSERT INTO webhook_events (id, request_id, account_id, type, status, occurred_at, body, received_at)
-    SELECT id, request_id, account_id, type, status, occurred_at, body, $8 FROM arrived ORDER BY request_id
+    INSERT INTO webhook_events (id, request_id, account_id, type, status, occurred_at, body, device_id, received_at)
+    SELECT id, request_id, account_id, type, status, occurred_at, body, device_id, $8 FROM arrived ORDER BY request_id
     ON CONFLICT (request_id) DO NOTHING
-    RETURNING id, request_id, status
-  ), jobs AS (
-    SELECT array_agg(('${PROCESS_INBOX}', json_build_object('accountId', account_id), job_key, now(), NULL, job_key,
-                      NULL, NULL)::graphile_worker.job_spec ORDER BY job_key) AS specs
-      FROM (SELECT DISTINCT account_id, job_key
-              FROM stored JOIN arrived USING (id) WHERE stored.status = 'PENDING') AS account
+    RETURNING request_id, account_id, status
+  ), waiting AS (
+    SELECT json_agg(DISTINCT account_id) AS account_ids FROM stored WHERE status = 'PENDING'
   )
   SELECT (SELECT array_agg(request_id::text) FROM stored) AS stored,
-         CASE WHEN specs IS NOT NULL THEN (SELECT count(*) FROM graphile_worker.add_jobs(specs)) END
-    FROM jobs`;
+         CASE WHEN account_ids IS NOT NULL THEN
+           (SELECT id FROM graphile_worker.add_job('${PROCESS_INBOX}', json_build_object('accountIds', account_ids),
+                                                   run_at => now() + $9 * interval '1 ms'))
+         END AS job
+    FROM waiting`;
 
-async function storeBatch(pool: Pool, now: Date, limitMs: number, batch: readonly Delivery[]): Promise<Set<string>> {
+async function storeBatch(
+  pool: Pool,
+  { now, clockSkewMs, limitMs }: { now: Date; clockSkewMs: number; limitMs: number },
+  batch: readonly Delivery[],
+): Promise<Set<string>> {
+  const latest = new Date(now.getTime() + clockSkewMs);
   const events = batch.map(({ event }) => event);
   const query = {
     name: 'store-webhooks',
@@ -157,10 +163,12 @@ async function storeBatch(pool: Pool, now: Date, limitMs: number, batch: readonl
       events.map((event) => event.accountId),
       events.map((event) => (event.type === 'unknown' ? event.typeName : event.type)),
       events.map((event) => (event.type === 'unknown' ? 'UNKNOWN_TYPE' : 'PENDING')),
-      events.map((event) => event.occurredAt),
+      // A timestamp of the far future would be newer than everything that happens until then.
+      events.map(({ occurredAt }) => (occurredAt > latest ? now : occurredAt)),
       batch.map(({ body }) => body),
-      events.map((event) => inboxKey(event.accountId)),
+      events.map((event) => ('deviceId' in event ? event.deviceId : null)),
       now,
+      batch.length < BUSY_BATCH ? 0 : BUSY_DELAY_MS,
     ],
     query_timeout: limitMs,
   };

@@ -2,13 +2,14 @@ import type { Knex } from 'knex';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { Clock } from '../clock.js';
-import { lockAccount } from '../database/account-lock.js';
+import { tryLockAccount } from '../database/account-lock.js';
 import { row, rows } from '../database/database.js';
+import { IS_APPLIED, IS_LIVE } from '../database/link-conditions.js';
 import { isDatabaseUnavailable } from '../database/unavailable.js';
-import { enqueue, retryPauseMs } from '../jobs/enqueue.js';
+import { enqueue, jobKey, retryPauseMs } from '../jobs/enqueue.js';
 import { type EventType, isKnown, parseEvent, type RingEvent } from '../ring/events.js';
 import { handle } from './handlers.js';
-import { inboxKey, PROCESS_INBOX } from './inbox.js';
+import { PROCESS_INBOX } from './inbox.js';
 
 export interface ProcessDependencies {
   database: Knex;
@@ -22,71 +23,119 @@ export interface ProcessDependencies {
   onFailed: (type: EventType | 'unknown') => void;
 }
 
-const Payload = z.object({ accountId: z.string() });
+/** Postgres' code for a statement that took longer than it may. */
+const QUERY_CANCELED = '57014';
+
+const Payload = z.object({ accountIds: z.array(z.string()) });
 
 /** Events in one transaction. */
 const BATCH = 50;
 /** Then it is other accounts' turn. */
 const BATCHES_PER_JOB = 20;
-/** About a quarter of an hour, with pauses of 1 s, 2 s, 4 s … 5 min. */
-const MAX_ATTEMPTS = 10;
+/** For an account that something else is just working on. */
+const BUSY_PAUSE_MS = 100;
+/** Within some twenty minutes, with pauses of 1 s, 2 s, 4 s … 5 min. */
+const MAX_ATTEMPTS = 12;
 const MAX_PAUSE_MS = 5 * 60_000;
 
 interface InboxRow {
   id: string;
   type: string;
+  /** Ring's timestamp, if it is not in the future. */
+  occurred_at: Date;
+  request_id: string;
   body: string;
   attempts: number;
   /** How long it has to be left alone, in ms. */
   pause_ms: number;
 }
 
-/** One event could not be applied; the others are not to blame. */
+/** One event of a batch could not be applied; the others are not to blame. */
 class HandlerError extends Error {
   constructor(
     readonly failed: InboxRow,
-    options: { cause: unknown },
+    /** How many events of the batch came before it. */
+    readonly index: number,
+    override readonly cause: unknown,
   ) {
-    super('an event could not be applied', options);
+    super('an event could not be applied');
   }
 }
 
+/** Applies what waits in the inbox of each account; what goes wrong with one of them stops no other. */
+export async function processInbox(dependencies: ProcessDependencies, payload: unknown): Promise<void> {
+  const { accountIds } = Payload.parse(payload);
+  const errors: unknown[] = [];
+  for (const accountId of await withWork(dependencies.database, accountIds)) {
+    await processAccount(dependencies, accountId).catch((error: unknown) => errors.push(error));
+  }
+  // The queue shows it, and runs the job again.
+  if (errors.length > 0) throw errors[0];
+}
+
 /**
- * Applies what waits in the inbox of one account, in the order of arrival. An event and the mark that it was applied are
- * one transaction: it takes effect once, however often it is delivered and wherever the process dies.
+ * Applies what waits for one account, in the order of arrival. An event and the mark that it was applied are one
+ * transaction: it takes effect once, however often it is delivered and wherever the process dies.
  *
  * Before the account is linked only the removal of the integration is applied; the others wait for the link.
  */
-export async function processInbox(dependencies: ProcessDependencies, payload: unknown): Promise<void> {
-  const { accountId } = Payload.parse(payload);
+async function processAccount(dependencies: ProcessDependencies, accountId: string): Promise<void> {
   for (let batch = 0; batch < BATCHES_PER_JOB; batch++) {
-    const isFinished = await processBatch(dependencies, accountId, BATCH)
-      .catch((error: unknown) => {
-        if (!(error instanceof HandlerError)) throw error;
-        return processBatch(dependencies, accountId, 1);
-      })
-      .catch((error: unknown) => {
-        if (!(error instanceof HandlerError) || isDatabaseUnavailable(error.cause)) throw error;
-        return recordFailure(dependencies, error);
-      });
-    if (isFinished) return;
+    if (await processSome(dependencies, accountId)) return;
   }
   await enqueueInbox(dependencies.database, accountId);
 }
 
-/** Has the inbox of an account looked at; part of the transaction that gives it reason to. */
-export function enqueueInbox(on: Knex, accountId: string, delayMs = 0): Promise<void> {
-  return enqueue(on, PROCESS_INBOX, { accountId }, { key: inboxKey(accountId), delayMs });
+/** @returns whether there is nothing more to do now */
+async function processSome(dependencies: ProcessDependencies, accountId: string): Promise<boolean> {
+  try {
+    return await processBatch(dependencies, accountId, BATCH);
+  } catch (error) {
+    if (!(error instanceof HandlerError) || isPassing(error.cause)) throw error;
+    // Those before it were rolled back with it. Then it is the first, and only it is to be postponed.
+    if (error.index > 0) await processBatch(dependencies, accountId, error.index);
+    else await recordFailure(dependencies, error);
+    return false;
+  }
 }
 
-/** @returns whether there is nothing more to do now */
+/** Has the inbox of an account looked at; part of the transaction that gives it reason to. */
+export function enqueueInbox(on: Knex, accountId: string, delayMs = 0): Promise<void> {
+  return enqueue(on, PROCESS_INBOX, { accountIds: [accountId] }, { key: jobKey(PROCESS_INBOX, accountId), delayMs });
+}
+
+/** Those of the accounts for which there is something to apply. Under load most have been seen to by another job. */
+async function withWork(database: Knex, accountIds: string[]): Promise<string[]> {
+  const found = await rows<{ account_id: string }>(
+    database,
+    `SELECT account_id FROM unnest(?::text[]) AS given (account_id)
+      WHERE EXISTS (SELECT 1 FROM webhook_events AS event
+                     WHERE event.account_id = given.account_id AND status = 'PENDING'
+                       AND type = 'app_integration_removed')
+         OR EXISTS (SELECT 1 FROM account_links AS link JOIN webhook_events AS event USING (account_id)
+                     WHERE link.account_id = given.account_id AND link.removed_at > event.occurred_at
+                       AND event.status = 'PENDING')
+         OR (EXISTS (SELECT 1 FROM account_links AS link
+                      WHERE link.account_id = given.account_id AND ${IS_APPLIED})
+             AND EXISTS (SELECT 1 FROM webhook_events AS event
+                          WHERE event.account_id = given.account_id AND status = 'PENDING'))`,
+    [accountIds],
+  );
+  return found.map(({ account_id }) => account_id);
+}
+
+/** @returns whether there is nothing more to do now. @throws {HandlerError} */
 async function processBatch(dependencies: ProcessDependencies, accountId: string, size: number): Promise<boolean> {
   const { database, clock, linkClockSkewSeconds } = dependencies;
   const applied: { id: string; event: RingEvent }[] = [];
   const isFinished = await database.transaction(async (trx) => {
-    await lockAccount(trx, accountId);
+    if (!(await tryLockAccount(trx, accountId))) {
+      // Whoever has it may not see what came last; and to wait for it would keep a worker from other accounts.
+      await enqueueInbox(trx, accountId, BUSY_PAUSE_MS);
+      return true;
+    }
     const { isLinked, voidBefore } = await standing(trx, accountId);
-    const waiting = await nextEvents(trx, accountId, isLinked, size);
+    const waiting = await nextEvents(trx, accountId, { isLinked, voidBefore }, size);
     const [head] = waiting;
     if (head === undefined) return true;
     if (head.pause_ms > 0) {
@@ -94,83 +143,121 @@ async function processBatch(dependencies: ProcessDependencies, accountId: string
       return true;
     }
 
-    const now = clock();
-    let hasLinkEnded = false;
-    for (const one of waiting) {
-      if (one.pause_ms > 0 || hasLinkEnded) break;
-      const event = readBody(one);
-      const isVoid = event.type !== 'app_integration_removed' && voidBefore !== null && event.occurredAt < voidBefore;
-      if (!isVoid) {
-        await handle({ trx, now, clockSkewMs: linkClockSkewSeconds * 1_000 }, event).catch((cause: unknown) => {
-          throw new HandlerError(one, { cause });
-        });
+    const context = { trx, now: clock(), clockSkewMs: linkClockSkewSeconds * 1_000 };
+    const isVoid = ({ type, occurredAt }: RingEvent) =>
+      type !== 'app_integration_removed' && voidBefore !== null && occurredAt < voidBefore;
+    let hasIntegrationEnded = false;
+    for (const [index, one] of waiting.entries()) {
+      // What follows a removal may be for the next link, or for none; what follows a paused event waits with it.
+      if (hasIntegrationEnded || one.pause_ms > 0) break;
+      try {
+        const event = readEvent(one);
+        if (!isVoid(event)) await handle(context, event);
+        hasIntegrationEnded = event.type === 'app_integration_removed';
+        applied.push({ id: one.id, event });
+      } catch (cause) {
+        throw new HandlerError(one, index, cause);
       }
-      applied.push({ id: one.id, event });
-      // What follows may be for the next link, or for none.
-      hasLinkEnded = event.type === 'app_integration_removed';
     }
-    await trx.raw(
-      `UPDATE webhook_events SET status = 'PROCESSED', processed_at = ?, last_error = NULL, retry_at = NULL
-        WHERE id = ANY (?::bigint[])`,
-      [now, applied.map(({ id }) => id)],
-    );
-    return applied.length === waiting.length && waiting.length < size && !hasLinkEnded;
+    const ids = applied.map(({ id }) => id);
+    await markProcessed(trx, ids, { now: context.now, voidBefore, hasIntegrationEnded });
+    return applied.length === waiting.length && waiting.length < size && !hasIntegrationEnded;
   });
   for (const { event } of applied) dependencies.onApplied(event);
   return isFinished;
+}
+
+/** Of what tells of a link or a device that has gone, only the row stays: it knows the event again. */
+async function markProcessed(
+  trx: Knex,
+  ids: readonly string[],
+  { now, voidBefore, hasIntegrationEnded }: { now: Date; voidBefore: Date | null; hasIntegrationEnded: boolean },
+): Promise<void> {
+  await trx.raw(
+    `UPDATE webhook_events AS event
+        SET status = 'PROCESSED', processed_at = ?, last_error = NULL, retry_at = NULL,
+            body = CASE WHEN ? OR event.occurred_at < ? OR EXISTS (
+                          SELECT 1 FROM devices
+                           WHERE account_id = event.account_id AND id = event.device_id AND removed_at >= event.occurred_at)
+                        THEN NULL ELSE body END
+      WHERE id = ANY (?::bigint[])`,
+    [now, hasIntegrationEnded, voidBefore, [...ids]],
+  );
+}
+
+interface Standing {
+  isLinked: boolean;
+  voidBefore: Date | null;
 }
 
 /**
  * Whether there is a link to apply events to, and until when the account's former link lasted: what happened before that
  * and arrives late is of no concern to the present one.
  */
-async function standing(trx: Knex, accountId: string): Promise<{ isLinked: boolean; voidBefore: Date | null }> {
+async function standing(trx: Knex, accountId: string): Promise<Standing> {
+  // The link before its devices, as everyone locks them.
+  await trx.raw(`SELECT 1 FROM account_links WHERE account_id = ? AND ${IS_LIVE} FOR UPDATE`, [accountId]);
   const found = await row<{ is_linked: boolean; void_before: Date | null }>(
     trx,
-    `SELECT coalesce(bool_or(status IN ('COMPLETED', 'REAUTH_REQUIRED')), false) AS is_linked,
-            max(removed_at) AS void_before
+    `SELECT coalesce(bool_or(${IS_APPLIED}), false) AS is_linked, max(removed_at) AS void_before
        FROM account_links WHERE account_id = ?`,
     [accountId],
   );
   return { isLinked: found?.is_linked ?? false, voidBefore: found?.void_before ?? null };
 }
 
-function nextEvents(trx: Knex, accountId: string, isLinked: boolean, size: number): Promise<InboxRow[]> {
+/**
+ * In the order of arrival; only the end of the integration comes before everything that is going to be void with it. Of an
+ * account that is not linked, that, and what is void already.
+ */
+function nextEvents(
+  trx: Knex,
+  accountId: string,
+  { isLinked, voidBefore }: Standing,
+  size: number,
+): Promise<InboxRow[]> {
   return rows<InboxRow>(
     trx,
-    `SELECT id, type, body, attempts, coalesce(extract(epoch FROM retry_at - now()) * 1000, 0)::float AS pause_ms
+    `SELECT id, request_id, type, body, occurred_at, attempts,
+            coalesce(extract(epoch FROM retry_at - now()) * 1000, 0)::float AS pause_ms
        FROM webhook_events
-      WHERE account_id = ? AND status = 'PENDING' AND (? OR type = 'app_integration_removed')
-      ORDER BY id LIMIT ?`,
-    [accountId, isLinked, size],
+      WHERE account_id = ? AND status = 'PENDING' AND (? OR type = 'app_integration_removed' OR occurred_at < ?)
+      ORDER BY type <> 'app_integration_removed', id LIMIT ?`,
+    [accountId, isLinked, voidBefore, size],
   );
 }
 
-function readBody(one: InboxRow): RingEvent {
-  const parsed = parseEvent(Buffer.from(one.body));
-  if (parsed.kind === 'event') return parsed.event;
-  throw new HandlerError(one, { cause: new Error('this version can not read the event') });
+function readEvent({ body, occurred_at }: InboxRow): RingEvent {
+  const parsed = parseEvent(Buffer.from(body));
+  if (parsed.kind !== 'event') throw new Error('this version can not read the event');
+  return { ...parsed.event, occurredAt: occurred_at };
+}
+
+/** Whether it says nothing about the event. A time limit does: an event that always takes too long must not go on for ever. */
+function isPassing(error: unknown): boolean {
+  const { code } = error as { code?: unknown };
+  return code !== QUERY_CANCELED && isDatabaseUnavailable(error);
 }
 
 /** Postpones the event, and with it those behind it; or gives it up, so that those behind it go on. */
 async function recordFailure(
   { database, log, onFailed }: ProcessDependencies,
   { failed, cause }: HandlerError,
-): Promise<boolean> {
+): Promise<void> {
   const attempts = failed.attempts + 1;
   const isFinal = attempts >= MAX_ATTEMPTS;
   log[isFinal ? 'error' : 'warn'](
-    { err: cause, event: failed.id, attempts },
+    { err: cause, webhook: failed.request_id, attempts },
     isFinal ? 'a webhook event has failed for good' : 'a webhook event could not be applied; trying again',
   );
+  const pauseMs = isFinal ? null : retryPauseMs(attempts, MAX_PAUSE_MS);
+  // The next batch finds it paused and comes back in time, or finds those behind it.
   await database.raw(
     `UPDATE webhook_events SET status = ?, attempts = ?, last_error = ?, retry_at = now() + ? * interval '1 ms'
       WHERE id = ? AND status = 'PENDING'`,
-    [isFinal ? 'FAILED' : 'PENDING', attempts, describe(cause), retryPauseMs(attempts, MAX_PAUSE_MS), failed.id],
+    [isFinal ? 'FAILED' : 'PENDING', attempts, describe(cause), pauseMs, failed.id],
   );
   onFailed(isKnown(failed.type) ? failed.type : 'unknown');
-  // The next batch finds it paused and comes back in time, or finds those behind it.
-  return false;
 }
 
 /** What an operator reads: Knex puts the whole statement in front. */
@@ -181,4 +268,31 @@ function describe(cause: unknown): string {
     .filter((part) => typeof part === 'string')
     .join(' ')
     .slice(0, 500);
+}
+
+/** Longer than any job waits for its turn while all is well. */
+const OVERDUE_AFTER_MS = 60_000;
+const MOST_ACCOUNTS = 1_000;
+
+/**
+ * Wakes the inboxes in which something has waited for too long: its job may have run out of attempts while the database was
+ * ill. To wake one that is awake does no harm, so every instance may do it at once.
+ */
+export async function wakeOverdueInboxes({
+  database,
+  clock,
+  log,
+}: Pick<ProcessDependencies, 'database' | 'clock' | 'log'>): Promise<void> {
+  const overdue = await rows<{ account_id: string }>(
+    database,
+    `SELECT DISTINCT account_id FROM webhook_events AS event
+      WHERE status = 'PENDING' AND received_at < ? AND (retry_at IS NULL OR retry_at < now())
+        AND (type = 'app_integration_removed'
+             OR EXISTS (SELECT 1 FROM account_links AS link
+                         WHERE link.account_id = event.account_id AND link.${IS_APPLIED}))
+      LIMIT ?`,
+    [new Date(clock().getTime() - OVERDUE_AFTER_MS), MOST_ACCOUNTS],
+  );
+  if (overdue.length > 0) log.warn({ accounts: overdue.length }, 'webhook events have waited for too long');
+  for (const { account_id } of overdue) await enqueueInbox(database, account_id);
 }

@@ -8,6 +8,8 @@ const BATCH = 5_000;
 /**
  * Forgets events that can't come again, with one exception: what failed for good stays until somebody has looked at it.
  * Safe on every instance at once: they skip each other's rows.
+ *
+ * IDs are the order of arrival, so the oldest rows are the first, up to the first one that is young enough.
  */
 export async function purgeInbox({ database, clock }: { database: Knex; clock: Clock }): Promise<void> {
   const oldest = new Date(clock().getTime() - RETENTION_MS);
@@ -16,7 +18,10 @@ export async function purgeInbox({ database, clock }: { database: Knex; clock: C
     const result = await database.raw<{ rowCount: number }>(
       `DELETE FROM webhook_events WHERE id IN
          (SELECT id FROM webhook_events
-           WHERE received_at < ? AND status <> 'FAILED' LIMIT ? FOR UPDATE SKIP LOCKED)`,
+           WHERE id < coalesce((SELECT id FROM webhook_events WHERE received_at >= ? ORDER BY id LIMIT 1),
+                               9223372036854775807)
+             AND status <> 'FAILED'
+           ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED)`,
       [oldest, BATCH],
     );
     purged = result.rowCount;

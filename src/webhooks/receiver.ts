@@ -1,5 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import { type ErrorRequestHandler, raw, type Request, type Response, Router } from 'express';
+import type { Logger } from 'pino';
 import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
 import { type ParsedEvent, parseEvent } from '../ring/events.js';
 import { isSignedByRing } from '../ring/signature.js';
@@ -17,6 +18,7 @@ export type DeliveredEvent = Pick<Exclude<ParsedEvent, { kind: 'malformed' }>['e
 export interface ReceiverDependencies {
   inbox: Inbox;
   hmacKey: KeyObject;
+  log: Logger;
   /** Hears of each delivery; of the event itself only what is signed and can be read. */
   onDelivery: (outcome: DeliveryOutcome, event?: DeliveredEvent) => void;
 }
@@ -28,14 +30,15 @@ export interface ReceiverDependencies {
  *
  * @see https://developer.amazon.com/docs/ring/api-documentation.html
  */
-export function webhookReceiver({ inbox, hmacKey, onDelivery }: ReceiverDependencies): Router {
+export function webhookReceiver({ inbox, hmacKey, log, onDelivery }: ReceiverDependencies): Router {
   const router = Router();
   const route = router.route(PATH);
-  // The signature is over the bytes as they came, whatever they are said to be.
-  const unreadable: ErrorRequestHandler = (error: { status?: unknown }, _request, _response, next) => {
-    onDelivery(error.status === 413 ? 'too_large' : 'malformed');
+  const unreadable: ErrorRequestHandler = (error: { status?: unknown; type?: unknown }, _request, _response, next) => {
+    // Whoever hung up in the middle has delivered nothing.
+    if (error.type !== 'request.aborted') onDelivery(error.status === 413 ? 'too_large' : 'malformed');
     next(error);
   };
+  // The signature is over the bytes as they came, whatever they are said to be.
   route.post(
     raw({ type: () => true, limit: BODY_LIMIT, inflate: false }),
     unreadable,
@@ -43,6 +46,8 @@ export function webhookReceiver({ inbox, hmacKey, onDelivery }: ReceiverDependen
       const body = rawBody(request);
       if (!isSignedByRing(hmacKey, request.get('x-signature'), body)) {
         onDelivery('bad_signature');
+        // Ring reads our answers and tells nobody: a wrong key would show nowhere else.
+        log.warn('a webhook was refused: its signature does not fit RING_HMAC_KEY');
         throw new HttpError(
           401,
           'X-Signature is not "sha256=" and the hex HMAC-SHA256 of the body under our signing key.',
@@ -51,7 +56,9 @@ export function webhookReceiver({ inbox, hmacKey, onDelivery }: ReceiverDependen
       const parsed = parseEvent(body);
       if (parsed.kind === 'malformed') {
         onDelivery('malformed');
-        throw new HttpError(400, `${parsed.field}: ${parsed.problem}`);
+        const detail = `${parsed.field}: ${parsed.problem}`;
+        log.warn({ detail }, 'a webhook was refused: it is malformed');
+        throw new HttpError(400, detail);
       }
       const { event } = parsed;
       const stored = await inbox.store({ event, body: body.toString('utf8') }).catch((error: unknown) => {

@@ -1,5 +1,5 @@
 import type { ClientBase } from 'pg';
-import { inboxKey, PROCESS_INBOX } from './inbox.js';
+import { PROCESS_INBOX } from './inbox.js';
 
 export interface FailedEvent {
   request_id: string;
@@ -29,14 +29,10 @@ export async function rerunFailed(client: ClientBase, which: 'all' | readonly st
       WHERE status = 'FAILED' AND ($1::uuid[] IS NULL OR request_id = ANY ($1::uuid[])) RETURNING account_id`,
     [which === 'all' ? null : which],
   );
-  for (const accountId of new Set(rows.map((row) => row.account_id))) {
-    const key = inboxKey(accountId);
-    await client.query(`SELECT graphile_worker.add_job($1, $2::json, queue_name => $3, job_key => $3)`, [
-      PROCESS_INBOX,
-      JSON.stringify({ accountId }),
-      key,
-    ]);
-  }
+  await client.query(`SELECT graphile_worker.add_job($1, $2::json)`, [
+    PROCESS_INBOX,
+    JSON.stringify({ accountIds: [...new Set(rows.map((row) => row.account_id))] }),
+  ]);
   await client.query('COMMIT');
   return rows.length;
 }

@@ -261,7 +261,7 @@ describe('a whole life moves', () => {
     [
       'an event that has failed for good',
       async () => {
-        await world.sql(`UPDATE webhook_events SET attempts = 9, retry_at = now() WHERE status = 'PENDING'`);
+        await world.sql(`UPDATE webhook_events SET attempts = 11, retry_at = now() WHERE status = 'PENDING'`);
         await passPauses(world);
       },
       {

@@ -1,8 +1,7 @@
-import { linked } from './linking.js';
+import { linked, type Outside } from './linking.js';
 import type { NewRingUser, RingUser } from './ring.js';
 import { until } from './until.js';
 import { hiddenFields, type Visitor } from './visitor.js';
-import type { World } from './world.js';
 
 type NewDevice = NonNullable<NewRingUser['devices']>[number];
 
@@ -19,7 +18,7 @@ export interface Owner {
 }
 
 /** A new user with a new Ring account that has this device, which the app has asked Ring about. */
-export async function sharing(world: World, wish: Partial<NewDevice> = {}): Promise<Owner> {
+export async function sharing(world: Outside, wish: Partial<NewDevice> = {}): Promise<Owner> {
   const user = await world.ring.createUser({ devices: [{ name: 'Front Door', ...wish }] });
   const { visitor, ringUser } = await linked(world, user);
   const [device] = user.devices;

@@ -2,14 +2,14 @@ import { until } from './until.js';
 import type { World } from './world.js';
 
 /** Lets the pauses between attempts pass: every job that waits is due now. */
-export async function passPauses(world: World): Promise<void> {
+export async function passPauses(world: Pick<World, 'sql'>): Promise<void> {
   await world.sql(`SELECT graphile_worker.reschedule_jobs(array_agg(id), run_at => now())
                      FROM graphile_worker.jobs WHERE locked_at IS NULL`);
   await world.sql(`SELECT pg_notify('jobs:insert', '{"count":1}')`);
 }
 
 /** Until no such job is left, however long it would have paused. */
-export function untilJobsAreDone(world: World, task: string): Promise<true> {
+export function untilJobsAreDone(world: Pick<World, 'sql'>, task: string): Promise<true> {
   return until(`no job ${task} is left`, async () => {
     const jobs = await world.sql('SELECT 1 FROM graphile_worker.jobs WHERE task_identifier = $1', [task]);
     if (jobs.length === 0) return true;

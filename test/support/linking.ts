@@ -5,6 +5,9 @@ import { until } from './until.js';
 import type { Visitor } from './visitor.js';
 import { HMAC_KEY, type World } from './world.js';
 
+/** A world as it is seen from outside, wherever its app runs. */
+export type Outside = Pick<World, 'ring' | 'sql' | 'visitor'>;
+
 export const PASSWORD = 'correct horse battery staple';
 
 export const newEmail = (name = 'visitor'): string => `${name}.${randomUUID()}@example.com`;
@@ -18,14 +21,14 @@ export const linkPath = (nonce: string, time: string): string =>
   `/ring/link?${new URLSearchParams({ nonce, time }).toString()}`;
 
 /** What Ring's redirect of this user carries, made just now. */
-export async function redirectOf(world: World, ringUser: RingUser): Promise<{ nonce: string; time: string }> {
+export async function redirectOf(world: Outside, ringUser: RingUser): Promise<{ nonce: string; time: string }> {
   const { url } = await world.ring.linkUrl(ringUser);
   const { nonce, time } = Object.fromEntries(new URL(url).searchParams);
   return { nonce: nonce ?? '', time: time ?? '' };
 }
 
 /** A Ring user who installed the app just now, and whose pair is in the pool. */
-export async function installed(world: World, ringUser?: RingUser): Promise<RingUser> {
+export async function installed(world: Outside, ringUser?: RingUser): Promise<RingUser> {
   const user = ringUser ?? (await world.ring.createUser());
   await world.ring.install(user);
   await until('the pair is in the pool', async () => (await pairsOf(world, user)).some(isUnclaimed));
@@ -33,14 +36,14 @@ export async function installed(world: World, ringUser?: RingUser): Promise<Ring
 }
 
 /** Someone whom the Ring app has just sent to the link page. */
-export async function arriving(world: World, ringUser: RingUser, visitor = world.visitor()): Promise<Visitor> {
+export async function arriving(world: Outside, ringUser: RingUser, visitor = world.visitor()): Promise<Visitor> {
   const { url } = await world.ring.linkUrl(ringUser);
   await visitor.open(url);
   return visitor;
 }
 
 /** Someone who is signed in with a new account, and has come for nothing yet. */
-export async function signedIn(world: World, email = newEmail()): Promise<Visitor> {
+export async function signedIn(world: Outside, email = newEmail()): Promise<Visitor> {
   const visitor = world.visitor();
   await visitor.open('/ring/home');
   await visitor.submit('/sign-up', { email, password: PASSWORD });
@@ -49,7 +52,7 @@ export async function signedIn(world: World, email = newEmail()): Promise<Visito
 
 /** Someone who has linked a Ring account. */
 export async function linked(
-  world: World,
+  world: Outside,
   user?: RingUser,
 ): Promise<{ visitor: Visitor; ringUser: RingUser; email: string }> {
   const email = newEmail();
@@ -73,7 +76,7 @@ export interface LinkRow {
 }
 
 /** The links that the app made for a Ring user, and whose they are. */
-export function linksOf(world: World, { account_id }: RingUser): Promise<LinkRow[]> {
+export function linksOf(world: Outside, { account_id }: RingUser): Promise<LinkRow[]> {
   return world.sql<LinkRow>(
     `SELECT account_links.*, users.email FROM account_links JOIN users ON users.id = account_links.user_id
       WHERE account_id = $1`,
@@ -81,7 +84,7 @@ export function linksOf(world: World, { account_id }: RingUser): Promise<LinkRow
   );
 }
 
-export function untilLink(world: World, ringUser: RingUser, status: string): Promise<LinkRow> {
+export function untilLink(world: Outside, ringUser: RingUser, status: string): Promise<LinkRow> {
   return until(`the link is ${status}`, async () =>
     (await linksOf(world, ringUser)).find((link) => link.status === status),
   );
@@ -96,13 +99,13 @@ export interface PairRow {
 }
 
 /** The token pairs that are known to belong to a Ring user. */
-export function pairsOf(world: World, { account_id }: RingUser): Promise<PairRow[]> {
+export function pairsOf(world: Outside, { account_id }: RingUser): Promise<PairRow[]> {
   return world.sql<PairRow>('SELECT * FROM ring_tokens WHERE account_id = $1 ORDER BY created_at, claimed_at', [
     account_id,
   ]);
 }
 
-export async function pairStatuses(world: World, ringUser: RingUser): Promise<string[]> {
+export async function pairStatuses(world: Outside, ringUser: RingUser): Promise<string[]> {
   return (await pairsOf(world, ringUser)).map(({ status }) => status);
 }
 
@@ -112,7 +115,7 @@ export const isErased = (pair: PairRow | undefined): boolean =>
 const isUnclaimed = ({ status }: PairRow): boolean => status === 'UNCLAIMED';
 
 /** What Ring was asked about this user's integration, oldest first. */
-export async function integrationCalls(world: World, { account_id }: RingUser) {
+export async function integrationCalls(world: Outside, { account_id }: RingUser) {
   const requests = await world.ring.requests();
   return requests.filter((one) => one.account_id === account_id && one.path === '/v1/accounts/me/app-integrations');
 }

@@ -33,6 +33,8 @@ export interface WorldOptions {
   /** How long a page waits for Ring, in ms. Short by default: most tests don't want to wait. */
   patienceMs?: number;
   ringTimeoutMs?: number;
+  /** Ring's clock, epoch ms; the app's unless given. */
+  ringNow?: () => number;
 }
 
 /** The app, Ring (the simulator) and a database, talking over real HTTP. */
@@ -63,7 +65,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     port: 0,
     ...credentials,
     app: { publicUrl: url },
-    now: () => clock.now().getTime(),
+    now: options.ringNow ?? (() => clock.now().getTime()),
   });
   const environment = {
     PORT: `${appPort}`,

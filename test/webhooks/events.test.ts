@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { inboxOf, untilIdle, untilProcessed } from '../support/inbox.js';
+import { holdAccount, inboxOf, untilIdle, untilProcessed } from '../support/inbox.js';
 import { installed, isErased, linked, linksOf, pairsOf } from '../support/linking.js';
 import type { EventWish, RingUser } from '../support/ring.js';
 import { until } from '../support/until.js';
@@ -241,13 +241,12 @@ describe('device_offline and device_online', () => {
       [
         { user_id: ringUser.id, type: 'device_offline', device_id: door },
         { user_id: ringUser.id, type: 'device_online', device_id: door },
-        { user_id: ringUser.id, type: 'device_offline', device_id: door },
       ],
       'reversed',
     );
     await untilProcessed(world, ringUser);
 
-    expect(await deviceOf(ringUser, door)).toMatchObject({ online: false });
+    expect(await deviceOf(ringUser, door)).toMatchObject({ online: true });
   });
 
   test('of a device that nobody has told us of makes us ask for it', async () => {
@@ -326,9 +325,24 @@ describe('device_removed', () => {
     });
     expect(await eventsOf(ringUser)).toMatchObject([{ device_id: garden }]);
     const bodies = (await inboxOf(world, ringUser)).filter(({ body }) => body?.includes(door) === true);
-    expect(bodies.map(({ type }) => type)).toEqual(['device_removed']);
+    expect(bodies).toEqual([]);
     await visitor.open('/ring/home');
     expect(visitor.page.text).toMatch(/Front Door[\s\S]*Removed[\s\S]*<time/);
+  });
+
+  test('that is applied together with what it ends erases that too', async () => {
+    const { ringUser, door } = await newHousehold();
+    const release = await holdAccount(world, ringUser);
+    for (const type of ['motion_detected', 'device_offline', 'device_removed']) {
+      await world.ring.sendEvent({ user_id: ringUser.id, type, device_id: door });
+    }
+    await release();
+    await untilProcessed(world, ringUser);
+
+    expect((await deviceOf(ringUser, door))?.removed_at).toBeInstanceOf(Date);
+    expect(await eventsOf(ringUser)).toEqual([]);
+    expect((await inboxOf(world, ringUser)).filter(({ body }) => body !== null)).toEqual([]);
+    expect(await archiveOf(ringUser)).toMatchObject([{ counts: { motion_detected: 1, device_offline: 1 } }]);
   });
 
   test('that comes again, or late, changes nothing more', async () => {
@@ -385,7 +399,7 @@ describe('app_integration_removed', () => {
         counts: { motion_detected: 1 },
       },
     ]);
-    expect((await inboxOf(world, ringUser)).filter(({ body }) => body !== null)).toHaveLength(1);
+    expect((await inboxOf(world, ringUser)).filter(({ body }) => body !== null)).toEqual([]);
     await visitor.open('/ring/home');
     expect(visitor.page.text).toContain('Ended');
   });

@@ -62,7 +62,6 @@ test.each([
 });
 
 test('at the moment of the claim: it is removed or was never made', async () => {
-  const outcomes = new Set<string>();
   for (let round = 0; round < 6; round++) {
     const ringUser = await installed(world);
     const visitor = await arriving(world, ringUser, await signedIn(world));
@@ -78,9 +77,7 @@ test('at the moment of the claim: it is removed or was never made', async () => 
     const links = await linksOf(world, ringUser);
     expect(links.map(({ status }) => status).filter((status) => status !== 'REMOVED')).toEqual([]);
     expect((await pairsOf(world, ringUser)).every(isErased)).toBe(true);
-    outcomes.add(links.length === 0 ? 'never made' : 'removed');
   }
-  expect(outcomes.size).toBeGreaterThan(0);
 }, 60_000);
 
 test('before we know whose the token pair is: it never gets into the pool', async () => {

@@ -2,4 +2,4 @@ import { removeDevice } from '../../devices/removal.js';
 import type { Handler } from '../handler.js';
 
 export const deviceRemoved: Handler<'device_removed'> = ({ trx, now }, event) =>
-  removeDevice(trx, { ...event, reason: 'device_removed', now });
+  removeDevice(trx, { ...event, unlessAddedAfter: event.occurredAt, reason: 'device_removed', now });

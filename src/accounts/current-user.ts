@@ -1,0 +1,21 @@
+import type { Request, RequestHandler } from 'express';
+import { HttpError } from '../http/errors.js';
+import { seeOther } from '../http/see-other.js';
+
+/** For pages: who is not signed in can be on the home page. */
+export const signedInOrHome: RequestHandler<object> = (request, response, next) => {
+  if (request.user === undefined) seeOther(response, '/ring/home');
+  else next();
+};
+
+/** For scripts. @throws {HttpError} 401 */
+export const signedInOrRefused: RequestHandler<object> = (request, _response, next) => {
+  if (request.user === undefined) throw new HttpError(401, 'Your session has ended. Sign in again.');
+  next();
+};
+
+/** The ID of the user, behind one of the two. */
+export function userIdOf(request: Pick<Request, 'user'>): string {
+  if (request.user === undefined) throw new Error('this route is for signed-in users');
+  return request.user.id;
+}

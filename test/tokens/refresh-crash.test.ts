@@ -1,0 +1,146 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import pg from 'pg';
+import { type Owner, sharing } from '../support/devices.js';
+import { linksOf, once } from '../support/linking.js';
+import { type AppProcess, createProcessWorld, type ProcessWorld } from '../support/process.js';
+import { liveViewRequest, openLiveView, refreshesOf, tokenOf } from '../support/tokens.js';
+import { until } from '../support/until.js';
+
+/** A clock ticks once a minute. */
+const TICK_LIMIT_MS = 75_000;
+
+let world: ProcessWorld;
+let app: AppProcess;
+beforeAll(async () => {
+  world = await createProcessWorld();
+  app = await world.startApp();
+  await keepHistory();
+}, 60_000);
+afterAll(() => world.stop());
+
+describe('a process that is killed while it refreshes', () => {
+  let beforeRing: Owner;
+  let beforeAnswer: Owner;
+  let beforeWrite: Owner;
+
+  beforeAll(async () => {
+    [beforeRing, beforeAnswer, beforeWrite] = [await sharing(world), await sharing(world), await sharing(world)];
+    for (const owner of [beforeRing, beforeAnswer, beforeWrite]) await expire(owner);
+
+    // From here on, all within the 8 seconds that a call to Ring may take.
+    await world.ring.setFaults([once('token', { kind: 'silence' })]);
+    await beginRefresh(beforeRing);
+    await world.ring.setFaults([once('token', { kind: 'silence' }, 'after')]);
+    await beginRefresh(beforeAnswer);
+    await world.ring.setFaults([once('token', { kind: 'delay', ms: 500 }, 'after')]);
+    await beginRefresh(beforeWrite);
+    const lock = new pg.Client({ connectionString: world.databaseUrl });
+    await lock.connect();
+    await lock.query('BEGIN');
+    await lock.query('SELECT 1 FROM ring_tokens WHERE id = $1 FOR UPDATE', [
+      (await tokenOf(world, beforeWrite.ringUser)).id,
+    ]);
+    await until('the write hangs', async () => {
+      const waiting = await world.sql(
+        `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+      );
+      return waiting.length === 1;
+    });
+    expect((await refreshesOf(world, beforeRing.ringUser)).map((one) => one.effect_status)).toEqual([null]);
+    expect((await refreshesOf(world, beforeAnswer.ringUser)).map((one) => one.effect_status)).toEqual([200]);
+    expect((await refreshesOf(world, beforeWrite.ringUser)).map((one) => one.status)).toEqual([200]);
+    app.kill('SIGKILL');
+    await app.ended;
+    await lock.query('ROLLBACK');
+    await lock.end();
+  }, 60_000);
+
+  test('leaves pairs that nobody takes for fine', async () => {
+    for (const owner of [beforeRing, beforeAnswer, beforeWrite]) {
+      expect(await tokenOf(world, owner.ringUser)).toMatchObject({
+        status: 'CLAIMED',
+        generation: 0,
+        refresh_state: 'REFRESHING',
+      });
+    }
+  });
+
+  test('is noticed by the next one, which recovers what Ring has not replaced', async () => {
+    app = await world.startApp();
+    // Spares the test the time until they count as abandoned.
+    await world.sql(`UPDATE ring_tokens SET refresh_started_at = now() - interval '45 seconds'`);
+
+    await until(
+      'the pair is replaced',
+      async () => (await tokenOf(world, beforeRing.ringUser)).generation === 1,
+      TICK_LIMIT_MS,
+    );
+
+    expect(await tokenOf(world, beforeRing.ringUser)).toMatchObject({ status: 'CLAIMED', refresh_state: 'FINE' });
+    expect(await historyOf(beforeRing)).toEqual(['REFRESHING', 'UNCERTAIN', 'REFRESHING', 'FINE']);
+    expect((await openLiveView(world.url, beforeRing)).status).toBe(201);
+    expect(app.stdout()).toContain('a process died while it refreshed a token pair');
+  }, 100_000);
+
+  test('and tells the users of the others to link again', async () => {
+    for (const owner of [beforeAnswer, beforeWrite]) {
+      await until(
+        'the link has to be made again',
+        async () => (await linksOf(world, owner.ringUser))[0]?.status === 'REAUTH_REQUIRED',
+        TICK_LIMIT_MS,
+      );
+      expect((await historyOf(owner)).slice(0, 3)).toEqual(['REFRESHING', 'UNCERTAIN', 'REFRESHING']);
+      expect(await tokenOf(world, owner.ringUser)).toMatchObject({ status: 'REVOKED', key_id: null });
+    }
+  }, 100_000);
+});
+
+describe('a process that is told to stop while it refreshes', () => {
+  test('stores the answer before it ends, also when whoever wanted it has hung up', async () => {
+    const owner = await sharing(world);
+    await expire(owner);
+    await world.ring.setFaults([once('token', { kind: 'delay', ms: 1_500 }, 'after')]);
+    const { address, init } = liveViewRequest(world.url, owner);
+    const caller = new AbortController();
+    const answer = fetch(address, { ...init, signal: caller.signal }).catch(() => 'hung up');
+    await untilAsked(owner);
+
+    caller.abort();
+    expect(await answer).toBe('hung up');
+    app.kill('SIGTERM');
+
+    expect(await app.ended).toMatchObject({ code: 0 });
+    expect(await refreshesOf(world, owner.ringUser)).toMatchObject([{ effect_status: 200 }]);
+    expect(await tokenOf(world, owner.ringUser)).toMatchObject({ generation: 1, refresh_state: 'FINE' });
+  }, 60_000);
+});
+
+function expire({ ringUser }: Owner): Promise<unknown> {
+  return world.sql('UPDATE ring_tokens SET access_token_expires_at = now() WHERE account_id = $1', [
+    ringUser.account_id,
+  ]);
+}
+
+async function beginRefresh(owner: Owner): Promise<void> {
+  openLiveView(world.url, owner).catch(() => undefined);
+  await untilAsked(owner);
+}
+
+async function untilAsked(owner: Owner): Promise<void> {
+  await until('Ring is asked', async () => (await refreshesOf(world, owner.ringUser)).length === 1);
+}
+
+/** Notes each state of each pair, so that none is missed between two looks. */
+async function keepHistory(): Promise<void> {
+  await world.sql('CREATE TABLE history (id bigserial, token_id uuid, state text)');
+  await world.sql(`CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                     INSERT INTO history (token_id, state) VALUES (NEW.id, NEW.refresh_state); RETURN NEW; END $$`);
+  await world.sql(`CREATE TRIGGER note AFTER UPDATE ON ring_tokens FOR EACH ROW
+                   WHEN (NEW.refresh_state <> OLD.refresh_state) EXECUTE FUNCTION note()`);
+}
+
+async function historyOf({ ringUser }: Owner): Promise<string[]> {
+  const { id } = await tokenOf(world, ringUser);
+  const states = await world.sql<{ state: string }>('SELECT state FROM history WHERE token_id = $1 ORDER BY id', [id]);
+  return states.map(({ state }) => state);
+}

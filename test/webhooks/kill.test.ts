@@ -1,0 +1,167 @@
+import { randomInt } from 'node:crypto';
+import { Agent } from 'node:http';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { migrateToLatest } from '../../src/database/migrate.js';
+import { linked } from '../support/linking.js';
+import { type OwnPostgres, startOwnPostgres } from '../support/postgres.js';
+import { createProcessWorld, isReady, type ProcessWorld } from '../support/process.js';
+import type { RingUser } from '../support/ring.js';
+import { until } from '../support/until.js';
+import { deliver, newEvent } from '../support/webhooks.js';
+
+const CONNECTIONS = 24;
+/** Every answer would be a line, and a 503 a long one. */
+const QUIET = { LOG_LEVEL: 'fatal' };
+
+let postgres: OwnPostgres;
+let world: ProcessWorld;
+let ringUser: RingUser;
+let load: Load;
+
+beforeAll(async () => {
+  // Flushes to disk, as the shared one does not.
+  postgres = await startOwnPostgres();
+  await migrateToLatest(postgres.url);
+  world = await createProcessWorld({ databaseUrl: postgres.url });
+}, 60_000);
+beforeEach(() => {
+  load = new Load();
+});
+afterEach(() => load.stop());
+afterAll(async () => {
+  await world.stop();
+  await postgres.remove();
+});
+
+/** Signed events on many connections; on each the next one follows the answer to the last. */
+class Load {
+  /** The IDs of what was answered 200, by connection and in the order of the answers. */
+  readonly stored: string[][] = [];
+  /** How many answers there were of each status, and how many requests that ended without one. */
+  readonly statuses = new Map<number | 'none', number>();
+  #connections: Promise<void>[] = [];
+  #isStopped = false;
+
+  start(accountId: string): void {
+    this.#connections = Array.from({ length: CONNECTIONS }, () => this.#connection(accountId));
+  }
+
+  count(status: number | 'none'): number {
+    return this.statuses.get(status) ?? 0;
+  }
+
+  /** Waits for so many answers of a status from now on. */
+  async until(status: number | 'none', more: number): Promise<void> {
+    const enough = this.count(status) + more;
+    await until(`${more} times ${status}`, () => Promise.resolve(this.count(status) >= enough), 30_000);
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    await Promise.all(this.#connections);
+  }
+
+  async #connection(accountId: string): Promise<void> {
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const stored: string[] = [];
+    this.stored.push(stored);
+    while (!this.#isStopped) {
+      const event = newEvent({ accountId });
+      const answer = await deliver(world.url, JSON.stringify(event), {
+        key: world.environment.RING_HMAC_KEY ?? '',
+        agent,
+      }).catch(() => undefined);
+      const status = answer?.status ?? 'none';
+      this.statuses.set(status, this.count(status) + 1);
+      if (status === 200) stored.push(event.meta.request_id);
+      // Nobody listens: there is nothing to hurry for.
+      if (status === 'none') await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    agent.destroy();
+  }
+}
+
+async function expectEverythingThere(): Promise<void> {
+  const rows = await world.sql<{ request_id: string }>('SELECT request_id FROM webhook_events ORDER BY id');
+  const order = new Map(rows.map(({ request_id }, index) => [request_id, index]));
+  expect(load.stored.flat().filter((requestId) => !order.has(requestId))).toEqual([]);
+  // What was answered before the next one was sent has also arrived before it.
+  for (const stored of load.stored) {
+    const positions = stored.map((requestId) => order.get(requestId) ?? -1);
+    expect(positions).toEqual([...positions].sort((a, b) => a - b));
+  }
+}
+
+/** Each once and in the order of arrival, whoever began with it. */
+async function expectEverythingApplied(): Promise<void> {
+  await until(
+    'everything is applied',
+    async () => (await world.sql(`SELECT 1 FROM webhook_events WHERE status <> 'PROCESSED' LIMIT 1`)).length === 0,
+    60_000,
+  );
+  const [found] = await world.sql<{ arrived: string[]; applied: string[] }>(
+    `SELECT (SELECT array_agg(request_id::text ORDER BY id) FROM webhook_events) AS arrived,
+            (SELECT array_agg(request_id::text ORDER BY number) FROM applied) AS applied`,
+  );
+  expect(found?.applied).toEqual(found?.arrived);
+}
+
+describe('what was answered 200 under load', () => {
+  beforeAll(async () => {
+    const app = await world.startApp(QUIET);
+    ({ ringUser } = await linked(world));
+    // Numbers what takes effect; a transaction that fails takes its numbers back with it.
+    await world.sql('CREATE TABLE applied (number serial, request_id uuid)');
+    await world.sql(`
+      CREATE FUNCTION note_event() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN
+        INSERT INTO applied (request_id) VALUES (NEW.request_id);
+        RETURN NEW;
+      END $$`);
+    await world.sql(
+      'CREATE TRIGGER note_event BEFORE INSERT ON device_events FOR EACH ROW EXECUTE FUNCTION note_event()',
+    );
+    app.kill('SIGTERM');
+    await app.ended;
+  }, 60_000);
+
+  test.each([1, 2])(
+    'is there after the app was killed, and is applied when it runs again (%d)',
+    async () => {
+      const app = await world.startApp(QUIET);
+      load.start(ringUser.account_id);
+      await load.until(200, randomInt(300, 900));
+      app.kill('SIGKILL');
+      await app.ended;
+      await load.stop();
+
+      // The requests under way at that moment got no answer, which Ring takes for a reason to come again.
+      expect([...load.statuses.keys()].sort()).toEqual([200, 'none']);
+      await expectEverythingThere();
+
+      const next = await world.startApp(QUIET);
+      await expectEverythingApplied();
+      next.kill('SIGKILL');
+      await next.ended;
+    },
+    120_000,
+  );
+
+  test('is there after Postgres was killed; the app stays, answers 503 meanwhile, and recovers by itself', async () => {
+    const app = await world.startApp(QUIET);
+    load.start(ringUser.account_id);
+    await load.until(200, randomInt(300, 900));
+    await postgres.kill9();
+    await load.until(503, 50);
+    await postgres.restart();
+    await load.until(200, 300);
+    await load.stop();
+
+    // Never a 4xx, which would be the last that is heard of the event; and never nobody who answers.
+    expect([...load.statuses.keys()].sort()).toEqual([200, 503]);
+    expect(app.hasEnded()).toBe(false);
+    await expectEverythingThere();
+    await isReady(app, world.url);
+    await expectEverythingApplied();
+  }, 120_000);
+});
