@@ -1,4 +1,6 @@
 import { createHmac, randomUUID } from 'node:crypto';
+import { connect } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import pg from 'pg';
@@ -404,6 +406,8 @@ describe('a whole life moves', () => {
       async () => {
         await world.sql('ALTER TABLE token_exchanges RENAME TO hidden');
         await tick('forget old code exchanges');
+        const series = 'ring_link_clock_ticks_total{clock="forget old code exchanges",outcome="failed"}';
+        await until('it has failed', async () => (await look()).count(series) > 0);
         await world.sql('ALTER TABLE hidden RENAME TO token_exchanges');
       },
       { growsAtLeast: { 'ring_link_clock_ticks_total{clock="forget old code exchanges",outcome="failed"}': 1 } },
@@ -463,6 +467,18 @@ describe('a whole life moves', () => {
 });
 
 describe('labels', () => {
+  test('count no delivery whose sender hangs up in the middle', async () => {
+    const before = await look();
+    const socket = connect(Number(new URL(world.url).port), 'localhost');
+    socket.write('POST /webhooks/ring HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"meta":');
+    await delay(200);
+    socket.destroy();
+    await delay(200);
+
+    const series = 'ring_link_webhooks_received_total{outcome="malformed",type="unknown"}';
+    expect((await look()).count(series)).toBe(before.count(series));
+  });
+
   test('do not grow with what is sent to us', async () => {
     const ringUser = await world.ring.createUser();
     const types = fc.sample(fc.stringMatching(/^[\x21-\x7e]{1,40}$/), { numRuns: 60, seed: 1 });
