@@ -79,9 +79,10 @@ function startInstance(): { database: Database; queue: JobQueue } {
   return { database, queue: startQueue(database, [{ concurrency: 1, tasks: { [TASK]: task } }], log) };
 }
 
-async function add(key: string): Promise<string> {
+/** @param jobKey a job replaces one with the same that waits in the queue */
+async function add(key: string, jobKey = key): Promise<string> {
   const name = randomUUID();
-  await enqueue(anyone.knex, TASK, { key, name }, { key });
+  await enqueue(anyone.knex, TASK, { key, name }, { key: jobKey });
   return name;
 }
 
@@ -92,7 +93,7 @@ const begin = async (key: string): Promise<Run> => untilBegun(await add(key));
 
 /** Jobs of a key, by what it is like, that no worker has in its hands. */
 async function waitingJobs(key: string): Promise<unknown[]> {
-  const { rows } = await anyone.pool.query(
+  const { rows } = await anyone.pool.query<Record<string, unknown>>(
     `SELECT 1 FROM graphile_worker.jobs WHERE key LIKE $1 || '%' AND locked_at IS NULL`,
     [key],
   );
@@ -135,6 +136,22 @@ describe('of two jobs with the same key on two instances', () => {
     expect(await untilBegun(second)).toMatchObject({ companions: 0 });
   });
 
+  test('the second is not replaced by a third, nor the third by the second', async () => {
+    const key = randomUUID();
+    const first = await begin(key);
+    const second = await add(key);
+    await untilPutOff(key);
+    const third = await add(key);
+
+    first.finish();
+    const next = await until('another begins', () => Promise.resolve(runs[1]));
+    next.finish();
+    const last = await until('yet another begins', () => Promise.resolve(runs[2]));
+
+    expect([next.name, last.name].sort()).toEqual([second, third].sort());
+    expect([next.companions, last.companions]).toEqual([0, 0]);
+  });
+
   test('the second begins when the first has failed', async () => {
     const key = randomUUID();
     const first = await begin(key);
@@ -165,16 +182,15 @@ test('two jobs with different keys run side by side', async () => {
   expect(one.instance).not.toBe(other.instance);
 });
 
-test('many jobs with the same key run one after the other', async () => {
+test('many jobs with the same key run one after the other, each of them once', async () => {
   const key = randomUUID();
-  for (let round = 0; round < 5; round++) {
-    const run = await begin(key);
-    await add(key);
-    await untilPutOff(key);
+  const names = await Promise.all(Array.from({ length: 6 }, (_, number) => add(key, `${key} ${number}`)));
+
+  for (let begun = 0; begun < names.length; begun++) {
+    const run = await until('the next one begins', () => Promise.resolve(runs[begun]));
     run.finish();
-    await until('it has ended', () => Promise.resolve(!run.isRunning));
   }
 
-  expect(runs.length).toBeGreaterThanOrEqual(5);
+  expect(runs.map(({ name }) => name).sort()).toEqual([...names].sort());
   expect(runs.filter(({ companions }) => companions > 0)).toEqual([]);
 });
