@@ -78,7 +78,11 @@ describe('npm start', () => {
   beforeAll(async () => {
     checkout = await makeCheckout();
     app = checkout.npmStart();
-    await until('both addresses are printed', () => Promise.resolve(/Ring simulator.*http/.test(app.stdout())), 100_000);
+    await until(
+      'both addresses are printed',
+      () => Promise.resolve(/Ring simulator.*http/.test(app.stdout())),
+      100_000,
+    );
     ring = new Ring(`http://localhost:${checkout.port + 1}`);
   }, 120_000);
 
