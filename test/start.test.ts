@@ -78,9 +78,13 @@ describe('npm start', () => {
   beforeAll(async () => {
     checkout = await makeCheckout();
     app = checkout.npmStart();
-    await until('both addresses are printed', () => Promise.resolve(/Ring simulator.*http/.test(app.stdout())), 40_000);
+    await until(
+      'both addresses are printed',
+      () => Promise.resolve(/Ring simulator.*http/.test(app.stdout())),
+      100_000,
+    );
     ring = new Ring(`http://localhost:${checkout.port + 1}`);
-  }, 60_000);
+  }, 120_000);
 
   test('prints the two addresses, and both answer', async () => {
     const addresses = app.stdout().match(/^[^{\n]*: (http:\S+)$/gm) ?? [];

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Task } from 'graphile-worker';
 import type { Database } from '../database/database.js';
 import { enqueue } from './enqueue.js';
@@ -27,7 +28,9 @@ export function oneAtATime(
         [key],
       );
       if (rows[0]?.is_locked !== true) {
-        await enqueue(database.knex, task, payload as object, { key, delayMs: BUSY_PAUSE_MS });
+        // Under a key of its own, so that it replaces none that has come since.
+        const ownKey = `${key}:${randomUUID()}`;
+        await enqueue(database.knex, task, payload as object, { key: ownKey, delayMs: BUSY_PAUSE_MS });
         return;
       }
       await run(payload);

@@ -300,11 +300,13 @@ async function tryLater(
 ): Promise<void> {
   const retryAfterSeconds = error instanceof RingError ? error.retryAfterSeconds : undefined;
   await database.transaction(async (trx) => {
-    await trx.raw(`UPDATE account_links SET last_error = ? WHERE ${IS_AS_LOADED}`, [
+    const current = await row(trx, `UPDATE account_links SET last_error = ? WHERE ${IS_AS_LOADED} RETURNING 1`, [
       describe(error),
       link.id,
       link.token_id,
     ]);
+    // The job of whoever changed it waits under the same key, and would be replaced.
+    if (current === undefined) return;
     await enqueue(
       trx,
       CONFIRM_LINK,

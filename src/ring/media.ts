@@ -41,7 +41,9 @@ function storageUrl(call: Call, location: string): URL | undefined {
   if (location === '' || !URL.canParse(location, call.url)) return undefined;
   const url = new URL(location, call.url);
   const isSafe = url.protocol === 'https:' || (url.protocol === 'http:' && call.url.startsWith('http:'));
-  const isNamed =
-    call.url.startsWith('http:') || (isIP(url.hostname.replace(/[[\]]/g, '')) === 0 && url.hostname.includes('.'));
+  const isNamed = call.url.startsWith('http:') || isPublicName(url.hostname);
   return isSafe && isNamed && url.username === '' && url.password === '' ? url : undefined;
 }
+
+/** Of several labels, and no address. A dot at the end makes a name no longer. */
+const isPublicName = (host: string): boolean => isIP(host.replace(/[[\]]/g, '')) === 0 && /[^.]\.[^.]/.test(host);

@@ -30,6 +30,8 @@ async function removed(): Promise<{ ringUser: RingUser; email: string }> {
     [ringUser.account_id, ringUser.devices[0]?.id],
   );
   await world.ring.sendEvent({ user_id: ringUser.id, type: 'motion_detected', timestamp: world.clock.now().getTime() });
+  // The end of the integration is applied before everything that waits.
+  await untilProcessed(world, ringUser);
   world.clock.advance(1);
   await world.ring.sendEvent({ user_id: ringUser.id, type: 'app_integration_removed' });
   await untilProcessed(world, ringUser);

@@ -6,6 +6,8 @@ import { type Owner, sharing } from '../support/devices.js';
 import { type Answer, send, type Sent } from '../support/http.js';
 import { untilJobsAreDone } from '../support/jobs.js';
 import { once } from '../support/linking.js';
+import { closeLiveView, OFFER, openLiveView } from '../support/live-views.js';
+import { untilLocksAwaited } from '../support/locks.js';
 import type { EventType } from '../support/ring.js';
 import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';
@@ -21,18 +23,6 @@ afterEach(async () => {
   await world.ring.setSettings({ whepLocation: 'relative' });
 });
 afterAll(() => world.stop());
-
-const OFFER = [
-  'v=0',
-  'o=- 1 2 IN IP4 127.0.0.1',
-  's=-',
-  't=0 0',
-  'm=video 9 UDP/TLS/RTP/SAVPF 102',
-  'a=mid:0',
-  'a=recvonly',
-  'a=rtpmap:102 H264/90000',
-  '',
-].join('\r\n');
 
 const LATE_ANSWER = once('whep-post', { kind: 'delay', ms: 700 }, 'after');
 
@@ -50,21 +40,9 @@ function rowsOf({ ringUser }: Owner): Promise<Row[]> {
   return world.sql<Row>('SELECT * FROM live_views WHERE account_id = $1 ORDER BY started_at', [ringUser.account_id]);
 }
 
-function open(owner: Owner, more: Sent = {}): Promise<Answer> {
-  const headers = { 'content-type': 'application/sdp', 'x-csrf-token': owner.csrfToken, ...more.headers };
-  return send(world.url, `${owner.path}/live-views`, {
-    method: 'POST',
-    body: OFFER,
-    cookie: owner.visitor.cookie,
-    ...more,
-    headers,
-  });
-}
+const open = (owner: Owner, more?: Sent): Promise<Answer> => openLiveView(world.url, owner, more);
 
-function close(owner: Owner, location: string | null): Promise<Answer> {
-  const headers = { 'x-csrf-token': owner.csrfToken };
-  return send(world.url, location ?? '', { method: 'DELETE', cookie: owner.visitor.cookie, headers });
-}
+const close = (owner: Owner, location: string | null): Promise<Answer> => closeLiveView(world.url, owner, location);
 
 async function stateOf(owner: Owner, location: string | null): Promise<unknown> {
   const { status, text } = await send(world.url, location ?? '', { cookie: owner.visitor.cookie });
@@ -590,12 +568,7 @@ describe('what happens to the device', () => {
       await other.query('BEGIN');
       await other.query(`UPDATE devices SET ${change} WHERE account_id = $1`, [owner.ringUser.account_id]);
       const opening = open(owner);
-      await until('the opening waits', async () => {
-        const waiting = await world.sql(
-          `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
-        );
-        return waiting.length > 0;
-      });
+      await untilLocksAwaited(world, 1);
       await other.query('COMMIT');
 
       await expectProblem(opening, status, /device/);

@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { tick } from '../support/clocks.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { send } from '../support/http.js';
+import { inboxOf, untilProcessed } from '../support/inbox.js';
 import { passPauses, untilJobsAreDone } from '../support/jobs.js';
 import { once } from '../support/linking.js';
 import type { EventType, Fault } from '../support/ring.js';
@@ -562,6 +563,55 @@ describe('a daily picture', () => {
     const owner = await sharing(later);
     expect(await runsOf(owner, wish)).toEqual(runs);
   });
+
+  test('in a zone that Postgres knows no more is left alone, and stops no other', async () => {
+    const [owner, other] = [await sharing(later), await sharing(later)];
+    const wish = { frequency: 'DAILY', time_of_day: '07:30', time_zone: 'Europe/Berlin' };
+    for (const one of [owner, other]) await schedule(one, wish);
+    const { account_id } = owner.ringUser;
+    await later.sql(`UPDATE scheduled_operations SET time_zone = 'Europe/Bygone' WHERE account_id = $1`, [account_id]);
+    const left = await operationOf(owner, later);
+    const { id } = await operationOf(other, later);
+
+    later.clock.advance(24 * HOUR);
+    await tick('start due snapshots');
+    await until('the next run is set', async () => (await nextRunOf(id)) > later.clock.now());
+    await untilJobsAreDone(later, 'take_snapshot');
+
+    expect(await operationOf(other, later)).toMatchObject({ last_run_at: later.clock.now() });
+    expect(await operationOf(owner, later)).toEqual(left);
+    expect(later.log.filter((line) => line.includes('a clock tick failed'))).toEqual([]);
+  });
+
+  test('in a zone that Postgres knows no more keeps its device from nothing', async () => {
+    const owner = await sharing(later);
+    await schedule(owner, { frequency: 'DAILY', time_of_day: '07:30', time_zone: 'Europe/Berlin' });
+    const { account_id, id: user_id } = owner.ringUser;
+    await later.sql(`UPDATE scheduled_operations SET time_zone = 'Europe/Bygone' WHERE account_id = $1`, [account_id]);
+
+    for (const type of ['device_offline', 'device_online']) {
+      await later.ring.sendEvent({ user_id, type, device_id: owner.device.id });
+      await untilProcessed(later, owner.ringUser);
+    }
+
+    expect(await inboxOf(later, owner.ringUser)).toMatchObject([{ attempts: 0 }, { attempts: 0 }]);
+    expect(await operationOf(owner, later)).toMatchObject({ status: 'PAUSED' });
+  });
+
+  test.each(['CET', 'EST', 'MST', 'HST', 'EST5EDT', 'PST8PDT', 'IST', 'GB', 'ROC', 'Z', 'GMT+0', 'UTC+5', '+02:00'])(
+    'in %s is not to be had: that is no place',
+    async (zone) => {
+      const owner = await sharing(later);
+      await owner.visitor.open(owner.path);
+
+      const fields = { frequency: 'DAILY', time_of_day: '12:00', time_zone: zone };
+      await owner.visitor.submit(`${owner.path}/scheduled-operations`, fields);
+
+      expect(owner.visitor.page.status).toBe(400);
+      expect(owner.visitor.page.text).toContain('Choose a time zone from the list.');
+      expect(await operationsOf(owner, later)).toEqual([]);
+    },
+  );
 
   test('after clocks that stood still for days is taken once, and next at its time', async () => {
     const owner = await sharing(later);

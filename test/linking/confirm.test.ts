@@ -93,6 +93,20 @@ describe('Ring that is well', () => {
   );
 });
 
+describe('a link that is renewed while Ring keeps silent', () => {
+  test('goes on with the new pair, whatever becomes of the job that had the old one', async () => {
+    const { visitor, ringUser } = await linkWhile([once('integration-post', { kind: 'silence' })]);
+    world.clock.advance(60);
+    await installed(world, ringUser);
+    await arriving(world, ringUser, visitor);
+
+    await visitor.submit('/ring/link');
+
+    await untilLinkSoon(ringUser, 'COMPLETED');
+    expect((await pairStatuses(world, ringUser)).sort()).toEqual(['CLAIMED', 'REVOKED']);
+  });
+});
+
 describe('the masked account that Ring is told', () => {
   test.each<[email: string, masked: string]>([
     ['user@partner.example.com', 'u***r@partner.example.com'],

@@ -141,6 +141,78 @@ describe('what is sent to Ring', () => {
   });
 });
 
+describe('a link in an answer of Ring’s', () => {
+  test('to a live view that reads as another host is taken for a path at Ring’s', async () => {
+    const elsewhere = await listenAndAnswer(204, '');
+    const path = `//${new URL(elsewhere.url).host}/sessions/x`;
+    const deleted: (string | undefined)[] = [];
+    const ring = await listen(({ method, url, headers }, response) => {
+      if (method === 'POST') {
+        response.writeHead(201, { location: `http://${headers.host ?? ''}${path}`, 'content-type': 'application/sdp' });
+        response.end('v=0\r\n');
+      } else {
+        deleted.push(url);
+        response.writeHead(204).end();
+      }
+    });
+    const client = clientOf(ring);
+
+    const { sessionPath } = await client.openLiveView(ACCESS_TOKEN, 'device-1', 'v=0\r\n');
+    await client.closeLiveView(ACCESS_TOKEN, sessionPath);
+
+    expect(deleted).toEqual([path]);
+    expect(elsewhere.received).toEqual([]);
+  });
+
+  /** Ring over TLS, which redirects to a picture there; and what was fetched from elsewhere. */
+  function redirectingTo(location: string) {
+    const fetched: { url: string; headers: Headers }[] = [];
+    const client = clientOf('https://ring.example.com', {
+      fetch(input, init) {
+        const { url, headers } = new Request(input, init);
+        if (url.startsWith('https://ring.example.com/')) {
+          return Promise.resolve(new Response(null, { status: 302, headers: { location } }));
+        }
+        fetched.push({ url, headers });
+        return Promise.resolve(new Response('picture', { headers: { 'content-type': 'image/png' } }));
+      },
+    });
+    return { client, fetched };
+  }
+
+  test('to a picture on a host with a name is followed, without the token', async () => {
+    const { client, fetched } = redirectingTo('https://bucket.s3.example.com/picture.png?signature=1');
+
+    expect(await client.downloadImage(ACCESS_TOKEN, 'device-1')).toMatchObject({ contentType: 'image/png' });
+
+    expect(fetched).toMatchObject([{ url: 'https://bucket.s3.example.com/picture.png?signature=1' }]);
+    expect(fetched[0]?.headers.get('authorization')).toBeNull();
+  });
+
+  test.each([
+    'https://169.254.169.254/latest/meta-data',
+    'https://10.0.0.5/x',
+    'https://127.1/x',
+    'https://0x7f000001/x',
+    'https://2130706433/x',
+    'https://127.0.0.1./x',
+    'https://[::1]/x',
+    'https://[::ffff:127.0.0.1]:8443/x',
+    'https://localhost:5432/x',
+    'https://localhost./x',
+    'https://internal/x',
+    'https://user:password@bucket.s3.example.com/x',
+    'http://bucket.s3.example.com/x',
+    'ftp://bucket.s3.example.com/x',
+  ])('to a picture at %s is not followed', async (location) => {
+    const { client, fetched } = redirectingTo(location);
+
+    expect((await failureOf(client.downloadImage(ACCESS_TOKEN, 'device-1'))).kind).toBe('malformed');
+
+    expect(fetched).toEqual([]);
+  });
+});
+
 describe('what Ring answers', () => {
   const rfc6749 = (error: string) => JSON.stringify({ error, error_description: `not with ${CODE} and ${SECRET}` });
   const jsonApi = (status: number, title: string) =>

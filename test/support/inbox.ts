@@ -1,4 +1,4 @@
-import pg from 'pg';
+import { holdLock } from './locks.js';
 import type { RingUser } from './ring.js';
 import { until } from './until.js';
 import type { World } from './world.js';
@@ -35,13 +35,6 @@ export async function untilIdle(world: Pick<World, 'sql'>): Promise<void> {
 }
 
 /** Nobody can change what the app holds of this account until it is released. */
-export async function holdAccount(
-  world: Pick<World, 'databaseUrl'>,
-  { account_id }: RingUser,
-): Promise<() => Promise<void>> {
-  const client = new pg.Client({ connectionString: world.databaseUrl });
-  await client.connect();
-  await client.query('BEGIN');
-  await client.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [account_id]);
-  return () => client.end();
+export function holdAccount(world: Pick<World, 'databaseUrl'>, { account_id }: RingUser): Promise<() => Promise<void>> {
+  return holdLock(world, 'SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [account_id]);
 }

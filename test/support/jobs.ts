@@ -8,10 +8,13 @@ export async function passPauses(world: Pick<World, 'sql'>): Promise<void> {
   await world.sql(`SELECT pg_notify('jobs:insert', '{"count":1}')`);
 }
 
-/** Until no such job is left, however long it would have paused. */
-export function untilJobsAreDone(world: Pick<World, 'sql'>, task: string): Promise<true> {
-  return until(`no job ${task} is left`, async () => {
-    const jobs = await world.sql('SELECT 1 FROM graphile_worker.jobs WHERE task_identifier = $1', [task]);
+/** Until no such job is left, or none at all, however long it would have paused. */
+export function untilJobsAreDone(world: Pick<World, 'sql'>, task?: string): Promise<true> {
+  return until(`no job ${task ?? 'at all'} is left`, async () => {
+    const jobs = await world.sql(
+      'SELECT 1 FROM graphile_worker.jobs WHERE task_identifier = coalesce($1, task_identifier)',
+      [task],
+    );
     if (jobs.length === 0) return true;
     await passPauses(world);
     return false;

@@ -16,13 +16,21 @@ export function newEvent({
   deviceId = 'device-1',
   type = 'button_press',
   requestId = randomUUID(),
-}: { accountId?: string; deviceId?: string; type?: string; requestId?: string } = {}): Envelope {
+  timestamp = Date.now(),
+}: {
+  accountId?: string;
+  deviceId?: string;
+  type?: string;
+  requestId?: string;
+  /** When it happened, epoch ms. */
+  timestamp?: number;
+} = {}): Envelope {
   return {
     meta: { version: '1.1', time: new Date().toISOString(), request_id: requestId, account_id: accountId },
     data: {
       id: `event-${randomUUID()}`,
       type,
-      attributes: { source: deviceId, source_type: 'devices', timestamp: Date.now() },
+      attributes: { source: deviceId, source_type: 'devices', timestamp },
       relationships: { devices: { links: { self: `/v1/devices/${deviceId}` } } },
     },
   };

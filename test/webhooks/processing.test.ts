@@ -140,6 +140,7 @@ describe('an event that can not be applied', () => {
 
     world.clock.advance(8 * 86_400);
     await tick('purge the inbox');
+    await until('what was applied is purged', async () => (await inboxOf(world, ringUser)).length === 1);
     expect(await inboxOf(world, ringUser)).toMatchObject([{ status: 'FAILED' }]);
 
     await world.sql('ALTER TABLE device_events DISABLE TRIGGER note_event');

@@ -1,0 +1,123 @@
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { tick } from '../support/clocks.js';
+import { type Owner, sharing } from '../support/devices.js';
+import { send } from '../support/http.js';
+import { inboxOf, untilIdle, untilProcessed } from '../support/inbox.js';
+import { arriving, installed, isErased, linked, linksOf, pairsOf, untilLink } from '../support/linking.js';
+import { closeLiveView, openLiveView } from '../support/live-views.js';
+import type { RingUser } from '../support/ring.js';
+import { tracesOf } from '../support/traces.js';
+import { until } from '../support/until.js';
+import { startWorld, type World } from '../support/world.js';
+
+/** A linked user adds the app anew, and Ring refuses the link: it has ended as if the app had been removed. */
+
+let world: World;
+beforeAll(async () => {
+  world = await startWorld();
+});
+afterEach(() => world.ring.setFaults([]));
+afterAll(() => world.stop());
+
+const NAME = 'Door to the Secret Garden';
+
+const REFUSAL = {
+  kind: 'body',
+  status: 400,
+  contentType: 'application/json',
+  body: JSON.stringify({ errors: [{ status: '400', title: 'Missing Required Fields', detail: 'nonce' }] }),
+};
+
+/** Someone of whom we hold all that we can hold of anybody. */
+async function withEverything(): Promise<Owner & { picture: string }> {
+  const owner = await sharing(world, { name: NAME });
+  const { ringUser, visitor, device, path, csrfToken } = owner;
+  await visitor.post(`${path}/scheduled-operations`, { _csrf: csrfToken, frequency: 'HOURLY' });
+  world.clock.advance(3_600);
+  await tick('start due snapshots');
+  const picture = await until('a picture is taken', async () => {
+    const [taken] = await world.sql<{ id: string }>('SELECT id FROM snapshots WHERE account_id = $1', [
+      ringUser.account_id,
+    ]);
+    return taken?.id;
+  });
+  const { location } = await openLiveView(world.url, owner);
+  await closeLiveView(world.url, owner, location);
+  for (const type of ['motion_detected', 'subscription_activated']) {
+    await world.ring.sendEvent({ user_id: ringUser.id, type, device_id: device.id });
+  }
+  await untilProcessed(world, ringUser);
+  return { ...owner, picture: `${path}/snapshots/${picture}` };
+}
+
+async function refuseRenewal({ ringUser, visitor }: Owner): Promise<void> {
+  world.clock.advance(60);
+  await installed(world, ringUser);
+  await world.ring.setFaults([{ endpoint: 'integration-post', fault: REFUSAL }]);
+  await arriving(world, ringUser, visitor);
+  await visitor.submit('/ring/link');
+  await untilLink(world, ringUser, 'REFUSED');
+  await world.ring.setFaults([]);
+  await untilIdle(world);
+}
+
+function archiveOf({ account_id }: RingUser): Promise<Record<string, unknown>[]> {
+  return world.sql('SELECT * FROM audit_archive WHERE account_id = $1', [account_id]);
+}
+
+test('it leaves nothing of what the link had brought', async () => {
+  const owner = await withEverything();
+
+  await refuseRenewal(owner);
+
+  const { account_id } = owner.ringUser;
+  expect(await tracesOf(world, account_id)).toEqual([
+    'account_links',
+    'audit_archive',
+    'ring_tokens',
+    'webhook_events',
+  ]);
+  expect(await tracesOf(world, NAME)).toEqual(['audit_archive']);
+  expect((await pairsOf(world, owner.ringUser)).every(isErased)).toBe(true);
+  expect((await inboxOf(world, owner.ringUser)).filter(({ body }) => body !== null)).toEqual([]);
+});
+
+test('it is archived once, also when the user then removes the app', async () => {
+  const owner = await withEverything();
+  await refuseRenewal(owner);
+  const archived = await archiveOf(owner.ringUser);
+  expect(archived).toMatchObject([
+    {
+      kind: 'LINK_REMOVED',
+      reason: 'refused by Ring',
+      request_id: null,
+      devices: [{ name: NAME }],
+      counts: { motion_detected: 1, snapshots: 1, live_views: 1 },
+    },
+  ]);
+  world.clock.advance(60);
+
+  await world.ring.sendEvent({ user_id: owner.ringUser.id, type: 'app_integration_removed' });
+  await untilProcessed(world, owner.ringUser);
+
+  expect(await archiveOf(owner.ringUser)).toEqual(archived);
+  expect(await linksOf(world, owner.ringUser)).toMatchObject([{ status: 'REFUSED' }]);
+});
+
+test('nobody else sees it who links the same Ring account', async () => {
+  const owner = await withEverything();
+  await refuseRenewal(owner);
+  world.clock.advance(60);
+
+  const { visitor } = await linked(world, owner.ringUser);
+  await untilIdle(world);
+
+  await visitor.open(owner.path);
+  expect(visitor.page.status).toBe(200);
+  expect(visitor.page.text).toContain(NAME);
+  expect(visitor.page.text).not.toContain('/snapshots/');
+  expect(visitor.page.text).not.toContain('Every hour');
+  for (const { cookie } of [visitor, owner.visitor]) {
+    expect((await send(world.url, owner.picture, { cookie })).status).toBe(404);
+  }
+});
