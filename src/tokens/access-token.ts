@@ -1,5 +1,6 @@
 import type { Knex } from 'knex';
 import { row } from '../database/database.js';
+import { IS_USABLE } from '../database/link-conditions.js';
 import { openAccessToken } from './token-pairs.js';
 import type { Vault } from './vault.js';
 
@@ -21,7 +22,7 @@ export async function accessTokenOf(
     database,
     `SELECT token.id, token.key_id, token.access_token_ciphertext
        FROM account_links link JOIN ring_tokens token ON token.id = link.token_id
-      WHERE link.account_id = ? AND link.status = 'COMPLETED'`,
+      WHERE link.account_id = ? AND link.${IS_USABLE}`,
     [accountId],
   );
   if (token === undefined) throw new NoLinkError('the account has no completed link');
