@@ -1,5 +1,6 @@
 import type { Knex } from 'knex';
 import { row } from '../database/database.js';
+import { IS_USABLE } from '../database/link-conditions.js';
 import type { Location } from '../ring/devices.js';
 import { ringId } from '../ring/text.js';
 
@@ -21,7 +22,7 @@ const COLUMNS = `device.id, device.account_id AS "accountId", link.id AS "linkId
 
 /** SQL: devices that are shared with us, and the link on whose behalf Ring is asked about them. */
 export const SHARED_DEVICES = `account_links link JOIN devices device
-  ON device.account_id = link.account_id AND link.status = 'COMPLETED' AND device.removed_at IS NULL`;
+  ON device.account_id = link.account_id AND link.${IS_USABLE} AND device.removed_at IS NULL`;
 
 /**
  * SQL: until the end of the transaction the device stays shared, and nobody else who asks for this lock goes on. The link

@@ -12,5 +12,8 @@ export interface HandlerContext {
   clockSkewMs: number;
 }
 
-/** Applies an event of one type. Events of one account come one at a time, in the order of arrival. */
+/**
+ * Applies an event of one type. Events of one account come one at a time, in the order of arrival; only the end of the
+ * integration overtakes the others.
+ */
 export type Handler<Type extends EventType> = (context: HandlerContext, event: EventOf<Type>) => Promise<void>;

@@ -210,21 +210,24 @@ async function standing(trx: Knex, accountId: string): Promise<Standing> {
  * In the order of arrival; only the end of the integration comes before everything that is going to be void with it. Of an
  * account that is not linked, that, and what is void already.
  */
-function nextEvents(
+async function nextEvents(
   trx: Knex,
   accountId: string,
   { isLinked, voidBefore }: Standing,
   size: number,
 ): Promise<InboxRow[]> {
-  return rows<InboxRow>(
-    trx,
-    `SELECT id, request_id, type, body, occurred_at, attempts,
-            coalesce(extract(epoch FROM retry_at - now()) * 1000, 0)::float AS pause_ms
-       FROM webhook_events
-      WHERE account_id = ? AND status = 'PENDING' AND (? OR type = 'app_integration_removed' OR occurred_at < ?)
-      ORDER BY type <> 'app_integration_removed', id LIMIT ?`,
-    [accountId, isLinked, voidBefore, size],
-  );
+  const select = `
+    SELECT id, request_id, type, body, occurred_at, attempts,
+           coalesce(extract(epoch FROM retry_at - now()) * 1000, 0)::float AS pause_ms
+      FROM webhook_events WHERE account_id = ? AND status = 'PENDING'`;
+  // By itself, so that both have an index in their order: an account may have any number of events waiting.
+  const removal = await rows<InboxRow>(trx, `${select} AND type = 'app_integration_removed' ORDER BY id LIMIT 1`, [
+    accountId,
+  ]);
+  if (removal.length > 0) return removal;
+  if (isLinked) return rows<InboxRow>(trx, `${select} ORDER BY id LIMIT ?`, [accountId, size]);
+  if (voidBefore === null) return [];
+  return rows<InboxRow>(trx, `${select} AND occurred_at < ? ORDER BY id LIMIT ?`, [accountId, voidBefore, size]);
 }
 
 function readEvent({ body, occurred_at }: InboxRow): RingEvent {
