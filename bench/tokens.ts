@@ -28,7 +28,14 @@ export async function benchTokens(databaseUrl: string): Promise<void> {
   const vault = createVault([{ id: 'bench', key: randomBytes(32) }]);
   const client = createRingClient({ oauthUrl: ring.url, apiUrl: ring.url, clientId: 'bench', clientSecret: 'bench' });
   let now = new Date();
-  const dependencies = { database: database.knex, ring: client, vault, clock: () => now, log };
+  const dependencies = {
+    database: database.knex,
+    ring: client,
+    vault,
+    clock: () => now,
+    log,
+    onHealed: () => Promise.resolve(),
+  };
   const tokens = createAccessTokens(dependencies);
 
   async function insertLinks(count: number, prefix: string): Promise<void> {

@@ -20,14 +20,16 @@ export async function up(knex: Knex): Promise<void> {
       ADD COLUMN refresh_after timestamptz,
       -- until then, a background pass has taken it upon itself
       ADD COLUMN refresh_queued_until timestamptz`);
+  // When Ring confirmed the present installation; null while it has not.
+  await knex.raw('ALTER TABLE account_links ADD COLUMN completed_at timestamptz');
+  await knex.raw(`UPDATE account_links SET completed_at = updated_at WHERE status = 'COMPLETED'`);
   await knex.raw(`
     CREATE INDEX ring_tokens_refresh ON ring_tokens (coalesce(refreshed_at, created_at)) WHERE status = 'CLAIMED'`);
-  await knex.raw(`
-    CREATE INDEX ring_tokens_unsettled ON ring_tokens (refresh_state) WHERE refresh_state <> 'FINE'`);
 }
 
 export async function down(knex: Knex): Promise<void> {
-  await knex.raw('DROP INDEX ring_tokens_refresh, ring_tokens_unsettled');
+  await knex.raw('DROP INDEX ring_tokens_refresh');
+  await knex.raw('ALTER TABLE account_links DROP COLUMN completed_at');
   await knex.raw(`
     ALTER TABLE ring_tokens
       DROP COLUMN refresh_queued_until, DROP COLUMN refresh_after, DROP COLUMN refresh_error, DROP COLUMN refresh_failures,

@@ -14,6 +14,7 @@ import { errorPage, notFound } from './http/errors.js';
 import { createRateLimits } from './http/rate-limits.js';
 import { seeOther } from './http/see-other.js';
 import type { JobQueue } from './jobs/queue.js';
+import type { CodeExchange } from './linking/exchange.js';
 import { createHomePage } from './linking/home-page.js';
 import { createLinkPages } from './linking/link-pages.js';
 import { tokenCallback } from './linking/token-callback.js';
@@ -35,10 +36,13 @@ export interface AppDependencies {
   ring: RingClient;
   vault: Vault;
   tokens: AccessTokens;
+  codes: CodeExchange;
   queue: Pick<JobQueue, 'isAlive'>;
   metrics: Metrics;
   clock: Clock;
   log: Logger;
+  /** Whether the encryption keys open what is in the database. */
+  areKeysRight: boolean;
   isShuttingDown: () => boolean;
   /** How long a page waits for Ring, in ms. */
   patienceMs?: number;
@@ -109,7 +113,7 @@ export function createApp(dependencies: AppDependencies): App {
       token: config.metricsToken,
     }),
   );
-  app.use(tokenCallback({ database: database.knex, ring, vault, clock, log, limits, onExchange: metrics.onExchange }));
+  app.use(tokenCallback(dependencies.codes, limits));
   app.use('/assets', express.static(ASSETS_DIR, { maxAge: '1h' }));
 
   app.use(privatePages);

@@ -22,6 +22,8 @@ export type Config = Readonly<{
   linkClockSkewSeconds: number;
   /** How long the archive of removals is kept. */
   auditRetentionDays: number;
+  /** How long a process that is told to stop goes on serving while it is not ready any more. */
+  drainSeconds: number;
   /** Multiplies every rate limit. */
   rateLimitScale: number;
   simulator: boolean;
@@ -155,6 +157,8 @@ function environmentSchema(production: boolean, simulatorOrigin: string | undefi
     UNCLAIMED_TTL_SECONDS: integer(600, 900, 600),
     LINK_CLOCK_SKEW_SECONDS: integer(0, 60, 5),
     AUDIT_RETENTION_DAYS: integer(1, 36_500, 365),
+    // Where there is a load balancer; a developer's Ctrl-C has no time for it.
+    DRAIN_SECONDS: integer(0, 60, production ? 5 : 0),
     RATE_LIMIT_SCALE: z
       .string()
       .regex(/^\d{1,6}(\.\d{1,3})?$/, { error: 'expected a number above 0' })
@@ -216,6 +220,7 @@ export function readConfig(environment: Environment): Config {
     unclaimedTtlSeconds: values.UNCLAIMED_TTL_SECONDS,
     linkClockSkewSeconds: values.LINK_CLOCK_SKEW_SECONDS,
     auditRetentionDays: values.AUDIT_RETENTION_DAYS,
+    drainSeconds: values.DRAIN_SECONDS,
     rateLimitScale: values.RATE_LIMIT_SCALE,
     simulator,
     trustProxy: values.TRUST_PROXY,

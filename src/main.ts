@@ -5,7 +5,7 @@ import { readConfiguration } from './configuration.js';
 import { createLogger } from './operations/logging.js';
 import { DATA_DIR } from './paths.js';
 import { startService } from './service.js';
-import { MissingKeyError } from './tokens/key-rotation.js';
+import { MissingKeyError } from './tokens/key-check.js';
 
 /** What has not stopped by then ends with the process, or with its own server. */
 const STOP_LIMIT_MS = 20_000;

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Knex } from 'knex';
 import type { Logger } from 'pino';
 import { createApp } from './app.js';
@@ -16,6 +17,7 @@ import { startClocks } from './jobs/clock.js';
 import { oneAtATime } from './jobs/one-at-a-time.js';
 import { startQueue } from './jobs/queue.js';
 import { CONFIRM_LINK, confirmationKeyOf, confirmLink } from './linking/confirm.js';
+import { createCodeExchange } from './linking/exchange.js';
 import { expireUnclaimedTokens, forgetExpiredTokens, forgetOldExchanges } from './linking/expiry.js';
 import { IDENTIFY_ACCOUNT, identifyAccount } from './linking/identify.js';
 import { forgetOldDeviceEvents } from './devices/device-events.js';
@@ -31,10 +33,11 @@ import {
 import { forgetRemovedDevices } from './devices/removal.js';
 import { fetchSubscriptions } from './devices/subscriptions.js';
 import { createMetrics } from './operations/metrics.js';
+import { currentRequestId } from './request-id.js';
 import { createRingClient } from './ring/client.js';
 import { createAccessTokens } from './tokens/access-tokens.js';
 import { refreshInBackground } from './tokens/background-refresh.js';
-import { requireEveryKey } from './tokens/key-rotation.js';
+import { findWrongKeys, requireEveryKey } from './tokens/key-check.js';
 import { createRingBudget } from './tokens/ring-budget.js';
 import { createVault } from './tokens/vault.js';
 import { PROCESS_INBOX } from './webhooks/inbox.js';
@@ -56,7 +59,10 @@ export interface ServiceOptions {
 
 export interface Service {
   port: number;
-  /** Finishes the requests and jobs that are under way, then lets go of everything. */
+  /**
+   * Is not ready from now on, and goes on serving until load balancers have noticed. Then finishes the requests and jobs that
+   * are under way, and lets go of everything.
+   */
   stop(): Promise<void>;
 }
 
@@ -77,24 +83,33 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const ring = createRingClient({
     ...config.ring,
     ...(options.ringTimeoutMs && { timeoutMs: options.ringTimeoutMs }),
-    onCall: metrics.onCall,
+    requestId: currentRequestId,
+    onCall(report) {
+      metrics.onCall(report);
+      log.debug({ call: report.endpoint, result: report.result, ms: Math.round(report.durationMs) }, 'asked Ring');
+    },
   });
   const { unclaimedTtlSeconds, linkClockSkewSeconds } = config;
   const vault = createVault(config.encryptionKeys);
-  const { onRefresh, onApplied, onFailed, onSnapshot } = metrics;
-  const tokens = createAccessTokens({ database: database.knex, ring, vault, clock, log, onRefresh });
-  const shared = { database: database.knex, ring, vault, tokens, clock, log, linkClockSkewSeconds };
+  const { onRefresh, onExchange, onApplied, onFailed, onSnapshot } = metrics;
+  const basic = { database: database.knex, ring, vault, clock, log, unclaimedTtlSeconds, linkClockSkewSeconds };
+  const tokens = createAccessTokens({ ...basic, onRefresh, onHealed: catchUp });
+  const codes = createCodeExchange({ ...basic, onExchange });
+  const shared = { ...basic, tokens };
   let isStopping = false;
   const budget = createRingBudget(database.pool, () => isStopping);
 
+  let wrongKeys: string[];
   try {
-    await requireEveryKey(
-      database.pool,
-      config.encryptionKeys.map(({ id }) => id),
-    );
+    const keyIds = config.encryptionKeys.map(({ id }) => id);
+    await requireEveryKey(database.pool, keyIds);
+    wrongKeys = await findWrongKeys(database.pool, vault, keyIds);
   } catch (error) {
     await database.close();
     throw error;
+  }
+  if (wrongKeys.length > 0) {
+    log.error({ keys: wrongKeys }, 'TOKEN_ENCRYPTION_KEYS: these open nothing of what was sealed under their ids');
   }
 
   const queue = startQueue(
@@ -104,7 +119,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
         // What somebody waits for.
         concurrency: 10,
         tasks: {
-          [IDENTIFY_ACCOUNT]: (payload) => identifyAccount({ ...shared, unclaimedTtlSeconds }, payload),
+          [IDENTIFY_ACCOUNT]: (payload) => identifyAccount(shared, payload),
           [CONFIRM_LINK]: oneAtATime(database, CONFIRM_LINK, confirmationKeyOf, (payload) =>
             confirmLink({ ...shared, onCompleted: catchUp }, payload),
           ),
@@ -161,10 +176,12 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   );
   const app = createApp({
     ...shared,
+    codes,
     config,
     database,
     queue,
     metrics,
+    areKeysRight: wrongKeys.length === 0,
     isShuttingDown: () => isStopping,
     ...(options.patienceMs !== undefined && { patienceMs: options.patienceMs }),
   });
@@ -173,11 +190,12 @@ export async function startService(options: ServiceOptions): Promise<Service> {
 
   async function stop(): Promise<void> {
     isStopping = true;
+    if (server.listening) await delay(config.drainSeconds * 1_000);
     if (server.listening) await close();
     await clocks.stop();
     await queue.stop();
-    // Also those whose caller has hung up: Ring has replaced the token, and the new one is nowhere else.
-    await tokens.settled();
+    // Also those whose caller has hung up: what Ring has answered is nowhere else.
+    await Promise.all([codes.settled(), tokens.settled()]);
     app.close();
     await database.close();
   }

@@ -1,17 +1,29 @@
 /**
  * Seals every token under the first key of TOKEN_ENCRYPTION_KEYS, while the service runs. All instances must know that key
- * already: put it first, restart them, then run this; afterwards the other keys can go.
+ * already: put it first, restart them, then run this; afterwards the other keys can go. Ends with 1 when something could not be
+ * opened.
  *
  *     npm run tokens:rotate
  */
 import { readConfiguration } from '../configuration.js';
 import { resealUnderNewestKey } from '../tokens/key-rotation.js';
 import { createVault } from '../tokens/vault.js';
-import { print, runCommand } from './command.js';
+import { CommandError, print, runCommand } from './command.js';
+
+const MAX_LISTED = 20;
 
 await runCommand(async (client) => {
   const vault = createVault(readConfiguration().encryptionKeys);
-  await resealUnderNewestKey(client, vault, (done, left) => {
-    print(`${done} rows sealed under "${vault.newestKeyId}", ${left} left`);
+  const unreadable = await resealUnderNewestKey(client, vault, ({ resealed, left }) => {
+    print(`${resealed} rows sealed under "${vault.newestKeyId}", ${left} left`);
   });
+  if (unreadable.length === 0) {
+    print(`Everything is sealed under "${vault.newestKeyId}".`);
+    return;
+  }
+  const rows = unreadable.slice(0, MAX_LISTED).join(', ');
+  throw new CommandError(
+    `${unreadable.length} rows do not open with the keys in TOKEN_ENCRYPTION_KEYS (a key is missing or has other bytes, or the ` +
+      `row was altered): ${rows}${unreadable.length > MAX_LISTED ? ', …' : ''}. Everything else is sealed anew.`,
+  );
 });

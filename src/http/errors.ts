@@ -59,7 +59,8 @@ export const errorPage: ErrorRequestHandler = (error: unknown, request, response
   }
   const { status, detail } = prepare(error, request, response);
   const heading = HEADINGS[status] ?? (status < 500 ? 'That didn’t work' : 'Something went wrong on our side');
-  response.render('error', { title: heading, status, heading, message: detail, steps: STEPS[status] ?? [] });
+  const reference = status < 500 ? undefined : response.requestId;
+  response.render('error', { title: heading, status, reference, heading, message: detail, steps: STEPS[status] ?? [] });
 };
 
 function prepare(error: unknown, request: Request, response: Response): HttpError {

@@ -1,5 +1,7 @@
+import { randomUUID } from 'node:crypto';
 import cron from 'node-cron';
 import type { Logger } from 'pino';
+import { onBehalfOf } from '../request-id.js';
 
 export interface ClockTask {
   name: string;
@@ -36,7 +38,7 @@ export function startClocks(
     cron.schedule(
       task.schedule,
       () => {
-        const running = tick(task).finally(() => underWay.delete(running));
+        const running = onBehalfOf(randomUUID(), () => tick(task)).finally(() => underWay.delete(running));
         underWay.add(running);
       },
       { name: task.name, timezone: 'UTC', noOverlap: true },

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Knex } from 'knex';
+import { currentRequestId } from '../request-id.js';
 
 export interface JobOptions {
   /** A new job replaces one with the same key that still waits; one that runs already is joined by the new one. */
@@ -7,7 +8,10 @@ export interface JobOptions {
   delayMs?: number;
 }
 
-/** Adds a job inside the caller's transaction, so that it exists exactly when the state that asks for it does. */
+/**
+ * Adds a job inside the caller's transaction, so that it exists exactly when the state that asks for it does. It will be
+ * done on behalf of the request that is being served now.
+ */
 export async function enqueue(
   on: Knex,
   task: string,
@@ -16,7 +20,7 @@ export async function enqueue(
 ): Promise<void> {
   await on.raw(
     `SELECT graphile_worker.add_job(?, payload => ?::json, job_key => ?, run_at => now() + ? * interval '1 ms')`,
-    [task, JSON.stringify(payload), key, delayMs],
+    [task, JSON.stringify({ ...payload, requestId: currentRequestId() }), key, delayMs],
   );
 }
 

@@ -1,8 +1,11 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import { randomUUID } from 'node:crypto';
 import { EventEmitter } from 'node:events';
-import { Logger as WorkerLogger, type Runner, run, type TaskList, type WorkerEvents } from 'graphile-worker';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Logger as WorkerLogger, type Runner, run, type Task, type TaskList, type WorkerEvents } from 'graphile-worker';
 import type { Logger } from 'pino';
+import { z } from 'zod';
 import type { Database } from '../database/database.js';
+import { onBehalfOf } from '../request-id.js';
 
 export interface JobQueue {
   /** Whether workers run and could tell the database so within the last few seconds. */
@@ -83,7 +86,7 @@ function runLane(database: Database, { tasks, concurrency }: Lane, log: Logger, 
       try {
         runner = await run({
           pgPool: database.patientPool,
-          taskList: tasks,
+          taskList: Object.fromEntries(Object.entries(tasks).map(([name, task]) => [name, task && attributed(task)])),
           concurrency,
           pollInterval: POLL_MS,
           noHandleSignals: true,
@@ -118,6 +121,16 @@ function runLane(database: Database, { tasks, concurrency }: Lane, log: Logger, 
       });
       await running;
     },
+  };
+}
+
+const Attributed = z.object({ requestId: z.string() });
+
+/** The task, done on behalf of the request that added the job; or of a new one, so that its log lines hang together. */
+function attributed(task: Task): Task {
+  return (payload, helpers) => {
+    const { data } = Attributed.safeParse(payload);
+    return onBehalfOf(data?.requestId ?? randomUUID(), () => task(payload, helpers));
   };
 }
 

@@ -146,7 +146,8 @@ async function renewLink(
 ): Promise<void> {
   await trx.raw(
     `UPDATE account_links SET token_id = ?, status = 'CONFIRMING', confirmation_step = 'CLAIMED', last_error = NULL,
-            ring_confirmed_at = NULL, account_identifier = ?, nonce_digest = ?, request_key_id = ?, request_ciphertext = ?, updated_at = ?
+            completed_at = NULL, ring_confirmed_at = NULL, account_identifier = ?, nonce_digest = ?, request_key_id = ?,
+            request_ciphertext = ?, updated_at = ?
       WHERE id = ?`,
     [tokenId, maskEmail(claimant.email), nonceDigest(request.nonce), sealed.keyId, sealed.ciphertext, now, linkId],
   );

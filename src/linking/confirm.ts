@@ -226,12 +226,13 @@ async function reach(
 }
 
 async function complete({ database, clock, onCompleted }: ConfirmDependencies, link: ConfirmingLink): Promise<void> {
+  const now = clock();
   await database.transaction(async (trx) => {
     const completed = await row<{ account_id: string }>(
       trx,
-      `UPDATE account_links SET status = 'COMPLETED', last_error = NULL, ${FORGET_REQUEST}, updated_at = ?
+      `UPDATE account_links SET status = 'COMPLETED', completed_at = ?, last_error = NULL, ${FORGET_REQUEST}, updated_at = ?
         WHERE ${IS_AS_LOADED} RETURNING account_id`,
-      [clock(), link.id, link.token_id],
+      [now, now, link.id, link.token_id],
     );
     if (completed !== undefined) await onCompleted(trx, completed.account_id);
   });
@@ -279,17 +280,22 @@ async function waitForUser({ database }: ConfirmDependencies, link: ConfirmingLi
   ]);
 }
 
-/** Ring does not take the access token any more. */
+/** Ring takes the access token no more, although it was refreshed: the pair is of no use without the call. */
 async function askToRelink(
   { database, clock }: ConfirmDependencies,
   link: ConfirmingLink,
   error: RingError,
 ): Promise<void> {
-  await database.raw(
-    `UPDATE account_links SET status = 'REAUTH_REQUIRED', last_error = ?, ${FORGET_REQUEST}, updated_at = ?
-      WHERE ${IS_AS_LOADED}`,
-    [describe(error), clock(), link.id, link.token_id],
-  );
+  await database.transaction(async (trx) => {
+    const left = await row(
+      trx,
+      `UPDATE account_links SET status = 'REAUTH_REQUIRED', last_error = ?, ${FORGET_REQUEST}, updated_at = ?
+        WHERE ${IS_AS_LOADED} RETURNING 1`,
+      [describe(error), clock(), link.id, link.token_id],
+    );
+    if (left === undefined) return;
+    await trx.raw(`UPDATE ring_tokens SET status = 'REVOKED', ${ERASE} WHERE id = ?`, [link.token_id]);
+  });
 }
 
 async function tryLater(

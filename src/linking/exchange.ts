@@ -7,6 +7,7 @@ import { row } from '../database/database.js';
 import { enqueue } from '../jobs/enqueue.js';
 import type { RingClient, TokenGrant } from '../ring/client.js';
 import { RingError } from '../ring/errors.js';
+import { insist } from '../tokens/insist.js';
 import { sealPair } from '../tokens/token-pairs.js';
 import type { Vault } from '../tokens/vault.js';
 import { IDENTIFY_ACCOUNT } from './identify.js';
@@ -22,13 +23,13 @@ import { IDENTIFY_ACCOUNT } from './identify.js';
 type FinalOutcome = 'STORED' | 'REFUSED' | 'FAILED' | 'UNCERTAIN';
 
 /**
- * The other two are not remembered, because Ring has certainly not used the code: `NOT_SENT` (no connection, or too many
- * requests) and `MISCONFIGURED` (Ring does not accept our client credentials).
+ * The others are not remembered. Ring has certainly not used the code: `NOT_SENT` (no connection, or too many requests) and
+ * `MISCONFIGURED` (Ring does not accept our client credentials). `UNSETTLED`: it takes longer than the caller can wait.
  */
-export type ExchangeOutcome = FinalOutcome | 'NOT_SENT' | 'MISCONFIGURED';
+export type ExchangeOutcome = FinalOutcome | 'NOT_SENT' | 'MISCONFIGURED' | 'UNSETTLED';
 
-/** What came of one exchange; `LOST`: Ring gave us a pair that we could not store. */
-export type ExchangeResult = ExchangeOutcome | 'LOST';
+/** What came of one exchange in the end; `LOST`: Ring gave us a pair that we could not store while it was of use. */
+export type ExchangeResult = Exclude<ExchangeOutcome, 'UNSETTLED'> | 'LOST';
 
 export interface ExchangeDependencies {
   database: Knex;
@@ -36,45 +37,54 @@ export interface ExchangeDependencies {
   vault: Vault;
   clock: Clock;
   log: Logger;
+  unclaimedTtlSeconds: number;
   /** Hears what came of each exchange; a repeated delivery is none. */
   onExchange: (result: ExchangeResult) => void;
 }
 
-/** Longer than the exchange itself may take, so that a second delivery seldom gives up on a first that is still going. */
-const WAIT_FOR_OTHER_MS = 12_000;
-const WAIT_STEP_MS = 100;
-/** Pauses between attempts to store a pair that exists nowhere else. */
-const STORE_RETRY_PAUSES_MS = [100, 500, 2_000];
-
 /**
- * Exchanges an authorization code for a token pair and stores it, once for each code, however often and however
- * simultaneously the code is delivered.
- *
- * @throws when the database can't be reached; a code that was not yet sent to Ring can then be delivered again
- * @see https://developer.amazon.com/docs/ring/app-deployment.html
+ * How long a caller waits. Longer than the exchange itself may take, so that a second delivery seldom gives up on a first
+ * that is still going.
  */
-export async function exchangeCode(dependencies: ExchangeDependencies, code: string): Promise<ExchangeOutcome> {
+const ANSWER_LIMIT_MS = 12_000;
+const WAIT_STEP_MS = 100;
+
+export interface CodeExchange {
+  /**
+   * Exchanges an authorization code for a token pair and stores it, once for each code, however often and however
+   * simultaneously the code is delivered. It goes on when the caller has been answered or is gone.
+   *
+   * @throws when the database can't be reached; a code that was not yet sent to Ring can then be delivered again
+   * @see https://developer.amazon.com/docs/ring/app-deployment.html
+   */
+  exchange(code: string): Promise<ExchangeOutcome>;
+  /** Waits for all that are under way. */
+  settled(): Promise<void>;
+}
+
+export function createCodeExchange(dependencies: ExchangeDependencies): CodeExchange {
+  const underWay = new Set<Promise<ExchangeOutcome>>();
+  return {
+    async exchange(code) {
+      const exchanging = exchangeOnce(dependencies, code).finally(() => underWay.delete(exchanging));
+      underWay.add(exchanging);
+      const tooLate = new AbortController();
+      const limit = delay(ANSWER_LIMIT_MS, 'UNSETTLED' as const, { signal: tooLate.signal });
+      try {
+        return await Promise.race([exchanging, limit]);
+      } finally {
+        tooLate.abort();
+      }
+    },
+    async settled() {
+      await Promise.allSettled(underWay);
+    },
+  };
+}
+
+async function exchangeOnce(dependencies: ExchangeDependencies, code: string): Promise<ExchangeOutcome> {
   const digest = createHash('sha256').update(code).digest();
-  const isFirst = await begin(dependencies, digest);
-  return isFirst ? exchangeAndStore(dependencies, code, digest) : outcomeOfFirst(dependencies, digest);
-}
-
-/** Takes the code for this delivery. Committed before Ring is called: a crash in between reads as `UNCERTAIN`. */
-async function begin({ database, clock }: ExchangeDependencies, digest: Buffer): Promise<boolean> {
-  const taken = await row(
-    database,
-    `INSERT INTO token_exchanges (code_digest, outcome, started_at) VALUES (?, 'EXCHANGING', ?)
-     ON CONFLICT (code_digest) DO NOTHING RETURNING 1`,
-    [digest, clock()],
-  );
-  return taken !== undefined;
-}
-
-async function exchangeAndStore(
-  dependencies: ExchangeDependencies,
-  code: string,
-  digest: Buffer,
-): Promise<ExchangeOutcome> {
+  if (!(await begin(dependencies, digest))) return outcomeOfFirst(dependencies, digest);
   let grant: TokenGrant;
   try {
     grant = await dependencies.ring.exchangeCode(code);
@@ -94,6 +104,17 @@ async function exchangeAndStore(
   return 'STORED';
 }
 
+/** Takes the code for this delivery. Committed before Ring is called: a crash in between reads as `UNCERTAIN`. */
+async function begin({ database, clock }: ExchangeDependencies, digest: Buffer): Promise<boolean> {
+  const taken = await row(
+    database,
+    `INSERT INTO token_exchanges (code_digest, outcome, started_at) VALUES (?, 'EXCHANGING', ?)
+     ON CONFLICT (code_digest) DO NOTHING RETURNING 1`,
+    [digest, clock()],
+  );
+  return taken !== undefined;
+}
+
 async function recordFailure(database: Knex, digest: Buffer, error: RingError): Promise<ExchangeOutcome> {
   const outcome = outcomeOf(error);
   if (outcome === 'NOT_SENT' || outcome === 'MISCONFIGURED') {
@@ -104,7 +125,7 @@ async function recordFailure(database: Knex, digest: Buffer, error: RingError): 
   return outcome;
 }
 
-function outcomeOf(error: RingError): Exclude<ExchangeOutcome, 'STORED'> {
+function outcomeOf(error: RingError): Exclude<ExchangeOutcome, 'STORED' | 'UNSETTLED'> {
   switch (error.kind) {
     case 'rejected':
       if (error.code === 'invalid_client') return 'MISCONFIGURED';
@@ -126,19 +147,18 @@ async function settle(on: Knex, digest: Buffer, outcome: FinalOutcome): Promise<
   await on.raw('UPDATE token_exchanges SET outcome = ? WHERE code_digest = ?', [outcome, digest]);
 }
 
-/** Right now the pair exists in this process and nowhere else, so one failed write is no reason to let go of it. */
+/** Right now the pair exists in this process and nowhere else: we let go of it when nobody could claim it any more. */
 async function storeInsistently(dependencies: ExchangeDependencies, digest: Buffer, grant: TokenGrant): Promise<void> {
+  const { log, unclaimedTtlSeconds } = dependencies;
   const tokenId = randomUUID();
-  for (const pauseMs of STORE_RETRY_PAUSES_MS) {
-    try {
-      await store(dependencies, digest, tokenId, grant);
-      return;
-    } catch (error) {
-      dependencies.log.error({ err: error }, 'a received token pair could not be stored; trying again');
-      await delay(pauseMs);
-    }
-  }
-  await store(dependencies, digest, tokenId, grant);
+  const giveUpAt = performance.now() + unclaimedTtlSeconds * 1_000;
+  await insist(
+    () => store(dependencies, digest, tokenId, grant),
+    (error) => {
+      if (performance.now() > giveUpAt) throw error;
+      log.error({ err: error, tokenId }, 'a received token pair is not stored; trying again');
+    },
+  );
 }
 
 async function store(
@@ -173,7 +193,7 @@ async function store(
 
 /** The answer that the first delivery of this code got, waiting for it if it is still on its way. */
 async function outcomeOfFirst({ database, clock }: ExchangeDependencies, digest: Buffer): Promise<ExchangeOutcome> {
-  const giveUpAt = performance.now() + WAIT_FOR_OTHER_MS;
+  const giveUpAt = performance.now() + ANSWER_LIMIT_MS;
   for (;;) {
     const exchange = await row<{ outcome: FinalOutcome | 'EXCHANGING'; started_at: Date }>(
       database,
@@ -182,7 +202,7 @@ async function outcomeOfFirst({ database, clock }: ExchangeDependencies, digest:
     );
     if (exchange === undefined) return 'NOT_SENT';
     if (exchange.outcome !== 'EXCHANGING') return exchange.outcome;
-    const isAbandoned = clock().getTime() - exchange.started_at.getTime() > WAIT_FOR_OTHER_MS;
+    const isAbandoned = clock().getTime() - exchange.started_at.getTime() > ANSWER_LIMIT_MS;
     if (isAbandoned || performance.now() > giveUpAt) return 'UNCERTAIN';
     await delay(WAIT_STEP_MS);
   }

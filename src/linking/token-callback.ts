@@ -2,7 +2,7 @@ import { json, Router, urlencoded } from 'express';
 import { z } from 'zod';
 import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
-import { exchangeCode, type ExchangeDependencies, type ExchangeOutcome } from './exchange.js';
+import type { CodeExchange, ExchangeOutcome } from './exchange.js';
 
 const BODY_LIMIT = '16kb';
 
@@ -19,17 +19,17 @@ const NO_CODE =
   'Send the authorization code as "code": once, as text, in a JSON body, a form body or the query string.';
 
 /** `POST /ring/token`: the Token Exchange URL, which Ring calls with an authorization code. */
-export function tokenCallback(dependencies: ExchangeDependencies & { limits: RateLimits }): Router {
+export function tokenCallback(codes: CodeExchange, limits: RateLimits): Router {
   const router = Router();
   const route = router.route('/ring/token');
   route.post(
-    limitAddress(dependencies.limits.tokenExchange),
+    limitAddress(limits.tokenExchange),
     json({ limit: BODY_LIMIT, type: ['json', '+json'] }),
     urlencoded({ limit: BODY_LIMIT, extended: false, parameterLimit: 50 }),
     async (request, response) => {
       const code = codeOf(request.body, request.query);
       if (code === undefined) throw new HttpError(400, NO_CODE);
-      const outcome = await exchangeCode(dependencies, code);
+      const outcome = await codes.exchange(code);
       if (outcome !== 'STORED') throw answerTo(outcome);
       response.set('Cache-Control', 'no-store').json({ status: 'stored' });
     },
@@ -62,6 +62,10 @@ function answerTo(outcome: Exclude<ExchangeOutcome, 'STORED'>): HttpError {
         'The exchange of this code got no answer, so the code may be used up and is not tried again. ' +
           'Remove the app in the Ring app and add it again.',
       );
+    case 'UNSETTLED':
+      return new HttpError(503, 'The exchange of this code takes long. Send it again to learn what has come of it.', {
+        retryAfterSeconds: 5,
+      });
     case 'NOT_SENT':
       return new HttpError(503, 'Ring could not be asked to exchange this code. Send it again.', {
         retryAfterSeconds: 1,

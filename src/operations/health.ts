@@ -7,12 +7,14 @@ import type { JobQueue } from '../jobs/queue.js';
 export interface HealthDependencies {
   database: Database;
   queue: Pick<JobQueue, 'isAlive'>;
+  /** Whether the encryption keys open what is in the database. With others, this instance would seal what nobody else opens. */
+  areKeysRight: boolean;
   isShuttingDown: () => boolean;
 }
 
 type Check = 'ok' | 'failed';
 
-export type Readiness = Readonly<Record<'database' | 'migrations' | 'queue' | 'accepting', Check>>;
+export type Readiness = Readonly<Record<'database' | 'migrations' | 'keys' | 'queue' | 'accepting', Check>>;
 
 const CHECK_LIMIT_MS = 2_000;
 
@@ -35,7 +37,7 @@ export function healthRoutes(dependencies: HealthDependencies): Router {
 
 /** Each thing that is needed, looked at now. A check that takes too long has failed: whoever asks has a time limit too. */
 export async function checkReadiness(
-  { database, queue, isShuttingDown }: HealthDependencies,
+  { database, queue, areKeysRight, isShuttingDown }: HealthDependencies,
   limitMs: number,
 ): Promise<Readiness> {
   const [reachable, migrated] = await Promise.all([
@@ -45,6 +47,7 @@ export async function checkReadiness(
   return {
     database: reachable,
     migrations: migrated,
+    keys: areKeysRight ? 'ok' : 'failed',
     queue: queue.isAlive() ? 'ok' : 'failed',
     accepting: isShuttingDown() ? 'failed' : 'ok',
   };

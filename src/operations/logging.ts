@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Request, RequestHandler } from 'express';
 import { type DestinationStream, type Logger, pino } from 'pino';
 import type { Config } from '../config.js';
+import { currentRequestId, onBehalfOf } from '../request-id.js';
 import { RingError } from '../ring/errors.js';
 
 /**
@@ -12,10 +13,20 @@ export function createLogger(
   { logLevel, production }: Pick<Config, 'logLevel' | 'production'>,
   destination?: DestinationStream,
 ): Logger {
-  const options = { level: logLevel, base: null, serializers: { err: describeError } };
+  const options = {
+    level: logLevel,
+    base: null,
+    serializers: { err: describeError, account: shorten },
+    mixin: () => ({ request: currentRequestId() }),
+  };
   if (destination !== undefined) return pino(options, destination);
   const isReadable = !production && process.stdout.isTTY && hasPrettyPrinter();
   return isReadable ? pino({ ...options, transport: { target: 'pino-pretty' } }) : pino(options);
+}
+
+/** Enough of a Ring account's ID to find its lines again, and too little to be the ID. */
+function shorten(accountId: unknown): string {
+  return `…${String(accountId).slice(-6)}`;
 }
 
 /** A development dependency: an image for production does without. */
@@ -32,6 +43,8 @@ declare global {
   // eslint-disable-next-line @typescript-eslint/no-namespace -- the only way to name what an answer carries
   namespace Express {
     interface Response {
+      /** What is done and logged on behalf of the request. */
+      requestId: string;
       /** Why the answer is a 5xx. */
       err?: Error;
     }
@@ -39,17 +52,19 @@ declare global {
 }
 
 /**
- * One line for each request, when it is over. Neither query strings nor headers nor bodies: that is where codes and nonces
+ * Gives each request its id, and logs one line for it when it is over. Neither query strings nor headers nor bodies: that is where codes and nonces
  * travel.
  */
 export function requestLog(log: Logger): RequestHandler {
   return (request, response, next) => {
     const startedAt = performance.now();
+    response.requestId = randomUUID();
+    response.set('X-Request-Id', response.requestId);
     response.once('close', () => {
-      const { err, statusCode, writableFinished } = response;
+      const { requestId, err, statusCode, writableFinished } = response;
       log[levelOf(request, statusCode)](
         {
-          request: randomUUID(),
+          request: requestId,
           method: request.method,
           // Only at the end is it known which route the request took.
           path: pathOf(request),
@@ -60,7 +75,7 @@ export function requestLog(log: Logger): RequestHandler {
         writableFinished ? (err === undefined ? 'answered' : 'failed') : 'given up by the client',
       );
     });
-    next();
+    onBehalfOf(response.requestId, next);
   };
 }
 

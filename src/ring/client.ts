@@ -21,6 +21,8 @@ export interface RingClientOptions extends TransportOptions {
   apiUrl: string;
   clientId: string;
   clientSecret: string;
+  /** On whose behalf a call is made: goes along as `X-Request-Id`, for whoever compares Ring's log with ours. */
+  requestId?: () => string | undefined;
 }
 
 /**
@@ -87,6 +89,11 @@ const DOWNLOAD_IMAGE = 'POST /v1/devices/{id}/media/image/download';
 export function createRingClient(options: RingClientOptions): RingClient {
   const transport = createTransport(options);
 
+  function commonHeaders(): Record<string, string> {
+    const requestId = options.requestId?.();
+    return { accept: 'application/json', ...(requestId !== undefined && { 'x-request-id': requestId }) };
+  }
+
   /** @param target a path of ours, or a whole URL that Ring gave us */
   function apiCall(name: Endpoint, target: string, accessToken: string, more: Partial<Call> = {}): Call {
     return {
@@ -94,7 +101,7 @@ export function createRingClient(options: RingClientOptions): RingClient {
       url: target.startsWith('/') ? options.apiUrl + target : target,
       method: name.slice(0, name.indexOf(' ')),
       ...more,
-      headers: { authorization: `Bearer ${accessToken}`, accept: 'application/json', ...more.headers },
+      headers: { ...commonHeaders(), authorization: `Bearer ${accessToken}`, ...more.headers },
     };
   }
 
@@ -105,7 +112,7 @@ export function createRingClient(options: RingClientOptions): RingClient {
       url: `${options.oauthUrl}/oauth/token`,
       method: 'POST',
       body: new URLSearchParams({ ...grant, client_id, client_secret }),
-      headers: { accept: 'application/json' },
+      headers: commonHeaders(),
     };
     const answer = await transport.json(call, TokenAnswer);
     return {

@@ -35,6 +35,11 @@ export class RingError extends Error {
     this.retryAfterSeconds = details.retryAfterSeconds;
   }
 
+  /** Whether nobody here knows if Ring has done what it was asked for. */
+  get mayHaveActed(): boolean {
+    return this.kind === 'unavailable' || this.kind === 'no-answer' || this.kind === 'malformed';
+  }
+
   /** Why the call failed, as a table may keep it. */
   get reason(): string {
     return [this.kind, this.status, this.code].filter((fact) => fact !== undefined).join(' ');

@@ -172,9 +172,12 @@ function kindOf(status: number, isRings: boolean): RingErrorKind {
   return status >= 500 ? 'unavailable' : 'malformed';
 }
 
+/** In seconds, or as a date, which is reckoned from the answer's own. RFC 9110, 10.2.3. */
 function retryAfter(headers: Headers): { retryAfterSeconds?: number } {
   const header = headers.get('retry-after') ?? '';
-  return /^\d{1,5}$/.test(header) ? { retryAfterSeconds: Number(header) } : {};
+  if (/^\d{1,9}$/.test(header)) return { retryAfterSeconds: Number(header) };
+  const ms = Date.parse(header) - Date.parse(headers.get('date') ?? '');
+  return ms >= 0 ? { retryAfterSeconds: Math.ceil(ms / 1_000) } : {};
 }
 
 /** The system's or undici's code of a failed fetch, which hides it in a chain of causes. */

@@ -8,6 +8,8 @@ export interface RequestFacts {
   account_identifier?: string | undefined;
   requested_status?: string | undefined;
   device_id?: string | undefined;
+  /** What the caller sent as `X-Request-Id`. */
+  request_id?: string | undefined;
   /** Of a request to the media host, where no token belongs. */
   authorization?: 'present' | 'absent' | undefined;
 }

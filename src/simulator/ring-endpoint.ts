@@ -52,6 +52,7 @@ export function serve(simulation: Simulation, endpoint: RingEndpoint): RequestHa
       path: request.baseUrl + request.path,
       at: simulation.now(),
       account_id,
+      request_id: request.get('x-request-id'),
       ...facts,
     });
     const fault = endpoint.name === null ? undefined : state.faults.takeFor(endpoint.name);

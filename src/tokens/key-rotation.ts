@@ -1,55 +1,84 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ClientBase, Pool } from 'pg';
-import { SEALED_COLUMNS, type SealedColumns } from './places.js';
-import { type Sealed, type Vault, VaultError } from './vault.js';
+import type { ClientBase } from 'pg';
+import { openSealed, SEALED_COLUMNS, type SealedColumns, type SealedRow } from './places.js';
+import type { Vault } from './vault.js';
 
 const BATCH = 100;
 /** Rows that somebody holds at the moment are come back to. */
 const BUSY_PAUSE_MS = 200;
+const FIRST_ID = '00000000-0000-0000-0000-000000000000';
+
+export interface Progress {
+  resealed: number;
+  left: number;
+}
 
 /**
  * Seals under the newest key whatever is sealed under another one. Rows are changed in batches of their own transactions,
  * so the service can go on meanwhile, and whoever is interrupted starts again where it stopped.
  *
- * @param progress is told how many are done and how many are left, after each batch
- * @throws {VaultError} when a ciphertext can't be opened with the given keys; everything before it is done
+ * @param report hears of each batch
+ * @returns the rows that do not open with the keys that are given, which are left as they are: altered, or sealed under
+ *   another key
  */
 export async function resealUnderNewestKey(
   client: ClientBase,
   vault: Vault,
-  progress: (done: number, left: number) => void,
-): Promise<void> {
-  let done = 0;
+  report: (progress: Progress) => void,
+): Promise<string[]> {
+  let resealed = 0;
   for (;;) {
-    let resealed = 0;
-    for (const columns of SEALED_COLUMNS) resealed += await resealBatch(client, vault, columns);
-    done += resealed;
-    const left = await countLeft(client, vault.newestKeyId);
-    progress(done, left);
-    if (left === 0) return;
-    if (resealed === 0) await delay(BUSY_PAUSE_MS);
+    let left = await countLeft(client, vault.newestKeyId);
+    const unreadable: string[] = [];
+    for (const columns of SEALED_COLUMNS) {
+      let after = FIRST_ID;
+      for (;;) {
+        const batch = await resealBatch(client, vault, columns, after);
+        if (batch.lastId === undefined) break;
+        after = batch.lastId;
+        resealed += batch.resealed;
+        left -= batch.resealed;
+        unreadable.push(...batch.unreadable);
+        report({ resealed, left });
+      }
+    }
+    const isDone = (await countLeft(client, vault.newestKeyId)) <= unreadable.length;
+    if (isDone) return unreadable;
+    await delay(BUSY_PAUSE_MS);
   }
+}
+
+interface Batch {
+  /** Undefined when there was nothing left to look at. */
+  lastId: string | undefined;
+  resealed: number;
+  unreadable: string[];
 }
 
 async function resealBatch(
   client: ClientBase,
   vault: Vault,
   { table, keyColumn, ciphertexts }: SealedColumns,
-): Promise<number> {
+  after: string,
+): Promise<Batch> {
   await client.query('BEGIN');
   try {
-    const { rows } = await client.query<{ id: string; key_id: string } & Record<string, Buffer>>(
+    const { rows } = await client.query<SealedRow>(
       `SELECT id, ${keyColumn} AS key_id, ${ciphertexts.map(({ column }) => column).join(', ')} FROM ${table}
-        WHERE ${keyColumn} <> $1 LIMIT ${BATCH} FOR UPDATE SKIP LOCKED`,
-      [vault.newestKeyId],
+        WHERE ${keyColumn} <> $1 AND id > $2 ORDER BY id LIMIT ${BATCH} FOR UPDATE SKIP LOCKED`,
+      [vault.newestKeyId, after],
     );
+    const changes = ciphertexts.map(({ column }, index) => `${column} = $${index + 3}`).join(', ');
+    const unreadable: string[] = [];
     for (const row of rows) {
-      const resealed = ciphertexts.map(({ column, place }) => {
-        const ciphertext = row[column];
-        if (ciphertext === undefined) throw new Error(`${table}.${column} is missing beside its key`);
-        return reseal(vault, { keyId: row.key_id, ciphertext }, place(row.id));
-      });
-      const changes = ciphertexts.map(({ column }, index) => `${column} = $${index + 3}`).join(', ');
+      const secrets = ciphertexts.map((ciphertext) => openSealed(vault, row, ciphertext));
+      if (secrets.includes(undefined)) {
+        unreadable.push(`${table}/${row.id} (key "${row.key_id}")`);
+        continue;
+      }
+      const resealed = ciphertexts.map(
+        ({ place }, index) => vault.seal(secrets[index] ?? '', place(row.id)).ciphertext,
+      );
       await client.query(`UPDATE ${table} SET ${keyColumn} = $2, ${changes} WHERE id = $1`, [
         row.id,
         vault.newestKeyId,
@@ -57,19 +86,10 @@ async function resealBatch(
       ]);
     }
     await client.query('COMMIT');
-    return rows.length;
+    return { lastId: rows.at(-1)?.id, resealed: rows.length - unreadable.length, unreadable };
   } catch (error) {
     await client.query('ROLLBACK');
     throw error;
-  }
-}
-
-/** @throws {VaultError} naming the place, for an operator has to find it */
-function reseal(vault: Vault, sealed: Sealed, place: string): Buffer {
-  try {
-    return vault.seal(vault.open(sealed, place), place).ciphertext;
-  } catch (error) {
-    throw error instanceof VaultError ? new VaultError(`${place}: ${error.message}`, { cause: error }) : error;
   }
 }
 
@@ -79,27 +99,4 @@ async function countLeft(client: ClientBase, newestKeyId: string): Promise<numbe
   );
   const { rows } = await client.query<{ left: number }>(`SELECT (${counts.join(' + ')})::int AS left`, [newestKeyId]);
   return rows[0]?.left ?? 0;
-}
-
-/** A row is sealed under a key that the configuration does not have. */
-export class MissingKeyError extends Error {
-  override readonly name = 'MissingKeyError';
-}
-
-/** @throws {MissingKeyError} naming the keys that are needed, and for how many rows */
-export async function requireEveryKey(database: Pool, keyIds: readonly string[]): Promise<void> {
-  const needed = SEALED_COLUMNS.map(
-    ({ table, keyColumn }) => `SELECT ${keyColumn} AS key_id, count(*)::int AS number FROM ${table}
-                                WHERE ${keyColumn} IS NOT NULL GROUP BY 1`,
-  );
-  const { rows } = await database.query<{ key_id: string; number: number }>(
-    `SELECT key_id, sum(number)::int AS number FROM (${needed.join(' UNION ALL ')}) AS needed
-      WHERE key_id <> ALL ($1::text[]) GROUP BY 1 ORDER BY 1`,
-    [keyIds],
-  );
-  if (rows.length === 0) return;
-  const keys = rows.map(({ key_id, number }) => `"${key_id}" (${number} rows)`).join(', ');
-  throw new MissingKeyError(
-    `TOKEN_ENCRYPTION_KEYS: missing ${keys}; put the key back, and run tokens:rotate before you drop it`,
-  );
 }

@@ -1,3 +1,5 @@
+import { type Vault, VaultError } from './vault.js';
+
 /**
  * Where secrets are sealed. A place is authenticated with the ciphertext, so one that is moved to another row or column
  * does not open there.
@@ -31,3 +33,21 @@ export const SEALED_COLUMNS: readonly SealedColumns[] = [
     ciphertexts: [{ column: 'request_ciphertext', place: linkRequestPlace }],
   },
 ];
+
+export type SealedRow = { id: string; key_id: string } & Record<string, Buffer>;
+
+/** @returns undefined when it does not open: altered, moved, or sealed under another key */
+export function openSealed(
+  vault: Vault,
+  row: SealedRow,
+  { column, place }: SealedColumns['ciphertexts'][number],
+): string | undefined {
+  const ciphertext = row[column];
+  if (ciphertext === undefined) throw new Error(`${column} is missing beside its key`);
+  try {
+    return vault.open({ keyId: row.key_id, ciphertext }, place(row.id));
+  } catch (error) {
+    if (error instanceof VaultError) return undefined;
+    throw error;
+  }
+}

@@ -6,6 +6,7 @@ import { row } from '../database/database.js';
 import { retryPauseMs } from '../jobs/enqueue.js';
 import type { RingClient, TokenGrant } from '../ring/client.js';
 import { RingError, type RingErrorKind } from '../ring/errors.js';
+import { insist } from './insist.js';
 import { ERASE, openRefreshToken, type SealedPair, sealPair } from './token-pairs.js';
 import type { Vault } from './vault.js';
 
@@ -15,6 +16,8 @@ export interface RefreshDependencies {
   vault: Vault;
   clock: Clock;
   log: Logger;
+  /** What follows when a link that seemed to need its user again is whole after all, in the transaction that heals it. */
+  onHealed: (trx: Knex, accountId: string) => Promise<void>;
   /** Hears what came of each refresh that was Ring's to answer. */
   onRefresh?: (outcome: RefreshOutcome) => void;
 }
@@ -33,12 +36,14 @@ export interface SeenPair {
   generation: number;
 }
 
+/** SQL: a new pair makes the link whole. One that was never completed lacks more than that. */
+const CAN_HEAL = `(status = 'REAUTH_REQUIRED' AND completed_at IS NOT NULL)`;
+
 /** Longer than a call to Ring and the first attempts to store its answer: whoever takes longer has died. */
 export const ABANDONED_AFTER_SECONDS = 45;
 /** How long one waits for another instance that is refreshing the same pair. */
 const WAIT_FOR_OTHER_MS = 12_000;
 const WAIT_STEP_MS = 100;
-const MAX_STORE_PAUSE_MS = 5_000;
 /** What is further off was set by a clock that went wrong, and does not count. */
 const MAX_PAUSE_MS = 60 * 60_000;
 
@@ -169,20 +174,17 @@ function notNow(kind: RingErrorKind, pauseMs: number, cause?: RingError): RingEr
  */
 async function storeInsistently(dependencies: RefreshDependencies, pair: SeenPair, grant: TokenGrant): Promise<void> {
   const askedAt = dependencies.clock();
-  for (let attempt = 1; ; attempt++) {
-    try {
-      await store(dependencies, pair, grant, askedAt);
-      dependencies.onRefresh?.('REFRESHED');
-      return;
-    } catch (error) {
+  await insist(
+    () => store(dependencies, pair, grant, askedAt),
+    (error) => {
       if (error instanceof NoLinkError) {
         dependencies.onRefresh?.('LINK_ENDED');
         throw error;
       }
-      dependencies.log.error({ err: error, tokenId: pair.id, attempt }, 'a new token pair is not stored; trying again');
-      await delay(Math.min(100 * 2 ** attempt, MAX_STORE_PAUSE_MS));
-    }
-  }
+      dependencies.log.error({ err: error, tokenId: pair.id }, 'a new token pair is not stored; trying again');
+    },
+  );
+  dependencies.onRefresh?.('REFRESHED');
 }
 
 /**
@@ -192,7 +194,7 @@ async function storeInsistently(dependencies: RefreshDependencies, pair: SeenPai
  * @throws {NoLinkError} when the link has ended: then nobody needs the pair
  */
 async function store(
-  { database, vault }: RefreshDependencies,
+  { database, vault, onHealed }: RefreshDependencies,
   { id, generation }: SeenPair,
   grant: TokenGrant,
   now: Date,
@@ -204,7 +206,7 @@ async function store(
     const link = await row(
       trx,
       `SELECT 1 FROM account_links
-        WHERE token_id = ? AND status IN ('CONFIRMING', 'COMPLETED', 'REAUTH_REQUIRED') FOR UPDATE`,
+        WHERE token_id = ? AND (status IN ('CONFIRMING', 'COMPLETED') OR ${CAN_HEAL}) FOR UPDATE`,
       [id],
     );
     if (link === undefined) throw new NoLinkError('the link has ended');
@@ -228,11 +230,13 @@ async function store(
     );
     // Otherwise an earlier attempt of ours got through, and only its answer was lost.
     if (replaced === undefined) return;
-    await trx.raw(
+    const healed = await row<{ account_id: string }>(
+      trx,
       `UPDATE account_links SET status = 'COMPLETED', last_error = NULL, updated_at = ?
-        WHERE token_id = ? AND status = 'REAUTH_REQUIRED'`,
+        WHERE token_id = ? AND ${CAN_HEAL} RETURNING account_id`,
       [now, id],
     );
+    if (healed !== undefined) await onHealed(trx, healed.account_id);
   });
 }
 
@@ -256,10 +260,9 @@ async function recordFailure(
   return pauseMs;
 }
 
-/** Without an answer, or with one that makes no sense, Ring may have replaced the token all the same. */
+/** Without a clear answer, Ring may have replaced the token all the same. */
 function stateAfter(error: unknown): 'UNCERTAIN' | 'FAILING' {
-  const isUnknown = error instanceof RingError && (error.kind === 'no-answer' || error.kind === 'malformed');
-  return isUnknown ? 'UNCERTAIN' : 'FAILING';
+  return error instanceof RingError && error.mayHaveActed ? 'UNCERTAIN' : 'FAILING';
 }
 
 /** The pair is dead: erases it, and leaves the link to its user, who has to make it again. */

@@ -15,6 +15,8 @@ const CALLS_PER_SECOND = 50;
 /** Counted in short pieces: the end of a long one and the beginning of the next would make twice as many in one second. */
 const WINDOWS_PER_SECOND = 10;
 const KEY = 'background';
+/** Whoever asks for more is asked again after this. */
+const MAX_PAUSE_SECONDS = 15 * 60;
 /** Ring may want to be left alone for longer than a stop can wait. */
 const MAX_WAIT_MS = 500;
 
@@ -47,7 +49,7 @@ export function createRingBudget(pool: Pool, isStopping: () => boolean): RingBud
       return false;
     },
     async pause(seconds) {
-      await limiter.block(KEY, seconds);
+      await limiter.block(KEY, Math.min(seconds, MAX_PAUSE_SECONDS));
     },
   };
 }

@@ -8,6 +8,7 @@ import { IS_APPLIED, IS_LIVE } from '../database/link-conditions.js';
 import { isDatabaseUnavailable } from '../database/unavailable.js';
 import { enqueue, jobKey, retryPauseMs } from '../jobs/enqueue.js';
 import { type EventType, isKnown, parseEvent, type RingEvent } from '../ring/events.js';
+import { onBehalfOf } from '../request-id.js';
 import { handle } from './handlers.js';
 import { PROCESS_INBOX } from './inbox.js';
 
@@ -94,7 +95,7 @@ async function processSome(dependencies: ProcessDependencies, accountId: string)
     if (!(error instanceof HandlerError) || isPassing(error.cause)) throw error;
     // Those before it were rolled back with it. Then it is the first, and only it is to be postponed.
     if (error.index > 0) await processBatch(dependencies, accountId, error.index);
-    else await recordFailure(dependencies, error);
+    else await recordFailure(dependencies, accountId, error);
     return false;
   }
 }
@@ -152,7 +153,7 @@ async function processBatch(dependencies: ProcessDependencies, accountId: string
       if (hasIntegrationEnded || one.pause_ms > 0) break;
       try {
         const event = readEvent(one);
-        if (!isVoid(event)) await handle(context, event);
+        if (!isVoid(event)) await onBehalfOf(one.request_id, () => handle(context, event));
         hasIntegrationEnded = event.type === 'app_integration_removed';
         applied.push({ id: one.id, event });
       } catch (cause) {
@@ -245,12 +246,13 @@ function isPassing(error: unknown): boolean {
 /** Postpones the event, and with it those behind it; or gives it up, so that those behind it go on. */
 async function recordFailure(
   { database, log, onFailed }: ProcessDependencies,
+  accountId: string,
   { failed, cause }: HandlerError,
 ): Promise<void> {
   const attempts = failed.attempts + 1;
   const isFinal = attempts >= MAX_ATTEMPTS;
   log[isFinal ? 'error' : 'warn'](
-    { err: cause, webhook: failed.request_id, attempts },
+    { request: failed.request_id, account: accountId, type: failed.type, err: cause, attempts },
     isFinal ? 'a webhook event has failed for good' : 'a webhook event could not be applied; trying again',
   );
   const pauseMs = isFinal ? null : retryPauseMs(attempts, MAX_PAUSE_MS);

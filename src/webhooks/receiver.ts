@@ -61,6 +61,8 @@ export function webhookReceiver({ inbox, hmacKey, log, onDelivery }: ReceiverDep
         throw new HttpError(400, detail);
       }
       const { event } = parsed;
+      // Ring's own name for it goes on with the event, into the jobs that it causes.
+      response.requestId = event.requestId;
       const stored = await inbox.store({ event, body: body.toString('utf8') }).catch((error: unknown) => {
         onDelivery('unavailable', event);
         throw asUnavailable(error);

@@ -268,7 +268,12 @@ describe('with a process of its own,', () => {
       75_000,
     );
 
-    expect(await statusOf(`${world.url}/readyz`)).toBe(200);
+    expect(await statusOf(`${world.url}/livez`)).toBe(200);
+    const readiness = await fetch(`${world.url}/readyz`);
+    expect(readiness.status).toBe(503);
+    expect(await readiness.json()).toMatchObject({ checks: { keys: 'failed', database: 'ok' } });
+    expect(await (await fetch(`${world.url}/metrics`)).text()).toContain('ring_link_ready{check="keys"} 0');
+    expect(app.stdout()).toContain('"keys":["test"]');
     expect(app.stdout()).toContain('does not open here: altered, moved, or another key');
     expect(await linksOf(world, owner.ringUser)).toMatchObject([{ status: 'COMPLETED' }]);
     expect(await tokenOf(world, owner.ringUser)).toMatchObject({

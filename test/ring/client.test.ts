@@ -241,6 +241,17 @@ describe('what Ring answers', () => {
     expect(await failureOf(clientOf(url).exchangeCode(CODE))).toMatchObject({ retryAfterSeconds: 7 });
   });
 
+  test.each([
+    ['as a date, from the answer’s own', 'Sun, 22 Nov 2026 10:00:30 GMT', 'Sun, 22 Nov 2026 10:00:00 GMT', 30],
+    ['as a date that has passed', 'Sun, 22 Nov 2026 09:59:00 GMT', 'Sun, 22 Nov 2026 10:00:00 GMT', undefined],
+    ['as a date without one to reckon from', 'Sun, 22 Nov 2026 10:00:30 GMT', '', undefined],
+    ['as nonsense', 'soon', 'Sun, 22 Nov 2026 10:00:00 GMT', undefined],
+    ['below 0', '-5', 'Sun, 22 Nov 2026 10:00:00 GMT', undefined],
+  ])('Retry-After %s', async (_how, header, date, seconds) => {
+    const { url } = await listenAndAnswer(429, '', { 'retry-after': header, date });
+    expect((await failureOf(clientOf(url).exchangeCode(CODE))).retryAfterSeconds).toBe(seconds);
+  });
+
   test('an error says what failed, and nothing that was sent or received', async () => {
     for (const body of [rfc6749('invalid_grant'), rfc6749(`${CODE} ${'x'.repeat(10_000)}`), jsonApi(400, 'Bad')]) {
       const { url } = await listenAndAnswer(400, body);

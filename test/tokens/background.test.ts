@@ -118,7 +118,7 @@ describe('a refresh in the background', () => {
     ]);
 
     await tick(CLOCK);
-    await untilStates(world, { '0 FAILING': 2, '0 UNCERTAIN': 3, '1 FINE': 20 });
+    await untilStates(world, { '0 UNCERTAIN': 5, '1 FINE': 20 });
 
     world.clock.advance(6 * MINUTE);
     await tick(CLOCK);
@@ -152,7 +152,7 @@ describe('a refresh in the background', () => {
     await world.ring.setFaults([{ endpoint: 'token', fault: { kind: 'status', status: 500 } }]);
     world.clock.advance(30 * DAY - 1);
     await tick(CLOCK);
-    await untilStates(world, { '0 FAILING': 1 });
+    await untilStates(world, { '0 UNCERTAIN': 1 });
     const { id } = await tokenOf(world, ringUser);
     expect(await linksOf(world, ringUser)).toMatchObject([{ status: 'COMPLETED' }]);
 

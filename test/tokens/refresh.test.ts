@@ -363,8 +363,8 @@ describe('a no to the refresh', () => {
 
 describe('Ring that can’t refresh just now', () => {
   const TROUBLES: [what: string, fault: Fault['fault'], state: string][] = [
-    ['answers 500', status(500), 'FAILING'],
-    ['answers 503', status(503), 'FAILING'],
+    ['answers 500', status(500), 'UNCERTAIN'],
+    ['answers 503', status(503), 'UNCERTAIN'],
     ['answers 429', status(429), 'FAILING'],
     ['hangs up', { kind: 'reset' }, 'UNCERTAIN'],
     ['says nothing', { kind: 'silence' }, 'UNCERTAIN'],
@@ -554,24 +554,44 @@ describe('an answer that can’t be written', () => {
     await expectRefreshable(owner);
   });
 
-  test('for so long that its process is taken for dead is UNCERTAIN, and whole as soon as it is written', async () => {
-    const owner = await expiring();
+  /** Ring has answered one instance, which can't write it down; the other one asks with the token that Ring has replaced. */
+  async function takenForDead(owner: Owner): Promise<{ waiting: Promise<number> }> {
     await refuseWrites();
     const waiting = viewStatus(owner);
     await untilRefused(owner, 1);
     await world.sql(`UPDATE ring_tokens SET refresh_started_at = now() - interval '1 minute' WHERE account_id = $1`, [
       owner.ringUser.account_id,
     ]);
-
-    // The other one asks with a token that Ring has replaced.
     expect(await viewStatus(owner, urls[1])).toBe(404);
     expect(await linksOf(world, owner.ringUser)).toMatchObject([{ status: 'REAUTH_REQUIRED' }]);
+    return { waiting };
+  }
+
+  test('for so long that its process is taken for dead makes the link whole as soon as it is written', async () => {
+    const owner = await expiring();
+    const { waiting } = await takenForDead(owner);
+    const before = (await inventoriesOf(owner)).length;
     await allowWrites();
 
     expect(await waiting).toBe(201);
     await expectWhole(owner, 1);
+    await until('what may have changed meanwhile is fetched', async () => (await inventoriesOf(owner)).length > before);
     await expectRefreshable(owner);
   });
+
+  test('for so long, of a link that Ring had not confirmed yet, leaves it to its user', async () => {
+    const owner = await expiring();
+    const { waiting } = await takenForDead(owner);
+    await world.sql('UPDATE account_links SET completed_at = NULL WHERE account_id = $1', [owner.ringUser.account_id]);
+    await allowWrites();
+
+    expect(await waiting).toBe(404);
+    expect(await linksOf(world, owner.ringUser)).toMatchObject([{ status: 'REAUTH_REQUIRED' }]);
+    expect(isErased(await tokenOf(world, owner.ringUser))).toBe(true);
+  });
+
+  const inventoriesOf = async ({ ringUser }: Owner) =>
+    (await apiCallsOf(world, ringUser)).filter(({ path }) => path.startsWith('/v1/devices'));
 });
 
 describe('a removal while a refresh is under way', () => {
