@@ -136,7 +136,7 @@ export function createApp(dependencies: AppDependencies): App {
   app.use(linkPages.router);
   app.use(homePage.router);
   app.use(liveViewRoutes({ database: database.knex, ring, tokens, clock, log, limits }));
-  app.use(devicePage({ database: database.knex, clock, limits }));
+  app.use(devicePage({ database: database.knex, ring, tokens, clock, log, limits }));
   app.use(notFound);
   app.use(errorPage);
   return { express: app, close: sessions.close };

@@ -1,37 +1,52 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express';
-import type { Knex } from 'knex';
+import type { Logger } from 'pino';
 import { z } from 'zod';
 import { csrfProtection, csrfToken } from '../accounts/csrf.js';
-import type { Clock } from '../clock.js';
 import { signedInOrHome, userIdOf } from '../accounts/current-user.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { seeOther } from '../http/see-other.js';
+import { RingError } from '../ring/errors.js';
+import { NoLinkError } from '../tokens/errors.js';
 import { readScheduleForm, type ScheduleDraft, TIME_ZONES, UNKNOWN_TIME_ZONE } from './schedule-form.js';
 import {
   createOperation,
   deleteOperation,
   MAX_OPERATIONS_OF_DEVICE,
   operationsOf,
+  pauseOperation,
+  resumeOperation,
   type ScheduledOperation,
 } from './schedules.js';
 import { findPicture, snapshotsOf } from './snapshots.js';
 import { describeStatus, describeTime, nameOfDevice, pathOfDevice } from './describe-device.js';
+import { takePicture, type TakePictureDependencies } from './take-picture.js';
 import { findDeviceOfUser, type UserDevice } from './user-devices.js';
 
-export interface DevicePageDependencies {
-  database: Knex;
-  clock: Clock;
+export interface DevicePageDependencies extends TakePictureDependencies {
   limits: RateLimits;
+  log: Logger;
+}
+
+/** What could not be done, beside what it belongs to. */
+interface Problems {
+  draft?: ScheduleDraft;
+  picture?: string;
 }
 
 const Id = z.uuid();
 
 /** The page of one device: how it is, its newest pictures, and when more of them are taken. */
-export function devicePage({ database, clock, limits }: DevicePageDependencies): Router {
+export function devicePage(dependencies: DevicePageDependencies): Router {
+  const { database, clock, limits, log } = dependencies;
   const router = Router();
 
-  async function show(request: Request, response: Response, device: UserDevice, draft?: ScheduleDraft): Promise<void> {
+  async function show(
+    request: Request,
+    response: Response,
+    device: UserDevice,
+    { draft, picture }: Problems = {},
+  ): Promise<void> {
     const [operations, snapshots] = await Promise.all([operationsOf(database, device), snapshotsOf(database, device)]);
     const lastZone = operations.findLast(({ timeZone }) => timeZone !== null)?.timeZone ?? '';
     response.render('device', {
@@ -39,6 +54,7 @@ export function devicePage({ database, clock, limits }: DevicePageDependencies):
       csrfToken: await csrfToken(request),
       path: pathOfDevice(device.id),
       device: describeDevice(device),
+      pictureProblem: picture ?? null,
       pictures: snapshots.map((snapshot) => ({ id: snapshot.id, ...describeTime(snapshot.takenAt) })),
       schedules: operations.map(describeOperation),
       isFull: operations.length >= MAX_OPERATIONS_OF_DEVICE,
@@ -74,21 +90,42 @@ export function devicePage({ database, clock, limits }: DevicePageDependencies):
     }
     const device = await deviceOf(request);
     response.status(400);
-    await show(request, response, device, { ...read.draft, error });
+    await show(request, response, device, { draft: { ...read.draft, error } });
   });
   operations.get(backToDevice);
   operations.all(methodNotAllowed('POST'));
 
-  const deletion = router.route('/devices/:deviceId/scheduled-operations/:operationId/delete');
-  deletion.post(csrfProtection, signedInOrHome, async (request: Request<OperationParameters>, response) => {
+  for (const [change, apply] of Object.entries(CHANGES)) {
+    const route = router.route(`/devices/:deviceId/scheduled-operations/:operationId/${change}`);
+    route.post(csrfProtection, signedInOrHome, async (request: Request<OperationParameters>, response) => {
+      const device = await deviceOf(request);
+      const operationId = Id.safeParse(request.params.operationId);
+      if (!operationId.success) throw new HttpError(404, 'There is no such schedule.');
+      await apply(dependencies, userIdOf(request), device, operationId.data);
+      seeOther(response, pathOfDevice(device.id));
+    });
+    route.get(backToDevice);
+    route.all(methodNotAllowed('POST'));
+  }
+
+  const pictures = router.route('/devices/:deviceId/snapshots');
+  pictures.post(csrfProtection, signedInOrHome, async (request: Request<DeviceParameters>, response) => {
+    const userId = userIdOf(request);
+    await limits.picture.consume(userId);
     const device = await deviceOf(request);
-    const operationId = Id.safeParse(request.params.operationId);
-    if (!operationId.success) throw new HttpError(404, 'There is no such schedule.');
-    await deleteOperation(database, device, operationId.data);
-    seeOther(response, pathOfDevice(device.id));
+    try {
+      await takePicture(dependencies, userId, device);
+      seeOther(response, `${pathOfDevice(device.id)}#pictures`);
+    } catch (error) {
+      if (error instanceof NoLinkError) throw noSuchDevice();
+      if (!(error instanceof RingError)) throw error;
+      log.warn({ err: error }, 'a picture is not taken');
+      response.status(502);
+      await show(request, response, device, { picture: NO_PICTURE });
+    }
   });
-  deletion.get(backToDevice);
-  deletion.all(methodNotAllowed('POST'));
+  pictures.get(backToDevice);
+  pictures.all(methodNotAllowed('POST'));
 
   const picture = router.route('/devices/:deviceId/snapshots/:snapshotId');
   picture.get(signedInOrHome, async (request: Request<PictureParameters>, response) => {
@@ -101,6 +138,19 @@ export function devicePage({ database, clock, limits }: DevicePageDependencies):
   picture.all(methodNotAllowed('GET', 'HEAD'));
   return router;
 }
+
+/** What a user can do to a schedule. */
+const CHANGES: Record<
+  string,
+  (dependencies: DevicePageDependencies, userId: string, device: UserDevice, operationId: string) => Promise<void>
+> = {
+  pause: ({ database }, _userId, device, operationId) => pauseOperation(database, device, operationId),
+  resume: ({ database, clock }, userId, { id: deviceId }, operationId) =>
+    resumeOperation(database, { userId, deviceId }, operationId, clock()),
+  delete: ({ database }, _userId, device, operationId) => deleteOperation(database, device, operationId),
+};
+
+const NO_PICTURE = 'Ring gave us no picture. The device may be busy or offline: please try again in a moment.';
 
 type DeviceParameters = { deviceId: string };
 type OperationParameters = DeviceParameters & { operationId: string };
@@ -132,6 +182,7 @@ function describeDevice(device: UserDevice) {
   const { online, onlineAt, location } = device;
   return {
     name: nameOfDevice(device.name),
+    isOffline: online === false,
     ...describeStatus(online),
     since: onlineAt === null ? null : describeTime(onlineAt),
     location: location === null ? null : [location.state, location.country].filter(Boolean).join(', '),
@@ -144,6 +195,7 @@ function describeOperation(operation: ScheduledOperation) {
     id,
     name: frequency === 'HOURLY' ? 'Every hour' : `Every day at ${timeOfDay ?? ''} (${timeZone ?? ''})`,
     next: nextRunAt === null ? null : describeTime(nextRunAt, timeZone ?? 'UTC'),
+    isPausedByUser: operation.pauseReason === 'USER',
     pauseText: describePause(operation),
     problem: lastError === null ? null : describeProblem(lastError),
   };
@@ -154,7 +206,7 @@ function describePause({ pauseReason }: ScheduledOperation): string | null {
     case 'OFFLINE':
       return 'Paused while the device is offline. Goes on by itself.';
     case 'USER':
-      return 'Paused.';
+      return 'Paused by you.';
     case null:
       return null;
   }

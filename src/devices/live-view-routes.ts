@@ -73,7 +73,10 @@ export function liveViewRoutes(dependencies: LiveViewDependencies): Router {
   one.get(signedInOrRefused, async (request: Request<ViewParameters>, response: Response) => {
     const view = await findLiveView(database, addressOf(request));
     if (view === undefined) throw noSuchView();
-    response.json({ status: view.status, endReason: view.endReason, expiresAt: view.expiresAt.toISOString() });
+    const { status, endReason, expiresAt } = view;
+    // By our clock, which the browser's may differ from.
+    const secondsLeft = Math.max(0, Math.ceil((expiresAt.getTime() - clock().getTime()) / 1_000));
+    response.json({ status, endReason, expiresAt: expiresAt.toISOString(), secondsLeft });
   });
   one.delete(signedInOrRefused, csrfHeaderProtection, async (request: Request<ViewParameters>, response: Response) => {
     if (!(await closeLiveView(database, addressOf(request), clock()))) throw noSuchView();

@@ -115,6 +115,35 @@ export async function deleteOperation(database: Knex, { linkId, id }: UserDevice
   ]);
 }
 
+/** Pauses a schedule of a device for its user, until the user wants it to go on. */
+export async function pauseOperation(database: Knex, { linkId, id }: UserDevice, operationId: string): Promise<void> {
+  await database.raw(
+    `UPDATE scheduled_operations SET status = 'PAUSED', pause_reason = 'USER', next_run_at = NULL
+      WHERE id = ? AND link_id = ? AND device_id = ?`,
+    [operationId, linkId, id],
+  );
+}
+
+/** Lets a schedule go on that its user had paused: at once, or as soon as the device is online. */
+export async function resumeOperation(
+  database: Knex,
+  { userId, deviceId }: { userId: string; deviceId: string },
+  operationId: string,
+  now: Date,
+): Promise<void> {
+  await database.transaction(async (trx) => {
+    // Locked, so that it does not go offline or away just now.
+    const device = await lockDeviceOfUser(trx, userId, deviceId);
+    if (device === undefined) return;
+    await trx.raw(
+      `UPDATE scheduled_operations SET pause_reason = 'OFFLINE'
+        WHERE id = ? AND link_id = ? AND device_id = ? AND pause_reason = 'USER'`,
+      [operationId, device.linkId, device.id],
+    );
+    if (device.online !== false) await resumeOperations(trx, device.accountId, device.id, now);
+  });
+}
+
 /**
  * Starts what is due, once, however long it has been due. Any number of instances may do it at once: each operation is
  * started by one of them, in the transaction that says when it runs next. One that is just being changed is left to the

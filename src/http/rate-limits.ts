@@ -55,6 +55,7 @@ export function createRateLimits(pool: Pool, scale: number) {
     signUpAddress: limit('sign_up_address', 20, 60 * 60),
     /** Each opening wakes a camera, and Ring counts the calls of all our users together. */
     liveView: limit('live_view', 20, 60),
+    picture: limit('picture', 20, 60),
   };
 }
 

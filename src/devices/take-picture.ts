@@ -1,0 +1,33 @@
+import { randomUUID } from 'node:crypto';
+import type { Knex } from 'knex';
+import type { Clock } from '../clock.js';
+import type { RingClient } from '../ring/client.js';
+import type { AccessTokens } from '../tokens/access-tokens.js';
+import { addSnapshot } from './snapshots.js';
+import { lockDeviceOfUser, type UserDevice } from './user-devices.js';
+
+export interface TakePictureDependencies {
+  database: Knex;
+  ring: RingClient;
+  tokens: AccessTokens;
+  clock: Clock;
+}
+
+/**
+ * Takes a picture for a user who waits for it. One that arrives when the device is gone is not stored.
+ *
+ * @throws {RingError} when Ring gave none; {@link NoLinkError} when the link has ended
+ */
+export async function takePicture(
+  { database, ring, tokens, clock }: TakePictureDependencies,
+  userId: string,
+  device: UserDevice,
+): Promise<void> {
+  const image = await tokens.forAccount(device.accountId, (accessToken) => ring.downloadImage(accessToken, device.id));
+  await database.transaction(async (trx) => {
+    const present = await lockDeviceOfUser(trx, userId, device.id);
+    if (present?.linkId !== device.linkId) return;
+    const { accountId, id: deviceId } = device;
+    await addSnapshot(trx, { id: randomUUID(), accountId, deviceId, takenAt: clock(), image });
+  });
+}
