@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { startEmbeddedPostgres } from '../src/database/embedded.js';
 import { migrateToLatest } from '../src/database/migrate.js';
 import { benchMatch } from './match.js';
+import { benchTokens } from './tokens.js';
 import { benchWebhooks } from './webhooks.js';
 
 /** Runs every benchmark on a Postgres of its own. Figures are ratios to a baseline that is measured in the same run. */
@@ -14,6 +15,7 @@ const postgres = await startEmbeddedPostgres({ dataDir: join(directory, 'postgre
 try {
   await migrateToLatest(postgres.url);
   await benchMatch(postgres.url);
+  await benchTokens(postgres.url);
   await benchWebhooks(postgres.url, directory);
 } finally {
   await postgres.stop();

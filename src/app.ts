@@ -109,7 +109,7 @@ export function createApp(dependencies: AppDependencies): App {
   app.use(
     metricsRoute({
       ...dependencies,
-      gauges: createDatabaseGauges({ pool: database.metricsPool, clock }),
+      gauges: createDatabaseGauges({ pool: database.metricsPool, clock, log }),
       token: config.metricsToken,
     }),
   );

@@ -2,7 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { type Environment, RING_CREDENTIALS, wantsSimulator } from './config.js';
+import { type Config, type Environment, isProduction, readConfig, RING_CREDENTIALS, wantsSimulator } from './config.js';
+import { DATA_DIR } from './paths.js';
+
+/** The configuration of this process: outside production, completed by generated secrets. @throws {ConfigError} */
+export function readOwnConfig(): Config {
+  return readConfig(isProduction(process.env) ? process.env : withDevelopmentSecrets(process.env, DATA_DIR));
+}
 
 const Secrets = z.record(z.string(), z.string());
 

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { systemClock } from './clock.js';
 import { type Config, ConfigError, simulatorPort } from './config.js';
-import { readConfiguration } from './configuration.js';
+import { readOwnConfig } from './development.js';
 import { createLogger } from './operations/logging.js';
 import { DATA_DIR } from './paths.js';
 import { startService } from './service.js';
@@ -32,7 +32,7 @@ const started = start().catch((error: unknown) => {
 
 function configuration(): Config {
   try {
-    return readConfiguration();
+    return readOwnConfig();
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     process.stderr.write(error.problems.map((problem) => `${problem}\n`).join(''));

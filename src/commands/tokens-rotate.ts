@@ -5,7 +5,7 @@
  *
  *     npm run tokens:rotate
  */
-import { readConfiguration } from '../configuration.js';
+import { readOwnConfig } from '../development.js';
 import { resealUnderNewestKey } from '../tokens/key-rotation.js';
 import { createVault } from '../tokens/vault.js';
 import { CommandError, print, runCommand } from './command.js';
@@ -13,7 +13,7 @@ import { CommandError, print, runCommand } from './command.js';
 const MAX_LISTED = 20;
 
 await runCommand(async (client) => {
-  const vault = createVault(readConfiguration().encryptionKeys);
+  const vault = createVault(readOwnConfig().encryptionKeys);
   const unreadable = await resealUnderNewestKey(client, vault, ({ resealed, left }) => {
     print(`${resealed} rows sealed under "${vault.newestKeyId}", ${left} left`);
   });

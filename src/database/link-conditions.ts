@@ -2,8 +2,10 @@
  * SQL: which links count for what, by their status.
  * - live: it holds its Ring account, which no other link can have; see the index `account_links_live`.
  * - applied: what Ring tells of the account concerns it.
- * - usable: Ring can be called on its behalf.
+ * - callable: it has a token pair with which Ring can be called.
+ * - usable: it is made, and Ring can be called for what it is there for.
  */
 export const IS_LIVE = `status IN ('CONFIRMING', 'COMPLETED', 'REAUTH_REQUIRED')`;
 export const IS_APPLIED = `status IN ('COMPLETED', 'REAUTH_REQUIRED')`;
+export const IS_CALLABLE = `status IN ('CONFIRMING', 'COMPLETED')`;
 export const IS_USABLE = `status = 'COMPLETED'`;

@@ -2,11 +2,12 @@ import type { Knex } from 'knex';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { Clock } from '../clock.js';
-import { enqueue, retryPauseMs } from '../jobs/enqueue.js';
+import { enqueue } from '../jobs/enqueue.js';
+import { retryPauseMs } from '../retry-pause.js';
 import type { RingClient } from '../ring/client.js';
 import { isGone, RingError } from '../ring/errors.js';
 import type { AccessTokens } from '../tokens/access-tokens.js';
-import { NoLinkError } from '../tokens/refresh.js';
+import { NoLinkError } from '../tokens/errors.js';
 
 /** The job that closes a live view at Ring. */
 export const CLOSE_LIVE_VIEW = 'close_live_view';

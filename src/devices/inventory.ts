@@ -9,7 +9,7 @@ import type { RingClient } from '../ring/client.js';
 import type { RingDevice } from '../ring/devices.js';
 import { isGone, RingError } from '../ring/errors.js';
 import type { AccessTokens } from '../tokens/access-tokens.js';
-import { NoLinkError } from '../tokens/refresh.js';
+import { NoLinkError } from '../tokens/errors.js';
 import { inLinkedAccount } from './linked-account.js';
 import { setOnline } from './online.js';
 import { type DeviceReference, FETCH_DEVICE, FETCH_INVENTORY, refetchDevice } from './refetch.js';

@@ -10,7 +10,7 @@ import type { RateLimits } from '../http/rate-limits.js';
 import type { RingClient } from '../ring/client.js';
 import { isGone, RingError } from '../ring/errors.js';
 import type { AccessTokens } from '../tokens/access-tokens.js';
-import { NoLinkError } from '../tokens/refresh.js';
+import { NoLinkError } from '../tokens/errors.js';
 import { pathOfDevice } from './describe-device.js';
 import { refetchDevice } from './refetch.js';
 import {

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { jobKey } from '../jobs/enqueue.js';
 import { retryRingCall } from '../jobs/ring-retry.js';
 import type { RingSubscription } from '../ring/subscriptions.js';
-import { NoLinkError } from '../tokens/refresh.js';
+import { NoLinkError } from '../tokens/errors.js';
 import type { InventoryDependencies } from './inventory.js';
 import { inLinkedAccount } from './linked-account.js';
 import { FETCH_SUBSCRIPTIONS } from './refetch.js';

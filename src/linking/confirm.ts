@@ -4,13 +4,15 @@ import { z } from 'zod';
 import type { Clock } from '../clock.js';
 import { lockAccount } from '../database/account-lock.js';
 import { row } from '../database/database.js';
-import { enqueue, retryPauseMs } from '../jobs/enqueue.js';
+import { enqueue } from '../jobs/enqueue.js';
+import { retryPauseMs } from '../retry-pause.js';
 import type { RingClient } from '../ring/client.js';
 import { RingError } from '../ring/errors.js';
 import type { AccessTokens } from '../tokens/access-tokens.js';
 import { ERASE } from '../tokens/token-pairs.js';
 import { linkRequestPlace } from '../tokens/places.js';
-import { NoLinkError } from '../tokens/refresh.js';
+import { NoLinkError } from '../tokens/errors.js';
+import { requireReauthorization } from '../tokens/refresh-rows.js';
 import type { Vault } from '../tokens/vault.js';
 import { isExpired, type LinkRequest } from './link-request.js';
 import { NONCE_TOO_OLD } from './links.js';
@@ -102,8 +104,10 @@ async function copeWith(
 ): Promise<void> {
   if (isRefusal(error, INVALID_NONCE) && isNonceExpired(dependencies, link)) await waitForUser(dependencies, link);
   else if (isRefusal(error)) await refuse(dependencies, link, error);
-  else if (error instanceof RingError && error.kind === 'unauthorized') await askToRelink(dependencies, link, error);
-  else await tryLater(dependencies, link, attempt, error);
+  else if (error instanceof RingError && error.kind === 'unauthorized') {
+    // Although the pair was refreshed.
+    await requireReauthorization(dependencies, { id: link.token_id }, error.reason);
+  } else await tryLater(dependencies, link, attempt, error);
 }
 
 function findConfirming(database: Knex, linkId: string, tokenId: string): Promise<ConfirmingLink | undefined> {
@@ -278,24 +282,6 @@ async function waitForUser({ database }: ConfirmDependencies, link: ConfirmingLi
     link.token_id,
     link.nonce_digest,
   ]);
-}
-
-/** Ring takes the access token no more, although it was refreshed: the pair is of no use without the call. */
-async function askToRelink(
-  { database, clock }: ConfirmDependencies,
-  link: ConfirmingLink,
-  error: RingError,
-): Promise<void> {
-  await database.transaction(async (trx) => {
-    const left = await row(
-      trx,
-      `UPDATE account_links SET status = 'REAUTH_REQUIRED', last_error = ?, ${FORGET_REQUEST}, updated_at = ?
-        WHERE ${IS_AS_LOADED} RETURNING 1`,
-      [describe(error), clock(), link.id, link.token_id],
-    );
-    if (left === undefined) return;
-    await trx.raw(`UPDATE ring_tokens SET status = 'REVOKED', ${ERASE} WHERE id = ?`, [link.token_id]);
-  });
 }
 
 async function tryLater(

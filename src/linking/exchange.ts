@@ -29,7 +29,16 @@ type FinalOutcome = 'STORED' | 'REFUSED' | 'FAILED' | 'UNCERTAIN';
 export type ExchangeOutcome = FinalOutcome | 'NOT_SENT' | 'MISCONFIGURED' | 'UNSETTLED';
 
 /** What came of one exchange in the end; `LOST`: Ring gave us a pair that we could not store while it was of use. */
-export type ExchangeResult = Exclude<ExchangeOutcome, 'UNSETTLED'> | 'LOST';
+export const EXCHANGE_RESULTS = [
+  'STORED',
+  'REFUSED',
+  'FAILED',
+  'UNCERTAIN',
+  'NOT_SENT',
+  'MISCONFIGURED',
+  'LOST',
+] as const satisfies readonly (ExchangeOutcome | 'LOST')[];
+export type ExchangeResult = (typeof EXCHANGE_RESULTS)[number];
 
 export interface ExchangeDependencies {
   database: Knex;

@@ -2,7 +2,8 @@ import type { Knex } from 'knex';
 import { row, rows } from '../database/database.js';
 import { IS_LIVE } from '../database/link-conditions.js';
 
-export type LinkStatus = 'CONFIRMING' | 'COMPLETED' | 'REFUSED' | 'REAUTH_REQUIRED' | 'REMOVED';
+export const LINK_STATUSES = ['CONFIRMING', 'COMPLETED', 'REFUSED', 'REAUTH_REQUIRED', 'REMOVED'] as const;
+export type LinkStatus = (typeof LINK_STATUSES)[number];
 
 /** `last_error` of a link that waits for its user, because Ring takes no nonce as old as the one that we hold. */
 export const NONCE_TOO_OLD = 'nonce too old';

@@ -1,8 +1,10 @@
 import type { Request } from 'express';
-import { SESSION_PLACE } from '../tokens/places.js';
 import { VaultError, type Vault } from '../tokens/vault.js';
 import type { LinkRequest } from './link-request.js';
 import { openRequest, sealRequest } from './sealed-request.js';
+
+/** Of what is sealed in a session. The same for all of them: a sign-in moves it to a session with another id. */
+const SESSION_PLACE = 'sessions/pending_link';
 
 /** The link that a browser came for waits in its session until its user has signed in. */
 export function keepPendingLink(vault: Vault, request: Request, link: LinkRequest): void {

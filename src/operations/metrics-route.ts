@@ -1,10 +1,10 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { type RequestHandler, Router } from 'express';
-import { Gauge } from 'prom-client';
 import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
 import type { DatabaseGauges } from './database-gauges.js';
-import { checkReadiness, type HealthDependencies } from './health.js';
+import type { HealthDependencies } from './health.js';
 import type { Metrics } from './metrics.js';
+import { addProcessGauges } from './process-gauges.js';
 
 export interface MetricsRouteDependencies extends HealthDependencies {
   metrics: Metrics;
@@ -18,51 +18,9 @@ const LIMIT_MS = 1_500;
 
 /** `GET /metrics`, for Prometheus. It answers also when nothing else works, with what the process knows by itself. */
 export function metricsRoute(dependencies: MetricsRouteDependencies): Router {
-  const { metrics, gauges, token, database } = dependencies;
+  const { metrics, gauges, token } = dependencies;
   const { registry } = metrics;
-  const registers = [registry];
-
-  new Gauge({
-    name: 'ring_link_ready',
-    help: 'What /readyz says: 1 when this instance has what it needs, by check.',
-    labelNames: ['check'],
-    registers,
-    async collect() {
-      for (const [check, result] of Object.entries(await checkReadiness(dependencies, LIMIT_MS))) {
-        this.set({ check }, result === 'ok' ? 1 : 0);
-      }
-    },
-  });
-  new Gauge({
-    name: 'ring_link_database_connections',
-    help: 'Connections to Postgres that this process holds, by pool and state.',
-    labelNames: ['pool', 'state'],
-    registers,
-    collect() {
-      for (const { pool, inUse, idle } of database.usage()) {
-        this.set({ pool, state: 'in_use' }, inUse);
-        this.set({ pool, state: 'idle' }, idle);
-      }
-    },
-  });
-  new Gauge({
-    name: 'ring_link_database_connections_limit',
-    help: 'Connections to Postgres that this process may open, by pool.',
-    labelNames: ['pool'],
-    registers,
-    collect() {
-      for (const { pool, limit } of database.usage()) this.set({ pool }, limit);
-    },
-  });
-  new Gauge({
-    name: 'ring_link_database_waiting',
-    help: 'How many wait in this process for a connection to Postgres, by pool.',
-    labelNames: ['pool'],
-    registers,
-    collect() {
-      for (const { pool, waiting } of database.usage()) this.set({ pool }, waiting);
-    },
-  });
+  addProcessGauges(registry, dependencies, LIMIT_MS);
 
   const router = Router();
   const route = router.route('/metrics');

@@ -1,13 +1,13 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Clock } from '../clock.js';
-import type { ExchangeResult } from '../linking/exchange.js';
+import { EXCHANGE_RESULTS, type ExchangeResult } from '../linking/exchange.js';
 import type { PatientResult } from '../linking/link-pages.js';
 import type { MatchReport } from '../linking/match.js';
 import { ENDPOINTS } from '../ring/endpoints.js';
 import { EVENT_TYPES, type RingEvent } from '../ring/events.js';
 import type { CallReport } from '../ring/transport.js';
-import type { RefreshOutcome } from '../tokens/refresh.js';
-import type { DeliveredEvent, DeliveryOutcome } from '../webhooks/receiver.js';
+import { REFRESH_OUTCOMES, type RefreshOutcome } from '../tokens/refresh.js';
+import { DELIVERY_OUTCOMES, type DeliveredEvent, type DeliveryOutcome } from '../webhooks/receiver.js';
 
 /**
  * What this process has counted, since it started and for itself: Prometheus adds up the instances. Who hears of what is
@@ -31,16 +31,7 @@ export interface Metrics {
 
 type WebhookType = DeliveredEvent['type'];
 
-/** Begun at 0, so that the first of a kind is already an increase. A record, so that the compiler sees when one is missing. */
-const EXCHANGES: Record<ExchangeResult, true> = {
-  STORED: true,
-  REFUSED: true,
-  FAILED: true,
-  UNCERTAIN: true,
-  NOT_SENT: true,
-  MISCONFIGURED: true,
-  LOST: true,
-};
+/** A record, so that the compiler sees when one is missing. */
 const CLAIMS: Record<PatientResult['kind'], true> = {
   claimed: true,
   'made-already': true,
@@ -51,29 +42,15 @@ const CLAIMS: Record<PatientResult['kind'], true> = {
   expired: true,
   'from-the-future': true,
 };
-const DELIVERIES: Record<DeliveryOutcome, true> = {
-  stored: true,
-  duplicate: true,
-  bad_signature: true,
-  malformed: true,
-  too_large: true,
-  unavailable: true,
-};
-const REFRESHES: Record<RefreshOutcome, true> = {
-  REFRESHED: true,
-  REFUSED: true,
-  LINK_ENDED: true,
-  UNCERTAIN: true,
-  FAILING: true,
-};
 const WEBHOOK_TYPES: readonly WebhookType[] = [...EVENT_TYPES, 'unknown'];
-/** Outcomes of deliveries of which nothing is known: unsigned, or not to be read. */
-const UNREADABLE: ReadonlySet<string> = new Set(['bad_signature', 'malformed', 'too_large']);
+/** What is told of an event by its type: of any other delivery it may not be known. */
+const TYPED: ReadonlySet<DeliveryOutcome> = new Set(['stored', 'duplicate']);
 
 /** From a commit on the same machine to an event that Ring delivered on its last attempt, more than an hour later. */
 const DELAY_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 7_200];
 
-export function createMetrics({ clock }: { clock: Clock }): Metrics {
+/** @param clocks the names of all that is done by the clock */
+export function createMetrics({ clock, clocks }: { clock: Clock; clocks: readonly string[] }): Metrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
@@ -104,7 +81,7 @@ export function createMetrics({ clock }: { clock: Clock }): Metrics {
   });
   const webhooks = new Counter({
     name: 'ring_link_webhooks_received_total',
-    help: 'Webhooks that were delivered to this process, by event type and outcome. The type is unknown when Ring has a new one, and when the delivery is not signed or can not be read.',
+    help: 'Webhooks that were delivered to this process, by event type and outcome. The type is unknown when Ring has a new one, and when the delivery was not stored.',
     labelNames: ['type', 'outcome'],
     registers,
   });
@@ -171,20 +148,24 @@ export function createMetrics({ clock }: { clock: Clock }): Metrics {
     registers,
   });
 
-  const start = <Label extends string>(counter: Counter<Label>, label: Label, values: object) => {
-    for (const value of Object.keys(values)) counter.inc({ [label]: value } as Record<Label, string>, 0);
+  // Begun at 0, so that the first of a kind is already an increase.
+  const start = <Label extends string>(counter: Counter<Label>, label: Label, values: readonly string[]) => {
+    for (const value of values) counter.inc({ [label]: value } as Record<Label, string>, 0);
   };
-  start(exchanges, 'outcome', EXCHANGES);
-  start(claims, 'outcome', CLAIMS);
-  start(refreshes, 'outcome', REFRESHES);
-  start(snapshots, 'outcome', { taken: true, failed: true });
+  start(exchanges, 'outcome', EXCHANGE_RESULTS);
+  start(claims, 'outcome', Object.keys(CLAIMS));
+  start(refreshes, 'outcome', REFRESH_OUTCOMES);
+  start(snapshots, 'outcome', ['taken', 'failed']);
   for (const type of WEBHOOK_TYPES) {
-    for (const outcome of Object.keys(DELIVERIES)) {
-      if (type === 'unknown' || !UNREADABLE.has(outcome)) webhooks.inc({ type, outcome }, 0);
+    for (const outcome of DELIVERY_OUTCOMES) {
+      if (type === 'unknown' || TYPED.has(outcome)) webhooks.inc({ type, outcome }, 0);
     }
     for (const outcome of ['processed', 'failed']) attempts.inc({ type, outcome }, 0);
   }
   for (const endpoint of ENDPOINTS) ringDuration.zero({ endpoint });
+  for (const name of clocks) {
+    for (const outcome of ['done', 'failed']) ticks.inc({ clock: name, outcome }, 0);
+  }
 
   /** In seconds, from Ring's clock to ours, of which either may be a little ahead. */
   const since = (time: Date) => Math.max(0, (clock().getTime() - time.getTime()) / 1_000);
@@ -225,7 +206,7 @@ export function createMetrics({ clock }: { clock: Clock }): Metrics {
       if (remaining !== undefined) rateRemaining.set(remaining);
     },
     onTick(name, outcome) {
-      for (const one of ['done', 'failed']) ticks.inc({ clock: name, outcome: one }, one === outcome ? 1 : 0);
+      ticks.inc({ clock: name, outcome });
     },
   };
 }

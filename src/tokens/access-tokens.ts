@@ -1,7 +1,10 @@
 import type { Knex } from 'knex';
 import { row } from '../database/database.js';
+import { IS_CALLABLE, IS_USABLE } from '../database/link-conditions.js';
 import { RingError } from '../ring/errors.js';
-import { createRefresh, NoLinkError, type Refresh, type RefreshDependencies, type SeenPair } from './refresh.js';
+import { NoLinkError } from './errors.js';
+import { createRefresh, type Refresh, type RefreshDependencies } from './refresh.js';
+import type { SeenPair } from './refresh-rows.js';
 import { openAccessToken } from './token-pairs.js';
 import type { Vault } from './vault.js';
 
@@ -12,8 +15,9 @@ export type AuthorizedCall<Answer> = (accessToken: string) => Promise<Answer>;
  * The one way to call Ring on behalf of a link: with an access token that is valid, refreshed before it runs out and, when
  * Ring refuses it with 401 all the same, once more; then the call is repeated once.
  *
- * Throws what the call throws; {@link RingError} when the token has run out and can't be refreshed now; and
- * {@link NoLinkError} when there is no link (any more) on whose behalf Ring could be called.
+ * Throws what the call throws; {@link NotRefreshedError} when the token has run out and can't be refreshed now;
+ * {@link NoLinkError} when there is no link (any more) on whose behalf Ring could be called; and {@link VaultError} when
+ * the token can't be opened.
  */
 export interface AccessTokens {
   /** On behalf of an account's completed link. */
@@ -67,12 +71,9 @@ export function createAccessTokens(dependencies: RefreshDependencies): AccessTok
 
   return {
     forAccount: (accountId, call) =>
-      use(() => findPair(database, vault, `link.account_id = ? AND link.status = 'COMPLETED'`, accountId), call),
+      use(() => findPair(database, vault, `link.account_id = ? AND link.${IS_USABLE}`, accountId), call),
     forPair: (tokenId, call) =>
-      use(
-        () => findPair(database, vault, `token.id = ? AND link.status IN ('CONFIRMING', 'COMPLETED')`, tokenId),
-        call,
-      ),
+      use(() => findPair(database, vault, `token.id = ? AND link.${IS_CALLABLE}`, tokenId), call),
     refresh,
     settled,
   };

@@ -2,15 +2,16 @@ import type { Knex } from 'knex';
 import type { Logger } from 'pino';
 import type { Clock } from '../clock.js';
 import { rows } from '../database/database.js';
-import { RingError } from '../ring/errors.js';
+import { IS_CALLABLE } from '../database/link-conditions.js';
 import type { AccessTokens } from './access-tokens.js';
-import { ABANDONED_AFTER_SECONDS, NoLinkError, requireReauthorization, type SeenPair } from './refresh.js';
-import type { RingBudget } from './ring-budget.js';
+import { NoLinkError, NotRefreshedError } from './errors.js';
+import { ABANDONED_AFTER_SECONDS, requireReauthorization, type SeenPair } from './refresh-rows.js';
+import type { RefreshBudget } from './refresh-budget.js';
 
 export interface BackgroundRefreshDependencies {
   database: Knex;
   tokens: Pick<AccessTokens, 'refresh'>;
-  budget: RingBudget;
+  budget: RefreshBudget;
   clock: Clock;
   log: Logger;
   isStopping: () => boolean;
@@ -80,7 +81,7 @@ function takeDue({ database, clock }: BackgroundRefreshDependencies): Promise<Se
            AND (coalesce(token.refreshed_at, token.created_at) < ? OR token.refresh_state IN ('UNCERTAIN', 'FAILING'))
            AND (token.refresh_after IS NULL OR token.refresh_after <= ?)
            AND (token.refresh_queued_until IS NULL OR token.refresh_queued_until <= ?)
-           AND EXISTS (SELECT 1 FROM account_links WHERE token_id = token.id AND status IN ('CONFIRMING', 'COMPLETED'))
+           AND EXISTS (SELECT 1 FROM account_links link WHERE link.token_id = token.id AND link.${IS_CALLABLE})
          ORDER BY coalesce(token.refreshed_at, token.created_at) LIMIT ? FOR UPDATE SKIP LOCKED)
      RETURNING id, generation`,
     [new Date(now.getTime() + QUEUED_FOR_MS), new Date(now.getTime() - REFRESH_AFTER_MS), now, now, BATCH],
@@ -93,8 +94,12 @@ async function refreshOne({ tokens, budget, log }: BackgroundRefreshDependencies
   } catch (error) {
     // What came of it is in the row, and one pair's failure is none of the others'.
     if (error instanceof NoLinkError) return;
-    if (!(error instanceof RingError))
+    if (!(error instanceof NotRefreshedError)) {
       log.error({ err: error, tokenId: pair.id }, 'a token pair could not be refreshed');
-    else if (error.kind === 'rate-limited') await budget.pause(error.retryAfterSeconds ?? DEFAULT_PAUSE_SECONDS);
+      return;
+    }
+    const { ringsAnswer } = error;
+    if (ringsAnswer?.kind === 'rate-limited')
+      await budget.pause(ringsAnswer.retryAfterSeconds ?? DEFAULT_PAUSE_SECONDS);
   }
 }

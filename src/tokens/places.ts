@@ -6,10 +6,8 @@ import { type Vault, VaultError } from './vault.js';
  */
 export const accessTokenPlace = (tokenId: string): string => `ring_tokens/${tokenId}/access_token`;
 export const refreshTokenPlace = (tokenId: string): string => `ring_tokens/${tokenId}/refresh_token`;
-/** The request that made a link. */
+/** The request that made a link. Here, because a key rotation has to reach it. */
 export const linkRequestPlace = (linkId: string): string => `account_links/${linkId}/request`;
-/** A pending link. The same for all sessions: a sign-in moves it to a session with another id. */
-export const SESSION_PLACE = 'sessions/pending_link';
 
 export interface SealedColumns {
   table: string;
@@ -34,7 +32,11 @@ export const SEALED_COLUMNS: readonly SealedColumns[] = [
   },
 ];
 
-export type SealedRow = { id: string; key_id: string } & Record<string, Buffer>;
+export interface SealedRow {
+  id: string;
+  key_id: string;
+  [ciphertext: string]: unknown;
+}
 
 /** @returns undefined when it does not open: altered, moved, or sealed under another key */
 export function openSealed(
@@ -43,7 +45,7 @@ export function openSealed(
   { column, place }: SealedColumns['ciphertexts'][number],
 ): string | undefined {
   const ciphertext = row[column];
-  if (ciphertext === undefined) throw new Error(`${column} is missing beside its key`);
+  if (!Buffer.isBuffer(ciphertext)) throw new Error(`${column} is missing beside its key`);
   try {
     return vault.open({ keyId: row.key_id, ciphertext }, place(row.id));
   } catch (error) {

@@ -10,7 +10,15 @@ const PATH = '/webhooks/ring';
 const BODY_LIMIT = '256kb';
 
 /** What became of one delivery. */
-export type DeliveryOutcome = 'stored' | 'duplicate' | 'bad_signature' | 'malformed' | 'too_large' | 'unavailable';
+export const DELIVERY_OUTCOMES = [
+  'stored',
+  'duplicate',
+  'bad_signature',
+  'malformed',
+  'too_large',
+  'unavailable',
+] as const;
+export type DeliveryOutcome = (typeof DELIVERY_OUTCOMES)[number];
 
 /** What is known of an event that was delivered. */
 export type DeliveredEvent = Pick<Exclude<ParsedEvent, { kind: 'malformed' }>['event'], 'type' | 'sentAt'>;
@@ -19,7 +27,7 @@ export interface ReceiverDependencies {
   inbox: Inbox;
   hmacKey: KeyObject;
   log: Logger;
-  /** Hears of each delivery; of the event itself only what is signed and can be read. */
+  /** Hears of each delivery; of the event itself when it is stored, now or before. */
   onDelivery: (outcome: DeliveryOutcome, event?: DeliveredEvent) => void;
 }
 
@@ -33,43 +41,31 @@ export interface ReceiverDependencies {
 export function webhookReceiver({ inbox, hmacKey, log, onDelivery }: ReceiverDependencies): Router {
   const router = Router();
   const route = router.route(PATH);
-  const unreadable: ErrorRequestHandler = (error: { status?: unknown; type?: unknown }, _request, _response, next) => {
-    // Whoever hung up in the middle has delivered nothing.
-    if (error.type !== 'request.aborted') onDelivery(error.status === 413 ? 'too_large' : 'malformed');
-    next(error);
+  const refused: ErrorRequestHandler = (error: unknown, _request, _response, next) => {
+    const outcome = outcomeOf(error);
+    if (outcome !== undefined) onDelivery(outcome);
+    // Ring reads our answers and tells nobody: a wrong key, or an event that has changed, would show nowhere else.
+    if (outcome !== undefined && outcome !== 'unavailable') {
+      log.warn({ detail: error instanceof HttpError ? error.detail : undefined }, `a webhook was refused: ${outcome}`);
+    }
+    next(error instanceof InboxUnavailableError ? asUnavailable(error) : error);
   };
   // The signature is over the bytes as they came, whatever they are said to be.
   route.post(
     raw({ type: () => true, limit: BODY_LIMIT, inflate: false }),
-    unreadable,
     async (request: Request, response: Response) => {
       const body = rawBody(request);
-      if (!isSignedByRing(hmacKey, request.get('x-signature'), body)) {
-        onDelivery('bad_signature');
-        // Ring reads our answers and tells nobody: a wrong key would show nowhere else.
-        log.warn('a webhook was refused: its signature does not fit RING_HMAC_KEY');
-        throw new HttpError(
-          401,
-          'X-Signature is not "sha256=" and the hex HMAC-SHA256 of the body under our signing key.',
-        );
-      }
+      if (!isSignedByRing(hmacKey, request.get('x-signature'), body)) throw badSignature();
       const parsed = parseEvent(body);
-      if (parsed.kind === 'malformed') {
-        onDelivery('malformed');
-        const detail = `${parsed.field}: ${parsed.problem}`;
-        log.warn({ detail }, 'a webhook was refused: it is malformed');
-        throw new HttpError(400, detail);
-      }
+      if (parsed.kind === 'malformed') throw new HttpError(400, `${parsed.field}: ${parsed.problem}`);
       const { event } = parsed;
       // Ring's own name for it goes on with the event, into the jobs that it causes.
       response.requestId = event.requestId;
-      const stored = await inbox.store({ event, body: body.toString('utf8') }).catch((error: unknown) => {
-        onDelivery('unavailable', event);
-        throw asUnavailable(error);
-      });
+      const stored = await inbox.store({ event, body: body.toString('utf8') });
       onDelivery(stored, event);
       response.status(200).end();
     },
+    refused,
   );
   route.all(methodNotAllowed('POST'));
   router.use(PATH, problemDetails);
@@ -80,10 +76,17 @@ function rawBody({ body }: Request): Buffer {
   return Buffer.isBuffer(body) ? body : Buffer.alloc(0);
 }
 
-function asUnavailable(error: unknown): unknown {
-  if (!(error instanceof InboxUnavailableError)) return error;
-  return new HttpError(503, 'The event could not be stored. Please deliver it again.', {
-    retryAfterSeconds: 5,
-    cause: error,
-  });
+/** Undefined when nothing was delivered: whoever sent it has hung up in the middle. */
+function outcomeOf(error: unknown): DeliveryOutcome | undefined {
+  const { status, type } = error as { status?: unknown; type?: unknown };
+  if (type === 'request.aborted') return undefined;
+  if (status === 401) return 'bad_signature';
+  if (status === 413) return 'too_large';
+  return typeof status === 'number' && status < 500 ? 'malformed' : 'unavailable';
 }
+
+const badSignature = (): HttpError =>
+  new HttpError(401, 'X-Signature is not "sha256=" and the hex HMAC-SHA256 of the body under RING_HMAC_KEY.');
+
+const asUnavailable = (cause: InboxUnavailableError): HttpError =>
+  new HttpError(503, 'The event could not be stored. Please deliver it again.', { retryAfterSeconds: 5, cause });

@@ -6,7 +6,7 @@ import { type Owner, sharing } from '../support/devices.js';
 import { untilJobsAreDone } from '../support/jobs.js';
 import { arriving, installed, linksOf, once, signedIn, untilLink } from '../support/linking.js';
 import { startOwnPostgres } from '../support/postgres.js';
-import { type AppProcess, createProcessWorld, type ProcessWorld, statusOf } from '../support/process.js';
+import { type AppProcess, createProcessWorld, type ProcessWorld, statusOf, type Probe } from '../support/process.js';
 import type { Fault } from '../support/ring.js';
 import { HOUR, openLiveView, refreshesOf, tokenOf, WRONG_BODIES } from '../support/tokens.js';
 import { until } from '../support/until.js';
@@ -204,10 +204,10 @@ describe('with a process of its own,', () => {
 
   const NOWHERE = 'http://ring.invalid';
 
-  async function restart(environment: Record<string, string> = {}): Promise<void> {
+  async function restart(environment: Record<string, string> = {}, probe?: Probe): Promise<void> {
     app.kill('SIGTERM');
     await app.ended;
-    app = await world.startApp(environment);
+    app = await world.startApp(environment, probe);
   }
 
   test('a name of Ring’s API that does not resolve keeps who installs waiting, and loses nobody', async () => {
@@ -255,7 +255,7 @@ describe('with a process of its own,', () => {
   test('a key with the right id and other bytes opens nothing, ends nothing, and is told', async () => {
     const owner = await sharing(world);
     const before = await tokenOf(world, owner.ringUser);
-    await restart({ TOKEN_ENCRYPTION_KEYS: `test:${randomBytes(32).toString('base64')}` });
+    await restart({ TOKEN_ENCRYPTION_KEYS: `test:${randomBytes(32).toString('base64')}` }, '/livez');
 
     expect((await openLiveView(world.url, owner)).status).toBe(500);
     await world.sql(`SELECT graphile_worker.add_job('fetch_inventory', $1::json)`, [

@@ -77,19 +77,25 @@ export function spawnApp(environment: Record<string, string>): AppProcess {
   return spawnProcess(process.execPath, [MAIN], environment);
 }
 
-/** As {@link spawnApp}, and waits until it is ready. */
-export async function startApp(environment: Record<string, string> & { PORT: string }): Promise<AppProcess> {
+/** What is asked whether an app has started: one that will not be ready is alive all the same. */
+export type Probe = '/readyz' | '/livez';
+
+/** As {@link spawnApp}, and waits until it is ready, or alive. */
+export async function startApp(
+  environment: Record<string, string> & { PORT: string },
+  probe?: Probe,
+): Promise<AppProcess> {
   const app = spawnApp(environment);
-  await isReady(app, `http://127.0.0.1:${environment.PORT}`);
+  await isReady(app, `http://127.0.0.1:${environment.PORT}`, probe);
   return app;
 }
 
-export async function isReady(app: AppProcess, url: string): Promise<void> {
+export async function isReady(app: AppProcess, url: string, probe: Probe = '/readyz'): Promise<void> {
   await until(
-    `${url} is ready`,
+    `${url}${probe} says yes`,
     async () => {
       if (app.hasEnded()) throw new Error(`the app ended while starting:\n${app.stdout()}\n${app.stderr()}`);
-      return (await statusOf(`${url}/readyz`)) === 200;
+      return (await statusOf(url + probe)) === 200;
     },
     30_000,
   );
@@ -113,7 +119,7 @@ export interface ProcessWorld {
   databaseUrl: string;
   environment: Record<string, string> & { PORT: string };
   /** Starts an instance on the world's port, or on another one. Killed when the world stops, if it still runs. */
-  startApp(environment?: Record<string, string>): Promise<AppProcess>;
+  startApp(environment?: Record<string, string>, probe?: Probe): Promise<AppProcess>;
   visitor(): Visitor;
   sql<Row extends pg.QueryResultRow>(statement: string, values?: unknown[]): Promise<Row[]>;
   stop(): Promise<void>;
@@ -158,8 +164,8 @@ export async function createProcessWorld(options: { databaseUrl?: string } = {})
     url,
     databaseUrl,
     environment,
-    async startApp(more = {}) {
-      const app = await startApp({ ...environment, ...more });
+    async startApp(more = {}, probe) {
+      const app = await startApp({ ...environment, ...more }, probe);
       apps.push(app);
       return app;
     },

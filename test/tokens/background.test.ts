@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
-import { createRingBudget } from '../../src/tokens/ring-budget.js';
+import { createRefreshBudget } from '../../src/tokens/refresh-budget.js';
 import { tick } from '../support/clocks.js';
 import { sharing } from '../support/devices.js';
 import { cards, installed, linksOf, untilLink } from '../support/linking.js';
@@ -220,7 +220,7 @@ describe('the calls of the background', () => {
 
   test('keep to that with any number of instances', async () => {
     const pools = Array.from({ length: 4 }, () => new pg.Pool({ connectionString: world.databaseUrl, max: 2 }));
-    const budgets = pools.map((pool) => createRingBudget(pool, () => false));
+    const budgets = pools.map((pool) => createRefreshBudget(pool, () => false));
     const taken: number[] = [];
 
     await Promise.all(

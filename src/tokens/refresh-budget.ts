@@ -2,15 +2,15 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Pool } from 'pg';
 import { RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible';
 
-/** The share of Ring's request limit that work in the background may use, on all instances together. */
-export interface RingBudget {
+/** The share of Ring's request limit that the background refresh may use, on all instances together. */
+export interface RefreshBudget {
   /** Waits until one more call may be made. @returns false when the service stops before that */
   take(): Promise<boolean>;
   /** Ring wants to be left alone for so long, by all instances. */
   pause(seconds: number): Promise<void>;
 }
 
-/** Ring allows 100 requests a second for all of us; the other half is for people who wait. */
+/** Ring allows 100 requests a second for all of us; the rest is for what users and events ask for. */
 const CALLS_PER_SECOND = 50;
 /** Counted in short pieces: the end of a long one and the beginning of the next would make twice as many in one second. */
 const WINDOWS_PER_SECOND = 10;
@@ -20,7 +20,7 @@ const MAX_PAUSE_SECONDS = 15 * 60;
 /** Ring may want to be left alone for longer than a stop can wait. */
 const MAX_WAIT_MS = 500;
 
-export function createRingBudget(pool: Pool, isStopping: () => boolean): RingBudget {
+export function createRefreshBudget(pool: Pool, isStopping: () => boolean): RefreshBudget {
   const limiter = new RateLimiterPostgres({
     storeClient: pool,
     storeType: 'pool',
@@ -30,13 +30,8 @@ export function createRingBudget(pool: Pool, isStopping: () => boolean): RingBud
     points: CALLS_PER_SECOND / WINDOWS_PER_SECOND,
     duration: 1 / WINDOWS_PER_SECOND,
   });
-  let next = 0;
   return {
     async take() {
-      // Evenly, not all at the beginning of each second.
-      const pauseMs = next - performance.now();
-      next = Math.max(next, performance.now()) + 1_000 / CALLS_PER_SECOND;
-      if (pauseMs > 0) await delay(pauseMs);
       while (!isStopping()) {
         try {
           await limiter.consume(KEY);

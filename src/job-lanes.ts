@@ -1,0 +1,58 @@
+import type { Knex } from 'knex';
+import type { Logger } from 'pino';
+import type { Clock } from './clock.js';
+import type { Database } from './database/database.js';
+import { CLOSE_LIVE_VIEW, closeAtRing } from './devices/close-live-view.js';
+import { fetchDevice, fetchInventory } from './devices/inventory.js';
+import { FETCH_DEVICE, FETCH_INVENTORY, FETCH_SUBSCRIPTIONS } from './devices/refetch.js';
+import { fetchSubscriptions } from './devices/subscriptions.js';
+import { TAKE_SNAPSHOT, takeSnapshot } from './devices/take-snapshot.js';
+import { oneAtATime } from './jobs/one-at-a-time.js';
+import type { Lane } from './jobs/queue.js';
+import { CONFIRM_LINK, confirmationKeyOf, confirmLink } from './linking/confirm.js';
+import { IDENTIFY_ACCOUNT, identifyAccount } from './linking/identify.js';
+import type { Metrics } from './operations/metrics.js';
+import type { RingClient } from './ring/client.js';
+import type { AccessTokens } from './tokens/access-tokens.js';
+import type { Vault } from './tokens/vault.js';
+import { PROCESS_INBOX } from './webhooks/inbox.js';
+import { processInbox } from './webhooks/process.js';
+
+export interface JobDependencies extends Pick<Metrics, 'onApplied' | 'onFailed' | 'onSnapshot'> {
+  database: Knex;
+  ring: RingClient;
+  vault: Vault;
+  tokens: AccessTokens;
+  clock: Clock;
+  log: Logger;
+  unclaimedTtlSeconds: number;
+  linkClockSkewSeconds: number;
+  /** What follows from a completed link, in the transaction that completes it. */
+  onCompleted: (trx: Knex, accountId: string) => Promise<void>;
+}
+
+/** Every job there is. What may be many, each waiting for Ring, keeps nothing waiting that somebody waits for. */
+export function jobLanes(database: Database, dependencies: JobDependencies): Lane[] {
+  return [
+    {
+      concurrency: 10,
+      tasks: {
+        [IDENTIFY_ACCOUNT]: (payload) => identifyAccount(dependencies, payload),
+        [CONFIRM_LINK]: oneAtATime(database, CONFIRM_LINK, confirmationKeyOf, (payload) =>
+          confirmLink(dependencies, payload),
+        ),
+        [PROCESS_INBOX]: (payload) => processInbox(dependencies, payload),
+        [CLOSE_LIVE_VIEW]: (payload) => closeAtRing(dependencies, payload),
+      },
+    },
+    {
+      concurrency: 5,
+      tasks: {
+        [FETCH_INVENTORY]: (payload) => fetchInventory(dependencies, payload),
+        [FETCH_DEVICE]: (payload) => fetchDevice(dependencies, payload),
+        [FETCH_SUBSCRIPTIONS]: (payload) => fetchSubscriptions(dependencies, payload),
+        [TAKE_SNAPSHOT]: (payload) => takeSnapshot(dependencies, payload),
+      },
+    },
+  ];
+}

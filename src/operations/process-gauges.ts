@@ -1,0 +1,49 @@
+import { Gauge, type Registry } from 'prom-client';
+import { checkReadiness, type HealthDependencies } from './health.js';
+
+/** What is true of this process at the moment: whether it is ready, and how busy its connections to Postgres are. */
+export function addProcessGauges(registry: Registry, dependencies: HealthDependencies, limitMs: number): void {
+  const { database } = dependencies;
+  const registers = [registry];
+  new Gauge({
+    name: 'ring_link_ready',
+    help: 'What /readyz says: 1 when this instance has what it needs, by check.',
+    labelNames: ['check'],
+    registers,
+    async collect() {
+      for (const [check, result] of Object.entries(await checkReadiness(dependencies, limitMs))) {
+        this.set({ check }, result === 'ok' ? 1 : 0);
+      }
+    },
+  });
+  new Gauge({
+    name: 'ring_link_database_connections',
+    help: 'Connections to Postgres that this process holds, by pool and state.',
+    labelNames: ['pool', 'state'],
+    registers,
+    collect() {
+      for (const { pool, inUse, idle } of database.usage()) {
+        this.set({ pool, state: 'in_use' }, inUse);
+        this.set({ pool, state: 'idle' }, idle);
+      }
+    },
+  });
+  new Gauge({
+    name: 'ring_link_database_connections_limit',
+    help: 'Connections to Postgres that this process may open, by pool.',
+    labelNames: ['pool'],
+    registers,
+    collect() {
+      for (const { pool, limit } of database.usage()) this.set({ pool }, limit);
+    },
+  });
+  new Gauge({
+    name: 'ring_link_database_waiting',
+    help: 'How many wait in this process for a connection to Postgres, by pool.',
+    labelNames: ['pool'],
+    registers,
+    collect() {
+      for (const { pool, waiting } of database.usage()) this.set({ pool }, waiting);
+    },
+  });
+}
