@@ -7,10 +7,9 @@ import { DATA_DIR } from './paths.js';
 import { startService } from './service.js';
 import { MissingKeyError } from './tokens/key-check.js';
 
-/** What has not stopped by then ends with the process, or with its own server. */
-const STOP_LIMIT_MS = 20_000;
-
 const config = configuration();
+/** What has not stopped by then ends with the process, or with its own server. */
+const STOP_LIMIT_MS = (config.drainSeconds + 20) * 1_000;
 const log = createLogger(config);
 
 /** What undoes each step of the start, in the order of the steps. */

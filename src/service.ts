@@ -55,6 +55,9 @@ const SERVER_OPTIONS = {
   requestTimeout: 30_000,
 };
 
+/** Longer than any of our answers takes. Whoever is still sending a request by then is hung up on. */
+const CLOSE_LIMIT_MS = 14_000;
+
 /** The whole service on an existing database: migrated, listening, with its queue and its clocks. */
 export async function startService(options: ServiceOptions): Promise<Service> {
   const { config, clock, log } = options;
@@ -116,12 +119,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
 
   async function stop(): Promise<void> {
     isStopping = true;
-    if (server.listening) {
-      await delay(config.drainSeconds * 1_000);
-      await close();
-    }
-    await clocks.stop();
-    await queue.stop();
+    if (server.listening) await delay(config.drainSeconds * 1_000);
+    await Promise.all([server.listening && close(CLOSE_LIMIT_MS), clocks.stop(), queue.stop()]);
     // Also those whose caller has hung up: what Ring has answered is nowhere else.
     await Promise.all([codes.settled(), tokens.settled()]);
     app.close();

@@ -10,6 +10,8 @@ export class CommandError extends Error {}
 export async function runCommand(run: (client: pg.Client) => Promise<void>): Promise<void> {
   try {
     const client = new pg.Client({ connectionString: await databaseUrl(), connectionTimeoutMillis: 10_000 });
+    // A connection that is lost fails the statement that is under way, too.
+    client.on('error', () => undefined);
     await client.connect();
     try {
       await run(client);

@@ -4,9 +4,10 @@ import type { Socket } from 'node:net';
 
 /**
  * @returns how to close the server: it takes no more connections, waits for the requests under way, and hangs up on every
- *   connection without one. Browsers open some in advance, on which nothing may ever be sent.
+ *   connection without one, for browsers open some in advance, on which nothing may ever be sent. After the limit, in ms,
+ *   it hangs up on all.
  */
-export function gracefulClose(server: Server): () => Promise<void> {
+export function gracefulClose(server: Server): (limitMs: number) => Promise<void> {
   const withoutRequest = new Set<Socket>();
   let isClosing = false;
   const release = (socket: Socket) => {
@@ -23,11 +24,15 @@ export function gracefulClose(server: Server): () => Promise<void> {
       release(socket);
     });
   });
-  return async () => {
+  return async (limitMs) => {
     isClosing = true;
     const closed = once(server, 'close');
     server.close();
     for (const socket of withoutRequest) socket.destroy();
+    const limit = setTimeout(() => {
+      server.closeAllConnections();
+    }, limitMs);
     await closed;
+    clearTimeout(limit);
   };
 }

@@ -22,7 +22,8 @@ export function startClocks(
   log: Logger,
   onTick: (clock: string, outcome: 'done' | 'failed') => void,
 ): Clocks {
-  const underWay = new Set<Promise<void>>();
+  const running = new Set<Promise<void>>();
+  let isStopped = false;
 
   async function tick(task: ClockTask): Promise<void> {
     try {
@@ -34,20 +35,34 @@ export function startClocks(
     }
   }
 
+  /** One run at a time: ticks that come meanwhile are made up for by one more. */
+  function ticker(task: ClockTask): () => void {
+    let isDue = false;
+    let isRunning = false;
+    async function run(): Promise<void> {
+      isRunning = true;
+      while (isDue && !isStopped) {
+        isDue = false;
+        await onBehalfOf(randomUUID(), () => tick(task));
+      }
+      isRunning = false;
+    }
+    return () => {
+      isDue = true;
+      if (isRunning) return;
+      const done = run().finally(() => running.delete(done));
+      running.add(done);
+    };
+  }
+
   const scheduled = tasks.map((task) =>
-    cron.schedule(
-      task.schedule,
-      () => {
-        const running = onBehalfOf(randomUUID(), () => tick(task)).finally(() => underWay.delete(running));
-        underWay.add(running);
-      },
-      { name: task.name, timezone: 'UTC', noOverlap: true },
-    ),
+    cron.schedule(task.schedule, ticker(task), { name: task.name, timezone: 'UTC' }),
   );
   return {
     async stop() {
+      isStopped = true;
       for (const task of scheduled) await task.destroy();
-      await Promise.all(underWay);
+      await Promise.all(running);
     },
   };
 }

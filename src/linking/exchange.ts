@@ -7,6 +7,7 @@ import { row } from '../database/database.js';
 import { enqueue } from '../jobs/enqueue.js';
 import type { RingClient, TokenGrant } from '../ring/client.js';
 import { RingError } from '../ring/errors.js';
+import { within } from '../within.js';
 import { insist } from '../tokens/insist.js';
 import { sealPair } from '../tokens/token-pairs.js';
 import type { Vault } from '../tokens/vault.js';
@@ -77,13 +78,7 @@ export function createCodeExchange(dependencies: ExchangeDependencies): CodeExch
     async exchange(code) {
       const exchanging = exchangeOnce(dependencies, code).finally(() => underWay.delete(exchanging));
       underWay.add(exchanging);
-      const tooLate = new AbortController();
-      const limit = delay(ANSWER_LIMIT_MS, 'UNSETTLED' as const, { signal: tooLate.signal });
-      try {
-        return await Promise.race([exchanging, limit]);
-      } finally {
-        tooLate.abort();
-      }
+      return (await within(ANSWER_LIMIT_MS, exchanging)) ?? 'UNSETTLED';
     },
     async settled() {
       await Promise.allSettled(underWay);

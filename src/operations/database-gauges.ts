@@ -1,8 +1,8 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Pool, PoolClient } from 'pg';
 import type { Logger } from 'pino';
 import { Gauge, Registry } from 'prom-client';
 import type { Clock } from '../clock.js';
+import { within } from '../within.js';
 import { createBacklog } from './backlog-gauges.js';
 import { createCensus } from './census-gauges.js';
 import { createQueue } from './queue-gauges.js';
@@ -71,15 +71,9 @@ function textOf(
     }
   }
 
-  return async (limitMs) => {
+  return (limitMs) => {
     underWay ??= readAnew().finally(() => (underWay = undefined));
-    const tooLate = new AbortController();
-    const limit = delay(limitMs, undefined, { signal: tooLate.signal });
-    try {
-      return await Promise.race([underWay, limit]);
-    } finally {
-      tooLate.abort();
-    }
+    return within(limitMs, underWay);
   };
 }
 

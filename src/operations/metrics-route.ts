@@ -22,10 +22,14 @@ export function metricsRoute(dependencies: MetricsRouteDependencies): Router {
   const { registry } = metrics;
   addProcessGauges(registry, dependencies, LIMIT_MS);
 
+  /** One for all who ask meanwhile. */
+  let underWay: Promise<string[]> | undefined;
+
   const router = Router();
   const route = router.route('/metrics');
   route.get(bearer(token), async (_request, response) => {
-    const texts = await Promise.all([registry.metrics(), gauges.exposition(LIMIT_MS)]);
+    underWay ??= Promise.all([registry.metrics(), gauges.exposition(LIMIT_MS)]).finally(() => (underWay = undefined));
+    const texts = await underWay;
     response.set({ 'Content-Type': registry.contentType, 'Cache-Control': 'no-store' }).send(texts.join('\n'));
   });
   route.all(methodNotAllowed('GET', 'HEAD'));

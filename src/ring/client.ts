@@ -5,7 +5,7 @@ import { RingError } from './errors.js';
 import { openLiveView } from './live-view.js';
 import { downloadImage, type RingImage } from './media.js';
 import { type RingSubscription, SubscriptionsAnswer } from './subscriptions.js';
-import { opaque } from './text.js';
+import { humanText, opaque } from './text.js';
 import { type Call, createTransport, type TransportOptions } from './transport.js';
 
 export interface TokenGrant {
@@ -62,12 +62,15 @@ const MAX_LIST_BYTES = 4 * 1024 * 1024;
 /** Nobody has so many subscriptions; a list that never ends is a mistake. */
 const MAX_PAGES = 40;
 
+/**
+ * Whatever else Ring says beside the two tokens, and however: they are the only ones that we get, and an answer that we
+ * don't take is a link lost.
+ */
 const TokenAnswer = z.object({
   access_token: opaque(8_192),
   refresh_token: opaque(8_192),
-  scope: z.string().max(1_024).default(''),
-  expires_in: z.number().int().min(1).max(31_536_000),
-  token_type: z.string().regex(/^bearer$/i),
+  scope: humanText(1_024).catch(''),
+  expires_in: z.coerce.number().int().min(1).max(31_536_000).catch(14_400),
 });
 
 const UserAnswer = z.object({ data: z.object({ type: z.literal('users'), id: opaque(512) }) });

@@ -25,12 +25,20 @@ export async function downloadImage(transport: Transport, call: Call): Promise<R
   if (url === undefined) throw new RingError('malformed', call.name, { status: redirect.status });
 
   const download: Call = { name: 'GET of a picture', url: url.href, maxBytes: MAX_IMAGE_BYTES };
-  const { status, headers, body } = await transport.succeed(download);
+  const { status, headers, body } = await transport.succeed(download).catch((error: unknown) => {
+    throw ofStorage(error);
+  });
   const contentType = (headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
   if (body === undefined || body.length === 0 || !IMAGE_TYPE.test(contentType)) {
     throw new RingError('malformed', download.name, { status });
   }
   return { contentType, bytes: body };
+}
+
+/** A no of the storage's is none of Ring's: it says nothing about our token, nor about the device. */
+function ofStorage(error: unknown): unknown {
+  const isNo = error instanceof RingError && (error.kind === 'unauthorized' || error.kind === 'rejected');
+  return isNo ? new RingError('unavailable', error.call, { cause: error }) : error;
 }
 
 /**

@@ -2,7 +2,8 @@ import type { Knex } from 'knex';
 import { row } from '../database/database.js';
 import { IS_CALLABLE, IS_USABLE } from '../database/link-conditions.js';
 import { RingError } from '../ring/errors.js';
-import { NoLinkError } from './errors.js';
+import { within } from '../within.js';
+import { NoLinkError, NotRefreshedError } from './errors.js';
 import { createRefresh, type Refresh, type RefreshDependencies } from './refresh.js';
 import type { SeenPair } from './refresh-rows.js';
 import { openAccessToken } from './token-pairs.js';
@@ -31,10 +32,15 @@ export interface AccessTokens {
 }
 
 const REFRESH_BEFORE_MS = 5 * 60_000;
+/** For a new pair while the old one still holds. */
+const PATIENCE_MS = 1_000;
+/** A token as young as that does not get better by being replaced. */
+const YOUNG_MS = 60_000;
 
 interface Pair extends SeenPair {
   accessToken: string;
   expiresAt: Date;
+  refreshedAt: Date | null;
 }
 
 type Find = () => Promise<Pair>;
@@ -48,7 +54,7 @@ export function createAccessTokens(dependencies: RefreshDependencies): AccessTok
     try {
       return await call(pair.accessToken);
     } catch (error) {
-      if (!(error instanceof RingError && error.status === 401)) throw error;
+      if (!(error instanceof RingError && error.status === 401) || isYoung(pair)) throw error;
       // Whoever was faster has replaced it already: then this returns at once.
       await refresh(pair);
       return call((await find()).accessToken);
@@ -58,16 +64,15 @@ export function createAccessTokens(dependencies: RefreshDependencies): AccessTok
   /** A pair whose access token holds for a while; or one that holds just yet, when Ring can't be asked for another. */
   async function fresh(find: Find): Promise<Pair> {
     const pair = await find();
-    const now = clock().getTime();
-    if (pair.expiresAt.getTime() - now > REFRESH_BEFORE_MS) return pair;
-    try {
-      await refresh(pair);
-    } catch (error) {
-      if (error instanceof RingError && pair.expiresAt.getTime() > now) return pair;
-      throw error;
-    }
+    const restMs = pair.expiresAt.getTime() - clock().getTime();
+    if (restMs > REFRESH_BEFORE_MS) return pair;
+    if (restMs <= 0) await refresh(pair);
+    else await within(PATIENCE_MS, refresh(pair)).catch(ignoreNotRefreshed);
     return find();
   }
+
+  const isYoung = ({ refreshedAt }: Pair): boolean =>
+    refreshedAt !== null && clock().getTime() - refreshedAt.getTime() < YOUNG_MS;
 
   return {
     forAccount: (accountId, call) =>
@@ -79,6 +84,10 @@ export function createAccessTokens(dependencies: RefreshDependencies): AccessTok
   };
 }
 
+function ignoreNotRefreshed(error: unknown): void {
+  if (!(error instanceof NotRefreshedError)) throw error;
+}
+
 async function findPair(database: Knex, vault: Vault, condition: string, id: string): Promise<Pair> {
   const token = await row<{
     id: string;
@@ -86,9 +95,11 @@ async function findPair(database: Knex, vault: Vault, condition: string, id: str
     key_id: string;
     access_token_ciphertext: Buffer;
     access_token_expires_at: Date;
+    refreshed_at: Date | null;
   }>(
     database,
-    `SELECT token.id, token.generation, token.key_id, token.access_token_ciphertext, token.access_token_expires_at
+    `SELECT token.id, token.generation, token.key_id, token.access_token_ciphertext, token.access_token_expires_at,
+            token.refreshed_at
        FROM account_links link JOIN ring_tokens token ON token.id = link.token_id
       WHERE ${condition} AND token.status = 'CLAIMED'`,
     [id],
@@ -99,5 +110,6 @@ async function findPair(database: Knex, vault: Vault, condition: string, id: str
     generation: token.generation,
     accessToken: openAccessToken(vault, token.id, token),
     expiresAt: token.access_token_expires_at,
+    refreshedAt: token.refreshed_at,
   };
 }

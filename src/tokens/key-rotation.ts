@@ -39,7 +39,7 @@ export async function resealUnderNewestKey(
         resealed += batch.resealed;
         left -= batch.resealed;
         unreadable.push(...batch.unreadable);
-        report({ resealed, left });
+        if (batch.resealed > 0) report({ resealed, left });
       }
     }
     const isDone = (await countLeft(client, vault.newestKeyId)) <= unreadable.length;

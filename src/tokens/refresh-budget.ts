@@ -4,7 +4,7 @@ import { RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible';
 
 /** The share of Ring's request limit that the background refresh may use, on all instances together. */
 export interface RefreshBudget {
-  /** Waits until one more call may be made. @returns false when the service stops before that */
+  /** Waits its turn. @returns false when there is none for now: Ring wants to be left alone, or the service stops */
   take(): Promise<boolean>;
   /** Ring wants to be left alone for so long, by all instances. */
   pause(seconds: number): Promise<void>;
@@ -17,8 +17,8 @@ const WINDOWS_PER_SECOND = 10;
 const KEY = 'background';
 /** Whoever asks for more is asked again after this. */
 const MAX_PAUSE_SECONDS = 15 * 60;
-/** Ring may want to be left alone for longer than a stop can wait. */
-const MAX_WAIT_MS = 500;
+/** Nobody waits that long for a turn: it is a pause. */
+const PAUSED_MS = 1_000;
 
 export function createRefreshBudget(pool: Pool, isStopping: () => boolean): RefreshBudget {
   const limiter = new RateLimiterPostgres({
@@ -30,21 +30,36 @@ export function createRefreshBudget(pool: Pool, isStopping: () => boolean): Refr
     points: CALLS_PER_SECOND / WINDOWS_PER_SECOND,
     duration: 1 / WINDOWS_PER_SECOND,
   });
+
+  /** @returns for how long there is no turn, in ms; 0: it has been taken */
+  async function consume(): Promise<number> {
+    try {
+      await limiter.consume(KEY);
+      return 0;
+    } catch (error) {
+      if (error instanceof RateLimiterRes) return Math.max(10, error.msBeforeNext);
+      throw error;
+    }
+  }
+
   return {
     async take() {
       while (!isStopping()) {
-        try {
-          await limiter.consume(KEY);
-          return true;
-        } catch (error) {
-          if (!(error instanceof RateLimiterRes)) throw error;
-          await delay(Math.min(Math.max(10, error.msBeforeNext), MAX_WAIT_MS));
-        }
+        const waitMs = await consume();
+        if (waitMs === 0) return true;
+        // Set by a clock that went wrong.
+        if (waitMs > 2 * MAX_PAUSE_SECONDS * 1_000) await limiter.delete(KEY);
+        else if (waitMs > PAUSED_MS) return false;
+        else await delay(waitMs);
       }
       return false;
     },
+
     async pause(seconds) {
-      await limiter.block(KEY, Math.min(seconds, MAX_PAUSE_SECONDS));
+      const bounded = Math.min(Math.max(1, seconds), MAX_PAUSE_SECONDS);
+      const present = await limiter.get(KEY);
+      // A later answer may ask for less than an earlier one.
+      if ((present?.msBeforeNext ?? 0) < bounded * 1_000) await limiter.block(KEY, bounded);
     },
   };
 }

@@ -30,7 +30,7 @@ export const REFRESH_STATES = ['FINE', 'REFRESHING', 'UNCERTAIN', 'FAILING'] as 
 /** Longer than a call to Ring and the first attempts to store its answer: whoever takes longer has died. */
 export const ABANDONED_AFTER_SECONDS = 45;
 /** What is further off was set by a clock that went wrong, and does not count. */
-const MAX_PAUSE_MS = 60 * 60_000;
+export const MAX_PAUSE_MS = 60 * 60_000;
 
 /** SQL: a new pair makes the link whole. One that was never completed lacks more than that. */
 const CAN_HEAL = `(status = 'REAUTH_REQUIRED' AND completed_at IS NOT NULL)`;

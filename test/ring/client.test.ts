@@ -275,13 +275,30 @@ describe('what Ring answers', () => {
     ['an empty refresh token', JSON.stringify({ ...PAIR, refresh_token: '' })],
     ['a token that is no text', JSON.stringify({ ...PAIR, access_token: 7 })],
     ['a token that would break a header', JSON.stringify({ ...PAIR, access_token: 'a\r\nX-Evil: 1' })],
-    ['a lifetime below zero', JSON.stringify({ ...PAIR, expires_in: -1 })],
-    ['a lifetime that is no number', JSON.stringify({ ...PAIR, expires_in: 'soon' })],
-    ['a token of another type', JSON.stringify({ ...PAIR, token_type: 'mac' })],
     ['more than a token answer can be', JSON.stringify({ ...PAIR, padding: 'x'.repeat(200_000) })],
   ])('200 with %s instead of a token pair is malformed', async (_what, body) => {
     const { url } = await listenAndAnswer(200, body);
     expect((await failureOf(clientOf(url).exchangeCode(CODE))).kind).toBe('malformed');
+  });
+
+  test.each([
+    ['no scope', { scope: undefined }, { scope: '' }],
+    ['a scope that is none', { scope: ['a'] }, { scope: '' }],
+    ['a scope that Postgres does not take', { scope: 'a\0b' }, { scope: 'ab' }],
+    ['no lifetime', { expires_in: undefined }, { expiresIn: 14_400 }],
+    ['a lifetime in words', { expires_in: 'soon' }, { expiresIn: 14_400 }],
+    ['a lifetime as text', { expires_in: '7200' }, { expiresIn: 7_200 }],
+    ['a lifetime below zero', { expires_in: -1 }, { expiresIn: 14_400 }],
+    ['no type', { token_type: undefined }, {}],
+    ['another type', { token_type: 'mac' }, {}],
+    ['more than we know', { issued_at: 7 }, {}],
+  ])('a token pair with %s is taken: there is no other', async (_what, change, grant) => {
+    const { url } = await listenAndAnswer(200, JSON.stringify({ ...PAIR, ...change }));
+    expect(await clientOf(url).exchangeCode(CODE)).toMatchObject({
+      accessToken: PAIR.access_token,
+      refreshToken: PAIR.refresh_token,
+      ...grant,
+    });
   });
 
   test.each([

@@ -150,13 +150,24 @@ describe('a refresh in the background', () => {
     const owner = await sharing(world);
     const { ringUser } = owner;
     await world.ring.setFaults([{ endpoint: 'token', fault: { kind: 'status', status: 500 } }]);
-    world.clock.advance(30 * DAY - 1);
+    world.clock.advance(DAY + MINUTE);
     await tick(CLOCK);
     await untilStates(world, { '0 UNCERTAIN': 1 });
     const { id } = await tokenOf(world, ringUser);
     expect(await linksOf(world, ringUser)).toMatchObject([{ status: 'COMPLETED' }]);
 
-    world.clock.advance(1.001);
+    const age = (interval: string) =>
+      world.sql('UPDATE ring_tokens SET created_at = $1::timestamptz - $2::interval WHERE id = $3', [
+        new Date(),
+        interval,
+        id,
+      ]);
+    await age('29 days 23 hours 59 minutes');
+    await tick(CLOCK);
+    await tick(CLOCK);
+    expect(await linksOf(world, ringUser)).toMatchObject([{ status: 'COMPLETED' }]);
+
+    await age('30 days 1 second');
     await tick(CLOCK);
     await untilLink(world, ringUser, 'REAUTH_REQUIRED');
 
@@ -178,7 +189,7 @@ describe('a refresh in the background', () => {
                 refresh_after = 'infinity' WHERE account_id = $2`,
         [seconds, ringUser?.account_id],
       );
-    await start(young, 20);
+    await start(young, 40);
     await start(old, 46);
 
     await tick(CLOCK);
@@ -259,6 +270,14 @@ describe('the calls of the background', () => {
     });
     expect((await openLiveView(world.url, owner)).status).toBe(201);
     expect(await refreshesOf(world, owner.ringUser)).toMatchObject([{ status: 200 }]);
+    await until(
+      'the pause is over',
+      async () => {
+        await tick(CLOCK);
+        return (await statesOf(world))['1 FINE'] === 60;
+      },
+      30_000,
+    );
     await untilStates(world, { '0 FAILING': 1, '1 FINE': 60 }, 30_000);
 
     const refreshes = (await allRefreshes(world)).slice(before);

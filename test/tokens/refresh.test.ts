@@ -384,7 +384,10 @@ describe('Ring that can’t refresh just now', () => {
 
       expect(await viewStatus(owner)).toBe(201);
 
-      const after = await tokenOf(world, owner.ringUser);
+      const after = await until('nobody waits for Ring any more', async () => {
+        const token = await tokenOf(world, owner.ringUser);
+        return token.refresh_state !== 'REFRESHING' && token;
+      });
       expect(after).toMatchObject({
         status: 'CLAIMED',
         generation: 0,
