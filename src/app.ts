@@ -65,8 +65,8 @@ export function createApp(dependencies: AppDependencies): App {
     pool: database.pool,
     secret: config.sessionSecret,
     production: config.production,
-    onError: (message) => {
-      log.warn({ message }, 'the session store failed');
+    onError: (error) => {
+      log.warn({ err: error }, 'the session store failed');
     },
   });
   const hmacKey = createSecretKey(config.ring.hmacKey, 'utf8');

@@ -14,10 +14,12 @@ export const csrfProtection = forms.csrfSynchronisedProtection;
 export const csrfHeaderProtection = scripts.csrfSynchronisedProtection;
 
 /**
- * The token that the page's forms carry, and its scripts. Creates the session if there is none, and stores it before the page is shown:
+ * The token that the page's forms carry, and its scripts. A session that has none yet is stored before the page is shown:
  * a form that could not be sent is worse than no page.
  */
 export async function csrfToken(request: Request): Promise<string> {
+  const { csrfToken: present } = request.session;
+  if (typeof present === 'string') return present;
   const token = forms.generateToken(request);
   await saveSession(request);
   return token;

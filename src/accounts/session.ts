@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import connectPgSimple from 'connect-pg-simple';
 import type { Request, RequestHandler } from 'express';
 import session, { type SessionData } from 'express-session';
@@ -21,7 +22,7 @@ export interface SessionOptions {
   pool: Pool;
   secret: string;
   production: boolean;
-  onError: (message: string) => void;
+  onError: (error: Error) => void;
 }
 
 /**
@@ -33,12 +34,12 @@ export function createSessions({ pool, secret, production, onError }: SessionOpt
   middleware: RequestHandler;
   close: () => void;
 } {
-  const store = new (sessionStore(pool))({
+  const store = new (sessionStore(pool, onError))({
     pool,
     tableName: 'sessions',
     pruneSessionInterval: PRUNE_INTERVAL_SECONDS,
     errorLog: (...parts: unknown[]) => {
-      onError(parts.map(String).join(' '));
+      onError(parts.find(types.isNativeError) ?? new Error(parts.map(String).join(' ')));
     },
   });
   const middleware = session({
@@ -62,8 +63,16 @@ export function createSessions({ pool, secret, production, onError }: SessionOpt
  * A session that was stored before is only ever changed, never made again: a request that outlives a sign-out would
  * otherwise bring the ended session back as it ends itself.
  */
-function sessionStore(pool: Pool) {
+function sessionStore(pool: Pool, onError: (error: Error) => void) {
   return class SessionStore extends connectPgSimple(session) {
+    /** That a session can't be kept alive for longer is no reason to fail: the page has been answered. */
+    override touch(sid: string, data: SessionData, callback?: () => void): void {
+      super.touch(sid, data, (error?: unknown) => {
+        if (types.isNativeError(error)) onError(error);
+        callback?.();
+      });
+    }
+
     override set(sid: string, data: SessionData, callback?: (error?: unknown) => void): void {
       if (data.isStored !== true) {
         super.set(sid, { ...data, isStored: true }, callback);

@@ -1,8 +1,8 @@
 /**
- * Postgres' own codes: connection exceptions, shutting down or starting up, no room, cancelled by a time limit, read-only
- * after a failover, in the way of another transaction.
+ * Postgres' own codes: connection exceptions, shutting down or starting up, no room, a disk that fails, cancelled by a time
+ * limit, read-only after a failover, in the way of another transaction.
  */
-const SQL_STATES = /^(08...|57P0[1-5]|53...|57014|25P03|25006|55P03|40001|40P01)$/;
+const SQL_STATES = /^(08...|57P0[1-5]|53...|58...|57014|25P03|25006|55P03|40001|40P01)$/;
 
 const NETWORK_CODES = new Set([
   'ECONNREFUSED',

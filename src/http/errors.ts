@@ -40,9 +40,9 @@ export function methodNotAllowed(...allowed: string[]): RequestHandler {
 }
 
 /** Answers programs with RFC 9457 problem details. */
-export const problemDetails: ErrorRequestHandler = (error: unknown, request, response, next) => {
+export const problemDetails: ErrorRequestHandler = (error: unknown, request, response, _next) => {
   if (response.headersSent) {
-    next(error);
+    breakOff(error, response);
     return;
   }
   const { status, detail } = prepare(error, request, response);
@@ -52,9 +52,9 @@ export const problemDetails: ErrorRequestHandler = (error: unknown, request, res
 };
 
 /** Answers people with a page. */
-export const errorPage: ErrorRequestHandler = (error: unknown, request, response, next) => {
+export const errorPage: ErrorRequestHandler = (error: unknown, request, response, _next) => {
   if (response.headersSent) {
-    next(error);
+    breakOff(error, response);
     return;
   }
   const { status, detail } = prepare(error, request, response);
@@ -63,10 +63,18 @@ export const errorPage: ErrorRequestHandler = (error: unknown, request, response
   response.render('error', { title: heading, status, reference, heading, message: detail, steps: STEPS[status] ?? [] });
 };
 
+/** Too late to answer otherwise. Express itself would write the error to the console, with all that a driver hangs on it. */
+function breakOff(error: unknown, response: Response): void {
+  response.err = asError(error);
+  response.destroy();
+}
+
+const asError = (error: unknown): Error => (error instanceof Error ? error : new Error('not an Error was thrown'));
+
 function prepare(error: unknown, request: Request, response: Response): HttpError {
   const answer = toHttpError(error);
   // The log line of this request tells the cause; see `requestLog`.
-  if (answer.status >= 500) response.err = error instanceof Error ? error : new Error('not an Error was thrown');
+  if (answer.status >= 500) response.err = asError(error);
   if (!request.complete) response.set('Connection', 'close');
   response.status(answer.status).set(answer.headers).set('Cache-Control', 'no-store');
   return answer;

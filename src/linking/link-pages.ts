@@ -65,7 +65,7 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
   /** Ring's redirect: what it carries goes into the session, and out of the address bar. */
   async function receive(request: Request, response: Response): Promise<void> {
     const link = parseLinkRequest(request.query);
-    const outcome = link === undefined ? 'malformed' : staleness(link);
+    const outcome = link === undefined ? 'malformed' : turnedAway(link);
     if (link === undefined || outcome !== undefined) {
       show(response, outcome ?? 'malformed');
       return;
@@ -77,9 +77,13 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
     seeOther(response, '/ring/link');
   }
 
-  function staleness(link: LinkRequest): Outcome | undefined {
+  /** Why a link that is no longer or not yet fresh is not made. */
+  function turnedAway(link: LinkRequest): Outcome | undefined {
     const age = freshness(link, clock, linkClockSkewSeconds);
-    return age === 'fresh' ? undefined : age;
+    if (age === 'fresh') return undefined;
+    dependencies.onClaimed(age);
+    log.warn({ outcome: age }, 'a link is turned away; if this happens to everyone, check the clock of this machine');
+    return age;
   }
 
   /** The link that this browser came for, if it is still fresh: its page may have been open for a while. */
@@ -89,7 +93,7 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
       await showNewestLink(request, response);
       return undefined;
     }
-    const stale = staleness(pending);
+    const stale = turnedAway(pending);
     if (stale === undefined) return pending;
     dropPendingLink(request);
     show(response, stale);

@@ -137,8 +137,10 @@ export function createRingClient(options: RingClientOptions): RingClient {
       headers,
       body: JSON.stringify(body),
     });
-    const { status } = await transport.json(call, IntegrationAnswer);
-    if (status !== expected) throw new RingError('malformed', call.name, { status: 200 });
+    await transport.json(
+      call,
+      IntegrationAnswer.refine(({ status }) => status === expected),
+    );
   }
 
   return {
@@ -197,7 +199,7 @@ export function createRingClient(options: RingClientOptions): RingClient {
 
     async closeLiveView(accessToken, sessionPath) {
       const { origin } = new URL(options.apiUrl);
-      await transport.succeed(apiCall(CLOSE_LIVE_VIEW, `${origin}${sessionPath}`, accessToken));
+      await transport.succeed(apiCall(CLOSE_LIVE_VIEW, `${origin}${sessionPath}`, accessToken), () => undefined);
     },
 
     downloadImage: (accessToken, deviceId) =>

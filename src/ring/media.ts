@@ -19,20 +19,24 @@ const REDIRECTS = new Set([301, 302, 303, 307, 308]);
  * @see https://developer.amazon.com/docs/ring/api-documentation.html
  */
 export async function downloadImage(transport: Transport, call: Call): Promise<RingImage> {
-  const redirect = await transport.exchange(call);
-  if (!REDIRECTS.has(redirect.status)) throw failure(call.name, redirect);
-  const url = storageUrl(call, redirect.headers.get('location') ?? '');
-  if (url === undefined) throw new RingError('malformed', call.name, { status: redirect.status });
-
-  const download: Call = { name: 'GET of a picture', url: url.href, maxBytes: MAX_IMAGE_BYTES };
-  const { status, headers, body } = await transport.succeed(download).catch((error: unknown) => {
-    throw ofStorage(error);
+  const url = await transport.exchange(call, (redirect) => {
+    if (!REDIRECTS.has(redirect.status)) throw failure(call.name, redirect);
+    const target = storageUrl(call, redirect.headers.get('location') ?? '');
+    if (target === undefined) throw new RingError('malformed', call.name, { status: redirect.status });
+    return target;
   });
-  const contentType = (headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
-  if (body === undefined || body.length === 0 || !IMAGE_TYPE.test(contentType)) {
-    throw new RingError('malformed', download.name, { status });
+  const download: Call = { name: 'GET of a picture', url: url.href, maxBytes: MAX_IMAGE_BYTES };
+  try {
+    return await transport.succeed(download, ({ status, headers, body }) => {
+      const contentType = (headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
+      if (body === undefined || body.length === 0 || !IMAGE_TYPE.test(contentType)) {
+        throw new RingError('malformed', download.name, { status });
+      }
+      return { contentType, bytes: body };
+    });
+  } catch (error) {
+    throw ofStorage(error);
   }
-  return { contentType, bytes: body };
 }
 
 /** A no of the storage's is none of Ring's: it says nothing about our token, nor about the device. */

@@ -20,10 +20,13 @@ export interface Answer {
 }
 
 export interface Transport {
-  /** @returns any answer, also a redirect or an error. @throws {RingError} when there was none */
-  exchange(call: Call): Promise<Answer>;
-  /** @returns the answer to a call that succeeded. @throws {RingError} */
-  succeed(call: Call): Promise<Answer>;
+  /**
+   * @param read makes of any answer, also a redirect or an error, what the caller wants, or throws a {@link RingError}
+   * @throws {RingError} that, or that there was no answer
+   */
+  exchange<Value>(call: Call, read: (answer: Answer) => Value): Promise<Value>;
+  /** As `exchange`, for the answer to a call that succeeded. @throws {RingError} */
+  succeed<Value>(call: Call, read: (answer: Answer) => Value): Promise<Value>;
   /** @returns the JSON of a call that succeeded, read by the schema. @throws {RingError} */
   json<Value>(call: Call, schema: z.ZodType<Value>): Promise<Value>;
 }
@@ -38,8 +41,8 @@ export interface TransportOptions {
 
 export interface CallReport {
   endpoint: Endpoint;
-  /** Ring's HTTP status, or why there is none. */
-  result: number | 'unreachable' | 'no-answer';
+  /** Ring's HTTP status, or why there is none; `malformed`: it was a good one, and nobody understands what came with it. */
+  result: number | 'unreachable' | 'no-answer' | 'malformed';
   durationMs: number;
   /** What Ring said of our limit of requests a second, if it did. */
   rateLimit: { limit: number | undefined; remaining: number | undefined };
@@ -92,13 +95,28 @@ export function createTransport(options: TransportOptions): Transport {
     });
   }
 
-  async function exchange({ name, url, maxBytes = DEFAULT_MAX_BYTES, ...init }: Call): Promise<Answer> {
+  async function exchange<Value>(call: Call, read: (answer: Answer) => Value): Promise<Value> {
     const startedAt = performance.now();
+    const answer = await fetchAnswer(call, startedAt);
+    let { status: result }: { status: CallReport['result'] } = answer;
+    try {
+      return read(answer);
+    } catch (error) {
+      if (answer.status < 400 && error instanceof RingError && error.kind === 'malformed') result = 'malformed';
+      throw error;
+    } finally {
+      report(call.name, result, startedAt, answer.headers);
+    }
+  }
+
+  async function fetchAnswer(
+    { name, url, maxBytes = DEFAULT_MAX_BYTES, ...init }: Call,
+    startedAt: number,
+  ): Promise<Answer> {
     try {
       // A redirect is never followed by itself: it would carry a bearer token to wherever it points.
       const response = await send(url, { ...init, redirect: 'manual', signal: AbortSignal.timeout(timeoutMs) });
       const body = await readBody(response, maxBytes);
-      report(name, response.status, startedAt, response.headers);
       return { status: response.status, headers: response.headers, body };
     } catch (cause) {
       const kind = NEVER_SENT.has(networkCode(cause)) ? 'unreachable' : 'no-answer';
@@ -107,21 +125,22 @@ export function createTransport(options: TransportOptions): Transport {
     }
   }
 
-  async function succeed(call: Call): Promise<Answer> {
-    const answer = await exchange(call);
-    if (answer.status < 200 || answer.status > 299) throw failure(call.name, answer);
-    return answer;
+  function succeed<Value>(call: Call, read: (answer: Answer) => Value): Promise<Value> {
+    return exchange(call, (answer) => {
+      if (answer.status < 200 || answer.status > 299) throw failure(call.name, answer);
+      return read(answer);
+    });
   }
 
   return {
     exchange,
     succeed,
-    async json(call, schema) {
-      const { status, body } = await succeed(call);
-      const parsed = schema.safeParse(parseJson(body));
-      if (!parsed.success) throw new RingError('malformed', call.name, { status });
-      return parsed.data;
-    },
+    json: (call, schema) =>
+      succeed(call, ({ status, body }) => {
+        const parsed = schema.safeParse(parseJson(body));
+        if (!parsed.success) throw new RingError('malformed', call.name, { status });
+        return parsed.data;
+      }),
   };
 }
 
