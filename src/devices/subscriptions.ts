@@ -1,5 +1,7 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
+import { rows } from '../database/database.js';
+import { IS_APPLIED } from '../database/link-conditions.js';
 import { jobKey } from '../jobs/enqueue.js';
 import { retryRingCall } from '../jobs/ring-retry.js';
 import type { RingSubscription } from '../ring/subscriptions.js';
@@ -7,6 +9,32 @@ import { NoLinkError } from '../tokens/errors.js';
 import type { InventoryDependencies } from './inventory.js';
 import { inLinkedAccount } from './linked-account.js';
 import { FETCH_SUBSCRIPTIONS } from './refetch.js';
+
+/** A subscription as its user may see it. */
+export interface UserSubscription {
+  linkId: string;
+  subType: string;
+  status: string;
+  expiresAt: Date | null;
+  /** Of those that are shared with us. */
+  deviceNames: (string | null)[];
+}
+
+/** The subscriptions of all links of a user that stand, those that run the longest first. */
+export function subscriptionsOfUser(database: Knex, userId: string): Promise<UserSubscription[]> {
+  return rows<UserSubscription>(
+    database,
+    `SELECT link.id AS "linkId", sub.sub_type AS "subType", sub.status, sub.expires_at AS "expiresAt",
+            ARRAY(SELECT device.name FROM devices device
+                   WHERE device.account_id = sub.account_id AND device.id = ANY (sub.device_ids)
+                     AND device.removed_at IS NULL
+                   ORDER BY device.name) AS "deviceNames"
+       FROM account_links link JOIN subscriptions sub ON sub.account_id = link.account_id
+      WHERE link.user_id = ? AND link.${IS_APPLIED}
+      ORDER BY sub.expires_at DESC NULLS FIRST, sub.id LIMIT 100`,
+    [userId],
+  );
+}
 
 const Payload = z.object({ accountId: z.string(), attempt: z.number().int().min(1) });
 

@@ -4,6 +4,7 @@ import type { FormError } from '../accounts/routes.js';
 import { csrfToken } from '../accounts/csrf.js';
 import { describeStatus, describeTime, nameOfDevice, pathOfDevice } from '../devices/describe-device.js';
 import { type ListedDevice, listDevices } from '../devices/device-list.js';
+import { subscriptionsOfUser, type UserSubscription } from '../devices/subscriptions.js';
 import { methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { seeOther } from '../http/see-other.js';
@@ -42,6 +43,7 @@ export function createHomePage(database: Knex, limits: RateLimits): HomePage {
     }
     const links = await linksOfUser(database, request.user.id);
     const devices = await listDevices(database, request.user.id);
+    const subscriptions = await subscriptionsOfUser(database, request.user.id);
     response.render('home', {
       title: 'Home',
       csrfToken: await csrfToken(request),
@@ -51,6 +53,8 @@ export function createHomePage(database: Knex, limits: RateLimits): HomePage {
       links: links.map((link) => ({
         ...describe(link),
         devices: devices.filter(({ linkId }) => linkId === link.id).map(describeDevice),
+        subscriptions: subscriptions.filter(({ linkId }) => linkId === link.id).map(describeSubscription),
+        isUsable: link.status === 'COMPLETED',
       })),
     });
   });
@@ -110,9 +114,21 @@ function describe(link: Link) {
 
 function describeDevice({ id, name, online, onlineAt, removedAt, isShared }: ListedDevice) {
   const common = { name: nameOfDevice(name), href: isShared ? pathOfDevice(id) : null };
-  if (removedAt !== null) return { ...common, statusText: 'Removed in the Ring app', at: describeTime(removedAt) };
-  const { statusText } = describeStatus(online);
+  if (removedAt !== null) {
+    return { ...common, tone: 'ended', statusText: 'Removed in the Ring app', at: describeTime(removedAt) };
+  }
+  const { statusText, tone } = describeStatus(online);
   return onlineAt === null
-    ? { ...common, statusText, at: null }
-    : { ...common, statusText: `${statusText} since`, at: describeTime(onlineAt) };
+    ? { ...common, tone, statusText, at: null }
+    : { ...common, tone, statusText: `${statusText} since`, at: describeTime(onlineAt) };
+}
+
+/** What Ring says of a subscription, in a line. */
+function describeSubscription({ subType, status, expiresAt, deviceNames }: UserSubscription) {
+  const kind = { paid: 'Paid plan', trial: 'Free trial' }[subType] ?? 'Plan';
+  return {
+    text: status === 'active' ? `${kind}${expiresAt === null ? '' : ' until'}` : `${kind}, ended`,
+    at: status === 'active' && expiresAt !== null ? describeTime(expiresAt) : null,
+    devices: deviceNames.map(nameOfDevice).join(', '),
+  };
 }
