@@ -20,6 +20,8 @@ interface Operation {
   time_of_day: string | null;
   time_zone: string | null;
   status: string;
+  pause_reason: string | null;
+  next_run_at: Date | null;
 }
 
 function operationsOf({ ringUser }: Owner): Promise<Operation[]> {
@@ -366,5 +368,125 @@ describe('deleting a schedule', () => {
 
     expect(answer.status).toBe(403);
     expect(await operationsOf(owner)).toHaveLength(1);
+  });
+});
+
+describe('pausing a schedule', () => {
+  const sendEvent = (owner: Owner, type: 'device_offline' | 'device_online', seconds: number) =>
+    world.ring.sendEvent({
+      user_id: owner.ringUser.id,
+      type,
+      timestamp: world.clock.now().getTime() + seconds * 1_000,
+      wait: true,
+    });
+  const untilState = (owner: Owner, state: object) =>
+    until(`it is ${JSON.stringify(state)}`, async () => {
+      const [operation] = await operationsOf(owner);
+      return Object.entries(state).every(([column, value]) => operation?.[column as keyof Operation] === value);
+    });
+
+  async function paused(): Promise<{ owner: Owner; address: string }> {
+    const owner = await sharing(world);
+    await fillIn(owner, { frequency: 'HOURLY' });
+    const [operation] = await operationsOf(owner);
+    const address = `${formOf(owner)}/${operation?.id ?? ''}`;
+    await owner.visitor.submit(`${address}/pause`);
+    return { owner, address };
+  }
+
+  test('keeps it, without a next picture, until its user wants it to go on', async () => {
+    const { owner, address } = await paused();
+    expect(await operationsOf(owner)).toMatchObject([{ status: 'PAUSED', pause_reason: 'USER', next_run_at: null }]);
+    expect(owner.visitor.page.text).toContain('Paused by you.');
+
+    await owner.visitor.submit(`${address}/resume`);
+
+    const [operation] = await operationsOf(owner);
+    expect(operation).toMatchObject({ status: 'ACTIVE', pause_reason: null });
+    expect(Number(operation?.next_run_at)).toBeGreaterThan(world.clock.now().getTime());
+    expect(owner.visitor.page.text).toContain('Next picture:');
+  });
+
+  test('lasts while the device goes offline and comes back', async () => {
+    const { owner, address } = await paused();
+    await sendEvent(owner, 'device_offline', 1);
+    await sendEvent(owner, 'device_online', 2);
+    await sendEvent(owner, 'device_offline', 3);
+    await until('it is offline', async () => {
+      await owner.visitor.open(owner.path);
+      return owner.visitor.page.text.includes('<h2>Offline</h2>');
+    });
+    expect(await operationsOf(owner)).toMatchObject([{ status: 'PAUSED', pause_reason: 'USER' }]);
+
+    // Its user may want it to go on: as soon as the device can.
+    await owner.visitor.submit(`${address}/resume`);
+    expect(await operationsOf(owner)).toMatchObject([{ status: 'PAUSED', pause_reason: 'OFFLINE' }]);
+    await sendEvent(owner, 'device_online', 4);
+    await untilState(owner, { status: 'ACTIVE', pause_reason: null });
+  });
+
+  test('and resuming are for its user alone, and need the token of the page', async () => {
+    const { owner, address } = await paused();
+    const other = await sharing(world);
+    const asOther = { cookie: other.visitor.cookie, form: { _csrf: other.csrfToken } };
+
+    expect((await send(world.url, `${address}/resume`, asOther)).status).toBe(404);
+    expect((await send(world.url, `${address}/resume`, { cookie: owner.visitor.cookie, form: {} })).status).toBe(403);
+    const [, id = ''] = /scheduled-operations\/([^/]+)$/.exec(address) ?? [];
+    expect((await send(world.url, `${formOf(other)}/${id}/resume`, asOther)).status).toBe(303);
+
+    expect(await operationsOf(owner)).toMatchObject([{ status: 'PAUSED', pause_reason: 'USER' }]);
+  });
+});
+
+describe('a picture that a user asks for', () => {
+  const picturesOf = ({ ringUser }: Owner) =>
+    world.sql<{ device_id: string; content_type: string }>('SELECT * FROM snapshots WHERE account_id = $1', [
+      ringUser.account_id,
+    ]);
+
+  test('is taken at once, kept and shown', async () => {
+    const owner = await sharing(world);
+    await owner.visitor.open(owner.path);
+
+    await owner.visitor.submit(`${owner.path}/snapshots`);
+
+    const pictures = await picturesOf(owner);
+    expect(pictures).toMatchObject([{ device_id: owner.device.id }]);
+    expect(owner.visitor.page.text).toMatch(/<img src="[^"]+\/snapshots\/[0-9a-f-]{36}"/);
+  });
+
+  test('that Ring does not give is told beside the button, and nothing is kept', async () => {
+    const owner = await sharing(world);
+    await world.ring.setFaults([{ endpoint: 'image', fault: { kind: 'status', status: 500 }, times: 1 }]);
+    await owner.visitor.open(owner.path);
+
+    await owner.visitor.submit(`${owner.path}/snapshots`);
+
+    expect(owner.visitor.page.status).toBe(502);
+    expect(owner.visitor.heading).toBe('Front Door');
+    expect(owner.visitor.page.text).toContain('Ring gave us no picture.');
+    expect(await picturesOf(owner)).toEqual([]);
+  });
+
+  test('is for its user alone, needs the token of the page, and leaves an address that leads back', async () => {
+    const [owner, other] = [await sharing(world), await sharing(world)];
+    const address = `${owner.path}/snapshots`;
+    const { cookie } = other.visitor;
+
+    expect((await send(world.url, address, { cookie, form: { _csrf: other.csrfToken } })).status).toBe(404);
+    expect((await send(world.url, address, { cookie: owner.visitor.cookie, form: {} })).status).toBe(403);
+    expect((await send(world.url, address, { form: {} })).status).toBe(403);
+    const back = await send(world.url, address, { cookie });
+    expect([back.status, back.location]).toEqual([303, owner.path]);
+
+    expect(await picturesOf(owner)).toEqual([]);
+  });
+
+  test('is not offered while the device is offline', async () => {
+    const owner = await sharing(world, { online: false });
+    await owner.visitor.open(owner.path);
+    expect(owner.visitor.page.text).not.toContain('Take a picture now');
+    expect(owner.visitor.page.text).toContain('You can watch live as soon as it is online again.');
   });
 });
