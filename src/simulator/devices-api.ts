@@ -48,12 +48,12 @@ export function deviceEndpoint(simulation: Simulation): RingEndpoint {
 }
 
 /** Acts on the device in the path; 404 when the user doesn't show it to the app, or no longer. */
-export function withDevice(
+export function withDevice<Answer extends RingAnswer | Promise<RingAnswer>>(
   simulation: Simulation,
   request: RingRequest,
-  act: (granted: Grant & { device: Device }) => RingAnswer,
-): RingAnswer {
-  return withIntegration(simulation, request, (grant) => {
+  act: (granted: Grant & { device: Device }) => Answer,
+): Answer | RingAnswer {
+  return withIntegration<Answer | RingAnswer>(simulation, request, (grant) => {
     const device = sharedDevices(grant.user).find(({ id }) => id === request.params.device_id);
     if (device === undefined) return refuse(404, 'Not Found', 'The app sees no such device.');
     return act({ ...grant, device });

@@ -11,8 +11,11 @@ export function takeEffect(
 ): void {
   switch (event.data.type) {
     case 'device_online':
+      setOnline(user, device_id, true);
+      return;
     case 'device_offline':
-      setOnline(user, device_id, event.data.type === 'device_online');
+      setOnline(user, device_id, false);
+      if (device_id !== undefined) simulation.state.liveViews.closeAll(user.account_id, device_id);
       return;
     case 'device_added':
       addDevice(user, device_id);

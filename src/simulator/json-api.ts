@@ -6,11 +6,11 @@ import type { Simulation } from './state.js';
 /** What the endpoints of the Vision API have in common: bearer tokens, JSON:API documents, JSON:API errors. */
 
 /** Acts for whoever the token speaks for; 401 for a bad token, 404 for one whose app was removed from the account. */
-export function withIntegration(
+export function withIntegration<Answer extends RingAnswer | Promise<RingAnswer>>(
   simulation: Simulation,
   request: RingRequest,
-  act: (grant: Grant) => RingAnswer,
-): RingAnswer {
+  act: (grant: Grant) => Answer,
+): Answer | RingAnswer {
   const check = checkToken(simulation, request);
   if (check.kind !== 'good') return unauthorized(check.kind);
   const { user, integration } = check.grant;

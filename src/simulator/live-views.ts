@@ -7,7 +7,7 @@ import type { Power } from './devices.js';
 const LIMIT_MS: Record<Power, number> = { battery: 30_000, wired: 60_000 };
 const SESSIONS_KEPT = 10_000;
 
-/** `expired`: it lasted as long as it may. `closed`: by the app, or because device or app were removed. */
+/** `expired`: it lasted as long as it may. `closed`: by the app, or because the device went offline, or device or app were removed. */
 export type LiveViewState = 'open' | 'closed' | 'expired';
 
 export interface LiveView {
@@ -47,6 +47,11 @@ export class LiveViews {
     const limitMs = LIMIT_MS[power];
     this.#sessions.set(session_id, { session_id, account_id, device_id, started_at, limitMs, isClosed: false });
     return session_id;
+  }
+
+  isOpen(session_id: string): boolean {
+    const session = this.#sessions.get(session_id);
+    return session !== undefined && this.#stateOf(session) === 'open';
   }
 
   /** Whether there was an open session of this device to close. */

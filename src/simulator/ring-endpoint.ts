@@ -32,7 +32,7 @@ export interface RingEndpoint {
   name: RingEndpointName | null;
   /** What is recorded of a request, whether or not it is handled. Changes nothing. */
   describe(request: RingRequest): { account_id: string | null; facts: RequestFacts };
-  handle(request: RingRequest): RingAnswer;
+  handle(request: RingRequest): RingAnswer | Promise<RingAnswer>;
   /** The answer for a fault of the kind `status`. */
   fail(status: number): RingAnswer;
 }
@@ -58,8 +58,8 @@ export function serve(simulation: Simulation, endpoint: RingEndpoint): RequestHa
     const fault = endpoint.name === null ? undefined : state.faults.takeFor(endpoint.name);
     record.fault = fault?.fault.kind ?? null;
 
-    const handle = (): RingAnswer => {
-      const answer = endpoint.handle(ringRequest);
+    const handle = async (): Promise<RingAnswer> => {
+      const answer = await endpoint.handle(ringRequest);
       record.effect_status = answer.status;
       return answer;
     };
@@ -91,26 +91,26 @@ function readRequest(request: Request): RingRequest {
 
 async function react(
   fault: RingFault | undefined,
-  handle: () => RingAnswer,
+  handle: () => Promise<RingAnswer>,
   fail: (status: number) => RingAnswer,
   signal: AbortSignal,
 ): Promise<Reaction> {
-  if (fault === undefined) return { kind: 'answer', answer: handle() };
+  if (fault === undefined) return { kind: 'answer', answer: await handle() };
   if (fault.when === 'before') return misbehave(fault.fault, handle, fail, signal);
-  const answer = handle();
-  return misbehave(fault.fault, () => answer, fail, signal);
+  const answer = await handle();
+  return misbehave(fault.fault, () => Promise.resolve(answer), fail, signal);
 }
 
 async function misbehave(
   fault: AnswerFault,
-  rightAnswer: () => RingAnswer,
+  rightAnswer: () => Promise<RingAnswer>,
   fail: (status: number) => RingAnswer,
   signal: AbortSignal,
 ): Promise<Reaction> {
   switch (fault.kind) {
     case 'delay':
       await sleep(fault.ms, undefined, { signal });
-      return { kind: 'answer', answer: rightAnswer() };
+      return { kind: 'answer', answer: await rightAnswer() };
     case 'status':
       return { kind: 'answer', answer: withRetryAfter(fail(fault.status), fault.retryAfterSeconds) };
     case 'body':

@@ -37,7 +37,19 @@ export function readOffer(text: string): OfferReading {
   return { kind: 'good', offer: { session, tracks } };
 }
 
-/** An answer as a device would give it: the same tracks, one codec each, to be sent. Nobody listens behind it yet. */
+/** Whether a real connection can come of it: the viewer can be reached, and shows what we have, which is VP8. */
+export function canBePlayed({ session, tracks }: Offer): boolean {
+  const attributes = [
+    ...session.map((line) => line.replace(/^a=/, '')),
+    ...tracks.flatMap((track) => track.attributes),
+  ];
+  const hasAttribute = (name: string): boolean => attributes.some((attribute) => attribute.startsWith(`${name}:`));
+  const isConnectable = ['ice-ufrag', 'ice-pwd', 'fingerprint'].every(hasAttribute);
+  const videos = tracks.filter(({ media }) => media === 'video');
+  return isConnectable && videos.some((video) => video.attributes.some((one) => /^rtpmap:\d+ VP8\//i.test(one)));
+}
+
+/** An answer as a device would give it: the same tracks, one codec each, to be sent. Nobody listens behind it. */
 export function answerOffer({ session, tracks }: Offer): string {
   const transport = [
     `a=ice-ufrag:${randomBytes(3).toString('hex')}`,

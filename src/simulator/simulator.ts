@@ -14,6 +14,7 @@ import { tokenEndpoint } from './oauth.js';
 import { serve } from './ring-endpoint.js';
 import type { Settings, Simulation } from './state.js';
 import { newState } from './state.js';
+import { Streams } from './streams.js';
 import { subscriptionsEndpoint } from './subscriptions-api.js';
 import { integrationPatchEndpoint, integrationPostEndpoint, unknownEndpoint, usersMeEndpoint } from './vision-api.js';
 import { whepDeleteEndpoint, whepPostEndpoint } from './whep-api.js';
@@ -62,7 +63,7 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
     close: async () => {
       const ended = [end(ring.server), end(media.server)];
       simulation.state.lifetime.abort();
-      await Promise.all(ended);
+      await Promise.all([...ended, simulation.streams.ended()]);
     },
   };
 }
@@ -88,6 +89,7 @@ async function end(server: Server): Promise<void> {
 
 function newSimulation(options: SimulatorOptions, mediaPort: number): Simulation {
   const now = options.now ?? Date.now;
+  const log = options.log ?? (() => undefined);
   const { clientId, clientSecret, hmacKey, app } = options;
   const initialSettings: Settings = {
     integrationBody: 'flat',
@@ -104,8 +106,9 @@ function newSimulation(options: SimulatorOptions, mediaPort: number): Simulation
       internalUrl: withoutTrailingSlash(app.internalUrl ?? app.publicUrl),
     },
     now,
-    log: options.log ?? (() => undefined),
+    log,
     mediaPort,
+    streams: new Streams(log),
     initialSettings,
     state: newState(now, initialSettings),
   };

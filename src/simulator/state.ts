@@ -10,6 +10,7 @@ import { LiveViews } from './live-views.js';
 import { Lives } from './lives.js';
 import { RequestLog } from './request-log.js';
 import { SignedDownloads } from './signed-downloads.js';
+import type { Streams } from './streams.js';
 import { TokenStore } from './tokens.js';
 
 /** What a success of app-integrations looks like: Ring's pages show both. */
@@ -48,7 +49,7 @@ export interface State {
   downloads: SignedDownloads;
   lives: Lives;
   settings: Settings;
-  /** Aborted on reset and on close: delays, silent connections, late callbacks and webhooks end with it. */
+  /** Aborted on reset and on close: delays, silent connections, late callbacks, webhooks and streams end with it. */
   lifetime: AbortController;
 }
 
@@ -71,6 +72,8 @@ export interface Simulation {
   readonly log: (line: string) => void;
   /** Where pictures are downloaded from. */
   readonly mediaPort: number;
+  /** The live views that are played. They end with the state that they began with. */
+  readonly streams: Streams;
   /** Those that a reset goes back to. */
   readonly initialSettings: Settings;
   state: State;

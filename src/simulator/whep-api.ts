@@ -1,7 +1,8 @@
 import { withDevice } from './devices-api.js';
 import { describeBearer, refuse, simulatedFailure } from './json-api.js';
 import type { RingAnswer, RingEndpoint, RingRequest } from './ring-endpoint.js';
-import { answerOffer, readOffer } from './sdp.js';
+import type { Offer } from './sdp.js';
+import { answerOffer, canBePlayed, readOffer } from './sdp.js';
 import type { Simulation } from './state.js';
 
 /** `POST /v1/devices/{device_id}/media/streaming/whep/sessions`: an SDP offer begins a live view. */
@@ -10,17 +11,21 @@ export function whepPostEndpoint(simulation: Simulation): RingEndpoint {
     name: 'whep-post',
     describe: (request) => describeBearer(simulation, request),
     handle: (request) =>
-      withDevice(simulation, request, ({ user, device }) => {
+      withDevice(simulation, request, async ({ user, device }) => {
         if (request.contentType !== 'application/sdp') return badRequest('Send an offer as application/sdp.');
         const reading = readOffer(request.body);
         if (reading.kind === 'bad') return badRequest(reading.problem);
         if (!device.online) return refuse(503, 'Service Unavailable', 'The device is offline.');
-        const sessionId = simulation.state.liveViews.open(user.account_id, device.id, device.power);
-        return {
-          status: 201,
-          headers: { 'Content-Type': 'application/sdp', Location: locationOf(simulation, request, sessionId) },
-          body: answerOffer(reading.offer),
-        };
+        if (simulation.streams.isFull) return refuse(429, 'Too Many Requests', 'Too many live views are played.');
+        const { liveViews } = simulation.state;
+        const sessionId = liveViews.open(user.account_id, device.id, device.power);
+        const headers = { 'Content-Type': 'application/sdp', Location: locationOf(simulation, request, sessionId) };
+        try {
+          return { status: 201, headers, body: await beginStream(simulation, sessionId, request.body, reading.offer) };
+        } catch {
+          liveViews.close(user.account_id, device.id, sessionId);
+          return badRequest('The offer could not be used.');
+        }
       }),
     fail: simulatedFailure,
   };
@@ -41,6 +46,20 @@ export function whepDeleteEndpoint(simulation: Simulation): RingEndpoint {
       }),
     fail: simulatedFailure,
   };
+}
+
+/**
+ * Returns the SDP answer. A browser's offer gets a moving picture. One that no browser would make gets an answer that is
+ * only written down: who writes an offer by hand wants to see how Ring answers, and nothing that connects.
+ */
+function beginStream(
+  { state, streams }: Simulation,
+  sessionId: string,
+  text: string,
+  offer: Offer,
+): string | Promise<string> {
+  if (!canBePlayed(offer)) return answerOffer(offer);
+  return streams.begin(text, () => state.liveViews.isOpen(sessionId), state.lifetime.signal);
 }
 
 function locationOf({ state }: Simulation, { host, params }: RingRequest, sessionId: string): string {

@@ -104,7 +104,7 @@ describe('a live view', () => {
     expect(await end(location)).toBe(404);
   });
 
-  test.each(['device_removed', 'app_integration_removed'])('ends with %s', async (type) => {
+  test.each(['device_offline', 'device_removed', 'app_integration_removed'])('ends with %s', async (type) => {
     await newLocation();
     await sendEvent(rig, type, { device_id: 'ada-driveway' });
     expect(await states()).toEqual(['closed']);
