@@ -1,0 +1,149 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { AxeBuilder } from '@axe-core/playwright';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { launchBrowser } from '../support/browser.js';
+import { type Owner, sharing } from '../support/devices.js';
+import { until } from '../support/until.js';
+import { startWorld, type World } from '../support/world.js';
+
+const SCREENSHOTS = join(import.meta.dirname, '../../screenshots');
+
+let world: World;
+let browser: Browser;
+let context: BrowserContext;
+let page: Page;
+const complaints: string[] = [];
+beforeAll(async () => {
+  mkdirSync(SCREENSHOTS, { recursive: true });
+  [world, browser] = await Promise.all([startWorld(), launchBrowser()]);
+  context = await browser.newContext({ viewport: { width: 320, height: 640 } });
+  page = await context.newPage();
+  page.on('pageerror', (error) => complaints.push(error.message));
+});
+afterAll(async () => {
+  await browser.close();
+  await world.stop();
+});
+
+/** The page of a device, in the browser, for its user. */
+async function visit(owner: Owner): Promise<void> {
+  const [name = '', value = ''] = owner.visitor.cookie.split('=');
+  await context.addCookies([{ name, value, url: world.url }]);
+  await page.goto(world.url + owner.path);
+}
+
+const watch = () => page.getByRole('button', { name: 'Watch live' }).click();
+const frames = () =>
+  page.evaluate<number>('document.querySelector("video").getVideoPlaybackQuality().totalVideoFrames');
+const status = () => page.locator('.live [role="status"]').innerText();
+
+const untilWatching = () => until('frames arrive', async () => (await frames()) > 5, 15_000);
+const untilTold = (words: string) =>
+  until(`the page says ${words}`, async () => (await status()).includes(words), 15_000);
+
+async function sessionsOf(owner: Owner): Promise<string[]> {
+  const views = await world.ring.liveViews();
+  return views.filter(({ device_id }) => device_id === owner.device.id).map(({ state }) => state);
+}
+
+async function tell(
+  owner: Owner,
+  type: 'device_offline' | 'device_online' | 'device_removed',
+  seconds: number,
+): Promise<void> {
+  const timestamp = world.clock.now().getTime() + seconds * 1_000;
+  await world.ring.sendEvent({ user_id: owner.ringUser.id, type, device_id: owner.device.id, timestamp });
+}
+
+describe('watching live', () => {
+  test('shows frames that move, and how long it lasts; one click ends it, here and at Ring', async () => {
+    const owner = await sharing(world);
+    await visit(owner);
+
+    await watch();
+    await untilWatching();
+
+    expect(await page.getByRole('timer').innerText()).toMatch(/^\d+ seconds left$/);
+    const before = await frames();
+    await until('more frames arrive', async () => (await frames()) > before + 5);
+    await page.screenshot({ path: join(SCREENSHOTS, 'live-view-320.png'), fullPage: true });
+    const { violations } = await new AxeBuilder({ page }).analyze();
+    expect(violations).toEqual([]);
+    expect(await sessionsOf(owner)).toEqual(['open']);
+
+    await page.getByRole('button', { name: 'End live view' }).click();
+    expect(await status()).toBe('The live view is closed.');
+    await until('Ring has closed it', async () => (await sessionsOf(owner))[0] === 'closed');
+  });
+
+  test('says why it ends when the device goes offline, and offers it again when it is back', async () => {
+    const owner = await sharing(world);
+    await visit(owner);
+    await watch();
+    await untilWatching();
+
+    await tell(owner, 'device_offline', 1);
+    await untilTold('because the device went offline');
+
+    await page.reload();
+    expect(await page.getByRole('button', { name: 'Watch live' }).count()).toBe(0);
+    expect(await page.getByText('as soon as it is online again').isVisible()).toBe(true);
+    await tell(owner, 'device_online', 2);
+    await until('it is offered again', async () => {
+      await page.reload();
+      return page.getByRole('button', { name: 'Watch live' }).isVisible();
+    });
+  });
+
+  test('says so when the device is removed', async () => {
+    const owner = await sharing(world);
+    await visit(owner);
+    await watch();
+    await untilWatching();
+
+    await tell(owner, 'device_removed', 1);
+
+    await untilTold('no longer shared');
+  });
+
+  test('ends when its time is over', async () => {
+    const owner = await sharing(world);
+    await visit(owner);
+    await watch();
+    await untilWatching();
+
+    world.clock.advance(61);
+
+    await untilTold('after a minute at most');
+    expect(await page.getByRole('button', { name: 'Watch live' }).isVisible()).toBe(true);
+  });
+
+  test('is told what went wrong when Ring does not open it', async () => {
+    const owner = await sharing(world);
+    await visit(owner);
+    await world.ring.setFaults([{ endpoint: 'whep-post', fault: { kind: 'status', status: 500 }, times: 1 }]);
+
+    await watch();
+
+    await untilTold('Ring could not open the live view. Please try again in a moment.');
+    await watch();
+    await untilWatching();
+  });
+
+  test('ends at Ring when its user leaves the page', async () => {
+    const owner = await sharing(world);
+    await visit(owner);
+    await watch();
+    await untilWatching();
+
+    await page.goto(`${world.url}/ring/home`);
+
+    await until('Ring has closed it', async () => (await sessionsOf(owner))[0] === 'closed');
+  });
+
+  test('met no error on the way', () => {
+    expect(complaints).toEqual([]);
+  });
+});
