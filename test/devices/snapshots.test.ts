@@ -7,6 +7,7 @@ import { inboxOf, untilProcessed } from '../support/inbox.js';
 import { passPauses, untilJobsAreDone } from '../support/jobs.js';
 import { once } from '../support/linking.js';
 import type { EventType, Fault } from '../support/ring.js';
+import { refreshesOf } from '../support/tokens.js';
 import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';
 
@@ -66,6 +67,7 @@ async function callsOf({ ringUser }: Owner, path: RegExp) {
 
 const ASKED = /\/media\/image\/download$/;
 const DOWNLOADED = /^\/images\//;
+const ABOUT_DEVICE = /^\/v1\/devices\/[^/]+$/;
 
 async function schedule({ visitor, path }: Owner, fields: Record<string, string> = {}): Promise<void> {
   await visitor.open(path);
@@ -273,6 +275,41 @@ describe('a picture that can’t be taken', () => {
     expect(await picturesOf(owner)).toHaveLength(1);
     expect(await callsOf(owner, ASKED)).toHaveLength(2);
   });
+
+  const inRingsWords = (code: number): Fault['fault'] => ({
+    kind: 'body',
+    status: code,
+    contentType: 'application/vnd.api+json',
+    body: JSON.stringify({ errors: [{ status: `${code}`, title: 'Not Found', detail: 'There is no such thing.' }] }),
+  });
+  test.each<[what: string, fault: Fault['fault']]>([
+    ['401', { kind: 'status', status: 401 }],
+    ['401 in Ring’s words', inRingsWords(401)],
+    ['403 in Ring’s words', inRingsWords(403)],
+    ['404', { kind: 'status', status: 404 }],
+    ['404 in Ring’s words', inRingsWords(404)],
+  ])(
+    'because its store says %s costs neither the token nor the device, and Ring is asked once a try',
+    async (_, fault) => {
+      const owner = await scheduled();
+      const asked = await callsOf(owner, ABOUT_DEVICE);
+      await world.ring.setFaults([{ endpoint: 'media', fault }]);
+
+      await nextHour();
+
+      const { id } = await untilRun(owner);
+      const tries = world.log.filter((line) => line.includes(id) && line.includes('picture is not taken')).length;
+      expect(tries).toBeGreaterThan(0);
+      expect(await callsOf(owner, ASKED)).toHaveLength(tries);
+      expect(await callsOf(owner, DOWNLOADED)).toHaveLength(tries);
+      expect(await refreshesOf(world, owner.ringUser)).toEqual([]);
+      await untilJobsAreDone(world, 'fetch_device');
+      expect(await callsOf(owner, ABOUT_DEVICE)).toEqual(asked);
+      expect(await world.sql('SELECT removed_at FROM devices WHERE id = $1', [owner.device.id])).toEqual([
+        { removed_at: null },
+      ]);
+    },
+  );
 
   test('for a while is left to the next run', async () => {
     const owner = await scheduled();

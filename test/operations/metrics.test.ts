@@ -10,6 +10,7 @@ import { tick } from '../support/clocks.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { send } from '../support/http.js';
 import { passPauses } from '../support/jobs.js';
+import { holdLock } from '../support/locks.js';
 import { arriving, deliverCode, newEmail, once, PASSWORD, untilLink } from '../support/linking.js';
 import { Scrape, scrape } from '../support/metrics.js';
 import { startOwnPostgres } from '../support/postgres.js';
@@ -632,6 +633,29 @@ describe('when the database is in trouble, /metrics answers within two seconds',
       await held.stop();
     }
   });
+});
+
+test('scrapes that come while one is under way get what that one has read', async () => {
+  const held = await startWorld();
+  const release = await holdLock(held, 'LOCK TABLE account_links IN ACCESS EXCLUSIVE MODE');
+  try {
+    const begun = performance.now();
+    const answers = await Promise.all(
+      Array.from({ length: 50 }, async () => {
+        const response = await fetch(`${held.url}/metrics`);
+        return { status: response.status, text: await response.text() };
+      }),
+    );
+
+    expect(performance.now() - begun).toBeLessThan(3_000);
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
+    // The time that the process has used is another one at each look.
+    expect(answers[0]?.text).toMatch(/^process_cpu_seconds_total /m);
+    expect(new Set(answers.map(({ text }) => text)).size).toBe(1);
+  } finally {
+    await release();
+    await held.stop();
+  }
 });
 
 function webhook(type: string): string {

@@ -105,6 +105,24 @@ describe('what is sent to Ring', () => {
     ]);
   });
 
+  test('calls one after the other share connections, also after an answer that is not wanted', async () => {
+    const connections = new Set<unknown>();
+    let calls = 0;
+    const url = await listen(({ socket }, response) => {
+      connections.add(socket);
+      calls++;
+      response.writeHead(calls % 2 === 0 ? 500 : 200, { 'content-type': 'application/json' });
+      response.end(JSON.stringify({ data: { type: 'users', id: 'ava1.ring.account.A' } }));
+    });
+    const client = clientOf(url);
+
+    for (let call = 0; call < 20; call++) await client.getAccountId(ACCESS_TOKEN).catch(() => undefined);
+
+    expect(calls).toBe(20);
+    // The next call may begin before the connection of the last one is free again.
+    expect(connections.size).toBeLessThan(5);
+  });
+
   test.each([
     ['flat', (status: string) => ({ status })],
     ['JSON:API', (status: string) => ({ data: { attributes: { status } } })],

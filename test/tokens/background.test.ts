@@ -1,13 +1,21 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import cron from 'node-cron';
 import pg from 'pg';
-import { createRefreshBudget } from '../../src/tokens/refresh-budget.js';
+import { readConfig } from '../../src/config.js';
+import { createRefreshBudget, type RefreshBudget } from '../../src/tokens/refresh-budget.js';
+import { openRefreshToken, type SealedPair } from '../../src/tokens/token-pairs.js';
+import { createVault } from '../../src/tokens/vault.js';
 import { tick } from '../support/clocks.js';
 import { sharing } from '../support/devices.js';
 import { cards, installed, linksOf, untilLink } from '../support/linking.js';
+import { holdLock } from '../support/locks.js';
 import type { RingRequest, RingUser } from '../support/ring.js';
 import { DAY, manyLinks, MINUTE, openLiveView, refreshesOf, tokenOf } from '../support/tokens.js';
 import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';
+
+/** A pass waits for the one before it, on a busy machine for long. */
+jest.setTimeout(90_000);
 
 const CLOCK = 'refresh tokens';
 /** Of the 100 requests a second that Ring allows; its log also tells of calls that were a little late. */
@@ -25,7 +33,7 @@ async function statesOf(world: World): Promise<Record<string, number>> {
   return Object.fromEntries(rows.map(({ state, count }) => [state, count]));
 }
 
-const untilStates = (world: World, states: Record<string, number>, limitMs?: number) =>
+const untilStates = (world: World, states: Record<string, number>, limitMs = 30_000) =>
   until(
     `the pairs are ${JSON.stringify(states)}`,
     async () => JSON.stringify(await statesOf(world)) === JSON.stringify(states),
@@ -36,6 +44,12 @@ const untilStates = (world: World, states: Record<string, number>, limitMs?: num
 function busiestSecond(times: readonly number[]): number {
   const sorted = [...times].sort((one, other) => one - other);
   return Math.max(0, ...sorted.map((from, index) => sorted.slice(index).filter((at) => at < from + 1_000).length));
+}
+
+async function two(world: World): Promise<[RingUser, RingUser]> {
+  const [first, second] = await manyLinks(world, 2);
+  if (first === undefined || second === undefined) throw new Error('no links were made');
+  return [first, second];
 }
 
 describe('a refresh in the background', () => {
@@ -50,15 +64,9 @@ describe('a refresh in the background', () => {
   });
   afterAll(() => world.stop());
 
-  async function two(): Promise<[RingUser, RingUser]> {
-    const [first, second] = await manyLinks(world, 2);
-    if (first === undefined || second === undefined) throw new Error('no links were made');
-    return [first, second];
-  }
-
   test('is due when the last one, or the first pair, is over 24 hours old', async () => {
     // One is a millisecond older; who is to be left alone is seen when it has been refreshed.
-    const [younger, older] = await two();
+    const [younger, older] = await two(world);
     await world.sql(`UPDATE ring_tokens SET created_at = created_at - interval '1 ms' WHERE account_id = $1`, [
       older.account_id,
     ]);
@@ -88,7 +96,7 @@ describe('a refresh in the background', () => {
     for (const [index, status] of ['REMOVED', 'REFUSED', 'REAUTH_REQUIRED'].entries()) {
       await world.sql('UPDATE account_links SET status = $1 WHERE account_id = $2', [status, ended[index]?.account_id]);
     }
-    const [standing] = await two();
+    const [standing] = await two(world);
 
     world.clock.advance(DAY + MINUTE);
     await tick(CLOCK);
@@ -139,7 +147,7 @@ describe('a refresh in the background', () => {
   });
 
   test('is tried with a token that is 20 days old, and still good', async () => {
-    const [ringUser] = await two();
+    const [ringUser] = await two(world);
     world.clock.advance(20 * DAY);
     await tick(CLOCK);
     await untilStates(world, { '1 FINE': 2 });
@@ -193,10 +201,155 @@ describe('a refresh in the background', () => {
     await start(old, 46);
 
     await tick(CLOCK);
-    await until('the older one is noted', async () => (await statesOf(world))['0 UNCERTAIN'] === 1);
+    await until('the older one is noted', async () => (await statesOf(world))['0 UNCERTAIN'] === 1, 30_000);
 
     expect(await statesOf(world)).toEqual({ '0 REFRESHING': 1, '0 UNCERTAIN': 1 });
     await world.sql(`UPDATE ring_tokens SET refresh_state = 'FINE'`);
+  });
+});
+
+describe('a pass over what is due', () => {
+  let world: World;
+  beforeAll(async () => {
+    world = await startWorld({ ringTimeoutMs: 1_000, ringNow: () => Date.now() });
+    // From now on it ticks when it is told to, and not also when a minute is over.
+    for (const task of cron.getTasks().values()) if (task.name === CLOCK) await task.stop();
+  });
+  afterEach(async () => {
+    await release();
+    await world.ring.setFaults([]);
+    await world.sql('TRUNCATE ring_tokens CASCADE');
+  });
+  afterAll(() => world.stop());
+
+  async function oneDay(): Promise<void> {
+    world.clock.advance(DAY + MINUTE);
+    await tick(CLOCK);
+  }
+  const age = ({ account_id }: RingUser, interval: string) =>
+    world.sql('UPDATE ring_tokens SET created_at = now() - $1::interval WHERE account_id = $2', [interval, account_id]);
+  let release = () => Promise.resolve();
+  async function holdLink({ account_id }: RingUser): Promise<void> {
+    release = await holdLock(world, 'SELECT 1 FROM account_links WHERE account_id = $1 FOR UPDATE', [account_id]);
+  }
+
+  test('ends no link for its age by a clock that is 31 days ahead', async () => {
+    const ringUsers = await manyLinks(world, 3);
+    for (const ringUser of ringUsers) await age(ringUser, '0 s');
+
+    world.clock.advance(31 * DAY);
+    await tick(CLOCK);
+
+    await untilStates(world, { '1 FINE': 3 });
+    for (const ringUser of ringUsers) expect(await linksOf(world, ringUser)).toMatchObject([{ status: 'COMPLETED' }]);
+  });
+
+  test.each(['refresh_after', 'refresh_queued_until', 'refreshed_at'])(
+    'takes those whose %s is 60 days ahead, which no clock of today can have set',
+    async (column) => {
+      await manyLinks(world, 1);
+      await world.sql(`UPDATE ring_tokens SET ${column} = $1`, [
+        new Date(world.clock.now().getTime() + 60 * DAY * 1_000),
+      ]);
+
+      await oneDay();
+
+      await untilStates(world, { '1 FINE': 1 });
+    },
+  );
+
+  test('goes on with the others while somebody holds a link', async () => {
+    const [held] = await manyLinks(world, 40);
+    if (held === undefined) throw new Error('no links were made');
+    await age(held, '1 hour');
+    await holdLink(held);
+
+    await oneDay();
+    await untilStates(world, { '0 REFRESHING': 1, '1 FINE': 39 });
+
+    await release();
+    await untilStates(world, { '1 FINE': 40 });
+  });
+
+  test('goes on with the others while somebody holds a link that has died of age', async () => {
+    const [dead] = await two(world);
+    await age(dead, '31 days');
+    world.clock.advance(DAY + MINUTE);
+    // It has failed for long, and is not tried again just now.
+    await world.sql('UPDATE ring_tokens SET refresh_after = $1 WHERE account_id = $2', [
+      new Date(world.clock.now().getTime() + 30 * MINUTE * 1_000),
+      dead.account_id,
+    ]);
+    await holdLink(dead);
+
+    await tick(CLOCK);
+    await untilStates(world, { '0 FINE': 1, '1 FINE': 1 });
+    await release();
+    await tick(CLOCK);
+
+    await untilLink(world, dead, 'REAUTH_REQUIRED');
+    expect(await refreshesOf(world, dead)).toEqual([]);
+  });
+
+  test('ends when Ring has refused ten in a row; what is left is tried by later ones', async () => {
+    await manyLinks(world, 40);
+    const refused = { kind: 'body', status: 400, contentType: 'application/json', body: '{"error":"invalid_grant"}' };
+    await world.ring.setFaults([{ endpoint: 'token', fault: refused }]);
+    const ended = async () => (await world.sql(`SELECT 1 FROM account_links WHERE status = 'REAUTH_REQUIRED'`)).length;
+    const left = async (state: string) => (await statesOf(world))[state] ?? 0;
+
+    await oneDay();
+    await until('it is logged', () =>
+      Promise.resolve(world.log.some((line) => line.includes('one refresh token after the other'))),
+    );
+    await until('the pass is over', async () => (await ended()) + (await left('0 FINE')) === 40);
+
+    // Those that were being asked for at the same time are asked for to the end.
+    expect(await ended()).toBeGreaterThanOrEqual(10);
+    expect(await ended()).toBeLessThan(20);
+    await tick(CLOCK);
+    await until('others are tried', async () => (await ended()) >= 20);
+    await until('the pass is over', async () => (await ended()) + (await left('0 FINE')) === 40);
+    expect(await ended()).toBeLessThan(40);
+    await world.ring.setFaults([]);
+    await tick(CLOCK);
+    await until('the rest is refreshed', async () => (await ended()) + (await left('1 FINE')) === 40);
+  });
+
+  test('takes whatever Ring says beside the two tokens, and stores them', async () => {
+    const tokens = (name: string) => ({ access_token: `sim-at-${name}`, refresh_token: `sim-rt-${name}` });
+    const answers = [
+      { ...tokens('scope-null'), expires_in: 14_400, token_type: 'Bearer', scope: null },
+      { ...tokens('scope-nul'), expires_in: 14_400, token_type: 'Bearer', scope: 'one\u0000two' },
+      { ...tokens('text'), expires_in: '14400', token_type: 'Bearer', scope: 'one' },
+      { ...tokens('untyped'), expires_in: 14_400, scope: 'one' },
+    ];
+    const other = await startWorld();
+    const ringUsers = await manyLinks(other, answers.length);
+    await other.ring.setFaults(
+      answers.map((answer) => ({
+        endpoint: 'token',
+        fault: { kind: 'body', status: 200, contentType: 'application/json', body: JSON.stringify(answer) },
+        times: 1,
+      })),
+    );
+    try {
+      other.clock.advance(DAY + MINUTE);
+      await tick(CLOCK);
+      await untilStates(other, { '1 FINE': answers.length });
+
+      for (const ringUser of ringUsers) {
+        expect(await linksOf(other, ringUser)).toMatchObject([{ status: 'COMPLETED' }]);
+      }
+      const vault = createVault(readConfig(other.environment).encryptionKeys);
+      const pairs = await other.sql<SealedPair & { id: string }>('SELECT * FROM ring_tokens');
+      const stored = pairs.map((pair) => openRefreshToken(vault, pair.id, pair));
+      expect(stored.sort()).toEqual(answers.map(({ refresh_token }) => refresh_token).sort());
+      expect(other.log.filter((line) => line.includes('is not stored'))).toEqual([]);
+    } finally {
+      // Would wait for a pair that can't be stored.
+      await other.stop();
+    }
   });
 });
 
@@ -227,7 +380,7 @@ describe('the calls of the background', () => {
     const refreshes = await allRefreshes(world);
     expect(refreshes).toHaveLength(160);
     expect(busiestSecond(times(refreshes))).toBeLessThanOrEqual(BACKGROUND_LIMIT_AT_RING);
-  }, 60_000);
+  });
 
   test('keep to that with any number of instances', async () => {
     const pools = Array.from({ length: 4 }, () => new pg.Pool({ connectionString: world.databaseUrl, max: 2 }));
@@ -246,7 +399,7 @@ describe('the calls of the background', () => {
 
     expect(taken).toHaveLength(180);
     expect(busiestSecond(taken)).toBeLessThanOrEqual(BACKGROUND_LIMIT);
-  }, 60_000);
+  });
 
   test('rest for as long as Ring says, on all instances, while users are served', async () => {
     const before = (await allRefreshes(world)).length;
@@ -287,7 +440,58 @@ describe('the calls of the background', () => {
         account_id !== owner.ringUser.account_id && Number(at) > refusedAt + 500 && Number(at) < refusedAt + 4_000,
     );
     expect(inPause).toEqual([]);
-  }, 60_000);
+  });
+
+  test('rest for as long as Ring says, and not for as long as the pair that it answered', async () => {
+    await manyLinks(world, 1);
+    await becomeDue();
+    await world.sql(`UPDATE ring_tokens SET refresh_failures = 12, refresh_state = 'FAILING'`);
+    const before = (await allRefreshes(world)).length;
+    await world.ring.setFaults([
+      { endpoint: 'token', fault: { kind: 'status', status: 429, retryAfterSeconds: 1 }, times: 1 },
+    ]);
+    await tick(CLOCK);
+    await until('Ring has had enough', async () => (await allRefreshes(world)).length > before);
+
+    await manyLinks(world, 1);
+    await world.sql(
+      `UPDATE ring_tokens SET created_at = created_at - interval '25 hours' WHERE refresh_state = 'FINE'`,
+    );
+
+    await until('the other is refreshed', async () => {
+      await tick(CLOCK);
+      return (await statesOf(world))['1 FINE'] === 1;
+    });
+    expect(await statesOf(world)).toEqual({ '0 FAILING': 1, '1 FINE': 1 });
+  });
+
+  describe('rest', () => {
+    let pool: pg.Pool;
+    let budget: RefreshBudget;
+    beforeAll(() => {
+      pool = new pg.Pool({ connectionString: world.databaseUrl, max: 2 });
+      budget = createRefreshBudget(pool, () => false);
+    });
+    afterAll(() => pool.end());
+
+    test('no longer than a moment when Ring says 0', async () => {
+      await budget.pause(0);
+      await until('there is a turn again', () => budget.take());
+    });
+
+    test('on when Ring says less than before', async () => {
+      await budget.pause(600);
+      await budget.pause(1);
+      expect(await budget.take()).toBe(false);
+    });
+
+    test('no hours because of a clock that jumped back', async () => {
+      await world.sql(`INSERT INTO rate_limits (key, points, expire) VALUES ('ring_calls:background', 1000, $1)`, [
+        Date.now() + 3 * 3_600_000,
+      ]);
+      expect(await budget.take()).toBe(true);
+    });
+  });
 
   test('that wait for Ring do not keep the service from stopping', async () => {
     const other = await startWorld();
@@ -306,5 +510,5 @@ describe('the calls of the background', () => {
     await other.stop();
     // The process gives a stop 20 s.
     expect(performance.now() - begun).toBeLessThan(15_000);
-  }, 60_000);
+  });
 });

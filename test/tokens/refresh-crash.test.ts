@@ -1,8 +1,11 @@
+import { once as onceEvent } from 'node:events';
+import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { type Owner, sharing } from '../support/devices.js';
 import { linksOf, once } from '../support/linking.js';
-import { type AppProcess, createProcessWorld, type ProcessWorld } from '../support/process.js';
+import { holdLock, untilLocksAwaited } from '../support/locks.js';
+import { type AppProcess, createProcessWorld, type ProcessWorld, statusOf } from '../support/process.js';
 import { liveViewRequest, openLiveView, refreshesOf, tokenOf } from '../support/tokens.js';
 import { until } from '../support/until.js';
 
@@ -113,7 +116,55 @@ describe('a process that is told to stop while it refreshes', () => {
     expect(await refreshesOf(world, owner.ringUser)).toMatchObject([{ effect_status: 200 }]);
     expect(await tokenOf(world, owner.ringUser)).toMatchObject({ generation: 1, refresh_state: 'FINE' });
   }, 60_000);
+
+  test('hangs up on who goes on sending a request, takes no job meanwhile, and stores the answer', async () => {
+    app = await world.startApp();
+    const owner = await sharing(world);
+    await expire(owner);
+    const trickle = await sendSlowly();
+    await world.ring.setFaults([once('token', { kind: 'delay', ms: 500 }, 'after')]);
+    await beginRefresh(owner);
+    const release = await holdLock(world, 'SELECT 1 FROM ring_tokens WHERE account_id = $1 FOR UPDATE', [
+      owner.ringUser.account_id,
+    ]);
+    await untilLocksAwaited(world, 1);
+
+    const begun = performance.now();
+    const elapsed = () => performance.now() - begun;
+    app.kill('SIGTERM');
+    await until('nobody is served any more', async () => (await statusOf(`${world.url}/livez`)) === undefined);
+    await world.sql(`SELECT graphile_worker.add_job('fetch_inventory', $1::json, job_key => 'too late')`, [
+      JSON.stringify({ accountId: owner.ringUser.account_id, attempt: 1 }),
+    ]);
+    await trickle.ended;
+    expect(elapsed()).toBeLessThan(17_000);
+    expect(app.hasEnded()).toBe(false);
+    await release();
+
+    expect(await app.ended).toMatchObject({ code: 0 });
+    expect(elapsed()).toBeLessThan(20_000);
+    expect(app.stdout()).not.toContain('something did not stop');
+    expect(await tokenOf(world, owner.ringUser)).toMatchObject({ generation: 1, refresh_state: 'FINE' });
+    expect(await world.sql(`SELECT attempts, locked_at FROM graphile_worker.jobs WHERE key = 'too late'`)).toEqual([
+      { attempts: 0, locked_at: null },
+    ]);
+  }, 60_000);
 });
+
+/** Someone who takes minutes for one request, of which the app has seen the beginning. */
+async function sendSlowly(): Promise<{ ended: Promise<unknown> }> {
+  const socket = connect(Number(world.environment.PORT), '127.0.0.1');
+  const head = ['POST /ring/token HTTP/1.1', 'Host: app', 'Content-Type: application/json', 'Content-Length: 100'];
+  socket.write([...head, 'Expect: 100-continue', '', '{"code":'].join('\r\n'));
+  await onceEvent(socket, 'data');
+  const sending = setInterval(() => socket.write(' '), 1_000);
+  // Whoever is hung up on while he sends sees the connection break.
+  socket.on('error', () => undefined);
+  const ended = onceEvent(socket, 'close').finally(() => {
+    clearInterval(sending);
+  });
+  return { ended };
+}
 
 function expire({ ringUser }: Owner): Promise<unknown> {
   return world.sql('UPDATE ring_tokens SET access_token_expires_at = now() WHERE account_id = $1', [

@@ -119,6 +119,23 @@ describe('an access token', () => {
     await expectWhole(owner, 1);
     await expectRefreshable(owner);
   });
+
+  test('that somebody else is replacing is used while it holds, rather than waiting for the new one', async () => {
+    const owner = await sharing(world);
+    world.clock.advance(ACCESS_LIFETIME - 4 * MINUTE);
+    await world.sql(
+      `UPDATE ring_tokens SET refresh_state = 'REFRESHING', refresh_started_at = now() WHERE account_id = $1`,
+      [owner.ringUser.account_id],
+    );
+
+    const begun = performance.now();
+    expect(await viewStatus(owner)).toBe(201);
+
+    // Somebody else is waited for for 12 s, when there is no other way.
+    expect(performance.now() - begun).toBeLessThan(6_000);
+    expect(await refreshesOf(world, owner.ringUser)).toEqual([]);
+    expect(await tokenOf(world, owner.ringUser)).toMatchObject({ generation: 0, refresh_state: 'REFRESHING' });
+  });
 });
 
 describe('an access token that Ring does not take', () => {
@@ -147,6 +164,23 @@ describe('an access token that Ring does not take', () => {
     await expectWhole(owner, 1);
     await world.ring.setFaults([]);
     expect(await viewStatus(owner)).toBe(201);
+  });
+
+  test('whatever comes after it is replaced once a minute, however often its user tries', async () => {
+    const owner = await sharing(world);
+    await world.ring.setFaults([{ endpoint: 'whep-post', fault: status(401) }]);
+
+    for (let click = 0; click < 5; click++) {
+      expect(await viewStatus(owner, urls[click % 2 === 0 ? 0 : 1])).toBe(502);
+      world.clock.advance(10);
+    }
+
+    expect(await statusesOf(refreshesOf(world, owner.ringUser))).toEqual([200]);
+    await expectWhole(owner, 1);
+    world.clock.advance(MINUTE);
+    await world.ring.setFaults([once('whep-post', status(401))]);
+    expect(await viewStatus(owner)).toBe(201);
+    await expectWhole(owner, 2);
   });
 
   test('is replaced once for 20 callers on two instances', async () => {
