@@ -16,7 +16,10 @@ import {
   type ScheduledOperation,
 } from './schedules.js';
 import { findPicture, snapshotsOf } from './snapshots.js';
+import { describeCapabilities } from './describe-capabilities.js';
 import { describeStatus, describeTime, nameOfDevice, pathOfDevice } from './describe-device.js';
+import { describeZones } from './describe-zones.js';
+import { detailsOf } from './device-details.js';
 import { findDeviceOfUser, type UserDevice } from './user-devices.js';
 
 export interface DevicePageDependencies {
@@ -27,12 +30,16 @@ export interface DevicePageDependencies {
 
 const Id = z.uuid();
 
-/** The page of one device: how it is, its newest pictures, and when more of them are taken. */
+/** The page of one device: how it is, its newest pictures and when more are taken, its zones, what it can do. */
 export function devicePage({ database, clock, limits }: DevicePageDependencies): Router {
   const router = Router();
 
   async function show(request: Request, response: Response, device: UserDevice, draft?: ScheduleDraft): Promise<void> {
-    const [operations, snapshots] = await Promise.all([operationsOf(database, device), snapshotsOf(database, device)]);
+    const [operations, snapshots, details] = await Promise.all([
+      operationsOf(database, device),
+      snapshotsOf(database, device),
+      detailsOf(database, device),
+    ]);
     const lastZone = operations.findLast(({ timeZone }) => timeZone !== null)?.timeZone ?? '';
     response.render('device', {
       title: nameOfDevice(device.name),
@@ -45,6 +52,10 @@ export function devicePage({ database, clock, limits }: DevicePageDependencies):
       mostSchedules: MAX_OPERATIONS_OF_DEVICE,
       draft: draft ?? { timeOfDay: '', timeZone: lastZone, error: null },
       timeZones: TIME_ZONES,
+      zones: describeZones(details.capabilities, details.configurations),
+      capabilities: describeCapabilities(details.capabilities, details.configurations),
+      fetched: details.fetchedAt === null ? null : describeTime(details.fetchedAt),
+      isOutdated: details.isOutdated,
     });
   }
 
