@@ -19,7 +19,10 @@ import {
   type ScheduledOperation,
 } from './schedules.js';
 import { findPicture, snapshotsOf } from './snapshots.js';
+import { describeCapabilities } from './describe-capabilities.js';
 import { describeStatus, describeTime, nameOfDevice, pathOfDevice } from './describe-device.js';
+import { describeZones } from './describe-zones.js';
+import { detailsOf } from './device-details.js';
 import { takePicture, type TakePictureDependencies } from './take-picture.js';
 import { findDeviceOfUser, type UserDevice } from './user-devices.js';
 
@@ -36,7 +39,7 @@ interface Problems {
 
 const Id = z.uuid();
 
-/** The page of one device: how it is, its newest pictures, and when more of them are taken. */
+/** The page of one device: what it sees now, its newest pictures and when more are taken, its zones, what it can do. */
 export function devicePage(dependencies: DevicePageDependencies): Router {
   const { database, clock, limits, log } = dependencies;
   const router = Router();
@@ -47,7 +50,11 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
     device: UserDevice,
     { draft, picture }: Problems = {},
   ): Promise<void> {
-    const [operations, snapshots] = await Promise.all([operationsOf(database, device), snapshotsOf(database, device)]);
+    const [operations, snapshots, details] = await Promise.all([
+      operationsOf(database, device),
+      snapshotsOf(database, device),
+      detailsOf(database, device),
+    ]);
     const lastZone = operations.findLast(({ timeZone }) => timeZone !== null)?.timeZone ?? '';
     response.render('device', {
       title: nameOfDevice(device.name),
@@ -61,6 +68,10 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
       mostSchedules: MAX_OPERATIONS_OF_DEVICE,
       draft: draft ?? { timeOfDay: '', timeZone: lastZone, error: null },
       timeZones: TIME_ZONES,
+      zones: describeZones(details.capabilities, details.configurations),
+      capabilities: describeCapabilities(details.capabilities, details.configurations),
+      fetched: details.fetchedAt === null ? null : describeTime(details.fetchedAt),
+      isOutdated: details.isOutdated,
     });
   }
 

@@ -23,6 +23,47 @@ const SIDE_PATH = {
   ],
 };
 
+/** The neighbours' window, which is none of the camera's business. */
+const NEIGHBOURS_WINDOW = {
+  id: '41c2b9d7-6f0a-4f7e-9f45-0b6d8f1e7a05',
+  vertices: [
+    { x: 0, y: 0 },
+    { x: 0.25, y: 0 },
+    { x: 0.2, y: 0.3 },
+    { x: 0, y: 0.35 },
+  ],
+};
+
+/** Zones as nobody would draw them on purpose: one crosses itself, one is a line, one is everything there is. */
+const ODD_ZONES = [
+  {
+    id: 'd7a1c5e2-93b4-4c1d-8a6e-5e2f7b3c9d06',
+    vertices: [
+      { x: 0.1, y: 0.1 },
+      { x: 0.9, y: 0.9 },
+      { x: 0.9, y: 0.1 },
+      { x: 0.1, y: 0.9 },
+    ],
+  },
+  {
+    id: '6b8e0f4d-2c71-4e9a-b5d3-8f1a6c4e2b07',
+    vertices: [
+      { x: 0, y: 0.5 },
+      { x: 0.5, y: 0.5 },
+      { x: 1, y: 0.5 },
+    ],
+  },
+  {
+    id: 'f2d4b6a8-1e3c-4a5b-9c7d-0e8f6a4b2c08',
+    vertices: [
+      { x: 0, y: 0 },
+      { x: 1, y: 0 },
+      { x: 1, y: 1 },
+      { x: 0, y: 1 },
+    ],
+  },
+];
+
 /**
  * The people who are there from the start. Of their devices Ring knows much, little or nothing: any part may be missing.
  * New objects each time, for a simulation changes them.
@@ -71,7 +112,12 @@ function adasDevices(): Device[] {
       name: 'Front Door',
       configurations: {
         motion_detection: { enabled: 'on', motion_zones: [FRONT_YARD, SIDE_PATH] },
-        image_enhancements: { color_night_vision: 'on', hdr: 'on', auto_zoom_track: 'off', privacy_zones: [] },
+        image_enhancements: {
+          color_night_vision: 'on',
+          hdr: 'on',
+          auto_zoom_track: 'off',
+          privacy_zones: [NEIGHBOURS_WINDOW],
+        },
       },
     }),
     newDevice({ id: 'ada-driveway', name: 'Driveway' }),
@@ -107,6 +153,17 @@ function samsDevices(): Device[] {
       configurations: { motion_detection: { enabled: 'on' } },
       location,
     }),
-    newDevice({ id: 'sam-porch', name: 'Porch', power: 'battery', location }),
+    newDevice({
+      id: 'sam-porch',
+      name: 'Porch',
+      power: 'battery',
+      capabilities: {
+        video: { codecs: ['HEVC'], ratio: '1:1', max_resolution: '1536x1536' },
+        motion_detection: { configurations: ['enabled', 'motion_zones'] },
+        image_enhancements: { configurations: ['hdr', 'bird_feeder_mode'] },
+      },
+      configurations: { motion_detection: { enabled: 'on', motion_zones: ODD_ZONES } },
+      location,
+    }),
   ];
 }

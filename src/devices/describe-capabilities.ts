@@ -1,0 +1,117 @@
+import type { Capabilities, Configurations } from '../ring/devices.js';
+
+/** One thing that a device can do, or how it is set up: for reading, never for changing. */
+export interface CapabilityFact {
+  name: string;
+  value: string;
+}
+
+type Enhancements = NonNullable<Configurations['image_enhancements']>;
+type Enhancement = Exclude<keyof Enhancements, 'privacy_zones'>;
+
+const ENHANCEMENTS: Readonly<Record<Enhancement, string>> = {
+  color_night_vision: 'Colour night vision',
+  ir_led_night_vision: 'Infrared night vision',
+  hdr: 'HDR (detail in bright and dark parts)',
+  auto_zoom_track: 'Zooming in on what moves',
+};
+
+/** Words that say what can be set up in the Ring app. How it is set up stands elsewhere, so they say nothing more. */
+const SETTINGS = { video: ['resolution'], motion: ['enabled', 'motion_zones'] };
+
+/** How high pictures of 16:9 are that people know by their height. */
+const KNOWN_HEIGHTS = ['360', '480', '540', '720', '1080', '1440', '2160'];
+
+const OR = new Intl.ListFormat('en', { type: 'disjunction' });
+const AND = new Intl.ListFormat('en', { type: 'conjunction' });
+
+/** What Ring tells of a device, in words for people. What Ring does not tell does not appear. */
+export function describeCapabilities(
+  capabilities: Capabilities | null,
+  configurations: Configurations | null,
+): CapabilityFact[] {
+  return [
+    ...describeVideo(capabilities?.video),
+    ...describeMotion(capabilities?.motion_detection, configurations?.motion_detection),
+    ...describeEnhancements(capabilities?.image_enhancements, configurations?.image_enhancements),
+    ...fact('Also named by Ring', AND.format(unknownWords(capabilities))),
+  ];
+}
+
+function describeVideo(video: Capabilities['video']): CapabilityFact[] {
+  if (video === undefined) return [];
+  const best = describeResolution(video.max_resolution ?? '');
+  const all = distinct(video.supported_resolutions).map(describeResolution);
+  const codecs = distinct(video.codecs);
+  return [
+    ...fact('Video', best === '' ? OR.format(all) : `Up to ${best}`),
+    ...(best === '' ? [] : fact('Other video sizes', AND.format(all.filter((one) => one !== best)))),
+    ...fact('Video formats', OR.format(codecs)),
+    ...fact('Picture shape', video.ratio?.trim()),
+  ];
+}
+
+function describeMotion(
+  can: Capabilities['motion_detection'],
+  is: Configurations['motion_detection'],
+): CapabilityFact[] {
+  if (can === undefined && is === undefined) return [];
+  return [
+    { name: 'Motion detection', value: describeState(is?.enabled) },
+    ...describeZoneCount('Motion zones', can?.configurations?.includes('motion_zones'), is?.motion_zones),
+  ];
+}
+
+function describeEnhancements(can: Capabilities['image_enhancements'], is: Enhancements | undefined): CapabilityFact[] {
+  const words = Object.keys(ENHANCEMENTS) as Enhancement[];
+  return [
+    ...words
+      .filter((word) => can?.configurations?.includes(word) === true || is?.[word] !== undefined)
+      .map((word) => ({ name: ENHANCEMENTS[word], value: describeState(is?.[word]) })),
+    ...describeZoneCount('Privacy zones', can?.configurations?.includes('privacy_zones'), is?.privacy_zones),
+  ];
+}
+
+function describeZoneCount(name: string, isPossible = false, zones?: readonly unknown[]): CapabilityFact[] {
+  if (zones === undefined) return isPossible ? [{ name, value: 'Available' }] : [];
+  return [{ name, value: zones.length === 0 ? 'None set up' : String(zones.length) }];
+}
+
+/** Text that nobody knows is shown as Ring told it: a person may know more than we do. */
+function unknownWords(capabilities: Capabilities | null): string[] {
+  const without = (words: readonly string[] | undefined, known: readonly string[]) =>
+    distinct(words).filter((word) => !known.includes(word));
+  return distinct([
+    ...without(capabilities?.video?.configurations, SETTINGS.video),
+    ...without(capabilities?.motion_detection?.configurations, SETTINGS.motion),
+    ...without(capabilities?.image_enhancements?.configurations, [...Object.keys(ENHANCEMENTS), 'privacy_zones']),
+  ]);
+}
+
+/** "1920x1080" as people say it; other text as it is. */
+function describeResolution(text: string): string {
+  const [, width, height = ''] = /^(\d{2,5})\s*[x×]\s*(\d{2,5})$/i.exec(text.trim()) ?? [];
+  if (width === undefined) return text.trim();
+  const isWide = Math.abs(Number(width) / Number(height) - 16 / 9) < 0.01;
+  return isWide && KNOWN_HEIGHTS.includes(height) ? `${height}p` : `${width} × ${height} pixels`;
+}
+
+function describeState(state: 'on' | 'off' | undefined): string {
+  switch (state) {
+    case 'on':
+      return 'On';
+    case 'off':
+      return 'Off';
+    case undefined:
+      return 'Available';
+  }
+}
+
+/** None when there is nothing to say. */
+function fact(name: string, value: string | undefined): CapabilityFact[] {
+  return value === undefined || value === '' ? [] : [{ name, value }];
+}
+
+const distinct = (words: readonly string[] = []): string[] => [
+  ...new Set(words.map((word) => word.trim()).filter((word) => word !== '')),
+];
