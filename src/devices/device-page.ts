@@ -16,6 +16,7 @@ import {
   type ScheduledOperation,
 } from './schedules.js';
 import { findPicture, snapshotsOf } from './snapshots.js';
+import { latestEvents } from './latest-events.js';
 import { describeStatus, describeTime, nameOfDevice, pathOfDevice } from './describe-device.js';
 import { findDeviceOfUser, type UserDevice } from './user-devices.js';
 
@@ -32,13 +33,18 @@ export function devicePage({ database, clock, limits }: DevicePageDependencies):
   const router = Router();
 
   async function show(request: Request, response: Response, device: UserDevice, draft?: ScheduleDraft): Promise<void> {
-    const [operations, snapshots] = await Promise.all([operationsOf(database, device), snapshotsOf(database, device)]);
+    const [operations, snapshots, latest] = await Promise.all([
+      operationsOf(database, device),
+      snapshotsOf(database, device),
+      latestEvents(database, userIdOf(request), device.id),
+    ]);
     const lastZone = operations.findLast(({ timeZone }) => timeZone !== null)?.timeZone ?? '';
     response.render('device', {
       title: nameOfDevice(device.name),
       csrfToken: await csrfToken(request),
       path: pathOfDevice(device.id),
       device: describeDevice(device),
+      latest,
       pictures: snapshots.map((snapshot) => ({ id: snapshot.id, ...describeTime(snapshot.takenAt) })),
       schedules: operations.map(describeOperation),
       isFull: operations.length >= MAX_OPERATIONS_OF_DEVICE,

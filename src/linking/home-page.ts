@@ -4,6 +4,7 @@ import type { FormError } from '../accounts/routes.js';
 import { csrfToken } from '../accounts/csrf.js';
 import { describeStatus, describeTime, nameOfDevice, pathOfDevice } from '../devices/describe-device.js';
 import { type ListedDevice, listDevices } from '../devices/device-list.js';
+import { latestEvents } from '../devices/latest-events.js';
 import { methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { seeOther } from '../http/see-other.js';
@@ -52,6 +53,7 @@ export function createHomePage(database: Knex, limits: RateLimits): HomePage {
         ...describe(link),
         devices: devices.filter(({ linkId }) => linkId === link.id).map(describeDevice),
       })),
+      latest: devices.some(({ isShared }) => isShared) ? await latestEvents(database, request.user.id) : null,
     });
   });
   route.all(methodNotAllowed('GET', 'HEAD'));
