@@ -6,7 +6,7 @@ export const EVENT_KINDS = {
   doorbell: { text: 'Somebody rang the doorbell', filter: 'Doorbell', icon: 'bell' },
   offline: { text: 'Went offline', filter: 'Went offline', icon: 'problem' },
   online: { text: 'Came online', filter: 'Came online', icon: 'success' },
-  added: { text: 'Was shared with us', filter: 'Was shared', icon: 'door' },
+  added: { text: 'Added in the Ring app', filter: 'Added', icon: 'door' },
 } as const;
 
 export type EventKind = keyof typeof EVENT_KINDS;

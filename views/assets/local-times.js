@@ -1,7 +1,7 @@
 // Writes every time on the page as its reader would, in their time zone and language. Without this script times are in
 // UTC, and say so.
 
-const format = new Intl.DateTimeFormat(window.navigator.languages, { dateStyle: 'medium', timeStyle: 'short' });
+const format = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 const { locale } = format.resolvedOptions();
 const written = new WeakSet();
 
