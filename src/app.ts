@@ -9,6 +9,9 @@ import type { Clock } from './clock.js';
 import type { Config } from './config.js';
 import type { Database } from './database/database.js';
 import { devicePage } from './devices/device-page.js';
+import type { EventFeed } from './devices/event-feed.js';
+import { type EventStreamSettings, eventStreams } from './devices/event-streams.js';
+import { eventsPage } from './devices/events-page.js';
 import { liveViewRoutes } from './devices/live-view-routes.js';
 import { errorPage, notFound } from './http/errors.js';
 import { createRateLimits } from './http/rate-limits.js';
@@ -38,6 +41,7 @@ export interface AppDependencies {
   tokens: AccessTokens;
   codes: CodeExchange;
   queue: Pick<JobQueue, 'isAlive'>;
+  feed: EventFeed;
   metrics: Metrics;
   clock: Clock;
   log: Logger;
@@ -46,12 +50,15 @@ export interface AppDependencies {
   isShuttingDown: () => boolean;
   /** How long a page waits for Ring, in ms. */
   patienceMs?: number;
+  eventStreams?: Partial<EventStreamSettings>;
 }
 
 const FORM_LIMIT = '8kb';
 
 export interface App {
   express: Express;
+  /** Ends the answers that would never end by themselves. */
+  endStreams: () => void;
   /** Ends what the app runs in the background. */
   close: () => void;
 }
@@ -70,6 +77,12 @@ export function createApp(dependencies: AppDependencies): App {
     },
   });
   const hmacKey = createSecretKey(config.ring.hmacKey, 'utf8');
+  const streams = eventStreams({
+    feed: dependencies.feed,
+    standing: sessions.standing,
+    log,
+    ...(dependencies.eventStreams && { settings: dependencies.eventStreams }),
+  });
   const homePage = createHomePage(database.knex, limits);
   const linkPages = createLinkPages({
     database,
@@ -137,9 +150,11 @@ export function createApp(dependencies: AppDependencies): App {
   app.use(homePage.router);
   app.use(liveViewRoutes({ database: database.knex, ring, tokens, clock, log, limits }));
   app.use(devicePage({ database: database.knex, ring, tokens, clock, log, limits }));
+  app.use(eventsPage({ database: database.knex, limits }));
+  app.use(streams.router);
   app.use(notFound);
   app.use(errorPage);
-  return { express: app, close: sessions.close };
+  return { express: app, endStreams: streams.close, close: sessions.close };
 }
 
 function securityHeaders({ production }: Config): RequestHandler {

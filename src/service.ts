@@ -10,6 +10,8 @@ import { clockTasks, SCHEDULES } from './clock-tasks.js';
 import type { Config } from './config.js';
 import { type Database, openDatabase } from './database/database.js';
 import { migrateToLatest } from './database/migrate.js';
+import { startEventFeed } from './devices/event-feed.js';
+import type { EventStreamSettings } from './devices/event-streams.js';
 import { refetchInventory, refetchSubscriptions } from './devices/refetch.js';
 import { gracefulClose } from './http/graceful-close.js';
 import { jobLanes } from './job-lanes.js';
@@ -36,6 +38,7 @@ export interface ServiceOptions {
   patienceMs?: number;
   /** How long a call to Ring may take, in ms. */
   ringTimeoutMs?: number;
+  eventStreams?: Partial<EventStreamSettings>;
 }
 
 export interface Service {
@@ -103,8 +106,10 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     log,
     metrics.onTick,
   );
+  const feed = startEventFeed(options.databaseUrl, log);
   const app = createApp({
     ...shared,
+    feed,
     codes,
     config,
     database,
@@ -113,6 +118,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     areKeysRight,
     isShuttingDown,
     ...(options.patienceMs !== undefined && { patienceMs: options.patienceMs }),
+    ...(options.eventStreams && { eventStreams: options.eventStreams }),
   });
   const server = createServer(SERVER_OPTIONS, app.express);
   const close = gracefulClose(server);
@@ -120,7 +126,9 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   async function stop(): Promise<void> {
     isStopping = true;
     if (server.listening) await delay(config.drainSeconds * 1_000);
-    await Promise.all([server.listening && close(CLOSE_LIMIT_MS), clocks.stop(), queue.stop()]);
+    // Not before, for who is hung up on comes back at once, and by now to another instance.
+    app.endStreams();
+    await Promise.all([server.listening && close(CLOSE_LIMIT_MS), clocks.stop(), queue.stop(), feed.stop()]);
     // Also those whose caller has hung up: what Ring has answered is nowhere else.
     await Promise.all([codes.settled(), tokens.settled()]);
     app.close();

@@ -32,6 +32,8 @@ export interface SessionOptions {
  */
 export function createSessions({ pool, secret, production, onError }: SessionOptions): {
   middleware: RequestHandler;
+  /** Which of these sessions have neither ended nor expired. */
+  standing: (ids: string[]) => Promise<Set<string>>;
   close: () => void;
 } {
   const store = new (sessionStore(pool, onError))({
@@ -53,6 +55,13 @@ export function createSessions({ pool, secret, production, onError }: SessionOpt
   });
   return {
     middleware,
+    async standing(ids) {
+      const { rows } = await pool.query<{ sid: string }>(
+        'SELECT sid FROM sessions WHERE sid = ANY($1) AND expire > now()',
+        [ids],
+      );
+      return new Set(rows.map(({ sid }) => sid));
+    },
     close: () => {
       store.close();
     },

@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
 import type { Clock } from '../clock.js';
 import { row } from '../database/database.js';
+import { IS_USABLE } from '../database/link-conditions.js';
 import { refetchDevice } from './refetch.js';
 
 export interface DeviceEvent {
@@ -12,8 +13,11 @@ export interface DeviceEvent {
   occurredAt: Date;
 }
 
+/** Where Postgres tells of recorded events, once they are committed; the payload is the ID of the user who may see them. */
+export const EVENTS_CHANNEL = 'device_events';
+
 /**
- * Notes what a device has told, unless it was removed since: what happened before that is erased. A device that tells more
+ * Notes what a device has told, and tells the pages that show it, unless it was removed since: what happened before that is erased. A device that tells more
  * after its removal may be back without our having heard of it: then Ring is asked.
  */
 export async function recordDeviceEvent(trx: Knex, event: DeviceEvent): Promise<void> {
@@ -24,11 +28,13 @@ export async function recordDeviceEvent(trx: Knex, event: DeviceEvent): Promise<
      SELECT ?, ?, ?, ?, ?, ?
       WHERE NOT EXISTS (SELECT 1 FROM devices WHERE account_id = ? AND id = ? AND removed_at >= ?)
      ON CONFLICT (request_id) DO NOTHING
-     RETURNING EXISTS (SELECT 1 FROM devices WHERE account_id = ? AND id = ? AND removed_at IS NOT NULL) AS was_removed`,
+     RETURNING EXISTS (SELECT 1 FROM devices WHERE account_id = ? AND id = ? AND removed_at IS NOT NULL) AS was_removed,
+               (SELECT pg_notify(?, user_id::text) FROM account_links WHERE account_id = ? AND ${IS_USABLE})`,
     [
       ...[requestId, accountId, deviceId, type, subtype ?? null, occurredAt],
       ...[accountId, deviceId, occurredAt],
       ...[accountId, deviceId],
+      ...[EVENTS_CHANNEL, accountId],
     ],
   );
   if (recorded?.was_removed === true) await refetchDevice(trx, { accountId, deviceId, occurredAt });

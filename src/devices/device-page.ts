@@ -20,6 +20,7 @@ import {
 } from './schedules.js';
 import { findPicture, snapshotsOf } from './snapshots.js';
 import { describeCapabilities } from './describe-capabilities.js';
+import { latestEvents } from './latest-events.js';
 import { describeStatus, describeTime, nameOfDevice, pathOfDevice } from './describe-device.js';
 import { describeZones } from './describe-zones.js';
 import { detailsOf } from './device-details.js';
@@ -50,10 +51,11 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
     device: UserDevice,
     { draft, picture }: Problems = {},
   ): Promise<void> {
-    const [operations, snapshots, details] = await Promise.all([
+    const [operations, snapshots, details, latest] = await Promise.all([
       operationsOf(database, device),
       snapshotsOf(database, device),
       detailsOf(database, device),
+      latestEvents(database, userIdOf(request), device.id),
     ]);
     const lastZone = operations.findLast(({ timeZone }) => timeZone !== null)?.timeZone ?? '';
     response.render('device', {
@@ -62,6 +64,7 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
       path: pathOfDevice(device.id),
       device: describeDevice(device),
       pictureProblem: picture ?? null,
+      latest,
       pictures: snapshots.map((snapshot) => ({ id: snapshot.id, ...describeTime(snapshot.takenAt) })),
       schedules: operations.map(describeOperation),
       isFull: operations.length >= MAX_OPERATIONS_OF_DEVICE,

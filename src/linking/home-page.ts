@@ -5,6 +5,7 @@ import { csrfToken } from '../accounts/csrf.js';
 import { describeStatus, describeTime, nameOfDevice, pathOfDevice } from '../devices/describe-device.js';
 import { type ListedDevice, listDevices } from '../devices/device-list.js';
 import { subscriptionsOfUser, type UserSubscription } from '../devices/subscriptions.js';
+import { latestEvents } from '../devices/latest-events.js';
 import { methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { seeOther } from '../http/see-other.js';
@@ -56,6 +57,7 @@ export function createHomePage(database: Knex, limits: RateLimits): HomePage {
         subscriptions: subscriptions.filter(({ linkId }) => linkId === link.id).map(describeSubscription),
         isUsable: link.status === 'COMPLETED',
       })),
+      latest: devices.some(({ isShared }) => isShared) ? await latestEvents(database, request.user.id) : null,
     });
   });
   route.all(methodNotAllowed('GET', 'HEAD'));

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import pg from 'pg';
 import { readConfig } from '../../src/config.js';
+import type { EventStreamSettings } from '../../src/devices/event-streams.js';
 import { createLogger } from '../../src/operations/logging.js';
 import { type Service, startService } from '../../src/service.js';
 import { startSimulator } from '../../src/simulator/simulator.js';
@@ -33,6 +34,7 @@ export interface WorldOptions {
   /** How long a page waits for Ring, in ms. Short by default: most tests don't want to wait. */
   patienceMs?: number;
   ringTimeoutMs?: number;
+  eventStreams?: Partial<EventStreamSettings>;
   /** Ring's clock, epoch ms; the app's unless given. */
   ringNow?: () => number;
 }
@@ -93,6 +95,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
       log: createLogger(config, { write: (line) => log.push(line) }),
       patienceMs: options.patienceMs ?? 300,
       ...(options.ringTimeoutMs !== undefined && { ringTimeoutMs: options.ringTimeoutMs }),
+      ...(options.eventStreams && { eventStreams: options.eventStreams }),
     });
   const service = await start(appPort);
   const others: Service[] = [];

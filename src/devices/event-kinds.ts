@@ -1,0 +1,20 @@
+/** What an event is to a person, in words and with an icon, and how the filter calls all of them. */
+export const EVENT_KINDS = {
+  person: { text: 'A person was seen', filter: 'People', icon: 'person' },
+  vehicle: { text: 'A vehicle was seen', filter: 'Vehicles', icon: 'car' },
+  motion: { text: 'Motion', filter: 'Other motion', icon: 'motion' },
+  doorbell: { text: 'Somebody rang the doorbell', filter: 'Doorbell', icon: 'bell' },
+  offline: { text: 'Went offline', filter: 'Went offline', icon: 'problem' },
+  online: { text: 'Came online', filter: 'Came online', icon: 'success' },
+  added: { text: 'Added in the Ring app', filter: 'Added', icon: 'door' },
+} as const;
+
+export type EventKind = keyof typeof EVENT_KINDS;
+
+/** SQL: the kind of a row of `device_events`. What moved may be a word that Ring has added since: it has moved. */
+export const KIND_OF_EVENT = `
+  CASE type WHEN 'button_press' THEN 'doorbell'
+            WHEN 'device_offline' THEN 'offline'
+            WHEN 'device_online' THEN 'online'
+            WHEN 'device_added' THEN 'added'
+            ELSE CASE subtype WHEN 'human' THEN 'person' WHEN 'vehicle' THEN 'vehicle' ELSE 'motion' END END`;

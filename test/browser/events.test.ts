@@ -1,0 +1,342 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { AxeBuilder } from '@axe-core/playwright';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core';
+import { launchBrowser } from '../support/browser.js';
+import { type Owner, sharing } from '../support/devices.js';
+import { recorded } from '../support/events.js';
+import { untilProcessed } from '../support/inbox.js';
+import { linked, signedIn } from '../support/linking.js';
+import { until } from '../support/until.js';
+import type { Visitor } from '../support/visitor.js';
+import { deliver, newEvent } from '../support/webhooks.js';
+import { startWorld, type World } from '../support/world.js';
+
+/** Every state of the page, for a person to look at. */
+const SCREENSHOTS = join(import.meta.dirname, '../../screenshots');
+const WIDTHS = [320, 1280];
+
+let world: World;
+/** Another instance on the same database. */
+let other: string;
+let browser: Browser;
+beforeAll(async () => {
+  mkdirSync(SCREENSHOTS, { recursive: true });
+  [world, browser] = await Promise.all([startWorld(), launchBrowser()]);
+  other = `http://localhost:${(await world.startAnother()).port}`;
+});
+afterAll(async () => {
+  await browser.close();
+  await world.stop();
+});
+
+const contexts: BrowserContext[] = [];
+/** The visitor's session in a browser. */
+async function pageOf({ cookie }: Visitor, options: BrowserContextOptions = {}): Promise<Page> {
+  const context = await browser.newContext(options);
+  contexts.push(context);
+  const [name = '', value = ''] = cookie.split('=');
+  await context.addCookies([{ name, value, url: world.url }]);
+  return context.newPage();
+}
+afterAll(() => Promise.all(contexts.map((context) => context.close())));
+
+async function freshOwner(): Promise<Owner> {
+  const owner = await sharing(world, { name: 'Front Door' });
+  await untilProcessed(world, owner.ringUser);
+  await world.sql('DELETE FROM device_events WHERE account_id = $1', [owner.ringUser.account_id]);
+  return owner;
+}
+
+const ago = (minutes: number): Date => new Date(world.clock.now().getTime() - minutes * 60_000);
+
+/** Somebody rings, and the webhook reaches the other instance. */
+async function ring({ ringUser, device }: Owner, minutesAgo = 0): Promise<void> {
+  const timestamp = ago(minutesAgo).getTime();
+  const event = newEvent({ accountId: ringUser.account_id, deviceId: device.id, timestamp });
+  expect((await deliver(other, JSON.stringify(event))).status).toBe(200);
+}
+
+/** The page, and what it loads to be told of news. */
+async function openLive(page: Page, address = '/events'): Promise<void> {
+  const stream = page.waitForResponse(/\/events\/stream$/);
+  const look = page.waitForResponse((response) => response.request().resourceType() === 'fetch');
+  await page.goto(world.url + address);
+  await Promise.all([stream, look]);
+}
+
+const texts = (page: Page): Promise<string[]> => page.locator('.event-text').allTextContents();
+
+describe('an event', () => {
+  test('appears within a second of its webhook on another instance, without reloading', async () => {
+    const owner = await freshOwner();
+    await recorded(world, owner, [{ occurredAt: ago(5) }]);
+    const page = await pageOf(owner.visitor);
+    await openLive(page);
+    expect(await texts(page)).toEqual(['A person was seen']);
+    const navigations: string[] = [];
+    page.on('framenavigated', (frame) => navigations.push(frame.url()));
+
+    const sentAt = performance.now();
+    await ring(owner);
+    await page.getByText('Somebody rang the doorbell').waitFor();
+    const tookMs = performance.now() - sentAt;
+
+    expect(tookMs).toBeLessThan(1_000);
+    expect(await texts(page)).toEqual(['Somebody rang the doorbell', 'A person was seen']);
+    expect(await page.getByRole('status').textContent()).toBe('1 new event since you opened this page');
+    expect(navigations).toEqual([]);
+    await page.screenshot({ path: join(SCREENSHOTS, 'events-live.png'), fullPage: true });
+  });
+
+  test('appears without scripts when the page is loaded again', async () => {
+    const owner = await freshOwner();
+    const page = await pageOf(owner.visitor, { javaScriptEnabled: false });
+    await page.goto(`${world.url}/events`);
+    expect(await page.getByText('No events yet').isVisible()).toBe(true);
+
+    await ring(owner);
+    await untilProcessed(world, owner.ringUser);
+    await page.reload();
+
+    expect(await texts(page)).toEqual(['Somebody rang the doorbell']);
+    expect(await page.locator('.event time').textContent()).toMatch(/UTC$/);
+  });
+
+  test('takes the place of the words that there is none', async () => {
+    const owner = await freshOwner();
+    const page = await pageOf(owner.visitor);
+    await openLive(page);
+    await ring(owner);
+    await page.getByText('Somebody rang the doorbell').waitFor();
+    expect(await page.getByText('No events yet').count()).toBe(0);
+    expect(await page.getByRole('status').textContent()).toBe('1 new event since you opened this page');
+  });
+
+  test('leaves the focus and what is read where they are, and comes in where it belongs', async () => {
+    const owner = await freshOwner();
+    await recorded(
+      world,
+      owner,
+      Array.from({ length: 30 }, (_, index) => ({ occurredAt: ago(10 * index + 10) })),
+    );
+    const page = await pageOf(owner.visitor, { viewport: { width: 320, height: 640 } });
+    await openLive(page);
+    const older = await page.getByRole('link', { name: 'Older events' }).getAttribute('href');
+    // Scrolled to the middle, where the keyboard is.
+    await page.evaluate(`
+      reading = document.querySelectorAll('.event a')[15];
+      reading.focus();
+      reading.scrollIntoView({ block: 'center' });`);
+    const top = 'reading.getBoundingClientRect().top';
+    const before = await page.evaluate<number>(top);
+    expect(await page.evaluate<number>('window.scrollY')).toBeGreaterThan(0);
+
+    await ring(owner);
+    await ring(owner, 25);
+    await until('both are there', async () => (await texts(page)).length === 27);
+
+    const words = await texts(page);
+    expect([words[0], words[3], words[4]]).toEqual([
+      'Somebody rang the doorbell',
+      'Somebody rang the doorbell',
+      'A person was seen',
+    ]);
+    expect(await page.evaluate('document.activeElement === reading')).toBe(true);
+    expect(Math.abs((await page.evaluate<number>(top)) - before)).toBeLessThan(2);
+    expect(await page.getByRole('status').textContent()).toBe('2 new events since you opened this page');
+    // The list has grown at its beginning alone.
+    expect(await page.getByRole('link', { name: 'Older events' }).getAttribute('href')).toBe(older);
+  });
+
+  test('is one of many: after a gap the page begins anew', async () => {
+    const owner = await freshOwner();
+    await recorded(
+      world,
+      owner,
+      Array.from({ length: 30 }, (_, index) => ({ occurredAt: ago(100 + index) })),
+    );
+    const page = await pageOf(owner.visitor);
+    await openLive(page);
+    const former = await page.getByRole('link', { name: 'Older events' }).getAttribute('href');
+
+    await recorded(
+      world,
+      owner,
+      Array.from({ length: 40 }, (_, index) => ({ occurredAt: ago(10 + index), subtype: 'vehicle' })),
+    );
+    await ring(owner);
+    await page.getByText('Somebody rang the doorbell').waitFor();
+
+    expect(await texts(page)).toEqual(['Somebody rang the doorbell', ...Array<string>(24).fill('A vehicle was seen')]);
+    expect(await page.getByRole('status').textContent()).toBe('At least 25 new events since you opened this page');
+    await page.getByRole('link', { name: 'Older events' }).click();
+    await page.getByRole('link', { name: 'Newer events' }).waitFor();
+    expect(page.url()).not.toBe(new URL(former ?? '', world.url).href);
+    expect(await texts(page)).toEqual([
+      ...Array<string>(16).fill('A vehicle was seen'),
+      ...Array<string>(9).fill('A person was seen'),
+    ]);
+  });
+
+  test('is not shown by a filter that it does not match', async () => {
+    const owner = await freshOwner();
+    await recorded(world, owner, [{ occurredAt: ago(5) }]);
+    const page = await pageOf(owner.visitor);
+    await page.goto(`${world.url}/events`);
+    await page.getByLabel('What happened').selectOption('People');
+    await page.getByRole('button', { name: 'Show' }).press('Enter');
+    await page.waitForURL(/kind=person/);
+    await page.waitForResponse((response) => response.request().resourceType() === 'fetch');
+
+    const look = page.waitForResponse((response) => response.request().resourceType() === 'fetch');
+    await ring(owner);
+    await look;
+    const person = newEvent({
+      accountId: owner.ringUser.account_id,
+      deviceId: owner.device.id,
+      type: 'motion_detected',
+      timestamp: ago(0).getTime(),
+    });
+    await deliver(other, JSON.stringify({ ...person, data: { ...person.data, subType: 'human' } }));
+    await until('the person is there', async () => (await texts(page)).length === 2);
+
+    expect(await texts(page)).toEqual(['A person was seen', 'A person was seen']);
+  });
+
+  test('is not waited for by a page that nobody sees', async () => {
+    const owner = await freshOwner();
+    const page = await pageOf(owner.visitor);
+    await openLive(page);
+    const hide = (hidden: boolean) =>
+      page.evaluate(`Object.defineProperty(document, 'hidden', { value: ${hidden}, configurable: true });
+                     document.dispatchEvent(new Event('visibilitychange'));`);
+    const closed = page.waitForEvent('requestfailed', (request) => request.url().endsWith('/events/stream'));
+    await hide(true);
+    await closed;
+    await ring(owner);
+    await untilProcessed(world, owner.ringUser);
+    expect(await texts(page)).toEqual([]);
+
+    await hide(false);
+    await page.getByText('Somebody rang the doorbell').waitFor();
+  });
+
+  test('of somebody who has signed out meanwhile is not waited for: the page says so', async () => {
+    const owner = await freshOwner();
+    const page = await pageOf(owner.visitor);
+    await openLive(page);
+    await owner.visitor.open('/ring/home');
+    await owner.visitor.submit('/sign-out');
+    await ring(owner);
+    await page.getByText('This page is no longer up to date. Reload it to go on.').waitFor();
+    expect(await texts(page)).toEqual([]);
+  });
+});
+
+test('times are in the reader’s time zone and language, for machines as they were', async () => {
+  const owner = await freshOwner();
+  await recorded(world, owner, [{ occurredAt: new Date('2026-03-05T20:07:00Z') }]);
+  const timeOf = async (options: BrowserContextOptions) => {
+    const page = await pageOf(owner.visitor, options);
+    await openLive(page);
+    const time = page.locator('.event time').last();
+    await ring(owner);
+    await until('a later one is there', async () =>
+      /\d/.test((await page.locator('.event time').first().textContent()) ?? ''),
+    );
+    return Promise.all([time.textContent(), time.getAttribute('lang'), time.getAttribute('datetime')]);
+  };
+  const machine = '2026-03-05T20:07:00.000Z';
+
+  expect(await timeOf({ timezoneId: 'Asia/Tokyo', locale: 'de-DE' })).toEqual(['06.03.2026, 05:07', 'de-DE', machine]);
+  const american = await timeOf({ timezoneId: 'America/New_York', locale: 'en-US' });
+  // Before the AM or PM stands a narrow space.
+  expect(american.map((text) => text?.replace(/\s/g, ' '))).toEqual(['Mar 5, 2026, 3:07 PM', 'en-US', machine]);
+});
+
+test('an event that appears has its time in the reader’s time zone at once', async () => {
+  const owner = await freshOwner();
+  const page = await pageOf(owner.visitor, { timezoneId: 'Asia/Tokyo', locale: 'de-DE' });
+  await openLive(page);
+  await ring(owner);
+  await page.getByText('Somebody rang the doorbell').waitFor();
+  expect(await page.locator('.event time').textContent()).toMatch(/^\d\d\.\d\d\.\d{4}, \d\d:\d\d$/);
+});
+
+describe('every state can be used by everybody', () => {
+  interface State {
+    name: string;
+    visitor: () => Promise<Visitor>;
+    address?: string;
+  }
+  const household = async (): Promise<Owner> => {
+    const owner = await freshOwner();
+    const long = { name: 'Überwachungskamera hinter dem Gartenhäuschen am Nachbarzaun' };
+    await world.sql('INSERT INTO devices (account_id, id, name, online) VALUES ($1, $2, $3, true)', [
+      owner.ringUser.account_id,
+      'second-device',
+      long.name,
+    ]);
+    await recorded(
+      world,
+      owner,
+      Array.from({ length: 60 }, (_, index) => ({
+        occurredAt: ago(37 * index),
+        deviceId: index % 3 === 1 ? 'second-device' : owner.device.id,
+        ...(['button_press', 'device_offline', 'device_online', 'device_added'][index % 9] !== undefined
+          ? { type: ['button_press', 'device_offline', 'device_online', 'device_added'][index % 9] ?? '' }
+          : { type: 'motion_detected', subtype: ['human', 'vehicle', 'motion'][index % 3] ?? null }),
+      })),
+    );
+    return owner;
+  };
+  async function notReady(): Promise<Visitor> {
+    const { visitor, ringUser } = await freshOwner();
+    await world.sql(`UPDATE account_links SET status = 'REAUTH_REQUIRED' WHERE account_id = $1`, [ringUser.account_id]);
+    return visitor;
+  }
+  const STATES: State[] = [
+    { name: 'events', visitor: async () => (await household()).visitor },
+    {
+      name: 'events-older',
+      visitor: async () => (await household()).visitor,
+      address: `/events?before=${Buffer.from(JSON.stringify([Date.now() - 37 * 30 * 60_000, '00000000-0000-0000-0000-000000000000'])).toString('base64url')}`,
+    },
+    { name: 'events-none', visitor: async () => (await freshOwner()).visitor },
+    { name: 'events-no-match', visitor: async () => (await freshOwner()).visitor, address: '/events?kind=vehicle' },
+    { name: 'events-no-link', visitor: () => signedIn(world) },
+    {
+      name: 'events-no-devices',
+      visitor: async () => (await linked(world, await world.ring.createUser({ devices: [] }))).visitor,
+    },
+    { name: 'events-not-ready', visitor: notReady },
+    { name: 'home-with-events', visitor: async () => (await household()).visitor, address: '/ring/home' },
+  ];
+
+  test.each(STATES)('$name', async ({ name, visitor, address = '/events' }) => {
+    const somebody = await visitor();
+    for (const width of WIDTHS) {
+      const page = await pageOf(somebody, { viewport: { width, height: 800 }, reducedMotion: 'reduce' });
+      const complaints: string[] = [];
+      page.on('console', (message) => {
+        if (message.type() === 'error') complaints.push(message.text());
+      });
+      page.on('pageerror', (error) => complaints.push(error.message));
+      await page.goto(world.url + address);
+      for (const colorScheme of ['light', 'dark'] as const) {
+        await page.emulateMedia({ colorScheme });
+        await page.screenshot({ path: join(SCREENSHOTS, `${name}-${width}-${colorScheme}.png`), fullPage: true });
+        const { violations } = await new AxeBuilder({ page })
+          .withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'])
+          .analyze();
+        expect(violations.map(({ id, nodes }) => ({ id, where: nodes.map((node) => node.html) }))).toEqual([]);
+      }
+      const sideways = 'document.documentElement.scrollWidth - document.documentElement.clientWidth';
+      expect(await page.evaluate<number>(sideways)).toBe(0);
+      expect(complaints).toEqual([]);
+      await page.close();
+    }
+  });
+});

@@ -1,0 +1,49 @@
+import { once } from 'node:events';
+import { type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
+import { until } from './until.js';
+
+/** A stream of server-sent events, as a page has it. */
+export interface EventStream {
+  status: number;
+  headers: IncomingHttpHeaders;
+  /** What came so far. */
+  text: () => string;
+  /** How often it said that there is news. */
+  news: () => number;
+  /** How often it said nothing, only to be heard. */
+  heartbeats: () => number;
+  /** Waits until it has said so more often than that. */
+  untilNews: (before: number) => Promise<void>;
+  hasEnded: () => boolean;
+  untilEnded: () => Promise<void>;
+  close: () => void;
+}
+
+/** Waits for the head of the answer only. */
+export async function openStream(origin: string, cookie: string): Promise<EventStream> {
+  const sent = request(`${origin}/events/stream`, { agent: false, headers: { cookie, accept: 'text/event-stream' } });
+  sent.end();
+  const [response] = (await once(sent, 'response')) as [IncomingMessage];
+  let text = '';
+  let hasEnded = false;
+  response.setEncoding('utf8');
+  response.on('data', (chunk: string) => (text += chunk));
+  response.on('error', () => undefined);
+  response.on('close', () => (hasEnded = true));
+  const news = () => text.split('data: news\n\n').length - 1;
+  return {
+    status: response.statusCode ?? 0,
+    headers: response.headers,
+    text: () => text,
+    news,
+    heartbeats: () => text.split('\n').filter((line) => line.startsWith(':')).length,
+    async untilNews(before) {
+      await until('the stream tells news', () => Promise.resolve(news() > before));
+    },
+    hasEnded: () => hasEnded,
+    async untilEnded() {
+      await until('the stream ends', () => Promise.resolve(hasEnded));
+    },
+    close: () => sent.destroy(),
+  };
+}

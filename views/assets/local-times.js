@@ -1,0 +1,20 @@
+// Writes every time on the page as its reader would, in their time zone and language. Without this script times are in
+// UTC, and say so.
+
+const format = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+const { locale } = format.resolvedOptions();
+const written = new WeakSet();
+
+function writeTimes() {
+  for (const time of document.querySelectorAll('time[datetime*="T"]')) {
+    if (written.has(time)) continue;
+    written.add(time);
+    time.textContent = format.format(new Date(time.dateTime));
+    // The page is in English, whatever the reader's language: a screen reader has to know.
+    time.lang = locale;
+  }
+}
+
+writeTimes();
+// Also those that other scripts bring later.
+new window.MutationObserver(writeTimes).observe(document.body, { childList: true, subtree: true });
