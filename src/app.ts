@@ -23,6 +23,7 @@ import { healthRoutes } from './operations/health.js';
 import { requestLog } from './operations/logging.js';
 import { metricsRoute } from './operations/metrics-route.js';
 import type { Metrics } from './operations/metrics.js';
+import { accountPage } from './my-data/account-page.js';
 import { ASSETS_DIR, VIEWS_DIR } from './paths.js';
 import type { RingClient } from './ring/client.js';
 import type { AccessTokens } from './tokens/access-tokens.js';
@@ -137,6 +138,7 @@ export function createApp(dependencies: AppDependencies): App {
   app.use(homePage.router);
   app.use(liveViewRoutes({ database: database.knex, ring, tokens, clock, log, limits }));
   app.use(devicePage({ database: database.knex, clock, limits }));
+  app.use(accountPage({ database, ring, tokens, clock, log, authentication, limits }));
   app.use(notFound);
   app.use(errorPage);
   return { express: app, close: sessions.close };

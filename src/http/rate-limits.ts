@@ -55,6 +55,8 @@ export function createRateLimits(pool: Pool, scale: number) {
     signUpAddress: limit('sign_up_address', 20, 60 * 60),
     /** Each opening wakes a camera, and Ring counts the calls of all our users together. */
     liveView: limit('live_view', 20, 60),
+    /** Each may read some hundred pictures, and keeps a connection while it does. */
+    download: limit('download', 10, 60 * 60),
   };
 }
 
