@@ -198,7 +198,7 @@ describe('in the download', () => {
     world.clock.advance(1);
     await world.ring.sendEvent({ user_id: ringUser.id, type: 'app_integration_removed' });
     await untilProcessed(world, ringUser);
-    world.clock.advance(1);
+    world.clock.advance(60);
     const next = await signedIn(world);
     await arriving(world, await installed(world, ringUser), next);
     await next.submit('/ring/link');
