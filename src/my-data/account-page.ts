@@ -36,8 +36,9 @@ interface Problem {
   message: string;
   /** Of the answer; 400 unless given. */
   status?: number;
-  /** The e-mail that was typed, to be corrected. */
+  /** What was typed, to be corrected or not to be typed again. */
   email?: string;
+  confirmation?: string;
 }
 
 /** Hostile until here. A new e-mail or password has a schema of its own, with what to correct. */
@@ -143,13 +144,14 @@ export function accountPage(dependencies: AccountPageDependencies): Router {
   async function handleDeletion(request: Request, response: Response): Promise<void> {
     const user = userOf(request);
     const { confirmation, current } = Form.parse(request.body);
-    const refuse = (field: Problem['field'], message: string) =>
-      show(request, response, { form: 'delete', field, message });
-
     // Typed on a telephone, it may well come in small letters.
-    if (confirmation.trim().toUpperCase() !== CONFIRMATION) return refuse('confirmation', NOT_CONFIRMED);
+    if (confirmation.trim().toUpperCase() !== CONFIRMATION) {
+      return show(request, response, { form: 'delete', field: 'confirmation', message: NOT_CONFIRMED });
+    }
     const complaint = await problemWithPassword(user, current);
-    if (complaint !== undefined) return refuse('current', complaint);
+    if (complaint !== undefined) {
+      return show(request, response, { form: 'delete', field: 'current', message: complaint, confirmation });
+    }
 
     if ((await deleteAccount(deletion, user)) === 'stale') {
       startOver(response);

@@ -199,6 +199,19 @@ describe('changing the password', () => {
   });
 });
 
+test('neither e-mails nor passwords get into the log', async () => {
+  const [email, newOne] = [newEmail(), newEmail()];
+  const visitor = await signedIn(world, email);
+  await submitAccountForm(visitor, 'email', { new: newOne });
+  await submitAccountForm(visitor, 'password', { new: NEW_PASSWORD });
+  await submitAccountForm(visitor, 'delete', { confirmation: 'DELETE', current: NEW_PASSWORD });
+
+  expect(visitor.heading).toBe('Your account is deleted');
+  const log = world.log.join('');
+  expect(log).toContain('/account/delete');
+  for (const secret of [email, newOne, PASSWORD, NEW_PASSWORD]) expect(log).not.toContain(secret);
+});
+
 describe('a session that has ended by a change', () => {
   test('does not come back with a request that was under way', async () => {
     const email = newEmail();
