@@ -26,6 +26,7 @@ import { healthRoutes } from './operations/health.js';
 import { requestLog } from './operations/logging.js';
 import { metricsRoute } from './operations/metrics-route.js';
 import type { Metrics } from './operations/metrics.js';
+import { accountPage } from './my-data/account-page.js';
 import { ASSETS_DIR, VIEWS_DIR } from './paths.js';
 import type { RingClient } from './ring/client.js';
 import type { AccessTokens } from './tokens/access-tokens.js';
@@ -152,6 +153,7 @@ export function createApp(dependencies: AppDependencies): App {
   app.use(devicePage({ database: database.knex, ring, tokens, clock, log, limits }));
   app.use(eventsPage({ database: database.knex, limits }));
   app.use(streams.router);
+  app.use(accountPage({ database, ring, tokens, clock, log, authentication, limits }));
   app.use(notFound);
   app.use(errorPage);
   return { express: app, endStreams: streams.close, close: sessions.close };

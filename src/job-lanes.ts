@@ -11,6 +11,7 @@ import { oneAtATime } from './jobs/one-at-a-time.js';
 import type { Lane } from './jobs/queue.js';
 import { CONFIRM_LINK, confirmationKeyOf, confirmLink } from './linking/confirm.js';
 import { IDENTIFY_ACCOUNT, identifyAccount } from './linking/identify.js';
+import { identifierKeyOf, TELL_IDENTIFIER, tellIdentifier } from './linking/identifier.js';
 import type { Metrics } from './operations/metrics.js';
 import type { RingClient } from './ring/client.js';
 import type { AccessTokens } from './tokens/access-tokens.js';
@@ -52,6 +53,9 @@ export function jobLanes(database: Database, dependencies: JobDependencies): Lan
         [FETCH_DEVICE]: (payload) => fetchDevice(dependencies, payload),
         [FETCH_SUBSCRIPTIONS]: (payload) => fetchSubscriptions(dependencies, payload),
         [TAKE_SNAPSHOT]: (payload) => takeSnapshot(dependencies, payload),
+        [TELL_IDENTIFIER]: oneAtATime(database, TELL_IDENTIFIER, identifierKeyOf, (payload) =>
+          tellIdentifier(dependencies, payload),
+        ),
       },
     },
   ];

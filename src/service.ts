@@ -18,6 +18,7 @@ import { jobLanes } from './job-lanes.js';
 import { startClocks } from './jobs/clock.js';
 import { startQueue } from './jobs/queue.js';
 import { createCodeExchange } from './linking/exchange.js';
+import { enqueueUntoldIdentifier } from './linking/identifier.js';
 import { createMetrics } from './operations/metrics.js';
 import { currentRequestId } from './request-id.js';
 import { createRingClient } from './ring/client.js';
@@ -157,6 +158,7 @@ async function checkKeys({ config, log }: ServiceOptions, database: Database, va
 
 /** A link is made: what Ring knows about it is fetched, and what has arrived before it is applied. */
 async function catchUp(trx: Knex, accountId: string): Promise<void> {
+  await enqueueUntoldIdentifier(trx, accountId);
   await refetchInventory(trx, accountId);
   await refetchSubscriptions(trx, accountId);
   await enqueueInbox(trx, accountId);

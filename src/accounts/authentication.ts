@@ -12,6 +12,7 @@ declare global {
     interface User {
       id: string;
       email: string;
+      credentialsVersion: number;
     }
   }
 }
@@ -46,9 +47,11 @@ export function createAuthentication(database: Knex): Authentication {
   passport.serializeUser((user, done) => {
     done(null, user.id);
   });
-  passport.deserializeUser((id, done) => {
+  passport.deserializeUser((request: Request, id: unknown, done: (error: unknown, user?: User | false) => void) => {
+    // Sessions from before there was a version have none.
+    const { credentialsVersion = 0 } = request.session;
     findUser(database, UserId.parse(id)).then((user) => {
-      done(null, user ?? false);
+      done(null, user?.credentialsVersion === credentialsVersion && user);
     }, done);
   });
 
@@ -68,6 +71,7 @@ export function createAuthentication(database: Knex): Authentication {
       keepingPendingLink(request, (done) => {
         request.login(user, (error) => {
           request.session.cookie.maxAge = SIGNED_IN_LIFETIME_MS;
+          request.session.credentialsVersion = user.credentialsVersion;
           done(error);
         });
       }),

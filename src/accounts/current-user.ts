@@ -1,6 +1,7 @@
 import type { Request, RequestHandler } from 'express';
 import { HttpError } from '../http/errors.js';
 import { seeOther } from '../http/see-other.js';
+import type { User } from './users.js';
 
 /** For pages: who is not signed in can be on the home page. */
 export const signedInOrHome: RequestHandler<object> = (request, response, next) => {
@@ -14,8 +15,10 @@ export const signedInOrRefused: RequestHandler<object> = (request, _response, ne
   next();
 };
 
-/** The ID of the user, behind one of the two. */
-export function userIdOf(request: Pick<Request, 'user'>): string {
+/** The user, behind one of the two. */
+export function userOf(request: Pick<Request, 'user'>): User {
   if (request.user === undefined) throw new Error('this route is for signed-in users');
-  return request.user.id;
+  return request.user;
 }
+
+export const userIdOf = (request: Pick<Request, 'user'>): string => userOf(request).id;

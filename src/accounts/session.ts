@@ -2,10 +2,15 @@ import { types } from 'node:util';
 import connectPgSimple from 'connect-pg-simple';
 import type { Request, RequestHandler } from 'express';
 import session, { type SessionData } from 'express-session';
+import type { Knex } from 'knex';
 import type { Pool } from 'pg';
 
 declare module 'express-session' {
   interface SessionData {
+    /** Of the user who has signed in here, as it was then: after a change of e-mail or password, the session has ended. */
+    credentialsVersion?: number;
+    /** What has just been changed, for the page that comes next to say so. */
+    changed?: 'email' | 'password';
     /** The link that this browser came for, sealed; see `linking/pending-link.ts`. */
     pendingLink?: string;
     /** Set in the table from the first time on; see `SessionStore`. */
@@ -96,6 +101,17 @@ function sessionStore(pool: Pool, onError: (error: Error) => void) {
         );
     }
   };
+}
+
+/**
+ * Ends the sessions of a user, all or all but one, in the caller's transaction. One that a sign-in is only just making
+ * is not seen; it has ended too when the transaction has changed the user's credentials.
+ */
+export async function endSessions(trx: Knex, userId: string, { except }: { except?: string } = {}): Promise<void> {
+  await trx.raw(`DELETE FROM sessions WHERE sess #>> '{passport,user}' = ? AND sid IS DISTINCT FROM ?`, [
+    userId,
+    except ?? null,
+  ]);
 }
 
 /** Stores the session now, and not only as the answer ends. */

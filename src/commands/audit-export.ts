@@ -1,5 +1,5 @@
 /**
- * Prints the archive of removed devices and links, oldest first, one JSON object a line.
+ * Prints the archive of removed devices and links and of deleted accounts, oldest first, one JSON object a line.
  *
  *     npm run --silent audit:export [-- --since 2026-01-31] > removals.jsonl
  */

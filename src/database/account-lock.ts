@@ -1,7 +1,12 @@
 import type { Knex } from 'knex';
 import { row } from './database.js';
 
-/** Until the end of the transaction, nobody else changes what we hold of this Ring account. */
+/**
+ * Until the end of the transaction, nobody else changes what we hold of this Ring account.
+ *
+ * Whoever needs several locks takes them in this order, so that nobody waits in a circle: the user's row, see `lockUser`;
+ * accounts, by their IDs; rows of links; rows of devices; everything else.
+ */
 export async function lockAccount(trx: Knex, accountId: string): Promise<void> {
   await trx.raw('SELECT pg_advisory_xact_lock(hashtextextended(?, 0))', [accountId]);
 }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Knex } from 'knex';
 import type { Clock } from '../clock.js';
 import { row, rows } from '../database/database.js';
-import { enqueueClosing } from './close-live-view.js';
+import { enqueueClosing, type OpenSession } from './close-live-view.js';
 import { bindScope, type DeviceScope, IN_SCOPE } from './scope.js';
 import { lockDeviceOfUser, type UserDevice } from './user-devices.js';
 
@@ -118,6 +118,16 @@ export async function closeLiveView(
 }
 
 /**
+ * Ends the live views of a user, here at once.
+ *
+ * @returns the sessions that are still open at Ring, for the caller to close: a job could not, once the tokens are erased
+ */
+export async function endLiveViewsOfUser(database: Knex, userId: string, now: Date): Promise<OpenSession[]> {
+  const ended = await endWhere(database, 'user_id = ?', [userId], 'CLOSED', now);
+  return ended.flatMap(sessionOf);
+}
+
+/**
  * Ends the live views of an account, or of one device of it, in the caller's transaction. Those that are opening are ended
  * too: whoever opens them learns it once Ring has answered, and closes the session.
  *
@@ -170,14 +180,14 @@ interface EndedLiveView {
 }
 
 function endWhere(
-  trx: Knex,
+  on: Knex,
   condition: string,
   bindings: (string | null)[],
   reason: EndReason,
   now: Date,
 ): Promise<EndedLiveView[]> {
   return rows<EndedLiveView>(
-    trx,
+    on,
     `UPDATE live_views SET status = 'ENDED', end_reason = ?, ended_at = ?
       WHERE ${condition} AND status <> 'ENDED' RETURNING id, account_id, session_path, expires_at`,
     [reason, now, ...bindings],
@@ -185,15 +195,13 @@ function endWhere(
 }
 
 async function closeSessions(trx: Knex, ended: EndedLiveView[]): Promise<void> {
-  for (const { id, account_id, session_path, expires_at } of ended) {
-    if (session_path === null) continue;
-    await enqueueClosing(trx, {
-      liveViewId: id,
-      accountId: account_id,
-      sessionPath: session_path,
-      expiresAt: expires_at,
-    });
-  }
+  for (const session of ended.flatMap(sessionOf)) await enqueueClosing(trx, session);
+}
+
+/** None while it is opening: whoever opens it learns that it has ended. */
+function sessionOf({ id, account_id, session_path, expires_at }: EndedLiveView): OpenSession[] {
+  if (session_path === null) return [];
+  return [{ liveViewId: id, accountId: account_id, sessionPath: session_path, expiresAt: expires_at }];
 }
 
 /** With the link Ring ends our tokens, and the session with them. */

@@ -56,6 +56,8 @@ export function createRateLimits(pool: Pool, scale: number) {
     /** Each opening wakes a camera, and Ring counts the calls of all our users together. */
     liveView: limit('live_view', 20, 60),
     picture: limit('picture', 20, 60),
+    /** Each may read some hundred pictures, and keeps a connection while it does. */
+    download: limit('download', 10, 60 * 60),
   };
 }
 

@@ -1,10 +1,12 @@
 import { type KeyObject, randomUUID } from 'node:crypto';
 import type { Knex } from 'knex';
+import { lockUser, type User } from '../accounts/users.js';
 import type { Clock } from '../clock.js';
 import { lockAccount } from '../database/account-lock.js';
 import { type Database, row, rows } from '../database/database.js';
 import { IS_LIVE } from '../database/link-conditions.js';
 import { removeAllDevices } from '../devices/removal.js';
+import { HttpError } from '../http/errors.js';
 import { enqueue } from '../jobs/enqueue.js';
 import { maskEmail } from '../ring/account-identifier.js';
 import { linkRequestPlace } from '../tokens/places.js';
@@ -27,7 +29,6 @@ export interface ClaimDependencies {
 /** The signed-in partner user for whom a pair is claimed. */
 export interface Claimant {
   userId: string;
-  email: string;
 }
 
 /**
@@ -67,6 +68,9 @@ async function claimPair(
   request: LinkRequest,
   accountId: string,
 ): Promise<ClaimResult | 'lost'> {
+  // Whoever deletes the user, or changes the e-mail, sees this link or comes first.
+  const user = await lockUser(trx, claimant.userId, 'to stay');
+  if (user === undefined) throw accountDeleted();
   // Links of one account change one at a time; the row lock alone would not see a link that is only being inserted.
   await lockAccount(trx, accountId);
   const current = await row<{ id: string; user_id: string; token_id: string }>(
@@ -96,11 +100,15 @@ async function claimPair(
   const link = { linkId, tokenId: token.id, accountId, sealed };
   // Nothing that came through an earlier link may be there for whoever makes the next one.
   if (current === undefined) await removeAllDevices(trx, accountId, dependencies.clock());
-  if (current === undefined) await insertLink(trx, dependencies.clock(), claimant, request, link);
-  else await renewLink(trx, dependencies.clock(), claimant, request, { ...link, formerTokenId: current.token_id });
+  if (current === undefined) await insertLink(trx, dependencies.clock(), user, request, link);
+  else await renewLink(trx, dependencies.clock(), user, request, { ...link, formerTokenId: current.token_id });
   await enqueueConfirmation(trx, linkId, token.id);
   return { kind: 'claimed', linkId };
 }
+
+/** In the course of what they were doing, in another window. */
+export const accountDeleted = (): HttpError =>
+  new HttpError(409, 'Your account was deleted in the meantime, and nothing is linked.');
 
 interface NewLink {
   linkId: string;
@@ -113,7 +121,7 @@ interface NewLink {
 async function insertLink(
   trx: Knex,
   now: Date,
-  claimant: Claimant,
+  user: User,
   request: LinkRequest,
   { linkId, tokenId, accountId, sealed }: NewLink,
 ): Promise<void> {
@@ -123,10 +131,10 @@ async function insertLink(
      VALUES (?, ?, ?, ?, 'CONFIRMING', 'CLAIMED', ?, ?, ?, ?, ?, ?)`,
     [
       linkId,
-      claimant.userId,
+      user.id,
       accountId,
       tokenId,
-      maskEmail(claimant.email),
+      maskEmail(user.email),
       nonceDigest(request.nonce),
       sealed.keyId,
       sealed.ciphertext,
@@ -140,16 +148,16 @@ async function insertLink(
 async function renewLink(
   trx: Knex,
   now: Date,
-  claimant: Claimant,
+  user: User,
   request: LinkRequest,
   { linkId, tokenId, sealed, formerTokenId }: NewLink & { formerTokenId: string },
 ): Promise<void> {
   await trx.raw(
     `UPDATE account_links SET token_id = ?, status = 'CONFIRMING', confirmation_step = 'CLAIMED', last_error = NULL,
-            completed_at = NULL, ring_confirmed_at = NULL, account_identifier = ?, nonce_digest = ?, request_key_id = ?,
-            request_ciphertext = ?, updated_at = ?
+            completed_at = NULL, ring_confirmed_at = NULL, account_identifier = ?, is_identifier_untold = false,
+            nonce_digest = ?, request_key_id = ?, request_ciphertext = ?, updated_at = ?
       WHERE id = ?`,
-    [tokenId, maskEmail(claimant.email), nonceDigest(request.nonce), sealed.keyId, sealed.ciphertext, now, linkId],
+    [tokenId, maskEmail(user.email), nonceDigest(request.nonce), sealed.keyId, sealed.ciphertext, now, linkId],
   );
   await trx.raw(`UPDATE ring_tokens SET status = 'REVOKED', ${ERASE} WHERE id = ?`, [formerTokenId]);
 }

@@ -12,7 +12,7 @@ import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { seeOther } from '../http/see-other.js';
 import type { Vault } from '../tokens/vault.js';
-import { claim, type Claimant, type ClaimResult } from './claim.js';
+import { accountDeleted, claim, type Claimant, type ClaimResult } from './claim.js';
 import { freshness, type Freshness, type LinkRequest, nonceDigest, parseLinkRequest } from './link-request.js';
 import { findLink, type Link, newestLinkOfUser } from './links.js';
 import type { MatchReport } from './match.js';
@@ -127,7 +127,7 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
     return pending === undefined ? '' : pageId(pending);
   }
 
-  async function showConfirm(request: Request, response: Response, user: Claimant): Promise<void> {
+  async function showConfirm(request: Request, response: Response, user: Express.User): Promise<void> {
     response.render('link-confirm', {
       title: 'Link your Ring account',
       csrfToken: await csrfToken(request),
@@ -147,8 +147,7 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
       return;
     }
     await limits.linkAttempt.consume(request.user.id);
-    const claimant = { userId: request.user.id, email: request.user.email };
-    const result = await claimPatiently(dependencies, claimant, pending);
+    const result = await claimPatiently(dependencies, { userId: request.user.id }, pending);
     dependencies.onClaimed(result.kind);
     if (result.kind === 'no-match') {
       log.warn('no token pair in the pool fits the nonce; if this happens to everyone, check RING_HMAC_KEY');
@@ -171,7 +170,7 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
     const pending = await pendingLinkOrAnswer(request, response);
     if (pending === undefined) return;
     if (request.user === undefined) await showSignIn(request, response);
-    else await showConfirm(request, response, { userId: request.user.id, email: request.user.email });
+    else await showConfirm(request, response, request.user);
   });
   route.post(csrfProtection, async (request, response) => {
     if (request.user === undefined) seeOther(response, '/ring/link');
@@ -234,7 +233,7 @@ async function waitForConfirmation(
   const giveUpAt = performance.now() + patienceMs;
   for (;;) {
     const link = await findLink(database.knex, linkId);
-    if (link === undefined) throw new Error(`the link ${linkId} is gone`);
+    if (link === undefined) throw accountDeleted();
     if (link.status !== 'CONFIRMING' || performance.now() > giveUpAt || isShuttingDown()) return link;
     await delay(CONFIRMATION_POLL_MS);
   }

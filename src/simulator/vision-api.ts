@@ -21,7 +21,7 @@ import { announce } from './webhooks.js';
 const LONGEST_RECORDED_TEXT = 320;
 
 const confirmation = z.object({ account_identifier: z.string().min(1), nonce: z.string().min(1) });
-const completion = z.object({ account_identifier: z.string().min(1), status: z.string().min(1) });
+const completion = z.object({ account_identifier: z.string().min(1), status: z.string().min(1).optional() });
 const recordedFields = z.object({ account_identifier: z.unknown(), status: z.unknown() }).partial();
 
 /** `GET /v1/users/me`. An unknown token gets 403 here, where every other endpoint answers 401. */
@@ -48,12 +48,15 @@ export function integrationPostEndpoint(simulation: Simulation): RingEndpoint {
   };
 }
 
-/** `PATCH /v1/accounts/me/app-integrations`: awaiting becomes completed. */
+/**
+ * `PATCH /v1/accounts/me/app-integrations`: awaiting becomes completed; without a status, only the account identifier
+ * changes. Ring's pages are silent on the latter.
+ */
 export function integrationPatchEndpoint(simulation: Simulation): RingEndpoint {
   return {
     name: 'integration-patch',
     describe: (request) => describeIntegrationRequest(simulation, request),
-    handle: (request) => withIntegration(simulation, request, (grant) => complete(simulation, grant, request)),
+    handle: (request) => withIntegration(simulation, request, (grant) => update(simulation, grant, request)),
     fail: simulatedFailure,
   };
 }
@@ -80,10 +83,13 @@ function confirm(simulation: Simulation, { user, integration }: Grant, request: 
   return moveTo('awaiting', integration, account_identifier, simulation.state.settings.integrationBody);
 }
 
-function complete(simulation: Simulation, { user, integration }: Grant, request: RingRequest): RingAnswer {
+function update(simulation: Simulation, { user, integration }: Grant, request: RingRequest): RingAnswer {
   const body = completion.safeParse(readJson(request));
   if (!body.success) return missingFields('account_identifier and status');
   const { account_identifier, status } = body.data;
+  if (status === undefined && integration.status !== 'pending') {
+    return moveTo(integration.status, integration, account_identifier, simulation.state.settings.integrationBody);
+  }
   if (status !== 'completed' || integration.status !== 'awaiting') {
     return refuse(400, 'Invalid Status Transition', `An integration that is ${integration.status} can't become that.`);
   }

@@ -6,6 +6,21 @@ const RETENTION_MS = 7 * 86_400_000;
 const BATCH = 5_000;
 
 /**
+ * Of everything that an account has sent, applied or not, only the row stays that knows the event again, without telling
+ * whose it was. Nothing of it will be applied.
+ */
+export async function forgetInbox(trx: Knex, accountId: string, now: Date): Promise<void> {
+  await trx.raw(
+    `UPDATE webhook_events
+        SET account_id = '', device_id = NULL, body = NULL, last_error = NULL, retry_at = NULL,
+            status = CASE status WHEN 'UNKNOWN_TYPE' THEN status ELSE 'PROCESSED' END,
+            processed_at = coalesce(processed_at, ?)
+      WHERE account_id = ?`,
+    [now, accountId],
+  );
+}
+
+/**
  * Forgets events that can't come again, with one exception: what failed for good stays until somebody has looked at it.
  * Safe on every instance at once: they skip each other's rows.
  *

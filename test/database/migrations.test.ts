@@ -82,6 +82,8 @@ describe('the migrations', () => {
         INSERT INTO sessions VALUES ('s', '{}', now());
         INSERT INTO rate_limits VALUES ('k', 1, 0);
         INSERT INTO token_exchanges VALUES ('\\x00', 'STORED', now());
+        INSERT INTO audit_archive (user_id, kind, occurred_at, archived_at, erased_at, reason, devices, counts)
+        VALUES (gen_random_uuid(), 'ACCOUNT_DELETED', now(), now(), now(), 'deleted by its user', '[]', '{}');
         INSERT INTO account_links (id, user_id, account_id, token_id, status, account_identifier, nonce_digest,
                                    created_at, updated_at)
         SELECT gen_random_uuid(), u.id, t.account_id, t.id, 'COMPLETED', 'a***a@example.com', '\\x00', now(), now()
@@ -253,6 +255,53 @@ describe('what the database itself refuses', () => {
       await insertLink({ ...second, ...ended, status: 'REMOVED' });
     },
   );
+
+  const archived = {
+    user_id: '00000000-0000-4000-8000-000000000005',
+    link_id: '00000000-0000-4000-8000-000000000006',
+    account_id: 'account',
+    account_identifier: 'a***a@example.com',
+    kind: 'DEVICE_REMOVED',
+    device_id: 'device',
+    occurred_at: '2026-10-05',
+    archived_at: '2026-10-05',
+    reason: 'device_removed',
+    devices: '[{"name":"Door"}]',
+    counts: '{}',
+  };
+  const anonymous = {
+    account_id: null,
+    account_identifier: null,
+    device_id: null,
+    devices: '[]',
+    erased_at: '2026-10-05',
+  };
+  const deletion = { ...archived, ...anonymous, kind: 'ACCOUNT_DELETED', link_id: null };
+
+  test.each([
+    ['a removed device', archived],
+    ['a removed device of nobody', { ...archived, ...anonymous }],
+    ['a removed link', { ...archived, kind: 'LINK_REMOVED', device_id: null }],
+    ['a deleted account', deletion],
+  ])('not an archived row of %s', async (_what, row) => {
+    expect((await insert('audit_archive', row)).rowCount).toBe(1);
+  });
+
+  test.each([
+    ['of a kind that nobody knows', { ...archived, kind: 'LOST' }],
+    ['of a device without the device', { ...archived, device_id: null }],
+    ['without the account', { ...archived, account_id: null }],
+    ['without the link', { ...archived, link_id: null }],
+    ['of a deleted account with a link', { ...deletion, link_id: archived.link_id }],
+    ['of a deleted account that is not erased', { ...deletion, erased_at: null }],
+    ['that is erased but for the account', { ...archived, ...anonymous, account_id: 'account' }],
+    ['that is erased but for the name', { ...archived, ...anonymous, account_identifier: 'a***a@example.com' }],
+    ['that is erased but for the device', { ...archived, ...anonymous, device_id: 'device' }],
+    ['that is erased but for the webhook', { ...archived, ...anonymous, request_id: archived.user_id }],
+    ['that is erased but for what there was', { ...archived, ...anonymous, devices: '[{"name":"Door"}]' }],
+  ])('an archived row %s', async (_what, row) => {
+    await expect(insert('audit_archive', row)).rejects.toEqual(refusal(CHECK));
+  });
 
   test('an exchange whose outcome nobody knows', async () => {
     const row = { code_digest: '\\x01', outcome: 'MAYBE', started_at: '2026-10-05' };

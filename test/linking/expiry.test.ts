@@ -195,11 +195,11 @@ describe('the clock of a running service', () => {
     world.clock.advance(901);
     await visitor.open((await world.ring.linkUrl(user)).url);
 
-    // The claim takes the pair first and names the user last: a lock on the user stops it half-way, for real.
+    // The claim takes the pair first and makes the link last: a lock on the links stops it half-way, for real.
     const locker = new pg.Client({ connectionString: world.databaseUrl });
     await locker.connect();
     await locker.query('BEGIN');
-    await locker.query('SELECT 1 FROM users WHERE email = $1 FOR UPDATE', [email]);
+    await locker.query('LOCK TABLE account_links IN SHARE MODE');
     try {
       const linking = visitor.submit('/ring/link');
       await until('the claim waits in the middle', async () => {

@@ -147,6 +147,22 @@ describe('what is sent to Ring', () => {
     );
   });
 
+  test.each([
+    ['its status', 200, JSON.stringify({ status: 'completed' })],
+    ['nothing', 204, ''],
+  ])('a link is renamed by its new name alone; the answer may be %s', async (_what, status, body) => {
+    const ring = await listenAndAnswer(status, body);
+    await clientOf(ring.url).renameLink(ACCESS_TOKEN, { accountIdentifier: 'n***w@example.com' });
+    expect(ring.received).toMatchObject([
+      {
+        method: 'PATCH',
+        path: '/v1/accounts/me/app-integrations',
+        headers: { authorization: `Bearer ${ACCESS_TOKEN}`, 'content-type': 'application/json' },
+        body: '{"account_identifier":"n***w@example.com"}',
+      },
+    ]);
+  });
+
   test('a redirect is not followed: neither credentials nor bearer token travel to where it points', async () => {
     const elsewhere = await listenAndAnswer(200, JSON.stringify({ ...PAIR, data: { type: 'users', id: 'A' } }));
     for (const status of [301, 302, 303, 307, 308]) {

@@ -172,6 +172,22 @@ describe('app-integrations', () => {
     expect((await complete('completed')).status).toBe(400);
   });
 
+  test('takes a new account identifier by itself once the link is announced, and changes nothing else', async () => {
+    const { access_token } = await newTokens(rig);
+    const rename = (account_identifier: string) => callIntegrations(rig, 'PATCH', access_token, { account_identifier });
+    const integrationOfAda = async () => (await control<object[]>(rig, 'GET', '/integrations'))[0];
+    expect(await errorTitle(await rename('b***b@example.com'))).toBe('Invalid Status Transition');
+
+    const nonce = await newNonce(rig);
+    await callIntegrations(rig, 'POST', access_token, { account_identifier: IDENTIFIER, nonce });
+    expect((await rename('b***b@example.com')).status).toBe(200);
+    expect(await integrationOfAda()).toMatchObject({ status: 'awaiting', account_identifier: 'b***b@example.com' });
+
+    await callIntegrations(rig, 'PATCH', access_token, { account_identifier: IDENTIFIER, status: 'completed' });
+    expect((await rename('c***c@example.com')).status).toBe(200);
+    expect(await integrationOfAda()).toMatchObject({ status: 'completed', account_identifier: 'c***c@example.com' });
+  });
+
   test('refuses a PATCH with an empty body', async () => {
     const { access_token } = await newTokens(rig);
     expect((await callIntegrations(rig, 'PATCH', access_token)).status).toBe(400);

@@ -1,0 +1,209 @@
+import { type Request, type RequestHandler, type Response, Router } from 'express';
+import type { Logger } from 'pino';
+import { z } from 'zod';
+import type { Authentication } from '../accounts/authentication.js';
+import { csrfProtection, csrfToken } from '../accounts/csrf.js';
+import { signedInOrHome, userOf } from '../accounts/current-user.js';
+import { saveSession } from '../accounts/session.js';
+import { NewEmail, NewPassword, type User, verifyPassword } from '../accounts/users.js';
+import type { Clock } from '../clock.js';
+import type { Database } from '../database/database.js';
+import { methodNotAllowed } from '../http/errors.js';
+import { limitAddress, type RateLimits } from '../http/rate-limits.js';
+import { seeOther } from '../http/see-other.js';
+import type { RingClient } from '../ring/client.js';
+import type { AccessTokens } from '../tokens/access-tokens.js';
+import { changeEmail, changePassword, type Changed } from './change-credentials.js';
+import { deleteAccount } from './delete-account.js';
+import { createDownloads } from './download.js';
+
+export interface AccountPageDependencies {
+  database: Database;
+  ring: RingClient;
+  tokens: AccessTokens;
+  clock: Clock;
+  log: Logger;
+  authentication: Authentication;
+  limits: RateLimits;
+}
+
+const PATH = '/account';
+
+/** What one of the forms gets back, beside the field that is to be corrected. */
+interface Problem {
+  form: 'email' | 'password' | 'delete';
+  field: 'current' | 'new' | 'confirmation';
+  message: string;
+  /** Of the answer; 400 unless given. */
+  status?: number;
+  /** What was typed, to be corrected or not to be typed again. */
+  email?: string;
+  confirmation?: string;
+}
+
+/** Hostile until here. A new e-mail or password has a schema of its own, with what to correct. */
+const Form = z.object({
+  current: z.string().catch(''),
+  new: z.string().catch(''),
+  confirmation: z.string().catch(''),
+});
+
+/** Short, nothing that a browser fills in by itself, and nothing that is typed by mistake. */
+const CONFIRMATION = 'DELETE';
+
+const NO_PASSWORD = 'Enter your current password.';
+const WRONG_PASSWORD = 'This is not your current password. Check it and try again.';
+const SAME_EMAIL = 'This is your email address already.';
+const EMAIL_TAKEN = 'There is already an account with this email address. Choose another one.';
+const NOT_CONFIRMED = `Type ${CONFIRMATION} to confirm.`;
+
+/** The page of one's own account: how one signs in, what we hold, and the end of it. */
+export function accountPage(dependencies: AccountPageDependencies): Router {
+  const { database, clock, log, authentication, limits } = dependencies;
+  const deletion = { ...dependencies, database: database.knex };
+  const downloads = createDownloads(database.patientPool, clock);
+  const router = Router();
+
+  async function show(request: Request, response: Response, problem: Problem | null = null): Promise<void> {
+    const { changed = null } = request.session;
+    delete request.session.changed;
+    response.status(problem?.status ?? (problem === null ? 200 : 400)).render('account', {
+      title: 'Your account',
+      csrfToken: await csrfToken(request),
+      email: userOf(request).email,
+      changed,
+      confirmation: CONFIRMATION,
+      problem,
+    });
+  }
+
+  /**
+   * Whether the form carries the user's password. Guesses are counted together with those at the sign-in form, and before
+   * the password is looked at: guesses that arrive together would all pass a later count.
+   */
+  async function problemWithPassword(user: User, password: string): Promise<string | undefined> {
+    if (password === '') return NO_PASSWORD;
+    await limits.signInAccount.consume(user.email);
+    if (!(await verifyPassword(database.knex, user.id, password))) return WRONG_PASSWORD;
+    await limits.signInAccount.forgive(user.email);
+    return undefined;
+  }
+
+  /** The present session goes on, under a new ID. */
+  async function goOn(request: Request, response: Response, user: User, changed: 'email' | 'password'): Promise<void> {
+    await authentication.signIn(request, user);
+    request.session.changed = changed;
+    await saveSession(request);
+    seeOther(response, PATH);
+  }
+
+  /** Another request of the user's was faster; the page shows how things stand. */
+  const startOver = (response: Response) => {
+    seeOther(response, PATH);
+  };
+
+  async function handleEmail(request: Request, response: Response): Promise<void> {
+    const user = userOf(request);
+    const { new: typed, current } = Form.parse(request.body);
+    const refuse = (field: Problem['field'], message: string, status = 400) =>
+      show(request, response, { form: 'email', field, message, status, email: typed });
+
+    const email = NewEmail.safeParse(typed);
+    if (!email.success) return refuse('new', email.error.issues[0]?.message ?? '');
+    if (email.data === user.email) return refuse('new', SAME_EMAIL);
+    const complaint = await problemWithPassword(user, current);
+    if (complaint !== undefined) return refuse('current', complaint);
+
+    const changed: Changed = await changeEmail(database.knex, { user, sessionId: request.sessionID }, email.data);
+    switch (changed.kind) {
+      case 'changed':
+        return goOn(request, response, changed.user, 'email');
+      case 'taken':
+        return refuse('new', EMAIL_TAKEN, 409);
+      case 'stale':
+        startOver(response);
+    }
+  }
+
+  async function handlePassword(request: Request, response: Response): Promise<void> {
+    const user = userOf(request);
+    const { new: typed, current } = Form.parse(request.body);
+    const refuse = (field: Problem['field'], message: string) =>
+      show(request, response, { form: 'password', field, message });
+
+    const password = NewPassword.safeParse(typed);
+    if (!password.success) return refuse('new', password.error.issues[0]?.message ?? '');
+    const complaint = await problemWithPassword(user, current);
+    if (complaint !== undefined) return refuse('current', complaint);
+
+    const changed = await changePassword(database.knex, { user, sessionId: request.sessionID }, password.data);
+    if (changed.kind === 'changed') await goOn(request, response, changed.user, 'password');
+    else startOver(response);
+  }
+
+  async function handleDeletion(request: Request, response: Response): Promise<void> {
+    const user = userOf(request);
+    const { confirmation, current } = Form.parse(request.body);
+    // Typed on a telephone, it may well come in small letters.
+    if (confirmation.trim().toUpperCase() !== CONFIRMATION) {
+      return show(request, response, { form: 'delete', field: 'confirmation', message: NOT_CONFIRMED });
+    }
+    const complaint = await problemWithPassword(user, current);
+    if (complaint !== undefined) {
+      return show(request, response, { form: 'delete', field: 'current', message: complaint, confirmation });
+    }
+
+    if ((await deleteAccount(deletion, user)) === 'stale') {
+      startOver(response);
+      return;
+    }
+    log.info('an account was deleted by its user');
+    delete request.session.pendingLink;
+    await authentication.signOut(request);
+    seeOther(response, `${PATH}/deleted`);
+  }
+
+  const page = router.route(PATH);
+  page.get(limitAddress(limits.visit), signedInOrHome, (request, response) => show(request, response));
+  page.all(methodNotAllowed('GET', 'HEAD'));
+
+  for (const [name, handle] of [
+    ['email', handleEmail],
+    ['password', handlePassword],
+    ['delete', handleDeletion],
+  ] as const) {
+    const route = router.route(`${PATH}/${name}`);
+    // Whose session has ended meanwhile, perhaps by the first of two clicks, has no token any more either.
+    route.post(signedInOrHome, csrfProtection, limitAddress(limits.signInAddress), handle);
+    route.get(backToPage);
+    route.all(methodNotAllowed('POST'));
+  }
+
+  const data = router.route(`${PATH}/data`);
+  data.get(signedInOrHome, async (request, response) => {
+    const { id } = userOf(request);
+    await limits.download.consume(id);
+    try {
+      await downloads.send(id, response);
+    } catch (error) {
+      if (!response.headersSent) throw error;
+      log.warn({ err: error }, 'a download broke off');
+      response.destroy();
+    }
+  });
+  data.all(methodNotAllowed('GET'));
+
+  // For whoever has just deleted an account, and is nobody any more.
+  const deleted = router.route(`${PATH}/deleted`);
+  deleted.get(limitAddress(limits.visit), (request, response) => {
+    if (request.user === undefined) response.render('account-deleted', { title: 'Your account is deleted' });
+    else seeOther(response, PATH);
+  });
+  deleted.all(methodNotAllowed('GET', 'HEAD'));
+  return router;
+}
+
+/** A failed form leaves its address in the browser; reloading it should lead back to the page. */
+const backToPage: RequestHandler = (_request, response) => {
+  seeOther(response, PATH);
+};

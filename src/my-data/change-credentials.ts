@@ -1,0 +1,62 @@
+import type { Knex } from 'knex';
+import { endSessions } from '../accounts/session.js';
+import { hashPassword, lockUser, type User } from '../accounts/users.js';
+import { row } from '../database/database.js';
+import { changeIdentifier } from '../linking/identifier.js';
+
+/** Postgres' code for a row that there may be only once. */
+const UNIQUE_VIOLATION = '23505';
+
+/** What someone who is signed in wants to change. */
+export interface Change {
+  /** As of when the current password was checked. */
+  user: User;
+  /** The session that goes on; all others of the user end. */
+  sessionId: string;
+}
+
+/**
+ * - `stale`: the credentials were changed, or the account was deleted, since the current password was checked.
+ * - `taken`: somebody else's account has this e-mail.
+ */
+export type Changed = { kind: 'changed'; user: User } | { kind: 'stale' } | { kind: 'taken' };
+
+/** Changes the e-mail, and has Ring told under which name its accounts are linked now. */
+export async function changeEmail(database: Knex, change: Change, email: string): Promise<Changed> {
+  try {
+    return await changeUser(database, change, async (trx) => {
+      await changeIdentifier(trx, change.user.id, email);
+      return { column: 'email', value: email };
+    });
+  } catch (error) {
+    if ((error as { code?: unknown }).code === UNIQUE_VIOLATION) return { kind: 'taken' };
+    throw error;
+  }
+}
+
+export async function changePassword(database: Knex, change: Change, password: string): Promise<Changed> {
+  const value = await hashPassword(password);
+  return changeUser(database, change, () => Promise.resolve({ column: 'password_hash', value }));
+}
+
+/** The change and the end of the other sessions are one: with a new password nobody stays who knows the old one. */
+async function changeUser(
+  database: Knex,
+  { user, sessionId }: Change,
+  prepare: (trx: Knex) => Promise<{ column: 'email' | 'password_hash'; value: string }>,
+): Promise<Changed> {
+  return database.transaction(async (trx) => {
+    const current = await lockUser(trx, user.id, 'to change');
+    if (current?.credentialsVersion !== user.credentialsVersion) return { kind: 'stale' };
+    const { column, value } = await prepare(trx);
+    const changed = await row<User>(
+      trx,
+      `UPDATE users SET ${column} = ?, credentials_version = credentials_version + 1 WHERE id = ?
+       RETURNING id, email, credentials_version AS "credentialsVersion"`,
+      [value, user.id],
+    );
+    if (changed === undefined) return { kind: 'stale' };
+    await endSessions(trx, user.id, { except: sessionId });
+    return { kind: 'changed', user: changed };
+  });
+}

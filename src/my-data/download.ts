@@ -1,0 +1,228 @@
+import type { ServerResponse } from 'node:http';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { Pool, PoolClient } from 'pg';
+import { IS_LIVE } from '../database/link-conditions.js';
+import { HttpError } from '../http/errors.js';
+
+/** A list of the file, read some rows at a time. */
+interface Section {
+  name: string;
+  /** One JSON object a row, in a column named `line`. Binds the user as `$1`. */
+  query: string;
+  rowsAtOnce: number;
+}
+
+const ROWS_AT_ONCE = 200;
+
+/** SQL: the Ring accounts that are the user's now. What came through links that have ended is erased. */
+const OWN_ACCOUNTS = `SELECT account_id FROM account_links WHERE user_id = $1 AND ${IS_LIVE}`;
+
+/** SQL: whose link an event has come for: the account's first that had not ended by then, should it have had several. */
+const USER_OF_EVENT = `
+  SELECT link.user_id FROM account_links AS link
+   WHERE link.account_id = event.account_id AND (link.${IS_LIVE} OR link.updated_at >= event.received_at)
+   ORDER BY link.created_at, link.id LIMIT 1`;
+
+/**
+ * What is in the file beside the account itself, in this order. Left out is what opens something and tells nothing of the
+ * user: the password's hash, tokens, nonces and the IDs of sessions.
+ */
+const SECTIONS: readonly Section[] = [
+  {
+    name: 'links',
+    query: `
+      SELECT jsonb_build_object(
+               'id', link.id, 'account_id', link.account_id, 'status', link.status,
+               'account_identifier', link.account_identifier, 'last_error', link.last_error,
+               'created_at', link.created_at, 'updated_at', link.updated_at, 'completed_at', link.completed_at,
+               'ring_confirmed_at', link.ring_confirmed_at, 'removed_at', link.removed_at,
+               'access', jsonb_build_object(
+                 'status', token.status, 'scope', token.scope, 'created_at', token.created_at,
+                 'claimed_at', token.claimed_at, 'refreshed_at', token.refreshed_at,
+                 'access_token_expires_at', token.access_token_expires_at)) AS line
+        FROM account_links AS link JOIN ring_tokens AS token ON token.id = link.token_id
+       WHERE link.user_id = $1 ORDER BY link.created_at, link.id`,
+    rowsAtOnce: ROWS_AT_ONCE,
+  },
+  {
+    name: 'devices',
+    query: `SELECT to_jsonb(device) AS line FROM devices AS device
+             WHERE account_id IN (${OWN_ACCOUNTS}) ORDER BY account_id, id`,
+    rowsAtOnce: ROWS_AT_ONCE,
+  },
+  {
+    name: 'device_events',
+    query: `SELECT to_jsonb(event) AS line FROM device_events AS event
+             WHERE account_id IN (${OWN_ACCOUNTS}) ORDER BY occurred_at, request_id`,
+    rowsAtOnce: ROWS_AT_ONCE,
+  },
+  {
+    name: 'live_views',
+    query: `SELECT to_jsonb(view) - '{user_id,session_path}'::text[] AS line FROM live_views AS view
+             WHERE user_id = $1 ORDER BY started_at, id`,
+    rowsAtOnce: ROWS_AT_ONCE,
+  },
+  {
+    name: 'scheduled_operations',
+    query: `SELECT to_jsonb(operation) - 'user_id' AS line FROM scheduled_operations AS operation
+             WHERE user_id = $1 ORDER BY created_at, id`,
+    rowsAtOnce: ROWS_AT_ONCE,
+  },
+  {
+    name: 'snapshots',
+    query: `
+      SELECT jsonb_build_object(
+               'id', id, 'account_id', account_id, 'device_id', device_id, 'taken_at', taken_at,
+               'content_type', content_type,
+               'picture_base64', translate(encode(picture, 'base64'), E'\\n', '')) AS line
+        FROM snapshots WHERE account_id IN (${OWN_ACCOUNTS}) ORDER BY taken_at, id`,
+    // A picture may have 5 MB.
+    rowsAtOnce: 1,
+  },
+  {
+    name: 'subscriptions',
+    query: `SELECT to_jsonb(subscription) AS line FROM subscriptions AS subscription
+             WHERE account_id IN (${OWN_ACCOUNTS}) ORDER BY account_id, id`,
+    rowsAtOnce: ROWS_AT_ONCE,
+  },
+  {
+    name: 'webhook_events',
+    query: `
+      SELECT jsonb_build_object(
+               'request_id', request_id, 'account_id', account_id, 'device_id', device_id, 'type', type,
+               'status', status, 'occurred_at', occurred_at, 'received_at', received_at,
+               'processed_at', processed_at, 'body', body) AS line
+        FROM webhook_events AS event
+       WHERE account_id IN (SELECT account_id FROM account_links WHERE user_id = $1) AND (${USER_OF_EVENT}) = $1
+       ORDER BY event.id`,
+    rowsAtOnce: ROWS_AT_ONCE,
+  },
+  {
+    name: 'archived_removals',
+    query: `SELECT to_jsonb(archived) - 'user_id' AS line FROM audit_archive AS archived
+             WHERE user_id = $1 ORDER BY archived_at, id`,
+    rowsAtOnce: ROWS_AT_ONCE,
+  },
+  {
+    name: 'sessions',
+    query: `SELECT jsonb_build_object('expires_at', expire AT TIME ZONE current_setting('TimeZone')) AS line
+              FROM sessions WHERE sess #>> '{passport,user}' = $1::text ORDER BY expire`,
+    rowsAtOnce: ROWS_AT_ONCE,
+  },
+];
+
+const ACCOUNT = `
+  SELECT jsonb_build_object('id', id, 'email', email, 'created_at', created_at)::text AS account
+    FROM users WHERE id = $1`;
+
+/** For what is some 50 MB at most, also over a slow connection. Until then a connection to the database is taken. */
+const LIMIT_MS = 5 * 60_000;
+/** Of this process. Jobs and the matching of links share the pool, and come first. */
+const MOST_AT_ONCE = 4;
+
+export interface Downloads {
+  /**
+   * Answers with everything that we hold about a user as one JSON object: `downloaded_at`, `account` (`id`, `email`,
+   * `created_at`), and a list for each kind of thing, whose members are named as the columns of our tables are:
+   *
+   * | | |
+   * |---|---|
+   * | `links` | each Ring account ever linked: status, times, the name that Ring was told, and since when and until when we have access |
+   * | `devices` | as Ring has described them, also the names of removed ones |
+   * | `device_events` | what devices have told: motion, presses, comings and goings |
+   * | `live_views`, `scheduled_operations` | |
+   * | `snapshots` | with the picture itself in `picture_base64` |
+   * | `subscriptions` | as Ring has described them |
+   * | `webhook_events` | what Ring has sent, of the last 7 days; `body` is Ring's text, null once it is erased |
+   * | `archived_removals` | what is kept of devices and links that were removed |
+   * | `sessions` | until when a browser is signed in |
+   *
+   * All of it as of one moment, and read piece by piece: however much there is, little of it is in memory at once.
+   *
+   * @throws {HttpError} 503 when too many are under way; and what goes wrong before the first byte. After it the answer
+   *   breaks off, so that nobody takes it for whole
+   */
+  send(userId: string, response: ServerResponse): Promise<void>;
+}
+
+export function createDownloads(pool: Pool, now: () => Date): Downloads {
+  let underWay = 0;
+  return {
+    async send(userId, response) {
+      if (underWay >= MOST_AT_ONCE) {
+        throw new HttpError(503, 'Many people are downloading right now. Please try again in a few minutes.', {
+          retryAfterSeconds: 120,
+        });
+      }
+      underWay += 1;
+      try {
+        await inSnapshot(pool, async (client) => {
+          const account = await readAccount(client, userId);
+          response.setHeader('Content-Type', 'application/json');
+          response.setHeader('Content-Disposition', 'attachment; filename="my-data.json"');
+          const file = writeFile(client, userId, account, now());
+          await pipeline(Readable.from(file), response, { signal: AbortSignal.timeout(LIMIT_MS) });
+        });
+      } finally {
+        underWay -= 1;
+      }
+    },
+  };
+}
+
+/** Everything that is read in here is as of one moment. */
+async function inSnapshot(pool: Pool, read: (client: PoolClient) => Promise<void>): Promise<void> {
+  const client = await pool.connect();
+  let isDone = false;
+  try {
+    await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+    // While a slow reader takes what was read last, the transaction is idle.
+    await client.query(`SET LOCAL idle_in_transaction_session_timeout = ${LIMIT_MS}`);
+    await read(client);
+    await client.query('COMMIT');
+    isDone = true;
+  } finally {
+    client.release(!isDone);
+  }
+}
+
+async function readAccount(client: PoolClient, userId: string): Promise<string> {
+  const { rows } = await client.query<{ account: string }>(ACCOUNT, [userId]);
+  if (rows[0] === undefined) throw new HttpError(404, 'This account was deleted.');
+  return rows[0].account;
+}
+
+async function* writeFile(
+  client: PoolClient,
+  userId: string,
+  account: string,
+  now: Date,
+): AsyncGenerator<string, void, undefined> {
+  yield `{\n"downloaded_at": "${now.toISOString()}",\n"account": ${account}`;
+  for (const section of SECTIONS) {
+    yield `,\n"${section.name}": [`;
+    let separator = '\n';
+    for await (const lines of readSection(client, userId, section)) {
+      yield separator + lines.join(',\n');
+      separator = ',\n';
+    }
+    yield '\n]';
+  }
+  yield '\n}\n';
+}
+
+/** By FETCH, each of which is a statement with a time limit of its own; the driver's cursors would be one for all. */
+async function* readSection(
+  client: PoolClient,
+  userId: string,
+  { query, rowsAtOnce }: Section,
+): AsyncGenerator<string[], void, undefined> {
+  await client.query(`DECLARE section NO SCROLL CURSOR FOR SELECT line::text FROM (${query}) AS read`, [userId]);
+  for (;;) {
+    const { rows } = await client.query<{ line: string }>(`FETCH ${rowsAtOnce} FROM section`);
+    if (rows.length > 0) yield rows.map(({ line }) => line);
+    if (rows.length < rowsAtOnce) break;
+  }
+  await client.query('CLOSE section');
+}

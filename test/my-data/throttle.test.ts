@@ -1,0 +1,78 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { newEmail, PASSWORD, signedIn } from '../support/linking.js';
+import { submitAccountForm } from '../support/my-data.js';
+import { startWorld, type World } from '../support/world.js';
+
+/** Guesses that one account has in a quarter of an hour, at the sign-in form and on the account page together. */
+const GUESSES = 10;
+const DOWNLOADS_PER_HOUR = 10;
+
+let world: World;
+beforeAll(async () => {
+  world = await startWorld({ environment: { RATE_LIMIT_SCALE: '1' } });
+});
+beforeEach(() => world.sql('DELETE FROM rate_limits'));
+afterAll(() => world.stop());
+
+const FORMS = [
+  { form: 'email', fields: { new: 'somebody@example.com' } },
+  { form: 'password', fields: { new: 'an entirely different one' } },
+  { form: 'delete', fields: { confirmation: 'DELETE' } },
+] as const;
+
+test.each(FORMS)(
+  'guessing the password at the form "$form" ends after ten guesses, even with the right one',
+  async ({ form, fields }) => {
+    const visitor = await signedIn(world);
+    for (let guess = 0; guess < GUESSES; guess++) {
+      await submitAccountForm(visitor, form, { ...fields, current: 'a wrong password' });
+      expect(visitor.page.status).toBe(400);
+    }
+
+    await submitAccountForm(visitor, form, fields);
+
+    expect(visitor.page.status).toBe(429);
+    expect(visitor.heading).toBe('Too many attempts');
+  },
+);
+
+test('the forms and the sign-in share the guesses of an account', async () => {
+  const email = newEmail();
+  const visitor = await signedIn(world, email);
+  const stranger = world.visitor();
+  for (let guess = 0; guess < GUESSES / 2; guess++) {
+    await stranger.open('/ring/home');
+    await stranger.submit('/sign-in', { email, password: 'a wrong password' });
+    expect(stranger.page.status).toBe(401);
+  }
+  for (let guess = 0; guess < GUESSES / 2; guess++) {
+    const { form, fields } = FORMS[guess % FORMS.length] ?? FORMS[0];
+    await submitAccountForm(visitor, form, { ...fields, current: 'a wrong password' });
+    expect(visitor.page.status).toBe(400);
+  }
+
+  await stranger.open('/ring/home');
+  await stranger.submit('/sign-in', { email, password: PASSWORD });
+  expect(stranger.page.status).toBe(429);
+  await submitAccountForm(visitor, 'password', { new: 'an entirely different one' });
+  expect(visitor.page.status).toBe(429);
+});
+
+test('what is no guess is not counted', async () => {
+  const visitor = await signedIn(world);
+  for (let time = 0; time < GUESSES + 1; time++) {
+    await submitAccountForm(visitor, 'delete', { confirmation: 'no', current: '' });
+    expect(visitor.page.status).toBe(400);
+  }
+
+  await submitAccountForm(visitor, 'password', { new: 'an entirely different one' });
+  expect(visitor.page.status).toBe(200);
+});
+
+test('downloads of one user end after ten in an hour', async () => {
+  const visitor = await signedIn(world);
+  for (let time = 0; time < DOWNLOADS_PER_HOUR; time++) expect((await visitor.open('/account/data')).status).toBe(200);
+
+  expect((await visitor.open('/account/data')).status).toBe(429);
+  expect((await (await signedIn(world)).open('/account/data')).status).toBe(200);
+});
