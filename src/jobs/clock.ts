@@ -56,7 +56,7 @@ export function startClocks(
   }
 
   const scheduled = tasks.map((task) =>
-    cron.schedule(task.schedule, ticker(task), { name: task.name, timezone: 'UTC' }),
+    cron.schedule(task.schedule, ticker(task), { name: task.name, timezone: 'UTC', logger: cronLogger(log) }),
   );
   return {
     async stop() {
@@ -65,4 +65,12 @@ export function startClocks(
       await Promise.all(running);
     },
   };
+}
+
+/** The library's own messages in our log: it would write to the console. */
+function cronLogger(log: Logger) {
+  const write = (level: 'debug' | 'warn' | 'error') => (message: string | Error) => {
+    log[level]({ message: String(message) }, 'node-cron');
+  };
+  return { info: write('debug'), debug: write('debug'), warn: write('warn'), error: write('error') };
 }

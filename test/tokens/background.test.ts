@@ -28,17 +28,18 @@ function allRefreshes(world: World): Promise<RingRequest[]> {
 async function statesOf(world: World): Promise<Record<string, number>> {
   const rows = await world.sql<{ state: string; count: number }>(
     `SELECT generation || ' ' || refresh_state AS state, count(*)::int AS count FROM ring_tokens
-      WHERE status = 'CLAIMED' GROUP BY 1`,
+      WHERE status = 'CLAIMED' GROUP BY 1 ORDER BY 1`,
   );
   return Object.fromEntries(rows.map(({ state, count }) => [state, count]));
 }
 
-const untilStates = (world: World, states: Record<string, number>, limitMs = 30_000) =>
-  until(
-    `the pairs are ${JSON.stringify(states)}`,
-    async () => JSON.stringify(await statesOf(world)) === JSON.stringify(states),
-    limitMs,
-  );
+async function untilStates(world: World, states: Record<string, number>, limitMs = 30_000): Promise<void> {
+  let present = '';
+  const are = async () => (present = JSON.stringify(await statesOf(world))) === JSON.stringify(states);
+  await until(`the pairs are ${JSON.stringify(states)}`, are, limitMs).catch((cause: unknown) => {
+    throw new Error(`the pairs are ${present} instead of ${JSON.stringify(states)}`, { cause });
+  });
+}
 
 /** The most that came within one second, wherever that begins. */
 function busiestSecond(times: readonly number[]): number {
@@ -55,7 +56,7 @@ async function two(world: World): Promise<[RingUser, RingUser]> {
 describe('a refresh in the background', () => {
   let world: World;
   beforeAll(async () => {
-    world = await startWorld({ ringTimeoutMs: 1_000 });
+    world = await startWorld({ ringTimeoutMs: 3_000 });
     await world.startAnother();
   });
   afterEach(async () => {
@@ -194,8 +195,8 @@ describe('a refresh in the background', () => {
     const start = (ringUser: RingUser | undefined, seconds: number) =>
       world.sql(
         `UPDATE ring_tokens SET refresh_state = 'REFRESHING', refresh_started_at = now() - $1 * interval '1 second',
-                refresh_after = 'infinity' WHERE account_id = $2`,
-        [seconds, ringUser?.account_id],
+                refresh_after = $3 WHERE account_id = $2`,
+        [seconds, ringUser?.account_id, new Date(world.clock.now().getTime() + 30 * MINUTE * 1_000)],
       );
     await start(young, 40);
     await start(old, 46);
@@ -211,7 +212,7 @@ describe('a refresh in the background', () => {
 describe('a pass over what is due', () => {
   let world: World;
   beforeAll(async () => {
-    world = await startWorld({ ringTimeoutMs: 1_000, ringNow: () => Date.now() });
+    world = await startWorld({ ringTimeoutMs: 3_000, ringNow: () => Date.now() });
     // From now on it ticks when it is told to, and not also when a minute is over.
     for (const task of cron.getTasks().values()) if (task.name === CLOCK) await task.stop();
   });
