@@ -27,7 +27,7 @@ function allRefreshes(world: World): Promise<RingRequest[]> {
 async function statesOf(world: World): Promise<Record<string, number>> {
   const rows = await world.sql<{ state: string; count: number }>(
     `SELECT generation || ' ' || refresh_state AS state, count(*)::int AS count FROM ring_tokens
-      WHERE status = 'CLAIMED' GROUP BY 1`,
+      WHERE status = 'CLAIMED' GROUP BY 1 ORDER BY 1`,
   );
   return Object.fromEntries(rows.map(({ state, count }) => [state, count]));
 }
