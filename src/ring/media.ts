@@ -41,8 +41,8 @@ export async function downloadImage(transport: Transport, call: Call): Promise<R
 
 /** A no of the storage's is none of Ring's: it says nothing about our token, nor about the device. */
 function ofStorage(error: unknown): unknown {
-  const isNo = error instanceof RingError && (error.kind === 'unauthorized' || error.kind === 'rejected');
-  return isNo ? new RingError('unavailable', error.call, { cause: error }) : error;
+  const isNo = error instanceof RingError && error.status !== undefined && error.status >= 400 && error.status < 500;
+  return isNo && error.kind !== 'rate-limited' ? new RingError('unavailable', error.call, { cause: error }) : error;
 }
 
 /**

@@ -60,10 +60,8 @@ async function refreshEach(
       return;
     }
     refusals.inARow = (await refreshOne(dependencies, pair)) === 'refused' ? refusals.inARow + 1 : 0;
-    if (refusals.inARow >= MOST_REFUSALS) {
-      log.error('Ring refuses one refresh token after the other; going on slowly');
-      return;
-    }
+    if (refusals.inARow === MOST_REFUSALS) log.error('Ring refuses one refresh token after the other; going on slowly');
+    if (refusals.inARow >= MOST_REFUSALS) return;
   }
 }
 

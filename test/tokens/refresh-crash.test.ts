@@ -1,6 +1,6 @@
 import { once as onceEvent } from 'node:events';
 import { connect } from 'node:net';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { type Owner, sharing } from '../support/devices.js';
 import { linksOf, once } from '../support/linking.js';
@@ -99,6 +99,10 @@ describe('a process that is killed while it refreshes', () => {
 });
 
 describe('a process that is told to stop while it refreshes', () => {
+  beforeEach(async () => {
+    if (app.hasEnded()) app = await world.startApp();
+  });
+
   test('stores the answer before it ends, also when whoever wanted it has hung up', async () => {
     const owner = await sharing(world);
     await expire(owner);
@@ -118,7 +122,6 @@ describe('a process that is told to stop while it refreshes', () => {
   }, 60_000);
 
   test('hangs up on who goes on sending a request, takes no job meanwhile, and stores the answer', async () => {
-    app = await world.startApp();
     const owner = await sharing(world);
     await expire(owner);
     const trickle = await sendSlowly();

@@ -31,7 +31,9 @@ afterEach(async () => {
   await world.ring.setFaults([]);
   await world.sql('DELETE FROM scheduled_operations');
   // Time goes on for all: those who are done with are not to be refreshed in the background, and meet others' faults.
-  await world.sql(`UPDATE ring_tokens SET refreshed_at = 'infinity', refresh_state = 'FINE' WHERE status = 'CLAIMED'`);
+  await world.sql(`UPDATE ring_tokens SET refreshed_at = $1, refresh_state = 'FINE' WHERE status = 'CLAIMED'`, [
+    world.clock.now(),
+  ]);
 });
 afterAll(() => world.stop());
 
