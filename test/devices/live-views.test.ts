@@ -115,6 +115,7 @@ describe('a live view', () => {
       status: 'OPEN',
       endReason: null,
       expiresAt: new Date(world.clock.now().getTime() + 60_000).toISOString(),
+      secondsLeft: 60,
     });
   });
 
