@@ -17,6 +17,7 @@ import {
   statusOf,
 } from './support/process.js';
 import { cards } from './support/linking.js';
+import { scrape } from './support/metrics.js';
 import { Ring, type RingUser } from './support/ring.js';
 import { until } from './support/until.js';
 import { Visitor } from './support/visitor.js';
@@ -104,6 +105,11 @@ describe('npm start', () => {
 
     expect(visitor.heading).toBe('Your Ring account is linked');
     expect(await ring.integrationOf(ringUser)).toMatchObject({ status: 'completed' });
+    // The simulator forgets its tokens when it stops: what is still to be asked with them would find them refused.
+    await until('nothing is left to do', async () => {
+      const metrics = await scrape(`http://localhost:${checkout.port}`);
+      return ['due', 'running', 'scheduled'].every((state) => metrics.value(`ring_link_jobs{state="${state}"}`) === 0);
+    });
   });
 
   test('keeps its generated secrets to its owner', async () => {
