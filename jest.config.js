@@ -7,5 +7,6 @@ export default {
   globalSetup: '<rootDir>/dist/test/support/global-setup.js',
   globalTeardown: '<rootDir>/dist/test/support/global-teardown.js',
   testTimeout: 30_000,
-  maxWorkers: 2,
+  // More than cores: the suites wait for Ring, for Postgres and for browsers more than they compute.
+  maxWorkers: 3,
 };

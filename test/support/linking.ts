@@ -133,7 +133,7 @@ export async function deliverCode(world: World, code: string): Promise<number> {
 
 /** What the home page says of each of the visitor's links. */
 export function cards(visitor: Visitor): string[] {
-  return [...visitor.page.text.matchAll(/<li class="panel card">[\s\S]*?<h3>([^<]*)<\/h3>/g)].map(
+  return [...visitor.page.text.matchAll(/<li class="panel account">[\s\S]*?<h3>([^<]*)<\/h3>/g)].map(
     ([, status = '']) => status,
   );
 }
