@@ -454,9 +454,9 @@ async function answerTo(
 
 async function beginningOf({ body }: Response): Promise<string> {
   const reader = body?.getReader() ?? missing();
-  const { value } = await reader.read();
+  const first = (await reader.read()) as { value?: Uint8Array };
   await reader.cancel();
-  return Buffer.from(value as Uint8Array).toString();
+  return Buffer.from(first.value ?? []).toString();
 }
 
 function expectPrivate(headers: Headers): void {
