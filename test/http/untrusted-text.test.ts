@@ -359,7 +359,9 @@ describe('the e-mail of an account', () => {
       await inBrowser({ visitor }, async (page) => {
         await page.route(world.url + action, (route) => route.fulfill({ body: html, contentType: 'text/html' }));
         await expectHarmless(page, action);
-        const values = await page.locator('[name=email]').evaluateAll('(inputs) => inputs.map(({ value }) => value)');
+        const values = await page.evaluate<string[]>(
+          `[...document.querySelectorAll('[name=email]')].map(({ value }) => value)`,
+        );
         expect(values).toContain(text.trim());
       });
     }
