@@ -1,69 +1,223 @@
-import { request } from 'node:http';
-import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import pg from 'pg';
-import { sharing } from '../support/devices.js';
-import { openStream } from '../support/event-stream.js';
-import { holdLock, untilLocksAwaited } from '../support/locks.js';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { type Owner, sharing } from '../support/devices.js';
+import { type EventStream, openStream } from '../support/event-stream.js';
+import { send } from '../support/http.js';
+import { untilProcessed } from '../support/inbox.js';
+import { PASSWORD } from '../support/linking.js';
+import { deleteAccount, signIn, submitAccountForm } from '../support/my-data.js';
 import { until } from '../support/until.js';
+import type { Visitor } from '../support/visitor.js';
 import { startWorld, type World } from '../support/world.js';
-
-/** How many a user may have open at one process. */
-const STREAMS_OF_USER = 6;
 
 let world: World;
 beforeAll(async () => {
-  world = await startWorld();
+  world = await startWorld({ eventStreams: { heartbeatMs: 200 } });
 });
 afterAll(() => world.stop());
 
-/** Requests for a stream whose page was gone before they had found their session. */
-const givenUp = () => world.log.filter((line) => line.includes('"path":"/events') && line.includes('given up')).length;
-
-test('a page that is gone before its stream is open takes nobody’s place', async () => {
-  const { visitor } = await sharing(world);
-  const release = await holdLock(world, 'LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE');
-  const pages = Array.from({ length: STREAMS_OF_USER }, () => {
-    const page = request(`${world.url}/events/stream`, { agent: false, headers: { cookie: visitor.cookie } });
-    page.on('error', () => undefined);
-    page.end();
-    return page;
-  });
-  try {
-    await untilLocksAwaited(world, STREAMS_OF_USER);
-    for (const page of pages) page.destroy();
-    await until('the app knows that they are gone', () => Promise.resolve(givenUp() === STREAMS_OF_USER));
-  } finally {
-    await release();
-  }
-  // Whatever was waiting for the session has been served by the time that a later request is.
-  await visitor.open('/ring/home');
-
-  const stream = await openStream(world.url, visitor.cookie);
-
-  stream.close();
-  expect(stream.status).toBe(200);
+const streams: EventStream[] = [];
+afterEach(() => {
+  for (const stream of streams.splice(0)) stream.close();
 });
 
-test('much news at once ends no stream of somebody who reads', async () => {
-  const { visitor, userId } = await sharing(world);
+async function streamOf(visitor: Visitor): Promise<EventStream> {
   const stream = await openStream(world.url, visitor.cookie);
-  await stream.untilNews(0);
-  const before = stream.news();
-  const client = new pg.Client({ connectionString: world.databaseUrl });
-  await client.connect();
+  streams.push(stream);
+  if (stream.status === 200) await stream.untilNews(0);
+  return stream;
+}
 
-  // Each told by a transaction of its own, while this process, and with it the app, has no time to listen.
-  const telling = client.query(
-    `DO $$ BEGIN FOR n IN 1..500 LOOP PERFORM pg_notify('device_events', '${userId}'); COMMIT; END LOOP; END $$`,
+/** An owner of whom all that Ring has told is applied. */
+async function quietOwner(): Promise<Owner & { email: string }> {
+  const owner = await sharing(world);
+  await untilProcessed(world, owner.ringUser);
+  const [user] = await world.sql<{ email: string }>('SELECT email FROM users WHERE id = $1', [owner.userId]);
+  return { ...owner, email: user?.email ?? '' };
+}
+
+/** Ring tells this of the owner's device, and it is applied. */
+async function tell({ ringUser, device }: Owner, type: string): Promise<void> {
+  world.clock.advance(1);
+  await world.ring.sendEvent({ user_id: ringUser.id, type, device_id: device.id });
+  await untilProcessed(world, ringUser);
+}
+
+const listener = () =>
+  world.sql<{ pid: number }>(
+    `SELECT pid FROM pg_stat_activity
+      WHERE datname = current_database() AND application_name = 'ring-account-linking events'`,
   );
-  await delay(0);
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_000);
-  await telling;
-  await client.end();
 
-  await until('the news has come', () => Promise.resolve(stream.news() > before || stream.hasEnded()));
-  await visitor.open('/ring/home');
-  expect(stream.hasEnded()).toBe(false);
-  stream.close();
+describe('a stream ends, and tells nothing more,', () => {
+  test.each<[string, (owner: Owner & { email: string }, elsewhere: Visitor) => Promise<void>]>([
+    [
+      'when the password is changed elsewhere',
+      (_owner, elsewhere) => submitAccountForm(elsewhere, 'password', { new: `${PASSWORD}!` }),
+    ],
+    [
+      'when the e-mail is changed elsewhere',
+      (owner, elsewhere) => submitAccountForm(elsewhere, 'email', { new: `new.${owner.email}` }),
+    ],
+    ['when the account is deleted elsewhere', (_owner, elsewhere) => deleteAccount(elsewhere)],
+    ['when the account is deleted here', ({ visitor }) => deleteAccount(visitor)],
+    [
+      'when the session expires',
+      async (owner) => {
+        await world.sql(`UPDATE sessions SET expire = now() - interval '1 second' WHERE sess::text LIKE $1`, [
+          `%${owner.userId}%`,
+        ]);
+      },
+    ],
+  ])('%s', async (_when, endSession) => {
+    const owner = await quietOwner();
+    const { cookie } = owner.visitor;
+    const elsewhere = await signIn(world, owner.email);
+    const stream = await streamOf(owner.visitor);
+
+    await endSession(owner, elsewhere);
+
+    await stream.untilEnded();
+    const told = stream.text();
+    const { attempts } = await world.ring.sendEvent({ user_id: owner.ringUser.id, type: 'button_press' });
+    expect(attempts).toEqual([{ status: 200 }]);
+    expect(stream.text()).toBe(told);
+    // The browser comes back by itself.
+    const again = await openStream(world.url, cookie);
+    streams.push(again);
+    expect(again.status).toBe(401);
+  });
 });
+
+test('a page whose own user changes the password gets a stream again under its new session', async () => {
+  const owner = await quietOwner();
+  const before = await streamOf(owner.visitor);
+  await submitAccountForm(owner.visitor, 'password', { new: `${PASSWORD}!` });
+  await before.untilEnded();
+
+  const after = await streamOf(owner.visitor);
+  const told = after.news();
+  await tell(owner, 'button_press');
+  await after.untilNews(told);
+});
+
+describe('an open page hears that its list has changed', () => {
+  test.each(['device_removed', 'app_integration_removed'])('by %s', async (type) => {
+    const owner = await quietOwner();
+    await tell(owner, 'button_press');
+    const stream = await streamOf(owner.visitor);
+    const told = stream.news();
+
+    await tell(owner, type);
+    const page = await send(world.url, '/events', { cookie: owner.visitor.cookie });
+    expect(page.text).not.toContain('class="event"');
+
+    await until(`the stream tells of ${type}`, () => Promise.resolve(stream.news() > told), 4_000);
+  });
+});
+
+describe('no header and no query', () => {
+  test.each([
+    ['Last-Event-ID of somebody', 'x'],
+    ['endless Last-Event-ID', 'x'.repeat(8_000)],
+    ['Last-Event-ID of markup', '<script>alert(1)</script>'],
+    ['Last-Event-ID of SQL', `' OR 1=1 --`],
+  ])('changes what a stream tells: %s', async (_what, id) => {
+    const [owner, stranger] = [await quietOwner(), await quietOwner()];
+    await tell(owner, 'button_press');
+    const aborter = new AbortController();
+    const query = new URLSearchParams({ device: owner.device.id, lastEventId: id, user: owner.userId }).toString();
+    const response = await fetch(`${world.url}/events/stream?${query.slice(0, 2_000)}`, {
+      signal: aborter.signal,
+      headers: { cookie: stranger.visitor.cookie, 'last-event-id': id },
+    });
+    expect([response.status, response.headers.get('access-control-allow-origin')]).toEqual([200, null]);
+    let text = '';
+    const reading = (async () => {
+      for await (const chunk of response.body ?? []) text += Buffer.from(chunk as Uint8Array).toString();
+    })().catch(() => undefined);
+    await until('it beats', () => Promise.resolve(text.includes('\n:\n\n')));
+    await tell(owner, 'button_press');
+    // What the stranger might have been told has gone before this.
+    await tell(stranger, 'button_press');
+    await until('the own news is told', () => Promise.resolve(text.split('data: news').length > 2));
+    aborter.abort();
+    await reading;
+    expect(text).toMatch(/^retry: \d{4}\ndata: news\n\n(:\n\n)*data: news\n\n(:\n\n)*$/);
+  });
+});
+
+test('a storm of pages that come and go leaves as much room as before, and nobody else out', async () => {
+  const [owner, neighbour] = [await quietOwner(), await quietOwner()];
+  const calm = await streamOf(neighbour.visitor);
+  const statuses = new Set<number>();
+  for (let round = 0; round < 25; round += 1) {
+    const opened = await Promise.all(Array.from({ length: 12 }, () => openStream(world.url, owner.visitor.cookie)));
+    for (const stream of opened) {
+      statuses.add(stream.status);
+      stream.close();
+    }
+  }
+  expect([...statuses].filter((status) => status !== 200 && status !== 429)).toEqual([]);
+  expect(calm.hasEnded()).toBe(false);
+
+  await until('there is room for six again', async () => {
+    const six = await Promise.all(Array.from({ length: 6 }, () => openStream(world.url, owner.visitor.cookie)));
+    const opened = six.every(({ status }) => status === 200);
+    for (const stream of six) stream.close();
+    return opened;
+  });
+  const told = calm.news();
+  await tell(neighbour, 'button_press');
+  await calm.untilNews(told);
+});
+
+test('nothing is lost while Postgres ends the connection again and again', async () => {
+  const owner = await quietOwner();
+  const stream = await streamOf(owner.visitor);
+  for (let round = 0; round < 3; round += 1) {
+    await until('the instance listens', async () => (await listener()).length > 0, 30_000);
+    const told = stream.news();
+    const [, ...requests] = await Promise.all([
+      world.sql('SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) pid', [
+        (await listener()).map(({ pid }) => pid),
+      ]),
+      ...Array.from({ length: 5 }, () => world.ring.sendEvent({ user_id: owner.ringUser.id, type: 'button_press' })),
+    ]);
+    expect(requests).toHaveLength(5);
+    await untilProcessed(world, owner.ringUser);
+    await until('the instance listens again', async () => (await listener()).length > 0, 30_000);
+    await until('the page is told', () => Promise.resolve(stream.news() > told), 30_000);
+  }
+  expect(stream.hasEnded()).toBe(false);
+}, 60_000);
+
+test('whoever never reads is hung up on, and others hear their news', async () => {
+  const [deaf, owner] = [await quietOwner(), await quietOwner()];
+  const stream = await streamOf(owner.visitor);
+  const { hostname, port } = new URL(world.url);
+  const socket = connect({ host: hostname, port: Number(port) }).pause();
+  await once(socket, 'connect');
+  let isCut = false;
+  socket.on('close', () => (isCut = true));
+  socket.on('error', () => (isCut = true));
+  socket.write(`GET /events/stream HTTP/1.1\r\nHost: ${hostname}\r\nCookie: ${deaf.visitor.cookie}\r\n\r\n`);
+  const before = process.memoryUsage().rss;
+  // One after another: what is told in one transaction is told once.
+  await world.sql(
+    `DO $do$ BEGIN FOR i IN 1..150000 LOOP PERFORM pg_notify('device_events', '${deaf.userId}'); COMMIT; END LOOP; END $do$`,
+  );
+  const told = stream.news();
+  await tell(owner, 'button_press');
+  await stream.untilNews(told);
+
+  await until('its place is free', async () => {
+    const six = await Promise.all(Array.from({ length: 6 }, () => openStream(world.url, deaf.visitor.cookie)));
+    for (const one of six) one.close();
+    return six.every(({ status }) => status === 200);
+  });
+  expect(process.memoryUsage().rss - before).toBeLessThan(150e6);
+  socket.destroy();
+  await until('the socket is gone', () => Promise.resolve(isCut));
+}, 60_000);
