@@ -9,7 +9,9 @@ export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     ALTER TABLE account_links
       -- the user's e-mail has changed, and Ring still shows the former one
-      ADD COLUMN is_identifier_untold boolean NOT NULL DEFAULT false`);
+      ADD COLUMN is_identifier_untold boolean NOT NULL DEFAULT false,
+      -- what happened before belongs to a former link, also once that one's row is erased, or to none
+      ADD COLUMN void_before timestamptz`);
 
   await knex.raw(`
     ALTER TABLE audit_archive
@@ -58,6 +60,6 @@ export async function down(knex: Knex): Promise<void> {
       ALTER COLUMN account_id SET NOT NULL,
       ALTER COLUMN link_id SET NOT NULL,
       DROP COLUMN erased_at`);
-  await knex.raw('ALTER TABLE account_links DROP COLUMN is_identifier_untold');
+  await knex.raw('ALTER TABLE account_links DROP COLUMN void_before, DROP COLUMN is_identifier_untold');
   await knex.raw('ALTER TABLE users DROP COLUMN credentials_version');
 }

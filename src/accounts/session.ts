@@ -74,17 +74,17 @@ export function createSessions({ pool, secret, production, onError }: SessionOpt
 }
 
 /**
- * A session that was stored before is only ever changed, never made again: a request that outlives a sign-out would
- * otherwise bring the ended session back as it ends itself.
+ * A session that was stored before is only ever changed, never made again, and one that has expired stays so: a request
+ * that outlives a sign-out would otherwise bring the ended session back as it ends itself.
  */
 function sessionStore(pool: Pool, onError: (error: Error) => void) {
   return class SessionStore extends connectPgSimple(session) {
     /** That a session can't be kept alive for longer is no reason to fail: the page has been answered. */
     override touch(sid: string, data: SessionData, callback?: () => void): void {
-      super.touch(sid, data, (error?: unknown) => {
-        if (types.isNativeError(error)) onError(error);
-        callback?.();
-      });
+      pool
+        .query('UPDATE sessions SET expire = $2 WHERE sid = $1 AND expire > now()', [sid, expiryOf(data)])
+        .catch(onError)
+        .finally(() => callback?.());
     }
 
     override set(sid: string, data: SessionData, callback?: (error?: unknown) => void): void {
@@ -92,15 +92,22 @@ function sessionStore(pool: Pool, onError: (error: Error) => void) {
         super.set(sid, { ...data, isStored: true }, callback);
         return;
       }
-      const expires = new Date(Date.now() + (data.cookie.originalMaxAge ?? ANONYMOUS_LIFETIME_MS));
       pool
-        .query('UPDATE sessions SET sess = $2, expire = $3 WHERE sid = $1', [sid, JSON.stringify(data), expires])
+        .query('UPDATE sessions SET sess = $2, expire = $3 WHERE sid = $1 AND expire > now()', [
+          sid,
+          JSON.stringify(data),
+          expiryOf(data),
+        ])
         .then(
           () => callback?.(),
           (error: unknown) => callback?.(error),
         );
     }
   };
+}
+
+function expiryOf({ cookie }: SessionData): Date {
+  return new Date(Date.now() + (cookie.originalMaxAge ?? ANONYMOUS_LIFETIME_MS));
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { Capabilities, Configurations } from '../ring/devices.js';
-import { describeShape, type Frame, frameOf, pathOf, pointsInside, type Vertex } from './zones.js';
+import { describeShape, type Frame, frameOf, measure, pathOf, pointsInside, type Shape, type Vertex } from './zones.js';
 
 /** Motion is only reported from inside a motion zone; a privacy zone is black in every picture. */
 type Kind = 'motion' | 'privacy';
@@ -23,6 +23,7 @@ interface NamedZone {
   name: string;
   words: string;
   vertices: readonly Vertex[];
+  shape: Shape;
 }
 
 /** Half of what a name takes of the narrowest frame's width, with some air; and how far two names keep apart. */
@@ -41,12 +42,14 @@ export function describeZones(
       name: String(index + 1),
       words: `Motion zone ${index + 1}`,
       vertices,
+      shape: measure(vertices),
     })),
     ...(configurations?.image_enhancements?.privacy_zones ?? []).map(({ vertices }, index) => ({
       kind: 'privacy' as const,
       name: `P${index + 1}`,
       words: `Privacy zone ${index + 1}`,
       vertices,
+      shape: measure(vertices),
     })),
   ];
   const detectsMotion = motion !== undefined || capabilities?.motion_detection !== undefined;
@@ -55,10 +58,10 @@ export function describeZones(
   return {
     frame,
     ...draw(zones, frame),
-    items: zones.map(({ kind, name, words, vertices }) => ({
+    items: zones.map(({ kind, name, words, vertices, shape }) => ({
       kind,
       name,
-      text: `${words} ${describeShape(vertices)}.`,
+      text: `${words} ${describeShape(vertices, shape)}.`,
     })),
     notes: describeMeaning(zones, detectsMotion, motion?.enabled === 'off'),
   };
@@ -80,9 +83,9 @@ function describeMeaning(zones: readonly NamedZone[], detectsMotion: boolean, is
 function draw(zones: readonly NamedZone[], frame: Frame): Pick<DescribedZones, 'shapes' | 'labels'> {
   const shapes: DescribedZones['shapes'] = [];
   const labels: (Pick<NamedZone, 'kind' | 'name'> & { at: Vertex })[] = [];
-  for (const { kind, name, vertices } of zones) {
+  for (const { kind, name, vertices, shape } of zones) {
     const path = pathOf(vertices, frame);
-    const at = placeLabel(pointsInside(vertices), labels, frame);
+    const at = placeLabel(pointsInside(vertices, shape), labels, frame);
     if (path === null || at === undefined) continue;
     shapes.push({ kind, path });
     labels.push({ kind, name, at });

@@ -3,6 +3,7 @@ import type { Clock } from '../clock.js';
 import { row } from '../database/database.js';
 import { IS_USABLE } from '../database/link-conditions.js';
 import { refetchDevice } from './refetch.js';
+import { bindScope, type DeviceScope, IN_SCOPE } from './scope.js';
 
 export interface DeviceEvent {
   requestId: string;
@@ -16,9 +17,12 @@ export interface DeviceEvent {
 /** Where Postgres tells of recorded events, once they are committed; the payload is the ID of the user who may see them. */
 export const EVENTS_CHANNEL = 'device_events';
 
+/** SQL: tells the pages of whoever may see the events of an account that these have changed. Binds the account. */
+const TELL_PAGES = `SELECT pg_notify('${EVENTS_CHANNEL}', user_id::text) FROM account_links WHERE account_id = ? AND ${IS_USABLE}`;
+
 /**
- * Notes what a device has told, and tells the pages that show it, unless it was removed since: what happened before that is erased. A device that tells more
- * after its removal may be back without our having heard of it: then Ring is asked.
+ * Notes what a device has told, and tells the pages that show it; unless it was removed since: what happened before that
+ * is erased. A device that tells more after its removal may be back without our having heard of it: then Ring is asked.
  */
 export async function recordDeviceEvent(trx: Knex, event: DeviceEvent): Promise<void> {
   const { requestId, accountId, deviceId, type, subtype, occurredAt } = event;
@@ -29,15 +33,21 @@ export async function recordDeviceEvent(trx: Knex, event: DeviceEvent): Promise<
       WHERE NOT EXISTS (SELECT 1 FROM devices WHERE account_id = ? AND id = ? AND removed_at >= ?)
      ON CONFLICT (request_id) DO NOTHING
      RETURNING EXISTS (SELECT 1 FROM devices WHERE account_id = ? AND id = ? AND removed_at IS NOT NULL) AS was_removed,
-               (SELECT pg_notify(?, user_id::text) FROM account_links WHERE account_id = ? AND ${IS_USABLE})`,
+               (${TELL_PAGES})`,
     [
       ...[requestId, accountId, deviceId, type, subtype ?? null, occurredAt],
       ...[accountId, deviceId, occurredAt],
       ...[accountId, deviceId],
-      ...[EVENTS_CHANNEL, accountId],
+      accountId,
     ],
   );
   if (recorded?.was_removed === true) await refetchDevice(trx, { accountId, deviceId, occurredAt });
+}
+
+/** Erases what the devices have told, while their link still stands, and has it vanish from the pages that show it. */
+export async function eraseDeviceEvents(trx: Knex, scope: DeviceScope): Promise<void> {
+  await trx.raw(`DELETE FROM device_events WHERE ${IN_SCOPE}`, bindScope(scope));
+  await trx.raw(TELL_PAGES, [scope.accountId]);
 }
 
 const RETENTION_MS = 90 * 86_400_000;

@@ -55,7 +55,7 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
       operationsOf(database, device),
       snapshotsOf(database, device),
       detailsOf(database, device),
-      latestEvents(database, userIdOf(request), device.id),
+      latestEvents(database, userIdOf(request), device),
     ]);
     const lastZone = operations.findLast(({ timeZone }) => timeZone !== null)?.timeZone ?? '';
     response.render('device', {

@@ -14,6 +14,8 @@ export interface ListedEvent extends EventCursor {
 }
 
 export interface EventFilter {
+  /** Of two Ring accounts with a device of the same ID, this one's. */
+  accountId?: string | undefined;
   deviceId?: string | undefined;
   kind?: EventKind | undefined;
 }
@@ -38,7 +40,7 @@ export interface EventPage {
 export async function listEvents(
   database: Knex,
   userId: string,
-  { deviceId, kind }: EventFilter,
+  { accountId, deviceId, kind }: EventFilter,
   { before, after }: EventPlace,
   size: number,
 ): Promise<EventPage> {
@@ -57,12 +59,13 @@ export async function listEvents(
                 ${place === undefined ? '' : `AND (occurred_at, request_id) ${comparison} (?, ?)`}
                 AND (?::text IS NULL OR ${KIND_OF_EVENT} = ?)
               ORDER BY occurred_at ${order}, request_id ${order} LIMIT ?) event
-      WHERE link.user_id = ? AND device.id = coalesce(?, device.id)
+      WHERE link.user_id = ? AND device.account_id = coalesce(?, device.account_id)
+        AND device.id = coalesce(?, device.id)
       ORDER BY event.occurred_at ${order}, event.request_id ${order} LIMIT ?`,
     [
       ...(place === undefined ? [] : [place.occurredAt, place.requestId]),
       ...[kind ?? null, kind ?? null, size + 1],
-      ...[userId, deviceId ?? null, size + 1],
+      ...[userId, accountId ?? null, deviceId ?? null, size + 1],
     ],
   );
   const events = found.slice(0, size);

@@ -69,6 +69,8 @@ export function eventStreams({ feed, standing, log, settings }: EventStreamDepen
   const router = Router();
   const route = router.route('/events/stream');
   route.get(signedInOrRefused, (request: Request, response: Response) => {
+    // Gone while its session was looked up: it would never be closed again.
+    if (response.closed) return;
     const userId = userIdOf(request);
     requireRoom(userId);
     response.writeHead(200, {
@@ -83,9 +85,12 @@ export function eventStreams({ feed, standing, log, settings }: EventStreamDepen
     }
     const stream = { userId, sessionId: request.sessionID, response };
     open.add(stream);
-    const unsubscribe = feed.subscribe(userId, () => {
-      send(stream, NEWS);
-    });
+    const unsubscribe = feed.subscribe(
+      userId,
+      oncePerTurn(() => {
+        send(stream, NEWS);
+      }),
+    );
     response.once('close', () => {
       open.delete(stream);
       unsubscribe();
@@ -130,6 +135,19 @@ export function eventStreams({ feed, standing, log, settings }: EventStreamDepen
       closing.abort();
       for (const stream of open) end(stream);
     },
+  };
+}
+
+/** Whatever Postgres tells at one go is one piece of news: hundreds would look like somebody who does not read. */
+function oncePerTurn(act: () => void): () => void {
+  let isDue = false;
+  return () => {
+    if (isDue) return;
+    isDue = true;
+    setImmediate(() => {
+      isDue = false;
+      act();
+    });
   };
 }
 

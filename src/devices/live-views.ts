@@ -117,6 +117,11 @@ export async function closeLiveView(
   });
 }
 
+/** Ends the live views of a user in the caller's transaction, and has them closed at Ring once that is committed. */
+export async function closeLiveViewsOfUser(trx: Knex, userId: string, now: Date): Promise<void> {
+  await closeSessions(trx, await endWhere(trx, 'user_id = ?', [userId], 'CLOSED', now));
+}
+
 /**
  * Ends the live views of a user, here at once.
  *

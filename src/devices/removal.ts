@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
 import { row } from '../database/database.js';
 import { archive, type Removal } from './archive.js';
+import { eraseDeviceEvents } from './device-events.js';
 import { endLiveViews, forgetFormerLiveViews } from './live-views.js';
 import { refetchDevice } from './refetch.js';
 import { cancelOperations } from './schedules.js';
@@ -59,7 +60,7 @@ export async function removeAllDevices(trx: Knex, accountId: string, now: Date):
 async function erase(trx: Knex, scope: DeviceScope): Promise<void> {
   await cancelOperations(trx, scope);
   await forgetFormerLiveViews(trx, scope);
-  await trx.raw(`DELETE FROM device_events WHERE ${IN_SCOPE}`, bindScope(scope));
+  await eraseDeviceEvents(trx, scope);
   await trx.raw(`DELETE FROM snapshots WHERE ${IN_SCOPE}`, bindScope(scope));
   await trx.raw(
     `UPDATE webhook_events SET body = NULL, status = 'PROCESSED'

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Knex } from 'knex';
 import type { Clock } from '../clock.js';
-import { rows } from '../database/database.js';
+import { row, rows } from '../database/database.js';
 import { enqueueSnapshot } from './take-snapshot.js';
 import { bindScope, type DeviceScope, IN_SCOPE } from './scope.js';
 import { lockDeviceOfUser, type UserDevice } from './user-devices.js';
@@ -26,9 +26,6 @@ export const MAX_OPERATIONS_OF_DEVICE = 10;
 
 /** How many operations one transaction starts. */
 const BATCH = 100;
-
-/** Postgres' code for a time zone (among others) that it does not know. */
-const INVALID_PARAMETER_VALUE = '22023';
 
 /** SQL: a row named `present`, whose one column is the time that the next run comes after. Binds that time. */
 const PRESENT = '(SELECT ?::timestamptz AS moment) present';
@@ -81,29 +78,36 @@ export async function createOperation(
   schedule: Schedule,
   now: Date,
 ): Promise<'created' | 'full' | 'unknown-zone' | 'no-device'> {
-  try {
-    return await database.transaction(async (trx) => {
-      // Locked, so that two that arrive together are counted one after the other, and none outlives its device.
-      const device = await lockDeviceOfUser(trx, userId, deviceId);
-      if (device === undefined) return 'no-device';
-      const { accountId, linkId } = device;
-      if ((await operationsOf(trx, device)).length >= MAX_OPERATIONS_OF_DEVICE) return 'full';
-      const { timeOfDay, timeZone } = schedule.frequency === 'DAILY' ? schedule : { timeOfDay: null, timeZone: null };
-      await trx.raw(
-        `INSERT INTO scheduled_operations (id, user_id, link_id, account_id, device_id, kind, frequency, time_of_day,
-                                           time_zone, status, next_run_at, created_at)
-         SELECT ?, ?, ?, ?, ?, 'SNAPSHOT', frequency, time_of_day, time_zone, 'ACTIVE', ${NEXT_RUN}, created_at
-           FROM (SELECT ?::text AS frequency, ?::time AS time_of_day, ?::text AS time_zone,
-                        ?::timestamptz AS created_at) made, ${PRESENT}`,
-        [randomUUID(), userId, linkId, accountId, device.id, schedule.frequency, timeOfDay, timeZone, now, now],
-      );
-      if (device.online === false) await pauseOperations(trx, accountId, device.id);
-      return 'created';
-    });
-  } catch (error) {
-    if ((error as { code?: unknown }).code === INVALID_PARAMETER_VALUE) return 'unknown-zone';
-    throw error;
-  }
+  const timeOfDay = schedule.frequency === 'DAILY' ? schedule.timeOfDay : null;
+  const timeZone = schedule.frequency === 'DAILY' ? await spellTimeZone(database, schedule.timeZone) : null;
+  if (timeZone === undefined) return 'unknown-zone';
+  return database.transaction(async (trx) => {
+    // Locked, so that two that arrive together are counted one after the other, and none outlives its device.
+    const device = await lockDeviceOfUser(trx, userId, deviceId);
+    if (device === undefined) return 'no-device';
+    const { accountId, linkId } = device;
+    if ((await operationsOf(trx, device)).length >= MAX_OPERATIONS_OF_DEVICE) return 'full';
+    await trx.raw(
+      `INSERT INTO scheduled_operations (id, user_id, link_id, account_id, device_id, kind, frequency, time_of_day,
+                                         time_zone, status, next_run_at, created_at)
+       SELECT ?, ?, ?, ?, ?, 'SNAPSHOT', frequency, time_of_day, time_zone, 'ACTIVE', ${NEXT_RUN}, created_at
+         FROM (SELECT ?::text AS frequency, ?::time AS time_of_day, ?::text AS time_zone,
+                      ?::timestamptz AS created_at) made, ${PRESENT}`,
+      [randomUUID(), userId, linkId, accountId, device.id, schedule.frequency, timeOfDay, timeZone, now, now],
+    );
+    if (device.online === false) await pauseOperations(trx, accountId, device.id);
+    return 'created';
+  });
+}
+
+/** As Postgres, which reckons with it, spells a time zone; undefined when it does not know it. */
+async function spellTimeZone(database: Knex, timeZone: string): Promise<string | undefined> {
+  const known = await row<{ name: string }>(
+    database,
+    'SELECT name FROM pg_timezone_names WHERE lower(name) = lower(?) LIMIT 1',
+    [timeZone],
+  );
+  return known?.name;
 }
 
 /** Ends a schedule of a device. One that has ended already is left alone. */

@@ -81,8 +81,7 @@ export function measure(vertices: readonly Vertex[]): Shape {
 }
 
 /** Points well inside a zone, where its name can stand; the best first. None for a zone that covers nothing. */
-export function pointsInside(vertices: readonly Vertex[]): Vertex[] {
-  const { centre, height } = measure(vertices);
+export function pointsInside(vertices: readonly Vertex[], { centre, height } = measure(vertices)): Vertex[] {
   if (centre === null) return [];
   const top = Math.min(...vertices.map(({ y }) => y));
   const levels = [centre.y, ...[4, 2, 6, 3, 5, 1, 7].map((eighths) => top + (height * eighths) / 8)];
@@ -93,8 +92,10 @@ export function pointsInside(vertices: readonly Vertex[]): Vertex[] {
 }
 
 /** What a zone does, to be read after its name: "covers the lower left, about 18 % of the picture". */
-export function describeShape(vertices: readonly Vertex[]): string {
-  const { share, centre, width, height } = measure(vertices);
+export function describeShape(
+  vertices: readonly Vertex[],
+  { share, centre, width, height } = measure(vertices),
+): string {
   if (centre === null) return describeNothing(vertices);
   if (share >= 0.995) return 'covers the whole picture';
   const percent = share < 0.01 ? 'less than 1 %' : `about ${Math.round(share * 100)} %`;

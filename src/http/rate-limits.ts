@@ -53,6 +53,7 @@ export function createRateLimits(pool: Pool, scale: number) {
     signInAddress: limit('sign_in_address', 60, 15 * 60),
     signInAccount: limit('sign_in_account', 10, 15 * 60),
     signUpAddress: limit('sign_up_address', 20, 60 * 60),
+    newEmail: limit('new_email', 20, 60 * 60),
     /** Each opening wakes a camera, and Ring counts the calls of all our users together. */
     liveView: limit('live_view', 20, 60),
     picture: limit('picture', 20, 60),

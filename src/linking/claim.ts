@@ -118,6 +118,12 @@ interface NewLink {
   sealed: Sealed;
 }
 
+/**
+ * SQL: longer than Ring takes, with its retries, from the first event of an installation to the pair that we store of it.
+ * What happened before may be of somebody whose account here is deleted.
+ */
+const SETUP_TIME = `interval '10 minutes'`;
+
 async function insertLink(
   trx: Knex,
   now: Date,
@@ -127,8 +133,10 @@ async function insertLink(
 ): Promise<void> {
   await trx.raw(
     `INSERT INTO account_links (id, user_id, account_id, token_id, status, confirmation_step, account_identifier,
-                                nonce_digest, request_key_id, request_ciphertext, created_at, updated_at)
-     VALUES (?, ?, ?, ?, 'CONFIRMING', 'CLAIMED', ?, ?, ?, ?, ?, ?)`,
+                                nonce_digest, request_key_id, request_ciphertext, created_at, updated_at, void_before)
+     VALUES (?, ?, ?, ?, 'CONFIRMING', 'CLAIMED', ?, ?, ?, ?, ?, ?,
+             greatest((SELECT max(removed_at) FROM account_links WHERE account_id = ?),
+                      (SELECT created_at FROM ring_tokens WHERE id = ?) - ${SETUP_TIME}))`,
     [
       linkId,
       user.id,
@@ -140,6 +148,8 @@ async function insertLink(
       sealed.ciphertext,
       now,
       now,
+      accountId,
+      tokenId,
     ],
   );
 }

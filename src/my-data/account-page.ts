@@ -97,6 +97,8 @@ export function accountPage(dependencies: AccountPageDependencies): Router {
     seeOther(response, PATH);
   }
 
+  const changeOf = (request: Request) => ({ user: userOf(request), sessionId: request.sessionID, now: clock() });
+
   /** Another request of the user's was faster; the page shows how things stand. */
   const startOver = (response: Response) => {
     seeOther(response, PATH);
@@ -114,7 +116,9 @@ export function accountPage(dependencies: AccountPageDependencies): Router {
     const complaint = await problemWithPassword(user, current);
     if (complaint !== undefined) return refuse('current', complaint);
 
-    const changed: Changed = await changeEmail(database.knex, { user, sessionId: request.sessionID }, email.data);
+    // The answer may tell that somebody has an account, as that of a sign-up may: no more often.
+    await limits.newEmail.consume(user.id);
+    const changed: Changed = await changeEmail(database.knex, changeOf(request), email.data);
     switch (changed.kind) {
       case 'changed':
         return goOn(request, response, changed.user, 'email');
@@ -136,7 +140,7 @@ export function accountPage(dependencies: AccountPageDependencies): Router {
     const complaint = await problemWithPassword(user, current);
     if (complaint !== undefined) return refuse('current', complaint);
 
-    const changed = await changePassword(database.knex, { user, sessionId: request.sessionID }, password.data);
+    const changed = await changePassword(database.knex, changeOf(request), password.data);
     if (changed.kind === 'changed') await goOn(request, response, changed.user, 'password');
     else startOver(response);
   }
@@ -180,6 +184,8 @@ export function accountPage(dependencies: AccountPageDependencies): Router {
   }
 
   const data = router.route(`${PATH}/data`);
+  // Express would let GET answer it, which reads everything and sends nothing of it.
+  data.head(methodNotAllowed('GET'));
   data.get(signedInOrHome, async (request, response) => {
     const { id } = userOf(request);
     await limits.download.consume(id);

@@ -2,6 +2,7 @@ import type { Knex } from 'knex';
 import { endSessions } from '../accounts/session.js';
 import { hashPassword, lockUser, type User } from '../accounts/users.js';
 import { row } from '../database/database.js';
+import { closeLiveViewsOfUser } from '../devices/live-views.js';
 import { changeIdentifier } from '../linking/identifier.js';
 
 /** Postgres' code for a row that there may be only once. */
@@ -11,8 +12,9 @@ const UNIQUE_VIOLATION = '23505';
 export interface Change {
   /** As of when the current password was checked. */
   user: User;
-  /** The session that goes on; all others of the user end. */
+  /** The session that goes on; all others of the user end, and with them what they show live. */
   sessionId: string;
+  now: Date;
 }
 
 /**
@@ -42,7 +44,7 @@ export async function changePassword(database: Knex, change: Change, password: s
 /** The change and the end of the other sessions are one: with a new password nobody stays who knows the old one. */
 async function changeUser(
   database: Knex,
-  { user, sessionId }: Change,
+  { user, sessionId, now }: Change,
   prepare: (trx: Knex) => Promise<{ column: 'email' | 'password_hash'; value: string }>,
 ): Promise<Changed> {
   return database.transaction(async (trx) => {
@@ -57,6 +59,8 @@ async function changeUser(
     );
     if (changed === undefined) return { kind: 'stale' };
     await endSessions(trx, user.id, { except: sessionId });
+    // Which session has opened one, nobody knows; the one that goes on can open another.
+    await closeLiveViewsOfUser(trx, user.id, now);
     return { kind: 'changed', user: changed };
   });
 }

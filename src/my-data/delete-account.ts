@@ -76,8 +76,8 @@ async function erase(trx: Knex, user: User, now: Date): Promise<'deleted' | 'sta
   for (const accountId of own) {
     await removeAllDevices(trx, accountId, now);
     await trx.raw('DELETE FROM subscriptions WHERE account_id = ?', [accountId]);
-    await forgetInbox(trx, accountId, now);
   }
+  await forgetInbox(trx, { userId: user.id, accountIds, own, now });
   await trx.raw('DELETE FROM live_views WHERE user_id = ?', [user.id]);
   await trx.raw('DELETE FROM scheduled_operations WHERE user_id = ?', [user.id]);
   await trx.raw('DELETE FROM account_links WHERE user_id = ?', [user.id]);

@@ -4,6 +4,7 @@ import { pipeline } from 'node:stream/promises';
 import type { Pool, PoolClient } from 'pg';
 import { IS_LIVE } from '../database/link-conditions.js';
 import { HttpError } from '../http/errors.js';
+import { USER_OF_EVENT } from '../webhooks/user-of-event.js';
 
 /** A list of the file, read some rows at a time. */
 interface Section {
@@ -17,12 +18,6 @@ const ROWS_AT_ONCE = 200;
 
 /** SQL: the Ring accounts that are the user's now. What came through links that have ended is erased. */
 const OWN_ACCOUNTS = `SELECT account_id FROM account_links WHERE user_id = $1 AND ${IS_LIVE}`;
-
-/** SQL: whose link an event has come for: the account's first that had not ended by then, should it have had several. */
-const USER_OF_EVENT = `
-  SELECT link.user_id FROM account_links AS link
-   WHERE link.account_id = event.account_id AND (link.${IS_LIVE} OR link.updated_at >= event.received_at)
-   ORDER BY link.created_at, link.id LIMIT 1`;
 
 /**
  * What is in the file beside the account itself, in this order. Left out is what opens something and tells nothing of the
@@ -76,8 +71,8 @@ const SECTIONS: readonly Section[] = [
                'id', id, 'account_id', account_id, 'device_id', device_id, 'taken_at', taken_at,
                'content_type', content_type,
                'picture_base64', translate(encode(picture, 'base64'), E'\\n', '')) AS line
-        FROM snapshots WHERE account_id IN (${OWN_ACCOUNTS}) ORDER BY taken_at, id`,
-    // A picture may have 5 MB.
+        FROM (SELECT * FROM snapshots WHERE account_id IN (${OWN_ACCOUNTS}) ORDER BY taken_at, id OFFSET 0) AS sorted`,
+    // A picture may have 5 MB: they are sorted, by the fence OFFSET 0, before any is read, and read one by one.
     rowsAtOnce: 1,
   },
   {
@@ -140,22 +135,27 @@ export interface Downloads {
    *
    * All of it as of one moment, and read piece by piece: however much there is, little of it is in memory at once.
    *
-   * @throws {HttpError} 503 when too many are under way; and what goes wrong before the first byte. After it the answer
+   * @throws {HttpError} 429 when the user has one under way, 503 when too many have; and what goes wrong before the first byte. After it the answer
    *   breaks off, so that nobody takes it for whole
    */
   send(userId: string, response: ServerResponse): Promise<void>;
 }
 
 export function createDownloads(pool: Pool, now: () => Date): Downloads {
-  let underWay = 0;
+  const underWay = new Set<string>();
   return {
     async send(userId, response) {
-      if (underWay >= MOST_AT_ONCE) {
+      if (underWay.has(userId)) {
+        throw new HttpError(429, 'Your data is being downloaded already. Wait for that to end, and try again.', {
+          retryAfterSeconds: 60,
+        });
+      }
+      if (underWay.size >= MOST_AT_ONCE) {
         throw new HttpError(503, 'Many people are downloading right now. Please try again in a few minutes.', {
           retryAfterSeconds: 120,
         });
       }
-      underWay += 1;
+      underWay.add(userId);
       try {
         await inSnapshot(pool, async (client) => {
           const account = await readAccount(client, userId);
@@ -165,7 +165,7 @@ export function createDownloads(pool: Pool, now: () => Date): Downloads {
           await pipeline(Readable.from(file), response, { signal: AbortSignal.timeout(LIMIT_MS) });
         });
       } finally {
-        underWay -= 1;
+        underWay.delete(userId);
       }
     },
   };

@@ -4,10 +4,14 @@ import { humanText, ringId } from './text.js';
 const Switch = z.enum(['on', 'off']).optional().catch(undefined);
 const Words = z.array(humanText(100)).max(100).optional().catch(undefined);
 
+/** More than anybody draws on a telephone. What is beyond is left out: each is measured whenever a page shows it. */
+const MOST_ZONES = 10;
+const MOST_CORNERS = 40;
+
 /** Normalized, 0.0 to 1.0 from the top left; whole numbers may come as integers. */
 const Vertex = z.object({ x: z.number().min(0).max(1), y: z.number().min(0).max(1) });
-const Zone = z.object({ id: humanText(100), vertices: z.array(Vertex).max(200) });
-const Zones = z.array(z.unknown()).max(100).transform(readable(Zone)).optional().catch(undefined);
+const Zone = z.object({ id: humanText(100), vertices: z.array(Vertex).max(MOST_CORNERS) });
+const Zones = z.array(z.unknown()).transform(firstOf(MOST_ZONES)).transform(readable(Zone)).optional().catch(undefined);
 
 const Capabilities = z.object({
   video: z
@@ -105,6 +109,10 @@ function assemble(resource: z.output<typeof Resource>, included: IncludedResourc
     configurations: read(Configurations, relationships?.configurations),
     location: read(Location, relationships?.location),
   };
+}
+
+function firstOf(most: number): (entries: unknown[]) => unknown[] {
+  return (entries) => entries.slice(0, most);
 }
 
 /** A list without the entries that can't be read: an odd one is no reason to lose the others. */

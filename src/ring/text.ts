@@ -18,13 +18,19 @@ export const someText = (maximum: number) =>
 /** An ID of Ring's, which becomes part of a path: one that reads as a folder would lead to another endpoint. */
 export const ringId = opaque(512).refine((id) => id !== '.' && id !== '..', { error: 'expected an ID' });
 
-/** Text for people, without what Postgres can't store: U+0000, and halves of surrogate pairs. */
+/**
+ * Text for people, without what Postgres can't store, U+0000 and halves of surrogate pairs, and without the marks that
+ * would turn around the letters of whatever stands beside it.
+ */
 export const humanText = (maximum: number) =>
   z.string().transform((text) =>
     text
       .replaceAll('\0', '')
-      .replace(/\p{Surrogate}/gu, '\ufffd')
-      .slice(0, maximum),
+      .replace(/[\u202a-\u202e\u2066-\u2069]/g, '')
+      .slice(0, maximum)
+      // The cut may have gone through a pair.
+      .replace(/[\ud800-\udbff]$/, '')
+      .replace(/\p{Surrogate}/gu, '\ufffd'),
   );
 
 /** Epoch milliseconds up to the year 9999. */

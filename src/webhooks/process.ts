@@ -193,15 +193,15 @@ interface Standing {
 }
 
 /**
- * Whether there is a link to apply events to, and until when the account's former link lasted: what happened before that
- * and arrives late is of no concern to the present one.
+ * Whether there is a link to apply events to, and until when the account's former link lasted, or nobody's did: what
+ * happened before that and arrives late is of no concern to the present one.
  */
 async function standing(trx: Knex, accountId: string): Promise<Standing> {
   // The link before its devices, as everyone locks them.
   await trx.raw(`SELECT 1 FROM account_links WHERE account_id = ? AND ${IS_LIVE} FOR UPDATE`, [accountId]);
   const found = await row<{ is_linked: boolean; void_before: Date | null }>(
     trx,
-    `SELECT coalesce(bool_or(${IS_APPLIED}), false) AS is_linked, max(removed_at) AS void_before
+    `SELECT coalesce(bool_or(${IS_APPLIED}), false) AS is_linked, greatest(max(removed_at), max(void_before)) AS void_before
        FROM account_links WHERE account_id = ?`,
     [accountId],
   );

@@ -1,22 +1,29 @@
 import type { Knex } from 'knex';
 import type { Clock } from '../clock.js';
+import { USER_OF_EVENT } from './user-of-event.js';
 
 /** Ring can deliver an event again for 72 h. */
 const RETENTION_MS = 7 * 86_400_000;
 const BATCH = 5_000;
 
 /**
- * Of everything that an account has sent, applied or not, only the row stays that knows the event again, without telling
- * whose it was. Nothing of it will be applied.
+ * Of everything that Ring has sent for a user, applied or not, only the row stays that knows the event again, without
+ * telling whose it was. Nothing of it will be applied. The user's links must still be there.
+ *
+ * @param accountIds all Ring accounts that the user has ever linked
+ * @param own those of them that are nobody else's by now: all that was sent for them goes
  */
-export async function forgetInbox(trx: Knex, accountId: string, now: Date): Promise<void> {
+export async function forgetInbox(
+  trx: Knex,
+  { userId, accountIds, own, now }: { userId: string; accountIds: string[]; own: string[]; now: Date },
+): Promise<void> {
   await trx.raw(
-    `UPDATE webhook_events
+    `UPDATE webhook_events AS event
         SET account_id = '', device_id = NULL, body = NULL, last_error = NULL, retry_at = NULL,
             status = CASE status WHEN 'UNKNOWN_TYPE' THEN status ELSE 'PROCESSED' END,
             processed_at = coalesce(processed_at, ?)
-      WHERE account_id = ?`,
-    [now, accountId],
+      WHERE account_id = ANY (?::text[]) AND (account_id = ANY (?::text[]) OR (${USER_OF_EVENT}) = ?)`,
+    [now, accountIds, own, userId],
   );
 }
 

@@ -69,6 +69,10 @@ function show(page) {
   const fresh = page.getElementById('events');
   const known = new Map(rowsOf(events).map((row) => [row.id, row]));
   const rows = rowsOf(fresh);
+  if (hasLost(known, rows, fresh)) {
+    events.replaceChildren(...fresh.children);
+    return;
+  }
   const unknown = rows.filter(({ id }) => !known.has(id));
   if (unknown.length === 0) return;
   const isConnected = unknown.length < rows.length;
@@ -80,6 +84,16 @@ function show(page) {
   const atLeast = known.size > 0 && !isConnected ? 'At least ' : '';
   status.textContent = `${atLeast}${added} new ${added === 1 ? 'event' : 'events'} since you opened this page`;
 }
+
+/** Whether something is still here that went with its device: only what lies beyond the fresh page may be missing there. */
+function hasLost(known, rows, fresh) {
+  const present = new Set(rows.map(({ id }) => id));
+  const end = fresh.querySelector('[rel=next]') ? timeOf(rows.at(-1)) : '';
+  return [...known.values()].some((row) => !present.has(row.id) && timeOf(row) > end);
+}
+
+/** ISO 8601, so that texts compare as times do. */
+const timeOf = (row) => row.querySelector('time').dateTime;
 
 /** What is there stays as it is, and with it the focus; the list only grows, so that the link to older events goes on right. */
 function insert(rows, known) {
