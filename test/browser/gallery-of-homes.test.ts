@@ -98,6 +98,12 @@ async function eventless(owner: Owner): Promise<Owner> {
   return owner;
 }
 
+async function removeApp(ringUser: RingUser): Promise<void> {
+  world.clock.advance(1);
+  await world.ring.sendEvent({ user_id: ringUser.id, type: 'app_integration_removed' });
+  await untilLink(world, ringUser, 'REMOVED');
+}
+
 /** Somebody whose link stands like this. */
 async function linkedWith(assignment: string, devices = [{ name: 'Front Door' }]): Promise<Visitor> {
   const { visitor, ringUser } = await linked(world, await world.ring.createUser({ devices }));
@@ -129,6 +135,19 @@ const HOMES: State[] = [
     says: 'choose them in the Ring app',
     visit: homeOf(() => linkedWith(`status = 'COMPLETED'`, [])),
   },
+  {
+    name: 'home-devices-unknown',
+    says: /Ring (isn’t|is not) answering|(can’t|could not|couldn’t) reach Ring|without success/,
+    async visit(page) {
+      const { visitor, ringUser } = await sharing(world);
+      await untilProcessed(world, ringUser);
+      await change(
+        ringUser,
+        `name = NULL, online = NULL, online_at = NULL, fetched_at = NULL, fetch_error = 'unavailable'`,
+      );
+      await visitHome(visitor)(page);
+    },
+  },
   { name: 'home-refused', says: 'add it again', visit: homeOf(() => linkedWith(`status = 'REFUSED'`)) },
   { name: 'home-needs-relinking', says: 'add it again', visit: homeOf(() => linkedWith(`status = 'REAUTH_REQUIRED'`)) },
   {
@@ -136,8 +155,7 @@ const HOMES: State[] = [
     says: 'add it from the Ring Appstore',
     async visit(page) {
       const { visitor, ringUser } = await sharing(world);
-      await world.ring.removeApp(ringUser);
-      await untilLink(world, ringUser, 'REMOVED');
+      await removeApp(ringUser);
       await visitHome(visitor)(page);
     },
   },
@@ -175,10 +193,7 @@ const HOMES: State[] = [
         await visitor.submit('/ring/link');
         await untilLink(world, ringUser, 'COMPLETED');
         await untilProcessed(world, ringUser);
-        if (name === 'Holiday home') {
-          await world.ring.removeApp(ringUser);
-          await untilLink(world, ringUser, 'REMOVED');
-        }
+        if (name === 'Holiday home') await removeApp(ringUser);
       }
       await visitHome(visitor)(page);
     },
@@ -186,7 +201,7 @@ const HOMES: State[] = [
 ];
 
 const invented = (deviceId: string) => {
-  const devices = inventedPeople().flatMap((person) => person.devices ?? []);
+  const devices = inventedPeople().flatMap((person) => person.devices);
   const { capabilities = null, configurations = null } = devices.find(({ id }) => id === deviceId) ?? {};
   return { capabilities, configurations };
 };
@@ -288,7 +303,7 @@ const DEVICES: State[] = [
   {
     name: 'device-nothing-known',
     says: 'Nothing has happened yet',
-    visit: async (page) => void (await visitNew(page, { capabilities: null, configurations: null, location: null })),
+    visit: (page) => visitNew(page, { capabilities: null, configurations: null, location: null }),
   },
   {
     name: 'device-status-unknown',
@@ -318,6 +333,18 @@ const DEVICES: State[] = [
     },
   },
   {
+    name: 'device-never-fetched',
+    says: /Ring (isn’t|is not) answering|(can’t|could not|couldn’t) reach Ring|without success/,
+    async visit(page) {
+      const owner = await eventless(await sharing(world));
+      await change(
+        owner.ringUser,
+        `name = NULL, capabilities = NULL, configurations = NULL, fetched_at = NULL, fetch_error = 'unavailable'`,
+      );
+      await visitDevice(page, owner);
+    },
+  },
+  {
     name: 'device-odd-zones',
     async visit(page) {
       const motion_zones = ODD_ZONES.map((vertices, index) => ({ id: `zone-${index}`, vertices }));
@@ -331,7 +358,7 @@ const DEVICES: State[] = [
   },
   ...NAMES.slice(1).map((name, index) => ({
     name: `device-named-${index + 1}`,
-    visit: async (page: Page) => void (await visitNew(page, { name })),
+    visit: (page: Page) => visitNew(page, { name }),
   })),
   { name: 'device-schedule-no-time', says: 'like 07:30', visit: (page) => sendDaily(page, '', 'Europe/Berlin') },
   { name: 'device-schedule-no-zone', says: 'Choose a time zone', visit: (page) => sendDaily(page, '07:30', '') },
@@ -456,7 +483,7 @@ const EVENTS: State[] = [
 ];
 
 describe.each([
-  ['home', HOMES],
+  ['home', HOMES.map((state) => ({ title: 'Home', ...state }))],
   ['a device', DEVICES],
   ['events', EVENTS],
 ])('the pages of %s hold for everybody', (_pages, states) => {

@@ -11,7 +11,7 @@ export interface State {
   /** Of the screenshots. */
   name: string;
   /** Brings the browser there. */
-  visit: (page: Page) => Promise<void>;
+  visit: (page: Page) => Promise<unknown>;
   /** What the page has to tell, the next step above all. */
   says?: RegExp | string;
   /** What the title begins with; the heading unless given. */
@@ -43,7 +43,7 @@ export class Gallery {
       await visit(page);
       const words = await page.locator('main').innerText();
       if (says !== undefined) expect(words).toMatch(says);
-      faults.push(...(await this.#faultsOfPage(page, name, title)));
+      faults.push(...(await this.#faultsOfPage(page, title)));
       for (const width of WIDTHS) faults.push(...(await faultsAtWidth(page, name, width)));
       faults.push(...(await faultsWhenEnlarged(page)), ...(await faultsOfFocus(page)));
       expect(faults).toEqual([]);
@@ -61,13 +61,13 @@ export class Gallery {
     page.on('pageerror', ({ message }) => faults.push(`throws: ${message}`));
     page.on('console', (message) => {
       // The browser reports each answer that is no success, and to some pages that belongs.
-      if (message.type() === 'error' && !/^Failed to load resource: the server responded/.test(message.text())) {
+      if (message.type() === 'error' && !message.text().startsWith('Failed to load resource: the server responded')) {
         faults.push(`complains: ${message.text()}`);
       }
     });
     page.on('response', (response) => {
       const isPage = response.request().isNavigationRequest();
-      const isRefusal = /\/live-views$/.test(response.url());
+      const isRefusal = response.url().endsWith('/live-views');
       if (response.status() >= 400 && !isPage && !isRefusal) {
         faults.push(`lacks what it asks for: ${response.status()} ${response.url()}`);
       }
@@ -76,14 +76,13 @@ export class Gallery {
     return faults;
   }
 
-  async #faultsOfPage(page: Page, name: string, title: string | undefined): Promise<string[]> {
+  async #faultsOfPage(page: Page, title: string | undefined): Promise<string[]> {
     const faults = await page.evaluate<string[]>(`(${WRITTEN})(${JSON.stringify(await this.#html.get(page))})`);
     const heading = await page.locator('h1').innerText();
     const actual = (await page.title()).replace(/^Problem: /, '');
     if (!actual.startsWith(`${title ?? heading} – `)) faults.push(`has the title ${actual}`);
     faults.push(...(await page.evaluate<string[]>(MOVING)));
     const bytes = await page.evaluate<number>(WEIGHT);
-    process.stderr.write(`BYTES ${bytes} ${name}\n`);
     if (bytes > MOST_BYTES || bytes < 10_000) faults.push(`weighs ${bytes} bytes`);
     return faults;
   }
@@ -124,7 +123,8 @@ async function faultsAtWidth(page: Page, name: string, width: number): Promise<s
   for (const colorScheme of SCHEMES) {
     await page.emulateMedia({ colorScheme });
     await page.screenshot({ path: join(SCREENSHOTS, `${name}-${width}-${colorScheme}.png`), fullPage: true });
-    for (const { id, where } of await accessibilityFaults(page)) {
+    const coloursOnly = colorScheme === 'dark';
+    for (const { id, where } of await accessibilityFaults(page, { coloursOnly })) {
       faults.push(`${width} px, ${colorScheme}: ${id}: ${where.join(' ')}`);
     }
   }
