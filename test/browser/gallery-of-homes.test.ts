@@ -363,13 +363,32 @@ const DEVICES: State[] = [
   { name: 'device-schedule-no-time', says: 'like 07:30', visit: (page) => sendDaily(page, '', 'Europe/Berlin') },
   { name: 'device-schedule-no-zone', says: 'Choose a time zone', visit: (page) => sendDaily(page, '07:30', '') },
   {
-    name: 'device-schedules-full',
+    name: 'device-with-most-of-all',
     says: 'as many as it can have',
+    async visit(page) {
+      const owner = await eventful(await sharing(world, { name: 'Front Door', ...invented('ada-front-door') }));
+      await visitDevice(page, owner);
+      await press(page, 'Take a picture now');
+      await world.sql(
+        `INSERT INTO snapshots (id, account_id, device_id, taken_at, content_type, picture)
+         SELECT gen_random_uuid(), account_id, device_id, taken_at - number * interval '1 hour', content_type, picture
+           FROM snapshots, generate_series(1, 19) number WHERE account_id = $1`,
+        [owner.ringUser.account_id],
+      );
+      await scheduled(
+        owner,
+        Array.from({ length: 10 }, (_, index) => ({ frequency: index < 5 ? 'DAILY' : 'HOURLY' })),
+      );
+      await page.reload();
+    },
+  },
+  {
+    name: 'device-with-all-but-one-schedule',
     async visit(page) {
       const owner = await eventless(await sharing(world));
       await scheduled(
         owner,
-        Array.from({ length: 10 }, (_, index) => ({ frequency: index < 5 ? 'DAILY' : 'HOURLY' })),
+        Array.from({ length: 9 }, () => ({ frequency: 'DAILY', error: 'unavailable 503' })),
       );
       await visitDevice(page, owner);
     },
