@@ -1,29 +1,23 @@
-import { mkdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { AxeBuilder } from '@axe-core/playwright';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { launchBrowser } from '../support/browser.js';
 import { untilIdle } from '../support/inbox.js';
 import { linked, newEmail, PASSWORD } from '../support/linking.js';
+import { accessibilityFaults, SCHEMES, SCREENSHOTS, sidewaysScroll } from '../support/look.js';
 import { newResident, type Resident } from '../support/my-data.js';
 import { startWorld, type World } from '../support/world.js';
 
-const SCREENSHOTS = join(import.meta.dirname, '../../screenshots');
 const NEW_PASSWORD = 'an entirely different one';
 const WAYS = [
   { way: 'with scripts on a phone', javaScriptEnabled: true, viewport: { width: 320, height: 640 } },
   { way: 'without scripts on a desktop', javaScriptEnabled: false, viewport: { width: 1280, height: 800 } },
 ] as const;
 
-/** In CSS pixels. */
-const SIDEWAYS_SCROLL = 'document.documentElement.scrollWidth - document.documentElement.clientWidth';
-
 let world: World;
 let browser: Browser;
 beforeAll(async () => {
-  mkdirSync(SCREENSHOTS, { recursive: true });
   [world, browser] = await Promise.all([startWorld(), launchBrowser()]);
 });
 afterAll(async () => {
@@ -51,13 +45,13 @@ describe.each(WAYS)('by keyboard, a person $way', ({ javaScriptEnabled, viewport
   afterAll(() => context.close());
 
   const seen = async (name: string) => {
-    for (const colorScheme of ['light', 'dark'] as const) {
+    for (const colorScheme of SCHEMES) {
       await page.emulateMedia({ colorScheme });
       const file = `account-${name}-${viewport.width}-${colorScheme}.png`;
       await page.screenshot({ path: join(SCREENSHOTS, file), fullPage: true });
-      if (javaScriptEnabled) await expectAccessible(page);
+      if (javaScriptEnabled) expect(await accessibilityFaults(page)).toEqual([]);
     }
-    expect(await page.evaluate<number>(SIDEWAYS_SCROLL)).toBe(0);
+    expect(await sidewaysScroll(page)).toBe(0);
   };
 
   /** Opens a part of the page if it is closed, and types into its fields one after the other. */
@@ -163,10 +157,3 @@ test('the page weighs less than 60 kB with all that it loads', async () => {
   expect(bytes).toBeLessThan(60_000);
   await context.close();
 });
-
-async function expectAccessible(page: Page): Promise<void> {
-  const { violations } = await new AxeBuilder({ page })
-    .withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'])
-    .analyze();
-  expect(violations.map(({ id, nodes }) => ({ id, where: nodes.map((node) => node.html) }))).toEqual([]);
-}

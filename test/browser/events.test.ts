@@ -1,28 +1,21 @@
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { AxeBuilder } from '@axe-core/playwright';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core';
 import { launchBrowser } from '../support/browser.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { recorded } from '../support/events.js';
 import { untilProcessed } from '../support/inbox.js';
-import { linked, signedIn } from '../support/linking.js';
+import { SCREENSHOTS } from '../support/look.js';
 import { until } from '../support/until.js';
 import type { Visitor } from '../support/visitor.js';
 import { deliver, newEvent } from '../support/webhooks.js';
 import { startWorld, type World } from '../support/world.js';
-
-/** Every state of the page, for a person to look at. */
-const SCREENSHOTS = join(import.meta.dirname, '../../screenshots');
-const WIDTHS = [320, 1280];
 
 let world: World;
 /** Another instance on the same database. */
 let other: string;
 let browser: Browser;
 beforeAll(async () => {
-  mkdirSync(SCREENSHOTS, { recursive: true });
   [world, browser] = await Promise.all([startWorld(), launchBrowser()]);
   other = `http://localhost:${(await world.startAnother()).port}`;
 });
@@ -263,80 +256,4 @@ test('an event that appears has its time in the reader’s time zone at once', a
   await ring(owner);
   await page.getByText('Somebody rang the doorbell').waitFor();
   expect(await page.locator('.event time').textContent()).toMatch(/^\d\d\.\d\d\.\d{4}, \d\d:\d\d$/);
-});
-
-describe('every state can be used by everybody', () => {
-  interface State {
-    name: string;
-    visitor: () => Promise<Visitor>;
-    address?: string;
-  }
-  const household = async (): Promise<Owner> => {
-    const owner = await freshOwner();
-    const long = { name: 'Überwachungskamera hinter dem Gartenhäuschen am Nachbarzaun' };
-    await world.sql('INSERT INTO devices (account_id, id, name, online) VALUES ($1, $2, $3, true)', [
-      owner.ringUser.account_id,
-      'second-device',
-      long.name,
-    ]);
-    await recorded(
-      world,
-      owner,
-      Array.from({ length: 60 }, (_, index) => ({
-        occurredAt: ago(37 * index),
-        deviceId: index % 3 === 1 ? 'second-device' : owner.device.id,
-        ...(['button_press', 'device_offline', 'device_online', 'device_added'][index % 9] !== undefined
-          ? { type: ['button_press', 'device_offline', 'device_online', 'device_added'][index % 9] ?? '' }
-          : { type: 'motion_detected', subtype: ['human', 'vehicle', 'motion'][index % 3] ?? null }),
-      })),
-    );
-    return owner;
-  };
-  async function notReady(): Promise<Visitor> {
-    const { visitor, ringUser } = await freshOwner();
-    await world.sql(`UPDATE account_links SET status = 'REAUTH_REQUIRED' WHERE account_id = $1`, [ringUser.account_id]);
-    return visitor;
-  }
-  const STATES: State[] = [
-    { name: 'events', visitor: async () => (await household()).visitor },
-    {
-      name: 'events-older',
-      visitor: async () => (await household()).visitor,
-      address: `/events?before=${Buffer.from(JSON.stringify([Date.now() - 37 * 30 * 60_000, '00000000-0000-0000-0000-000000000000'])).toString('base64url')}`,
-    },
-    { name: 'events-none', visitor: async () => (await freshOwner()).visitor },
-    { name: 'events-no-match', visitor: async () => (await freshOwner()).visitor, address: '/events?kind=vehicle' },
-    { name: 'events-no-link', visitor: () => signedIn(world) },
-    {
-      name: 'events-no-devices',
-      visitor: async () => (await linked(world, await world.ring.createUser({ devices: [] }))).visitor,
-    },
-    { name: 'events-not-ready', visitor: notReady },
-    { name: 'home-with-events', visitor: async () => (await household()).visitor, address: '/ring/home' },
-  ];
-
-  test.each(STATES)('$name', async ({ name, visitor, address = '/events' }) => {
-    const somebody = await visitor();
-    for (const width of WIDTHS) {
-      const page = await pageOf(somebody, { viewport: { width, height: 800 }, reducedMotion: 'reduce' });
-      const complaints: string[] = [];
-      page.on('console', (message) => {
-        if (message.type() === 'error') complaints.push(message.text());
-      });
-      page.on('pageerror', (error) => complaints.push(error.message));
-      await page.goto(world.url + address);
-      for (const colorScheme of ['light', 'dark'] as const) {
-        await page.emulateMedia({ colorScheme });
-        await page.screenshot({ path: join(SCREENSHOTS, `${name}-${width}-${colorScheme}.png`), fullPage: true });
-        const { violations } = await new AxeBuilder({ page })
-          .withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'])
-          .analyze();
-        expect(violations.map(({ id, nodes }) => ({ id, where: nodes.map((node) => node.html) }))).toEqual([]);
-      }
-      const sideways = 'document.documentElement.scrollWidth - document.documentElement.clientWidth';
-      expect(await page.evaluate<number>(sideways)).toBe(0);
-      expect(complaints).toEqual([]);
-      await page.close();
-    }
-  });
 });

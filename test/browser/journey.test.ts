@@ -1,27 +1,20 @@
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { AxeBuilder } from '@axe-core/playwright';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { launchBrowser } from '../support/browser.js';
+import { expectAccessible, SCREENSHOTS, sidewaysScroll } from '../support/look.js';
 import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';
 
-/** Every page that the journeys pass, for a person to look at. */
-const SCREENSHOTS = join(import.meta.dirname, '../../screenshots');
 const PASSWORD = 'correct horse battery staple';
 const WAYS = [
   { way: 'with scripts on a phone', javaScriptEnabled: true, viewport: { width: 320, height: 640 } },
   { way: 'without scripts on a desktop', javaScriptEnabled: false, viewport: { width: 1280, height: 800 } },
 ] as const;
 
-/** In CSS pixels. */
-const SIDEWAYS_SCROLL = 'document.documentElement.scrollWidth - document.documentElement.clientWidth';
-
 let world: World;
 let browser: Browser;
 beforeAll(async () => {
-  mkdirSync(SCREENSHOTS, { recursive: true });
   [world, browser] = await Promise.all([startWorld({ patienceMs: 10_000 }), launchBrowser()]);
 });
 afterAll(async () => {
@@ -52,7 +45,7 @@ describe.each(WAYS)('a person $way', ({ javaScriptEnabled, viewport }) => {
   const seen = async (name: string) => {
     await page.screenshot({ path: join(SCREENSHOTS, `${name}-${viewport.width}.png`), fullPage: true });
     if (javaScriptEnabled) await expectAccessible(page);
-    expect(await page.evaluate<number>(SIDEWAYS_SCROLL)).toBe(0);
+    expect(await sidewaysScroll(page)).toBe(0);
   };
 
   test('installs the app, creates an account and is linked', async () => {
@@ -202,14 +195,4 @@ async function signInByKeyboard(page: Page, email: string, password: string): Pr
 
 async function expectHeading(page: Page, heading: string | RegExp): Promise<void> {
   await page.getByRole('heading', { level: 1, name: heading }).waitFor();
-}
-
-async function expectAccessible(page: Page): Promise<void> {
-  for (const colorScheme of ['light', 'dark'] as const) {
-    await page.emulateMedia({ colorScheme });
-    const { violations } = await new AxeBuilder({ page })
-      .withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'])
-      .analyze();
-    expect(violations.map(({ id, nodes }) => ({ id, where: nodes.map((node) => node.html) }))).toEqual([]);
-  }
 }

@@ -1,14 +1,11 @@
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { AxeBuilder } from '@axe-core/playwright';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { launchBrowser } from '../support/browser.js';
 import { type Owner, sharing } from '../support/devices.js';
+import { expectAccessible, SCREENSHOTS } from '../support/look.js';
 import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';
-
-const SCREENSHOTS = join(import.meta.dirname, '../../screenshots');
 
 let world: World;
 let browser: Browser;
@@ -16,7 +13,6 @@ let context: BrowserContext;
 let page: Page;
 const complaints: string[] = [];
 beforeAll(async () => {
-  mkdirSync(SCREENSHOTS, { recursive: true });
   [world, browser] = await Promise.all([startWorld(), launchBrowser()]);
   context = await browser.newContext({ viewport: { width: 320, height: 640 } });
   page = await context.newPage();
@@ -69,8 +65,7 @@ describe('watching live', () => {
     const before = await frames();
     await until('more frames arrive', async () => (await frames()) > before + 5);
     await page.screenshot({ path: join(SCREENSHOTS, 'live-view-320.png'), fullPage: true });
-    const { violations } = await new AxeBuilder({ page }).analyze();
-    expect(violations).toEqual([]);
+    await expectAccessible(page);
     expect(await sessionsOf(owner)).toEqual(['open']);
 
     await page.getByRole('button', { name: 'End live view' }).click();

@@ -1,18 +1,11 @@
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { AxeBuilder } from '@axe-core/playwright';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import type { Browser, Page } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import { inventedPeople } from '../../src/simulator/invented-people.js';
 import { launchBrowser } from '../support/browser.js';
 import { sharing } from '../support/devices.js';
+import { accessibilityFaults, SCHEMES, SCREENSHOTS, sidewaysScroll } from '../support/look.js';
 import { startWorld, type World } from '../support/world.js';
-
-/** For a person to look at. */
-const SCREENSHOTS = join(import.meta.dirname, '../../screenshots');
-
-/** In CSS pixels. */
-const SIDEWAYS_SCROLL = 'document.documentElement.scrollWidth - document.documentElement.clientWidth';
 
 interface Box {
   left: number;
@@ -33,7 +26,6 @@ const MEASURE = `({
 let world: World;
 let browser: Browser;
 beforeAll(async () => {
-  mkdirSync(SCREENSHOTS, { recursive: true });
   [world, browser] = await Promise.all([startWorld(), launchBrowser()]);
 });
 afterAll(async () => {
@@ -61,15 +53,15 @@ test.each([
   const page = await context.newPage();
   await page.goto(world.url + path);
 
-  for (const colorScheme of ['light', 'dark'] as const) {
+  for (const colorScheme of SCHEMES) {
     await page.emulateMedia({ colorScheme });
     for (const part of ['zones', 'capabilities']) {
       const section = page.locator(`section[aria-labelledby=${part}]`);
       await section.screenshot({ path: join(SCREENSHOTS, `${device}-${part}-${width}-${colorScheme}.png`) });
     }
-    await expectAccessible(page);
+    expect(await accessibilityFaults(page)).toEqual([]);
   }
-  expect(await page.evaluate<number>(SIDEWAYS_SCROLL)).toBe(0);
+  expect(await sidewaysScroll(page)).toBe(0);
 
   const picture = page.getByRole('img', { name: `The zones in the picture of ${device}` });
   expect(await picture.count()).toBe(drawn === 0 ? 0 : 1);
@@ -85,10 +77,3 @@ test.each([
   }
   await context.close();
 });
-
-async function expectAccessible(page: Page): Promise<void> {
-  const { violations } = await new AxeBuilder({ page })
-    .withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'])
-    .analyze();
-  expect(violations.map(({ id, nodes }) => ({ id, where: nodes.map((node) => node.html) }))).toEqual([]);
-}

@@ -1,0 +1,41 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { AxeBuilder } from '@axe-core/playwright';
+import { expect } from '@jest/globals';
+import type { Page } from 'playwright-core';
+
+/** Every page in every state, for a person to look at. */
+export const SCREENSHOTS = join(import.meta.dirname, '../../screenshots');
+mkdirSync(SCREENSHOTS, { recursive: true });
+
+/** Of a phone and of a desktop, in CSS pixels. */
+export const WIDTHS = [320, 1280] as const;
+export const SCHEMES = ['light', 'dark'] as const;
+
+const STANDARDS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
+
+/** All that can differ between light and dark. */
+const COLOUR_RULES = ['color-contrast', 'link-in-text-block'];
+
+/** What axe-core finds on the page as it is now; of its colours alone, if the rest is known already. */
+export async function accessibilityFaults(
+  page: Page,
+  { coloursOnly = false } = {},
+): Promise<{ id: string; where: string[] }[]> {
+  // Our pages have no frames, which is all that the legacy mode can't look into.
+  const axe = new AxeBuilder({ page }).setLegacyMode();
+  const { violations } = await (coloursOnly ? axe.withRules(COLOUR_RULES) : axe.withTags(STANDARDS)).analyze();
+  return violations.map(({ id, nodes }) => ({ id, where: nodes.map((node) => node.html) }));
+}
+
+/** In light and in dark. */
+export async function expectAccessible(page: Page): Promise<void> {
+  for (const colorScheme of SCHEMES) {
+    await page.emulateMedia({ colorScheme });
+    expect(await accessibilityFaults(page)).toEqual([]);
+  }
+}
+
+/** How far the page can be scrolled sideways, in CSS pixels. */
+export const sidewaysScroll = (page: Page): Promise<number> =>
+  page.evaluate<number>('document.documentElement.scrollWidth - document.documentElement.clientWidth');
