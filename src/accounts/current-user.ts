@@ -5,7 +5,7 @@ import type { User } from './users.js';
 
 /** For pages: who is not signed in can be on the home page. */
 export const signedInOrHome: RequestHandler<object> = (request, response, next) => {
-  if (request.user === undefined) seeOther(response, '/ring/home');
+  if (request.user === undefined) seeOther(response, '/ring/home?sign-in');
   else next();
 };
 

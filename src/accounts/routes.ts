@@ -1,4 +1,4 @@
-import { type Request, type Response, Router } from 'express';
+import { type Request, type Response, type RequestHandler, Router } from 'express';
 import type { Knex } from 'knex';
 import { z } from 'zod';
 import type { Clock } from '../clock.js';
@@ -83,7 +83,7 @@ export function accountRoutes(dependencies: AccountRoutesDependencies): Router {
     await proceed(request, response, intent);
   });
 
-  router.post('/sign-out', csrfProtection, async (request, response) => {
+  router.post('/sign-out', unlessSignedOut, csrfProtection, async (request, response) => {
     const { intent } = Form.parse(request.body);
     if (intent !== 'link') delete request.session.pendingLink;
     await authentication.signOut(request);
@@ -97,3 +97,9 @@ export function accountRoutes(dependencies: AccountRoutesDependencies): Router {
   router.all(['/sign-in', '/sign-up', '/sign-out'], methodNotAllowed('POST'));
   return router;
 }
+
+/** Whose session has ended, perhaps in another tab, has no token any more, and is where a sign-out would lead. */
+const unlessSignedOut: RequestHandler = (request, response, next) => {
+  if (request.user !== undefined) next();
+  else seeOther(response, request.session.pendingLink === undefined ? '/ring/home' : '/ring/link');
+};

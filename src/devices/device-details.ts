@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
 import { row } from '../database/database.js';
 import type { Capabilities, Configurations } from '../ring/devices.js';
+import { refetchDevice } from './refetch.js';
 import type { UserDevice } from './user-devices.js';
 
 /** What Ring has told of a device beyond its name and status. What it has not told is null. */
@@ -20,7 +21,10 @@ const NOTHING: DeviceDetails = { capabilities: null, configurations: null, fetch
  * is stored but what the schemas of ring/devices.ts have let through, and the texts in them are escaped where they are
  * shown.
  */
-export async function detailsOf(database: Knex, { accountId, id }: UserDevice): Promise<DeviceDetails> {
+export async function detailsOf(
+  database: Knex,
+  { accountId, id }: Pick<UserDevice, 'accountId' | 'id'>,
+): Promise<DeviceDetails> {
   const details = await row<DeviceDetails>(
     database,
     `SELECT capabilities, configurations, fetched_at AS "fetchedAt", fetch_error IS NOT NULL AS "isOutdated"
@@ -29,4 +33,14 @@ export async function detailsOf(database: Knex, { accountId, id }: UserDevice): 
   );
   // Removed since the device was found: its page is still shown this once.
   return details ?? NOTHING;
+}
+
+/** Of a change in the Ring app, of zones for example, no webhook tells. */
+const OLD_AFTER_MS = 10 * 60_000;
+
+/** Has Ring asked about a device that somebody looks at; unless that was done lately, or is being tried anyway. */
+export async function refetchIfOld(database: Knex, { accountId, id }: UserDevice, now: Date): Promise<void> {
+  const { fetchedAt, isOutdated } = await detailsOf(database, { accountId, id });
+  if (isOutdated || (fetchedAt !== null && now.getTime() - fetchedAt.getTime() < OLD_AFTER_MS)) return;
+  await refetchDevice(database, { accountId, deviceId: id, occurredAt: now });
 }

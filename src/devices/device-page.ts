@@ -23,7 +23,7 @@ import { describeCapabilities } from './describe-capabilities.js';
 import { latestEvents } from './latest-events.js';
 import { describeStatus, describeTime, nameOfDevice, pathOfDevice } from './describe-device.js';
 import { describeZones } from './describe-zones.js';
-import { detailsOf } from './device-details.js';
+import { detailsOf, refetchIfOld } from './device-details.js';
 import { takePicture, type TakePictureDependencies } from './take-picture.js';
 import { findDeviceOfUser, type UserDevice } from './user-devices.js';
 
@@ -86,12 +86,14 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
 
   const page = router.route('/devices/:deviceId');
   page.get(limitAddress(limits.visit), signedInOrHome, async (request: Request<DeviceParameters>, response) => {
-    await show(request, response, await deviceOf(request));
+    const device = await deviceOf(request);
+    await refetchIfOld(database, device, clock());
+    await show(request, response, device);
   });
   page.all(methodNotAllowed('GET', 'HEAD'));
 
   const operations = router.route('/devices/:deviceId/scheduled-operations');
-  operations.post(csrfProtection, signedInOrHome, async (request: Request<DeviceParameters>, response) => {
+  operations.post(signedInOrHome, csrfProtection, async (request: Request<DeviceParameters>, response) => {
     const { deviceId } = request.params;
     const read = readScheduleForm(request.body);
     const error =
@@ -99,7 +101,7 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
         ? refusal(await createOperation(database, { userId: userIdOf(request), deviceId }, read.schedule, clock()))
         : read.draft.error;
     if (error === null) {
-      seeOther(response, pathOfDevice(deviceId));
+      seeOther(response, `${pathOfDevice(deviceId)}#schedules`);
       return;
     }
     const device = await deviceOf(request);
@@ -111,19 +113,19 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
 
   for (const [change, apply] of Object.entries(CHANGES)) {
     const route = router.route(`/devices/:deviceId/scheduled-operations/:operationId/${change}`);
-    route.post(csrfProtection, signedInOrHome, async (request: Request<OperationParameters>, response) => {
+    route.post(signedInOrHome, csrfProtection, async (request: Request<OperationParameters>, response) => {
       const device = await deviceOf(request);
       const operationId = Id.safeParse(request.params.operationId);
       if (!operationId.success) throw new HttpError(404, 'There is no such schedule.');
       await apply(dependencies, userIdOf(request), device, operationId.data);
-      seeOther(response, pathOfDevice(device.id));
+      seeOther(response, `${pathOfDevice(device.id)}#schedules`);
     });
     route.get(backToDevice);
     route.all(methodNotAllowed('POST'));
   }
 
   const pictures = router.route('/devices/:deviceId/snapshots');
-  pictures.post(csrfProtection, signedInOrHome, async (request: Request<DeviceParameters>, response) => {
+  pictures.post(signedInOrHome, csrfProtection, async (request: Request<DeviceParameters>, response) => {
     const userId = userIdOf(request);
     await limits.picture.consume(userId);
     const device = await deviceOf(request);
@@ -131,7 +133,11 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
       await takePicture(dependencies, userId, device);
       seeOther(response, `${pathOfDevice(device.id)}#pictures`);
     } catch (error) {
-      if (error instanceof NoLinkError) throw noSuchDevice();
+      if (error instanceof NoLinkError) {
+        // The home page tells what has become of the link.
+        seeOther(response, '/ring/home');
+        return;
+      }
       if (!(error instanceof RingError)) throw error;
       log.warn({ err: error }, 'a picture is not taken');
       response.status(502);
@@ -147,7 +153,13 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
     const device = await deviceOf(request);
     const found = snapshotId.success ? await findPicture(database, device, snapshotId.data) : undefined;
     if (found === undefined) throw new HttpError(404, 'There is no such picture. Only the newest ones are kept.');
-    response.set({ 'Content-Type': found.contentType, 'Cache-Control': 'private, no-store' }).send(found.bytes);
+    response
+      .set({
+        'Content-Type': found.contentType,
+        'Cache-Control': 'private, no-store',
+        'Content-Security-Policy': PICTURE_POLICY,
+      })
+      .send(found.bytes);
   });
   picture.all(methodNotAllowed('GET', 'HEAD'));
   return router;
@@ -163,6 +175,9 @@ const CHANGES: Record<
     resumeOperation(database, { userId, deviceId }, operationId, clock()),
   delete: ({ database }, _userId, device, operationId) => deleteOperation(database, device, operationId),
 };
+
+/** The browser shows a picture that is opened by itself in a page of its own making, with a style in it. */
+const PICTURE_POLICY = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
 const NO_PICTURE = 'Ring gave us no picture. The device may be busy or offline: please try again in a moment.';
 
@@ -193,12 +208,12 @@ const backToDevice: RequestHandler<DeviceParameters> = (request, response) => {
 };
 
 function describeDevice(device: UserDevice) {
-  const { online, onlineAt, location } = device;
+  const { online, onlineSince, location } = device;
   return {
     name: nameOfDevice(device.name),
     isOffline: online === false,
     ...describeStatus(online),
-    since: onlineAt === null ? null : describeTime(onlineAt),
+    since: online === null || onlineSince === null ? null : describeTime(onlineSince),
     location: location === null ? null : [location.state, location.country].filter(Boolean).join(', '),
   };
 }

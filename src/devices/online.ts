@@ -18,11 +18,13 @@ export async function setOnline(trx: Knex, state: OnlineState): Promise<void> {
   const { accountId, deviceId, online, at, now } = state;
   const changed = await row<{ is_unknown: boolean }>(
     trx,
-    `INSERT INTO devices AS device (account_id, id, online, online_at) VALUES (?, ?, ?, ?)
-     ON CONFLICT (account_id, id) DO UPDATE SET online = excluded.online, online_at = excluded.online_at
+    `INSERT INTO devices AS device (account_id, id, online, online_at, online_since) VALUES (?, ?, ?, ?, ?)
+     ON CONFLICT (account_id, id) DO UPDATE
+        SET online = excluded.online, online_at = excluded.online_at,
+            online_since = CASE WHEN device.online = excluded.online THEN device.online_since ELSE excluded.online_since END
       WHERE device.removed_at IS NULL AND (device.online_at IS NULL OR device.online_at <= excluded.online_at)
      RETURNING name IS NULL AS is_unknown`,
-    [accountId, deviceId, online, at],
+    [accountId, deviceId, online, at, at],
   );
   if (changed === undefined) return;
   if (changed.is_unknown) await refetchDevice(trx, { accountId, deviceId, occurredAt: at });

@@ -37,7 +37,7 @@ export async function removeDevice(trx: Knex, { unlessAddedAfter, ...removal }: 
   await trx.raw(
     `INSERT INTO devices AS device (account_id, id, removed_at) VALUES (?, ?, ?)
      ON CONFLICT (account_id, id) DO UPDATE
-        SET removed_at = greatest(device.removed_at, excluded.removed_at), online = NULL, online_at = NULL,
+        SET removed_at = greatest(device.removed_at, excluded.removed_at), online = NULL, online_at = NULL, online_since = NULL,
             capabilities = NULL, configurations = NULL, location = NULL, added_at = NULL, fetched_at = NULL,
             fetch_error = NULL`,
     [accountId, deviceId, occurredAt],

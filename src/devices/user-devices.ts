@@ -13,12 +13,12 @@ export interface UserDevice {
   name: string | null;
   online: boolean | null;
   /** Since when `online` holds. */
-  onlineAt: Date | null;
+  onlineSince: Date | null;
   location: Location | null;
 }
 
 const COLUMNS = `device.id, device.account_id AS "accountId", link.id AS "linkId", device.name, device.online,
-                 device.online_at AS "onlineAt", device.location`;
+                 device.online_since AS "onlineSince", device.location`;
 
 /** SQL: devices that are shared with us, and the link on whose behalf Ring is asked about them. */
 export const SHARED_DEVICES = `account_links link JOIN devices device

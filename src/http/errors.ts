@@ -26,7 +26,7 @@ export class HttpError extends Error {
 }
 
 export const tooManyRequests = (retryAfterSeconds: number): HttpError =>
-  new HttpError(429, 'Too many attempts. Please wait a while, then try again.', { retryAfterSeconds });
+  new HttpError(429, 'That was too often in a short time.', { retryAfterSeconds });
 
 export const notFound: RequestHandler = () => {
   throw new HttpError(404, 'There is nothing at this address.');
@@ -35,7 +35,9 @@ export const notFound: RequestHandler = () => {
 /** The last handler of a route: whoever gets here used a method that the route does not know. */
 export function methodNotAllowed(...allowed: string[]): RequestHandler {
   return (request) => {
-    throw new HttpError(405, `${request.method} is not possible here.`, { headers: { Allow: allowed.join(', ') } });
+    throw new HttpError(405, `This address can’t be used with ${request.method}.`, {
+      headers: { Allow: allowed.join(', ') },
+    });
   };
 }
 
@@ -117,5 +119,11 @@ const STEPS: Partial<Record<number, string[]>> = {
   ],
   404: ['Check the address, or go to your home page.'],
   429: ['Wait a few minutes.', 'Then go back and try again.'],
-  503: ['Wait a minute.', 'Then go back to the Ring app and tap Sign In again.'],
+  405: ['Go to your home page, and find the way from there.'],
+  413: ['Go back, make what you entered shorter, and try once more.'],
+  415: ['Go back, load the page again and try once more.'],
+  503: [
+    'Wait a minute, then load this page again.',
+    'If you came from the Ring app: go back there, open this app and tap Sign In again.',
+  ],
 };

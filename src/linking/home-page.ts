@@ -31,6 +31,7 @@ export function createHomePage(database: Knex, limits: RateLimits): HomePage {
       user: null,
       email,
       error,
+      isAsked: request.query['sign-in'] !== undefined,
       links: [],
     });
   }
@@ -42,7 +43,7 @@ export function createHomePage(database: Knex, limits: RateLimits): HomePage {
       await showSignedOut(request, response);
       return;
     }
-    const links = await linksOfUser(database, request.user.id);
+    const links = standingFirst(await linksOfUser(database, request.user.id));
     const devices = await listDevices(database, request.user.id);
     const subscriptions = await subscriptionsOfUser(database, request.user.id);
     response.render('home', {
@@ -56,6 +57,7 @@ export function createHomePage(database: Knex, limits: RateLimits): HomePage {
         devices: devices.filter(({ linkId }) => linkId === link.id).map(describeDevice),
         subscriptions: subscriptions.filter(({ linkId }) => linkId === link.id).map(describeSubscription),
         isUsable: link.status === 'COMPLETED',
+        isOutdated: devices.some(({ linkId, isShared, isOutdated }) => linkId === link.id && isShared && isOutdated),
       })),
       latest: devices.some(({ isShared }) => isShared) ? await latestEvents(database, request.user.id) : null,
     });
@@ -65,6 +67,12 @@ export function createHomePage(database: Knex, limits: RateLimits): HomePage {
     seeOther(response, '/ring/home');
   });
   return { router, showSignedOut };
+}
+
+/** Newest first, those that have ended after all others. */
+function standingFirst(links: Link[]): Link[] {
+  const hasEnded = ({ status }: Link) => status === 'REMOVED' || status === 'REFUSED';
+  return links.toSorted((one, other) => Number(hasEnded(one)) - Number(hasEnded(other)));
 }
 
 interface LinkCard {
@@ -114,15 +122,18 @@ function describe(link: Link) {
   };
 }
 
-function describeDevice({ id, name, online, onlineAt, removedAt, isShared }: ListedDevice) {
+function describeDevice({ id, name, online, onlineSince, removedAt, isShared }: ListedDevice) {
   const common = { name: nameOfDevice(name), href: isShared ? pathOfDevice(id) : null };
   if (removedAt !== null) {
     return { ...common, tone: 'ended', statusText: 'Removed in the Ring app', at: describeTime(removedAt) };
   }
-  const { statusText, tone } = describeStatus(online);
-  return onlineAt === null
+  // Without a link that works, nobody tells us when that changes.
+  const { statusText, tone } = isShared
+    ? describeStatus(online)
+    : { statusText: 'Not known at the moment', tone: 'ended' };
+  return !isShared || online === null || onlineSince === null
     ? { ...common, tone, statusText, at: null }
-    : { ...common, tone, statusText: `${statusText} since`, at: describeTime(onlineAt) };
+    : { ...common, tone, statusText: `${statusText} since`, at: describeTime(onlineSince) };
 }
 
 /** What Ring says of a subscription, in a line. */

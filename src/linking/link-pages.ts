@@ -57,9 +57,14 @@ const CONFIRMATION_POLL_MS = 100;
 export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages {
   const { database, vault, clock, log, limits, linkClockSkewSeconds } = dependencies;
 
-  function show(response: Response, outcome: Outcome): void {
+  async function show(request: Request, response: Response, outcome: Outcome): Promise<void> {
     const { status, ...page } = OUTCOME_PAGES[outcome];
-    response.status(status).render('link-outcome', { title: page.heading, outcome: page });
+    const canSwitch = page.switchAccount && request.user !== undefined;
+    response.status(status).render('link-outcome', {
+      title: page.heading,
+      outcome: page,
+      csrfToken: canSwitch ? await csrfToken(request) : null,
+    });
   }
 
   /** Ring's redirect: what it carries goes into the session, and out of the address bar. */
@@ -67,7 +72,7 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
     const link = parseLinkRequest(request.query);
     const outcome = link === undefined ? 'malformed' : turnedAway(link);
     if (link === undefined || outcome !== undefined) {
-      show(response, outcome ?? 'malformed');
+      await show(request, response, outcome ?? 'malformed');
       return;
     }
     // Under a new id: someone else may know the one that this browser came with.
@@ -96,14 +101,14 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
     const stale = turnedAway(pending);
     if (stale === undefined) return pending;
     dropPendingLink(request);
-    show(response, stale);
+    await show(request, response, stale);
     return undefined;
   }
 
   /** Nothing is pending in this browser: after a reload, that is because the link was made. */
   async function showNewestLink(request: Request, response: Response): Promise<void> {
     const newest = request.user && (await newestLinkOfUser(database.knex, request.user.id));
-    show(response, newest === undefined ? 'nothing-to-link' : outcomeOfLink(newest));
+    await show(request, response, newest === undefined ? 'nothing-to-link' : outcomeOfLink(newest));
   }
 
   async function showSignIn(
@@ -157,7 +162,10 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
       // Now, and not after the next wait: it would overwrite what another tab did meanwhile, a sign-out included.
       await saveSession(request);
     }
-    show(response, await outcomeOfClaim(dependencies, result));
+    const outcome = await outcomeOfClaim(dependencies, result);
+    // The same is told there, of the user's newest link, and can be loaded again: this answer to a form can not.
+    if (result.kind === 'claimed' || result.kind === 'resumed') seeOther(response, '/ring/link');
+    else await show(request, response, outcome);
   }
 
   const router = Router();
@@ -172,10 +180,15 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
     if (request.user === undefined) await showSignIn(request, response);
     else await showConfirm(request, response, request.user);
   });
-  route.post(csrfProtection, async (request, response) => {
-    if (request.user === undefined) seeOther(response, '/ring/link');
-    else await link(request, response);
-  });
+  // Who has signed out meanwhile, in another tab, has no token any more, and signs in there.
+  route.post(
+    (request, response, next) => {
+      if (request.user === undefined) seeOther(response, '/ring/link');
+      else next();
+    },
+    csrfProtection,
+    link,
+  );
   route.all(methodNotAllowed('GET', 'HEAD', 'POST'));
 
   return { router, link, showSignIn };

@@ -26,6 +26,8 @@ export interface OutcomePage {
   steps: string[];
   homeLink: boolean;
   refreshLink: boolean;
+  /** Whether another account here may be the right one. */
+  switchAccount: boolean;
 }
 
 const TAP_SIGN_IN_AGAIN = ['Go back to the Ring app.', 'Open this app there and tap Sign In again.'];
@@ -42,8 +44,18 @@ const page = (
   heading: string,
   paragraphs: string[],
   steps: string[],
-  links: Partial<Pick<OutcomePage, 'homeLink' | 'refreshLink'>> = {},
-): OutcomePage => ({ status, tone, heading, paragraphs, steps, homeLink: false, refreshLink: false, ...links });
+  ways: Partial<Pick<OutcomePage, 'homeLink' | 'refreshLink' | 'switchAccount'>> = {},
+): OutcomePage => ({
+  status,
+  tone,
+  heading,
+  paragraphs,
+  steps,
+  homeLink: false,
+  refreshLink: false,
+  switchAccount: false,
+  ...ways,
+});
 
 /** What the user reads: what happened, and what to do next. */
 export const OUTCOME_PAGES: Readonly<Record<Outcome, OutcomePage>> = {
@@ -97,10 +109,11 @@ export const OUTCOME_PAGES: Readonly<Record<Outcome, OutcomePage>> = {
     'This Ring account is linked to another account',
     ['A Ring account can be linked to one account here at a time, and this one is linked to a different one.'],
     [
-      'If that account is yours, sign out here and sign in with it.',
+      'If that account is yours, choose “Use another account” and sign in with it.',
       'If it isn’t, open My Apps in the Ring app and remove this app.',
       'Then add it again from the Ring Appstore and tap Sign In.',
     ],
+    { switchAccount: true },
   ),
   refused: page(
     409,
@@ -138,6 +151,7 @@ export const OUTCOME_PAGES: Readonly<Record<Outcome, OutcomePage>> = {
       'If you see this page again, open My Apps in the Ring app and remove this app.',
       'Then add it again from the Ring Appstore.',
     ],
+    { switchAccount: true },
   ),
   expired: page(
     400,

@@ -325,7 +325,7 @@ const DEVICES: State[] = [
   },
   {
     name: 'device-outdated',
-    says: 'We have asked again since then without success',
+    says: 'Ring isn’t answering right now',
     async visit(page) {
       const owner = await eventful(await sharing(world));
       await change(owner.ringUser, `fetch_error = 'unavailable', fetched_at = now() - interval '3 hours'`);

@@ -153,7 +153,7 @@ describe('what a device can do', () => {
 
     const section = await until('the page warns', async () => {
       const shown = sectionIn((await visitor.open(path)).text);
-      return shown.includes('without success, so it may have changed') && shown;
+      return shown.includes('Ring isn’t answering right now') && shown;
     });
 
     expect(factsIn(section)).toContainEqual(['Motion detection', 'On']);
