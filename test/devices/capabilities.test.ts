@@ -151,12 +151,12 @@ describe('what a device can do', () => {
     await world.ring.setFaults([{ endpoint: 'device', fault: { kind: 'status', status: 403 } }]);
     await world.ring.sendEvent({ user_id: ringUser.id, type: 'device_added', device_id: device.id });
 
-    const section = await until('the page warns', async () => {
-      const shown = sectionIn((await visitor.open(path)).text);
-      return shown.includes('Ring isn’t answering right now') && shown;
+    const shown = await until('the page warns', async () => {
+      const { text } = await visitor.open(path);
+      return text.includes('Ring isn’t answering right now') && text;
     });
 
-    expect(factsIn(section)).toContainEqual(['Motion detection', 'On']);
+    expect(factsIn(sectionIn(shown))).toContainEqual(['Motion detection', 'On']);
     await world.ring.setFaults([]);
   });
 });

@@ -166,10 +166,11 @@ describe('what comes to the Account Link URL', () => {
     const signIn = await send(world.url, '/ring/link', { cookie: redirect.cookie });
     const failed = await postForm('/sign-in', signIn.text, redirect.cookie, { email: newEmail(), password: PASSWORD });
     const outcome = await postForm('/sign-up', signIn.text, redirect.cookie, { email: newEmail(), password: PASSWORD });
+    const linked = await send(world.url, '/ring/link', { cookie: outcome.cookie });
     const home = await send(world.url, '/ring/home', { cookie: outcome.cookie });
 
-    expect(outcome.heading).toBe(LINKED);
-    for (const { everything } of [redirect, signIn, failed, outcome, home]) {
+    expect(linked.heading).toBe(LINKED);
+    for (const { everything } of [redirect, signIn, failed, outcome, linked, home]) {
       expect(everything).not.toContain(nonce);
       expect(everything).not.toContain(time);
     }
@@ -373,7 +374,8 @@ describe('the session', () => {
 
       const outcome = await postForm(form, page.text, planted, { email, password: PASSWORD });
 
-      expect(outcome.heading).toBe(LINKED);
+      expect([outcome.status, outcome.location]).toEqual([303, '/ring/link']);
+      expect((await send(world.url, '/ring/link', { cookie: outcome.cookie })).heading).toBe(LINKED);
       expect(outcome.cookie).toBeDefined();
       expect(outcome.cookie).not.toBe(planted);
       expect((await send(world.url, '/ring/home', { cookie: outcome.cookie })).text).toContain(email);

@@ -58,11 +58,11 @@ describe('the account page', () => {
   test('is for those who are signed in', async () => {
     for (const path of ['/account', '/account/data']) {
       const answer = await send(world.url, path);
-      expect([answer.status, answer.location]).toEqual([303, '/ring/home']);
+      expect([answer.status, answer.location]).toEqual([303, '/ring/home?sign-in']);
     }
     for (const form of ['email', 'password', 'delete']) {
       const answer = await send(world.url, `/account/${form}`, { form: {} });
-      expect([answer.status, answer.location]).toEqual([303, '/ring/home']);
+      expect([answer.status, answer.location]).toEqual([303, '/ring/home?sign-in']);
     }
   });
 

@@ -232,17 +232,22 @@ describe('a large download', () => {
   const PICTURE_BYTES = 4_000_000;
   let owner: Resident;
   beforeAll(async () => {
-    owner = await newResident(world);
+    owner = await residentWithPictures();
+  });
+
+  async function residentWithPictures(): Promise<Resident> {
+    const resident = await newResident(world);
     await world.sql(
       `INSERT INTO snapshots (id, account_id, device_id, taken_at, content_type, picture)
        SELECT gen_random_uuid(), $1, $2, now(), 'image/jpeg', convert_to(repeat('x', $4), 'UTF8') FROM generate_series(1, $3)`,
-      [owner.ringUser.account_id, owner.device.id, PICTURES, PICTURE_BYTES],
+      [resident.ringUser.account_id, resident.device.id, PICTURES, PICTURE_BYTES],
     );
-  });
+    return resident;
+  }
 
   /** The answer, of which nothing is read yet beyond what fits into the buffers on the way. */
-  async function begin(): Promise<IncomingMessage> {
-    const sent = request(`${world.url}/account/data`, { headers: { cookie: owner.visitor.cookie }, agent: false });
+  async function begin({ visitor } = owner): Promise<IncomingMessage> {
+    const sent = request(`${world.url}/account/data`, { headers: { cookie: visitor.cookie }, agent: false });
     sent.end();
     const [response] = (await once(sent, 'response')) as [IncomingMessage];
     return response;
@@ -294,7 +299,9 @@ describe('a large download', () => {
   });
 
   test('waits its turn when many are under way', async () => {
-    const responses = await Promise.all([1, 2, 3, 4].map(() => begin()));
+    const owners = [owner];
+    for (let count = 1; count < 4; count++) owners.push(await residentWithPictures());
+    const responses = await Promise.all(owners.map(begin));
     await until('four are under way', async () => (await openDownloads()).length === 4);
 
     const fifth = await neighbour.visitor.open('/account/data');
