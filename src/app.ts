@@ -130,7 +130,7 @@ export function createApp(dependencies: AppDependencies): App {
   app.use(tokenCallback(dependencies.codes, limits));
   app.use('/assets', express.static(ASSETS_DIR, { maxAge: '1h' }));
 
-  app.use(privatePages);
+  app.use(storedNowhere);
   app.use(sessions.middleware, ...authentication.middleware);
   app.use(urlencoded({ extended: false, limit: FORM_LIMIT, parameterLimit: 20 }));
   app.use(
@@ -180,7 +180,7 @@ function securityHeaders({ production }: Config): RequestHandler {
 }
 
 /** Pages belong to one person: no cache may keep them. */
-const privatePages: RequestHandler = (_request, response, next) => {
+const storedNowhere: RequestHandler = (_request, response, next) => {
   response.set('Cache-Control', 'no-store');
   next();
 };

@@ -1,4 +1,9 @@
+import type { UserDevice } from './user-devices.js';
+
 /** What every page says of a device, in the same words. */
+
+/** How a thing stands: its colour and its icon. */
+export type Tone = 'success' | 'working' | 'problem' | 'ended';
 
 export const pathOfDevice = (deviceId: string): string => `/devices/${encodeURIComponent(deviceId)}`;
 
@@ -8,12 +13,23 @@ export function nameOfDevice(name: string | null): string {
   return shown === '' ? 'Unnamed device' : shown;
 }
 
-export function describeStatus(online: boolean | null): {
+/** Whether a device is online, and since when; or when Ring last said so. */
+export function describeStatus({
+  online,
+  onlineAt,
+  onlineSince,
+}: Pick<UserDevice, 'online' | 'onlineAt' | 'onlineSince'>): {
   statusText: string;
-  tone: 'success' | 'problem' | 'working';
+  tone: Tone;
+  when: { word: string; iso: string; text: string } | null;
 } {
-  if (online === null) return { statusText: 'Status not known yet', tone: 'working' };
-  return online ? { statusText: 'Online', tone: 'success' } : { statusText: 'Offline', tone: 'problem' };
+  if (online === null) return { statusText: 'Status not known yet', tone: 'working', when: null };
+  const [word, time] = onlineSince === null ? ['as of', onlineAt] : ['since', onlineSince];
+  return {
+    statusText: online ? 'Online' : 'Offline',
+    tone: online ? 'success' : 'problem',
+    when: time === null ? null : { word, ...describeTime(time) },
+  };
 }
 
 /** A time for machines and for people; without the reader's time zone, the zone is named. */

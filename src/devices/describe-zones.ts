@@ -67,15 +67,16 @@ export function describeZones(
   };
 }
 
+const MOTION_RULE = 'Motion events only come from motion inside a motion zone';
+
 function describeMeaning(zones: readonly NamedZone[], detectsMotion: boolean, isMotionOff: boolean): string[] {
   const has = (kind: Kind) => zones.some((zone) => zone.kind === kind);
   return [
-    ...(has('motion') ? ['Motion events only come from motion inside the motion zones.'] : []),
+    ...(has('motion') ? [`${MOTION_RULE}.`] : []),
     ...(isMotionOff ? ['Motion detection is off in the Ring app, so no motion events come at the moment.'] : []),
     ...(has('privacy') ? ['What lies in a privacy zone is blacked out in the picture.'] : []),
     detectsMotion && !has('motion')
-      ? 'Ring tells us of no motion zones for this device. Motion events only come from motion inside such a zone. ' +
-        'To draw one, open the Ring app.'
+      ? `Ring tells us of no motion zones for this device. ${MOTION_RULE}: to draw one, open the Ring app.`
       : 'To change zones, open the Ring app.',
   ];
 }

@@ -12,7 +12,9 @@ export interface ListedDevice {
   /** Null until Ring has told it. */
   name: string | null;
   online: boolean | null;
-  /** Since when `online` holds. */
+  /** When Ring last said so. */
+  onlineAt: Date | null;
+  /** Since when, if that is known. */
   onlineSince: Date | null;
   /** Whether Ring was asked about it since it last answered, without success. */
   isOutdated: boolean;
@@ -23,7 +25,8 @@ export interface ListedDevice {
 export function listDevices(database: Knex, userId: string): Promise<ListedDevice[]> {
   return rows<ListedDevice>(
     database,
-    `SELECT device.id, link.id AS "linkId", device.name, device.online, device.online_since AS "onlineSince",
+    `SELECT device.id, link.id AS "linkId", device.name, device.online, device.online_at AS "onlineAt",
+            device.online_since AS "onlineSince",
             device.removed_at AS "removedAt", device.fetch_error IS NOT NULL AS "isOutdated",
             (link.${IS_USABLE} AND device.removed_at IS NULL) AS "isShared"
        FROM account_links link JOIN devices device ON device.account_id = link.account_id

@@ -25,7 +25,7 @@ import { describeStatus, describeTime, nameOfDevice, pathOfDevice } from './desc
 import { describeZones } from './describe-zones.js';
 import { detailsOf, refetchIfOld } from './device-details.js';
 import { takePicture, type TakePictureDependencies } from './take-picture.js';
-import { findDeviceOfUser, type UserDevice } from './user-devices.js';
+import { findDeviceOfUser, noSuchDevice, type UserDevice } from './user-devices.js';
 
 export interface DevicePageDependencies extends TakePictureDependencies {
   limits: RateLimits;
@@ -156,7 +156,7 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
     response
       .set({
         'Content-Type': found.contentType,
-        'Cache-Control': 'private, no-store',
+
         'Content-Security-Policy': PICTURE_POLICY,
       })
       .send(found.bytes);
@@ -199,21 +199,17 @@ function refusal(outcome: Awaited<ReturnType<typeof createOperation>>): Schedule
   }
 }
 
-const noSuchDevice = (): HttpError =>
-  new HttpError(404, 'There is no such device, or it is no longer shared in the Ring app.');
-
 /** A failed form leaves its address in the browser; reloading it should lead back to the page. */
 const backToDevice: RequestHandler<DeviceParameters> = (request, response) => {
   seeOther(response, pathOfDevice(request.params.deviceId));
 };
 
 function describeDevice(device: UserDevice) {
-  const { online, onlineSince, location } = device;
+  const { online, location } = device;
   return {
     name: nameOfDevice(device.name),
     isOffline: online === false,
-    ...describeStatus(online),
-    since: online === null || onlineSince === null ? null : describeTime(onlineSince),
+    ...describeStatus(device),
     location: location === null ? null : [location.state, location.country].filter(Boolean).join(', '),
   };
 }
@@ -224,7 +220,7 @@ function describeOperation(operation: ScheduledOperation) {
     id,
     name: frequency === 'HOURLY' ? 'Every hour' : `Every day at ${timeOfDay ?? ''} (${timeZone ?? ''})`,
     next: nextRunAt === null ? null : describeTime(nextRunAt, timeZone ?? 'UTC'),
-    isPausedByUser: operation.pauseReason === 'USER',
+    changes: [operation.pauseReason === 'USER' ? ['resume', 'Resume'] : ['pause', 'Pause'], ['delete', 'Delete']],
     pauseText: describePause(operation),
     problem: lastError === null ? null : describeProblem(lastError),
   };
@@ -244,6 +240,6 @@ function describePause({ pauseReason }: ScheduledOperation): string | null {
 /** @param lastError kind and status of a failed call to Ring */
 function describeProblem(lastError: string): string {
   return lastError.startsWith('rejected') || lastError.startsWith('unauthorized')
-    ? 'Last time, Ring did not let us take a picture. We’ll try again at the next time.'
-    : 'Last time, no picture could be taken. We’ll try again at the next time.';
+    ? 'Last time, Ring did not let us take a picture. We’ll try again next time.'
+    : 'Last time, no picture could be taken. We’ll try again next time.';
 }

@@ -9,6 +9,7 @@ import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { seeOther } from '../http/see-other.js';
 import { nameOfDevice } from './describe-device.js';
+import { noSuchDevice } from './user-devices.js';
 import { describeEvent, type EventsAddress, pathOfEvents } from './describe-event.js';
 import { type ListedDevice, listDevices } from './device-list.js';
 import { Cursor, writeCursor } from './event-cursor.js';
@@ -45,7 +46,7 @@ export function eventsPage({ database, limits }: EventsPageDependencies): Router
     const { device, kind, ...place } = readQuery(request);
     const devices = (await listDevices(database, userId)).filter(({ isShared }) => isShared);
     if (device !== undefined && !devices.some(({ id }) => id === device)) {
-      throw new HttpError(404, 'There is no such device, or it is no longer shared in the Ring app.');
+      throw noSuchDevice();
     }
     const filter: EventFilter = { deviceId: device, kind };
     const page = await listEvents(database, userId, filter, place, PAGE_SIZE);

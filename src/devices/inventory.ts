@@ -136,7 +136,7 @@ async function storeDevice(trx: Knex, accountId: string, device: RingDevice, { a
     ],
   );
   if (stored === undefined || device.online === undefined) return;
-  await setOnline(trx, { accountId, deviceId: device.id, online: device.online, at: askedAt, now });
+  await setOnline(trx, { accountId, deviceId: device.id, online: device.online, at: askedAt, isChange: false, now });
 }
 
 async function missingFrom(trx: Knex, accountId: string, devices: readonly RingDevice[]): Promise<string[]> {

@@ -22,6 +22,7 @@ import {
   type LiveViewAddress,
   recordOpened,
 } from './live-views.js';
+import { noSuchDevice } from './user-devices.js';
 
 export interface LiveViewDependencies {
   database: Knex;
@@ -159,9 +160,6 @@ function endedWhileOpening(reason: EndReason): HttpError {
       return new HttpError(503, 'The live view took too long to open. Please try again.', { retryAfterSeconds: 1 });
   }
 }
-
-const noSuchDevice = (cause?: unknown): HttpError =>
-  new HttpError(404, 'There is no such device, or it is no longer shared in the Ring app.', { cause });
 
 const noSuchView = (): HttpError => new HttpError(404, 'There is no such live view.');
 

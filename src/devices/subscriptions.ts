@@ -13,14 +13,14 @@ import { FETCH_SUBSCRIPTIONS } from './refetch.js';
 /** A subscription as its user may see it. */
 export interface UserSubscription {
   linkId: string;
-  subType: string;
-  status: string;
+  subType: RingSubscription['subType'];
+  status: RingSubscription['status'];
   expiresAt: Date | null;
   /** Of those that are shared with us. */
   deviceNames: (string | null)[];
 }
 
-/** The subscriptions of all links of a user that stand, those that run the longest first. */
+/** The subscriptions of all links of a user that stand, those that run first, and of them the longest. */
 export function subscriptionsOfUser(database: Knex, userId: string): Promise<UserSubscription[]> {
   return rows<UserSubscription>(
     database,
@@ -31,7 +31,7 @@ export function subscriptionsOfUser(database: Knex, userId: string): Promise<Use
                    ORDER BY device.name) AS "deviceNames"
        FROM account_links link JOIN subscriptions sub ON sub.account_id = link.account_id
       WHERE link.user_id = ? AND link.${IS_APPLIED}
-      ORDER BY sub.expires_at DESC NULLS FIRST, sub.id LIMIT 100`,
+      ORDER BY sub.status, sub.expires_at DESC NULLS FIRST, sub.id LIMIT 100`,
     [userId],
   );
 }

@@ -2,7 +2,10 @@ import { randomUUID } from 'node:crypto';
 import type { Knex } from 'knex';
 import type { Clock } from '../clock.js';
 import type { RingClient } from '../ring/client.js';
+import { isGone } from '../ring/errors.js';
+import type { RingImage } from '../ring/media.js';
 import type { AccessTokens } from '../tokens/access-tokens.js';
+import { refetchDevice } from './refetch.js';
 import { addSnapshot } from './snapshots.js';
 import { lockDeviceOfUser, type UserDevice } from './user-devices.js';
 
@@ -23,11 +26,17 @@ export async function takePicture(
   userId: string,
   device: UserDevice,
 ): Promise<void> {
-  const image = await tokens.forAccount(device.accountId, (accessToken) => ring.downloadImage(accessToken, device.id));
+  const { accountId, id: deviceId } = device;
+  let image: RingImage;
+  try {
+    image = await tokens.forAccount(accountId, (accessToken) => ring.downloadImage(accessToken, deviceId));
+  } catch (error) {
+    if (isGone(error)) await refetchDevice(database, { accountId, deviceId, occurredAt: clock() });
+    throw error;
+  }
   await database.transaction(async (trx) => {
-    const present = await lockDeviceOfUser(trx, userId, device.id);
+    const present = await lockDeviceOfUser(trx, userId, deviceId);
     if (present?.linkId !== device.linkId) return;
-    const { accountId, id: deviceId } = device;
     await addSnapshot(trx, { id: randomUUID(), accountId, deviceId, takenAt: clock(), image });
   });
 }

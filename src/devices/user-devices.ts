@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
 import { row } from '../database/database.js';
 import { IS_USABLE } from '../database/link-conditions.js';
+import { HttpError } from '../http/errors.js';
 import type { Location } from '../ring/devices.js';
 import { ringId } from '../ring/text.js';
 
@@ -12,13 +13,15 @@ export interface UserDevice {
   linkId: string;
   name: string | null;
   online: boolean | null;
-  /** Since when `online` holds. */
+  /** When Ring last said so. */
+  onlineAt: Date | null;
+  /** Since when, if that is known. */
   onlineSince: Date | null;
   location: Location | null;
 }
 
 const COLUMNS = `device.id, device.account_id AS "accountId", link.id AS "linkId", device.name, device.online,
-                 device.online_since AS "onlineSince", device.location`;
+                 device.online_at AS "onlineAt", device.online_since AS "onlineSince", device.location`;
 
 /** SQL: devices that are shared with us, and the link on whose behalf Ring is asked about them. */
 export const SHARED_DEVICES = `account_links link JOIN devices device
@@ -55,3 +58,7 @@ async function select(on: Knex, userId: string, deviceId: string, lock: string):
     [userId, deviceId],
   );
 }
+
+/** To its user's eyes; see {@link findDeviceOfUser}. */
+export const noSuchDevice = (cause?: unknown): HttpError =>
+  new HttpError(404, 'There is no such device, or it is no longer shared in the Ring app.', { cause });

@@ -128,9 +128,9 @@ function placeOn(centre: number, extent: number): Place {
 const PLACES: Readonly<Record<Place, Readonly<Record<Place, string>>>> = {
   start: { start: 'the upper left', middle: 'the upper middle', end: 'the upper right', all: 'the upper part' },
   middle: {
-    start: 'the left, halfway up',
+    start: 'the left, at mid-height',
     middle: 'the middle',
-    end: 'the right, halfway up',
+    end: 'the right, at mid-height',
     all: 'the middle from side to side',
   },
   end: { start: 'the lower left', middle: 'the lower middle', end: 'the lower right', all: 'the lower part' },

@@ -2,14 +2,15 @@ import { type Request, type Response, Router } from 'express';
 import type { Knex } from 'knex';
 import type { FormError } from '../accounts/routes.js';
 import { csrfToken } from '../accounts/csrf.js';
-import { describeStatus, describeTime, nameOfDevice, pathOfDevice } from '../devices/describe-device.js';
+import { describeStatus, describeTime, nameOfDevice, pathOfDevice, type Tone } from '../devices/describe-device.js';
 import { type ListedDevice, listDevices } from '../devices/device-list.js';
 import { subscriptionsOfUser, type UserSubscription } from '../devices/subscriptions.js';
 import { latestEvents } from '../devices/latest-events.js';
 import { methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { seeOther } from '../http/see-other.js';
-import { type Link, linksOfUser, type LinkStatus, NONCE_TOO_OLD } from './links.js';
+import { type Link, linksOfUser } from './links.js';
+import { type LinkOutcome, outcomeOfLink } from './outcomes.js';
 
 export interface HomePage {
   router: Router;
@@ -25,14 +26,12 @@ export function createHomePage(database: Knex, limits: RateLimits): HomePage {
     email = '',
     error: FormError | null = null,
   ): Promise<void> {
-    response.render('home', {
+    response.render('home-signed-out', {
       title: 'Home',
       csrfToken: await csrfToken(request),
-      user: null,
       email,
       error,
       isAsked: request.query['sign-in'] !== undefined,
-      links: [],
     });
   }
 
@@ -43,23 +42,24 @@ export function createHomePage(database: Knex, limits: RateLimits): HomePage {
       await showSignedOut(request, response);
       return;
     }
-    const links = standingFirst(await linksOfUser(database, request.user.id));
-    const devices = await listDevices(database, request.user.id);
-    const subscriptions = await subscriptionsOfUser(database, request.user.id);
+    const { id: userId, email } = request.user;
+    const [links, devices, subscriptions] = await Promise.all([
+      linksOfUser(database, userId),
+      listDevices(database, userId),
+      subscriptionsOfUser(database, userId),
+    ]);
     response.render('home', {
       title: 'Home',
       csrfToken: await csrfToken(request),
-      user: { email: request.user.email },
-      email: '',
-      error: null,
-      links: links.map((link) => ({
+      email,
+      links: standingFirst(links).map((link) => ({
         ...describe(link),
         devices: devices.filter(({ linkId }) => linkId === link.id).map(describeDevice),
         subscriptions: subscriptions.filter(({ linkId }) => linkId === link.id).map(describeSubscription),
         isUsable: link.status === 'COMPLETED',
         isOutdated: devices.some(({ linkId, isShared, isOutdated }) => linkId === link.id && isShared && isOutdated),
       })),
-      latest: devices.some(({ isShared }) => isShared) ? await latestEvents(database, request.user.id) : null,
+      latest: devices.some(({ isShared }) => isShared) ? await latestEvents(database, userId) : null,
     });
   });
   route.all(methodNotAllowed('GET', 'HEAD'));
@@ -75,73 +75,78 @@ function standingFirst(links: Link[]): Link[] {
   return links.toSorted((one, other) => Number(hasEnded(one)) - Number(hasEnded(other)));
 }
 
+/** A linked Ring account, in a few words. */
 interface LinkCard {
   statusText: string;
-  tone: 'success' | 'working' | 'problem' | 'ended';
+  tone: Tone;
   detail: string;
 }
 
-const CARDS: Readonly<Record<LinkStatus, LinkCard>> = {
-  CONFIRMING: {
+const CARDS: Readonly<Record<LinkOutcome, LinkCard>> = {
+  'being-finished': {
     statusText: 'Being finished',
     tone: 'working',
-    detail: 'We’re waiting for Ring to confirm this link, and keep trying. There is nothing you need to do.',
+    detail: 'We’re waiting for Ring to confirm this link. There is nothing you need to do.',
   },
-  COMPLETED: {
+  'ring-unreachable': {
+    statusText: 'Being finished',
+    tone: 'working',
+    detail: 'Ring isn’t answering right now. We keep trying to finish this link; there is nothing you need to do.',
+  },
+  'sign-in-again': {
+    statusText: 'Waiting for you',
+    tone: 'problem',
+    detail: 'Ring wants to see you again before it confirms this link. Open this app in the Ring app and tap Sign In.',
+  },
+  linked: {
     statusText: 'Linked',
     tone: 'success',
     detail: 'Ring has confirmed this link. To end it, remove the app under My Apps in the Ring app.',
   },
-  REFUSED: {
+  refused: {
     statusText: 'Not linked',
     tone: 'problem',
     detail: 'Ring did not accept this link. In the Ring app, remove the app under My Apps and add it again.',
   },
-  REAUTH_REQUIRED: {
+  'needs-relinking': {
     statusText: 'Has to be linked again',
     tone: 'problem',
     detail: 'Ring no longer lets us see these devices. In the Ring app, remove the app under My Apps and add it again.',
   },
-  REMOVED: {
+  removed: {
     statusText: 'Ended',
     tone: 'ended',
     detail: 'The app was removed in the Ring app. To link again, add it from the Ring Appstore.',
   },
 };
 
-const SIGN_IN_AGAIN: LinkCard = {
-  statusText: 'Waiting for you',
-  tone: 'problem',
-  detail: 'Ring wants to see you again before it confirms this link. Open this app in the Ring app and tap Sign In.',
-};
-
 function describe(link: Link) {
-  return {
-    ...(link.lastError === NONCE_TOO_OLD ? SIGN_IN_AGAIN : CARDS[link.status]),
-    since: describeTime(link.updatedAt),
-  };
+  return { ...CARDS[outcomeOfLink(link)], since: describeTime(link.removedAt ?? link.updatedAt) };
 }
 
-function describeDevice({ id, name, online, onlineSince, removedAt, isShared }: ListedDevice) {
+function describeDevice(device: ListedDevice) {
+  const { id, name, removedAt, isShared } = device;
   const common = { name: nameOfDevice(name), href: isShared ? pathOfDevice(id) : null };
   if (removedAt !== null) {
-    return { ...common, tone: 'ended', statusText: 'Removed in the Ring app', at: describeTime(removedAt) };
+    return {
+      ...common,
+      tone: 'ended',
+      statusText: 'Removed in the Ring app',
+      when: { word: '', ...describeTime(removedAt) },
+    };
   }
   // Without a link that works, nobody tells us when that changes.
-  const { statusText, tone } = isShared
-    ? describeStatus(online)
-    : { statusText: 'Not known at the moment', tone: 'ended' };
-  return !isShared || online === null || onlineSince === null
-    ? { ...common, tone, statusText, at: null }
-    : { ...common, tone, statusText: `${statusText} since`, at: describeTime(onlineSince) };
+  if (!isShared) return { ...common, tone: 'ended', statusText: 'Not known at the moment', when: null };
+  return { ...common, ...describeStatus(device) };
 }
 
 /** What Ring says of a subscription, in a line. */
 function describeSubscription({ subType, status, expiresAt, deviceNames }: UserSubscription) {
-  const kind = { paid: 'Paid plan', trial: 'Free trial' }[subType] ?? 'Plan';
+  const kind = { paid: 'Paid subscription', trial: 'Free trial', other: 'Subscription' }[subType];
+  const isActive = status === 'active';
   return {
-    text: status === 'active' ? `${kind}${expiresAt === null ? '' : ' until'}` : `${kind}, ended`,
-    at: status === 'active' && expiresAt !== null ? describeTime(expiresAt) : null,
+    text: expiresAt === null ? `${kind}, ${isActive ? 'active' : 'ended'}` : `${kind}, ${isActive ? 'until' : 'ended'}`,
+    at: expiresAt === null ? null : describeTime(expiresAt),
     devices: deviceNames.map(nameOfDevice).join(', '),
   };
 }

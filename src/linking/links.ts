@@ -15,9 +15,11 @@ export interface Link {
   /** Ring's last no, or why it could not be asked; null when all went well so far. */
   lastError: string | null;
   updatedAt: Date;
+  /** When the user removed the app, by Ring's clock. */
+  removedAt: Date | null;
 }
 
-const COLUMNS = 'id, status, last_error AS "lastError", updated_at AS "updatedAt"';
+const COLUMNS = 'id, status, last_error AS "lastError", updated_at AS "updatedAt", removed_at AS "removedAt"';
 
 /** The user's links, newest first. */
 export function linksOfUser(database: Knex, userId: string): Promise<Link[]> {

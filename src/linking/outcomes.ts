@@ -1,16 +1,14 @@
 import { type Link, NONCE_TOO_OLD } from './links.js';
 
+/** How a link can stand. */
+export type LinkOutcome =
+  'linked' | 'being-finished' | 'ring-unreachable' | 'sign-in-again' | 'refused' | 'needs-relinking' | 'removed';
+
 /** Every way in which a visit of the Account Link URL can end. */
 export type Outcome =
-  | 'linked'
-  | 'being-finished'
-  | 'ring-unreachable'
-  | 'sign-in-again'
+  | LinkOutcome
   | 'already-linked'
   | 'linked-by-someone-else'
-  | 'refused'
-  | 'needs-relinking'
-  | 'removed'
   | 'no-match'
   | 'expired'
   | 'from-the-future'
@@ -185,7 +183,7 @@ export const OUTCOME_PAGES: Readonly<Record<Outcome, OutcomePage>> = {
 };
 
 /** How a link stands, in the same words wherever it is shown. */
-export function outcomeOfLink(link: Link): Outcome {
+export function outcomeOfLink(link: Link): LinkOutcome {
   switch (link.status) {
     case 'CONFIRMING':
       if (link.lastError === NONCE_TOO_OLD) return 'sign-in-again';

@@ -25,7 +25,7 @@ export interface DeleteAccountDependencies {
 const CLOSING_LIMIT_MS = 3_000;
 
 /**
- * Erases an account and everything that we hold of its user. Ring is not told, and could not be: there is no call for it,
+ * Ends a user's live views, and then, in one transaction, erases the account and everything that we hold of its user. Ring is not told, and could not be: there is no call for it,
  * so the user removes the app there. What Ring sends until then finds no link, waits for one, and is purged.
  *
  * @param user as of when the password was checked

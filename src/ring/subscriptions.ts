@@ -4,10 +4,8 @@ import { epochMs, isoTime, opaque, ringId } from './text.js';
 /** What a Ring user pays or tries, and for which devices. */
 export interface RingSubscription {
   id: string;
-  /** paid or trial */
-  subType: string;
-  /** active or inactive */
-  status: string;
+  subType: 'paid' | 'trial' | 'other';
+  status: 'active' | 'inactive';
   /** Null for a trial. */
   planId: string | null;
   expiresAt: Date | null;
@@ -23,8 +21,8 @@ const Subscription = z
     id: ringId,
     type: z.literal('subscriptions'),
     attributes: z.object({
-      sub_type: opaque(64),
-      status: opaque(64),
+      sub_type: z.enum(['paid', 'trial', 'other']).catch('other'),
+      status: z.enum(['active', 'inactive']).catch('inactive'),
       plan_id: opaque(512).nullish(),
       expires_at: Time,
       created_at: Time,

@@ -3,6 +3,6 @@ import { setOnline } from '../../devices/online.js';
 import type { Handler } from '../handler.js';
 
 export const deviceOnline: Handler<'device_online'> = async ({ trx, now }, event) => {
-  await setOnline(trx, { ...event, online: true, at: event.occurredAt, now });
+  await setOnline(trx, { ...event, online: true, at: event.occurredAt, isChange: true, now });
   await recordDeviceEvent(trx, event);
 };
