@@ -161,7 +161,7 @@ const HOMES: State[] = [
   },
   {
     name: 'home-full',
-    says: 'Paid plan',
+    says: 'Paid subscription',
     async visit(page) {
       const { visitor, ringUser } = await eventful(await household());
       await subscribed(ringUser, [
@@ -495,7 +495,7 @@ const EVENTS: State[] = [
   { name: 'events-no-link', says: 'Open the Ring app', visit: eventsOf(() => signedIn(world)) },
   {
     name: 'events-no-devices',
-    says: 'choose the devices',
+    says: 'You choose them in the Ring app',
     visit: eventsOf(() => linkedWith(`status = 'COMPLETED'`, [])),
   },
   { name: 'events-not-ready', says: 'home page', visit: eventsOf(() => linkedWith(`status = 'REAUTH_REQUIRED'`)) },

@@ -71,13 +71,15 @@ export class Gallery {
       if (response.status() >= 400 && !isPage && !isRefusal) {
         faults.push(`lacks what it asks for: ${response.status()} ${response.url()}`);
       }
-      if (isPage && response.status() !== 303) this.#html.set(page, response.text());
+      if (isPage && response.status() !== 303) this.#html.set(page, response.text().catch(() => ''));
     });
     return faults;
   }
 
   async #faultsOfPage(page: Page, title: string | undefined): Promise<string[]> {
-    const faults = await page.evaluate<string[]>(`(${WRITTEN})(${JSON.stringify(await this.#html.get(page))})`);
+    const html = (await this.#html.get(page)) ?? '';
+    const faults = html === '' ? ['its HTML was not seen'] : [];
+    faults.push(...(await page.evaluate<string[]>(`(${WRITTEN})(${JSON.stringify(html)})`)));
     const heading = await page.locator('h1').innerText();
     const actual = (await page.title()).replace(/^Problem: /, '');
     if (!actual.startsWith(`${title ?? heading} – `)) faults.push(`has the title ${actual}`);
@@ -243,7 +245,8 @@ const CUT = `(() => {
   const { clientWidth } = document.documentElement;
   const faults = [];
   for (const element of document.querySelectorAll('body *')) {
-    if (isHidden(element) || element.matches('option')) continue;
+    // What scrolls by itself, as a strip of pictures does, has room for what is in it.
+    if (isHidden(element) || element.matches('option') || element.closest('.pictures')) continue;
     const { left, right, width } = element.getBoundingClientRect();
     if (width > 0 && (left < -1 || right > clientWidth + 1)) faults.push('stands out of the window: ' + tell(element));
     const { display, overflowX, overflowY } = getComputedStyle(element);
