@@ -103,7 +103,7 @@ const SIGNED_OUT: State[] = [
   ...['/events', '/account', '/devices/somebody-elses'].map((address) => ({
     name: `signed-out-at${address.replaceAll('/', '-')}`,
     title: 'Home',
-    says: /[Ss]ign in to see/,
+    says: 'If you were signed in, your session has ended',
     visit: (page: Page) => open(page, address),
   })),
   {
@@ -219,7 +219,7 @@ const LINKING: State[] = [
   },
   {
     name: 'link-of-somebody-else',
-    says: 'sign out here and sign in with it',
+    says: 'choose “Use another account” and sign in with it',
     async visit(page) {
       const { ringUser } = await linked(world);
       await visitAs(page, await arriving(world, ringUser, await signedIn(world)), '/ring/link');
