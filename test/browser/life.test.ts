@@ -166,23 +166,23 @@ describe.each(WAYS)('a user $way', ({ hasScripts, viewport, timezoneId }) => {
 
     expect(await words(page, card(0))).toMatch(/^Linked Ring has confirmed/);
     for (const name of ['Front Door', 'Driveway']) {
-      expect(await words(page, deviceLine(name))).toMatch(new RegExp(`^${name} Online since .*\\d:\\d\\d`));
+      expect(await words(page, deviceLine(name))).toMatch(new RegExp(`^${name} Online as of .*\\d:\\d\\d`));
     }
-    expect(await words(page, deviceLine('Back Garden'))).toMatch(/^Back Garden Offline since .*\d:\d\d/);
-    expect(await main()).toMatch(/Free trial until .*\d:\d\d.*, for Back Garden, Driveway, Front Door/);
+    expect(await words(page, deviceLine('Back Garden'))).toMatch(/^Back Garden Offline as of .*\d:\d\d/);
+    expect(await main()).toMatch(/Free trial, until .*\d:\d\d.*, for Back Garden, Driveway, Front Door/);
     await expectTimesOfReader();
   });
 
   test('reads about a device, and finds nothing there that looks as if it changed the device', async () => {
     await follow(page, 'Back Garden');
     await heading(page, 'Back Garden');
-    expect(await main()).toMatch(/Offline Since .*You can watch live as soon as it is online again/);
+    expect(await main()).toMatch(/Offline As of .*You can watch live as soon as it is online again/);
     expect(await page.getByRole('button', { name: 'Take a picture now' }).count()).toBe(0);
 
-    await follow(page, 'Your home');
+    await follow(page, 'Back to your home');
     await follow(page, 'Front Door');
     await heading(page, 'Front Door');
-    expect(await main()).toMatch(/WA, US.*Online Since/);
+    expect(await main()).toMatch(/WA, US.*Online As of/);
     await page.getByRole('img', { name: 'The zones in the picture of Front Door' }).waitFor();
     const zones = await words(page, page.locator('section', { hasText: 'Motion events only come from motion inside' }));
     expect(zones).toMatch(/Motion zone 1 covers .*about \d+ %.*Motion zone 2 covers.*Privacy zone/i);
@@ -248,7 +248,10 @@ describe.each(WAYS)('a user $way', ({ hasScripts, viewport, timezoneId }) => {
     test('takes a picture', async () => {
       await tabTo(page, button('Take a picture now'));
       await enter();
-      await page.getByRole('img', { name: 'What Front Door saw' }).waitFor();
+      await page
+        .getByRole('link', { name: /^Picture of .*\d:\d\d/ })
+        .first()
+        .waitFor();
       await expectToGoOnIn('Pictures');
     });
 
@@ -301,7 +304,7 @@ describe.each(WAYS)('a user $way', ({ hasScripts, viewport, timezoneId }) => {
   test('finds what was taken meanwhile in the strip of pictures, and looks at it', async () => {
     world.clock.advance(HOUR);
     await tick('start due snapshots');
-    const pictures = page.getByRole('img', { name: 'What Front Door saw' });
+    const pictures = page.getByRole('link', { name: /^Picture of / });
     await until('two pictures are there', async () => {
       await page.reload();
       return (await pictures.count()) === 2;
@@ -395,7 +398,7 @@ describe.each(WAYS)('a user $way', ({ hasScripts, viewport, timezoneId }) => {
     expect(await main()).toContain(`Online Since ${written(world.clock.now().toISOString())}`);
     expect(await words(page, schedules())).toContain('Next picture:');
     await press(page, 'Take a picture now');
-    expect(await page.getByRole('img', { name: 'What Front Door saw' }).count()).toBe(3);
+    expect(await page.getByRole('link', { name: /^Picture of / }).count()).toBe(3);
   });
 
   test('is told at home that a device was removed', async () => {
@@ -456,7 +459,7 @@ describe.each(WAYS)('a user $way', ({ hasScripts, viewport, timezoneId }) => {
     await reloadUntil(ring, 'Porch');
     await follow(ring, 'Porch');
     await press(ring, 'Take a picture now');
-    await ring.getByRole('img', { name: 'What Porch saw' }).waitFor();
+    await ring.getByRole('link', { name: /^Picture of / }).waitFor();
     await page.reload();
     expect((await page.locator('.account h3').allInnerTexts()).filter((text) => text !== 'Ended')).toEqual([
       'Linked',
