@@ -44,15 +44,23 @@ export default defineConfig(
 function browserGlobals() {
   const names = [
     'AbortSignal',
-    'MediaStream',
-    'RTCPeerConnection',
+    'addEventListener',
     'clearInterval',
+    'clearTimeout',
+    'CSS',
     'document',
+    'DOMParser',
+    'EventSource',
     'fetch',
+    'location',
+    'MediaStream',
+    'MutationObserver',
     'performance',
+    'RTCPeerConnection',
+    'scrollBy',
+    'scrollY',
     'setInterval',
     'setTimeout',
-    'window',
   ];
   return Object.fromEntries(names.map((name) => [name, 'readonly']));
 }

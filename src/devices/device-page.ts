@@ -25,7 +25,7 @@ import { describeStatus, describeTime, nameOfDevice, pathOfDevice } from './desc
 import { describeZones } from './describe-zones.js';
 import { detailsOf, refetchIfOld } from './device-details.js';
 import { takePicture, type TakePictureDependencies } from './take-picture.js';
-import { findDeviceOfUser, noSuchDevice, type UserDevice } from './user-devices.js';
+import { noSuchDevice, requireDeviceOfUser, type UserDevice } from './user-devices.js';
 
 export interface DevicePageDependencies extends TakePictureDependencies {
   limits: RateLimits;
@@ -78,10 +78,8 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
     });
   }
 
-  async function deviceOf(request: Request<DeviceParameters>): Promise<UserDevice> {
-    const device = await findDeviceOfUser(database, userIdOf(request), request.params.deviceId);
-    if (device === undefined) throw noSuchDevice();
-    return device;
+  function deviceOf(request: Request<DeviceParameters>): Promise<UserDevice> {
+    return requireDeviceOfUser(database, userIdOf(request), request.params.deviceId);
   }
 
   const page = router.route('/devices/:deviceId');

@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 import { row } from '../database/database.js';
-import { IS_USABLE } from '../database/link-conditions.js';
+import { IS_LIVE, IS_USABLE } from '../database/link-conditions.js';
 import { HttpError } from '../http/errors.js';
 import type { Location } from '../ring/devices.js';
 import { ringId } from '../ring/text.js';
@@ -42,6 +42,31 @@ export const LOCK_SHARED = 'FOR SHARE OF link FOR NO KEY UPDATE OF device';
 export function findDeviceOfUser(database: Knex, userId: string, deviceId: string): Promise<UserDevice | undefined> {
   return select(database, userId, deviceId, '');
 }
+
+/**
+ * The device with this ID that the user shares with us.
+ *
+ * @throws {HttpError} 404; 409 when Ring does not let us see it at the moment
+ */
+export async function requireDeviceOfUser(database: Knex, userId: string, deviceId: string): Promise<UserDevice> {
+  const device = await findDeviceOfUser(database, userId, deviceId);
+  if (device !== undefined) return device;
+  const hidden =
+    ringId.safeParse(deviceId).success &&
+    (await row(
+      database,
+      `SELECT 1 FROM account_links link JOIN devices device ON device.account_id = link.account_id
+        WHERE link.user_id = ? AND link.${IS_LIVE} AND device.id = ? AND device.removed_at IS NULL LIMIT 1`,
+      [userId, deviceId],
+    ));
+  throw hidden ? hiddenDevice() : noSuchDevice();
+}
+
+const hiddenDevice = (): HttpError =>
+  new HttpError(
+    409,
+    'Ring does not let us see this device at the moment. If its Ring account has to be linked again, your home page says how.',
+  );
 
 /** As {@link findDeviceOfUser}, and the device stays as it is until the end of the transaction. */
 export function lockDeviceOfUser(trx: Knex, userId: string, deviceId: string): Promise<UserDevice | undefined> {

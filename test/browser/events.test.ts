@@ -38,6 +38,8 @@ afterAll(() => Promise.all(contexts.map((context) => context.close())));
 async function freshOwner(): Promise<Owner> {
   const owner = await sharing(world, { name: 'Front Door' });
   await untilProcessed(world, owner.ringUser);
+  // What is told of the time before the link is not shown.
+  world.clock.advance(3_600);
   await world.sql('DELETE FROM device_events WHERE account_id = $1', [owner.ringUser.account_id]);
   return owner;
 }
@@ -81,6 +83,39 @@ describe('an event', () => {
     expect(await page.getByRole('status').textContent()).toBe('1 new event since you opened this page');
     expect(navigations).toEqual([]);
     await page.screenshot({ path: join(SCREENSHOTS, 'events-live.png'), fullPage: true });
+  });
+
+  test('goes from the open page with its device, and those of other devices stay', async () => {
+    const owner = await freshOwner();
+    const { visitor, ringUser, device } = owner;
+    await recorded(world, owner, [{ occurredAt: ago(5) }, { deviceId: 'other', occurredAt: ago(6) }]);
+    await world.sql(`INSERT INTO devices (account_id, id, name, fetched_at) VALUES ($1, 'other', 'Garage', $2)`, [
+      ringUser.account_id,
+      ago(1),
+    ]);
+    const page = await pageOf(visitor);
+    await openLive(page);
+    expect(await page.locator('.event a').allTextContents()).toEqual(['Front Door', 'Garage']);
+
+    world.clock.advance(10);
+    await world.ring.sendEvent({ user_id: ringUser.id, type: 'device_removed', device_id: device.id });
+    await page.getByRole('link', { name: 'Front Door' }).waitFor({ state: 'detached' });
+    expect(await page.locator('.event a').allTextContents()).toEqual(['Garage']);
+  });
+
+  test('that breaks off on its way is asked for again with the next news', async () => {
+    const owner = await freshOwner();
+    const page = await pageOf(owner.visitor);
+    await openLive(page);
+    await page.route('**/events', (route) => route.abort());
+    const failed = page.waitForEvent('requestfailed');
+    await ring(owner);
+    await failed;
+    await page.unroute('**/events');
+
+    await ring(owner);
+
+    await until('both are there', async () => (await texts(page)).length === 2);
   });
 
   test('appears without scripts when the page is loaded again', async () => {

@@ -61,7 +61,7 @@ describe('watching live', () => {
     await watch();
     await untilWatching();
 
-    expect(await page.getByRole('timer').innerText()).toMatch(/^\d+ seconds left$/);
+    expect(await page.getByRole('timer').innerText()).toMatch(/^At most \d+ seconds left$/);
     const before = await frames();
     await until('more frames arrive', async () => (await frames()) > before + 5);
     await page.screenshot({ path: join(SCREENSHOTS, 'live-view-320.png'), fullPage: true });
@@ -136,6 +136,28 @@ describe('watching live', () => {
     await page.goto(`${world.url}/ring/home`);
 
     await until('Ring has closed it', async () => (await sessionsOf(owner))[0] === 'closed');
+  });
+
+  test('goes on while our server can not tell, and is told when its user is signed out elsewhere', async () => {
+    const owner = await sharing(world);
+    await visit(owner);
+    await watch();
+    await untilWatching();
+    await page.route('**/live-views/*', (route) => route.fulfill({ status: 503, body: 'not now' }));
+    await page.waitForResponse((response) => response.status() === 503);
+    await page.unroute('**/live-views/*');
+    expect(await status()).toBe('You are watching live.');
+
+    await world.sql('DELETE FROM sessions');
+
+    await untilTold('You are signed out. Reload the page');
+  });
+
+  test('is told when the browser allows no WebRTC', async () => {
+    await visit(await sharing(world));
+    await page.evaluate('window.RTCPeerConnection = undefined');
+    await watch();
+    expect(await status()).toContain('Your browser does not allow live video');
   });
 
   test('met no error on the way', () => {

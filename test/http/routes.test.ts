@@ -91,7 +91,7 @@ const toOperation = (change: string) => (victim: Victim) =>
 const toView = (victim: Victim) => `${victim.path}/live-views/${victim.viewId}`;
 const toPicture = (victim: Victim) => `${victim.path}/snapshots/${victim.snapshotId}`;
 
-const PAGE = { nobody: 303, leadsTo: '/ring/home' } as const;
+const PAGE = { nobody: 303, leadsTo: '/ring/home?sign-in' } as const;
 /** Leads back to the page of the form, which then says no. */
 const RELOAD = { of: 'open', own: 303, nobody: 303 } as const;
 const OPEN = { of: 'open', nobody: 200, own: 200 } as const;
@@ -115,7 +115,7 @@ const CASES: Record<string, RouteCase> = {
   'POST /ring/link': {
     of: 'own',
     ask: form('/ring/link', ({ pendingId }) => ({ link: pendingId })),
-    own: 200,
+    own: 303,
     nobody: 303,
     leadsTo: '/ring/link',
     token: 'field',
@@ -213,6 +213,7 @@ const CASES: Record<string, RouteCase> = {
   },
 
   'GET /account': { ...PAGE, of: 'own', ask: get('/account'), own: 200 },
+  'HEAD /account/data': { ...OPEN, ask: get('/account/data'), own: 405, nobody: 405 },
   'GET /account/data': { ...PAGE, of: 'own', ask: get('/account/data'), own: 200 },
   'GET /account/deleted': { of: 'own', ask: get('/account/deleted'), own: 303, nobody: 200 },
   'GET /account/email': { ...RELOAD, ask: get('/account/email') },

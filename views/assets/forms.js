@@ -13,7 +13,7 @@ function startWaiting(form) {
   // Not `disabled`: that would take the keyboard focus away from the button just pressed.
   for (const button of document.querySelectorAll('button[type="submit"]')) button.setAttribute('aria-disabled', 'true');
   say(form, form.dataset.waitMessage);
-  giveUpTimer = window.setTimeout(() => {
+  giveUpTimer = setTimeout(() => {
     stopWaiting();
     say(form, 'This is taking longer than usual. Please check your connection and try again.');
   }, GIVE_UP_AFTER_MS);
@@ -21,7 +21,7 @@ function startWaiting(form) {
 
 function stopWaiting() {
   if (!waiting) return;
-  window.clearTimeout(giveUpTimer);
+  clearTimeout(giveUpTimer);
   waiting.classList.remove('is-waiting');
   waiting.removeAttribute('aria-busy');
   for (const button of document.querySelectorAll('button[type="submit"]')) button.removeAttribute('aria-disabled');
@@ -40,6 +40,6 @@ document.addEventListener('submit', (event) => {
 });
 
 // The browser's "back" may bring this page back exactly as it was left: waiting.
-window.addEventListener('pageshow', (event) => {
+addEventListener('pageshow', (event) => {
   if (event.persisted) stopWaiting();
 });

@@ -2,6 +2,7 @@
 // is asked for again. Without this script, reloading the page does the same.
 
 const RETRY_MS = 30_000;
+const FETCH_LIMIT_MS = 10_000;
 const SHORTEST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 8_000;
 
@@ -18,18 +19,18 @@ let added = 0;
 function connect() {
   disconnect();
   if (document.hidden || isOutOfDate) return;
-  stream = new window.EventSource('/events/stream');
+  stream = new EventSource('/events/stream');
   stream.addEventListener('message', look);
   stream.addEventListener('error', () => {
     // The browser connects again by itself, unless the server said no.
-    if (stream.readyState !== window.EventSource.CLOSED) return;
-    retry = window.setTimeout(connect, RETRY_MS);
+    if (stream.readyState !== EventSource.CLOSED) return;
+    retry = setTimeout(connect, RETRY_MS);
     look();
   });
 }
 
 function disconnect() {
-  window.clearTimeout(retry);
+  clearTimeout(retry);
   stream?.close();
 }
 
@@ -38,24 +39,24 @@ async function look() {
   hasNews = true;
   if (isLooking) return;
   isLooking = true;
-  for (
-    let pauseMs = SHORTEST_PAUSE_MS;
-    hasNews && !document.hidden;
-    pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)
-  ) {
+  let pauseMs = SHORTEST_PAUSE_MS;
+  while (hasNews && !document.hidden) {
     hasNews = false;
     const page = await fetchPage();
     if (page) show(page);
-    await new Promise((resolve) => window.setTimeout(resolve, pauseMs));
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS);
   }
   isLooking = false;
 }
 
 /** This page as it is now; nothing when that can't be known. */
 async function fetchPage() {
-  const response = await window.fetch(window.location.href, { cache: 'no-store' }).catch(() => undefined);
+  const signal = AbortSignal.timeout(FETCH_LIMIT_MS);
+  const response = await fetch(location.href, { cache: 'no-store', signal }).catch(() => undefined);
   const isForUs = response?.ok && !response.redirected;
-  if (isForUs) return new window.DOMParser().parseFromString(await response.text(), 'text/html');
+  const text = isForUs && (await response.text().catch(() => undefined));
+  if (text) return new DOMParser().parseFromString(text, 'text/html');
   // Signed out, or the device has gone. Anything else passes.
   if (response && (response.redirected || [400, 401, 403, 404].includes(response.status))) {
     isOutOfDate = true;
@@ -111,8 +112,8 @@ function keepingPlace(change) {
   const [first] = rowsOf(events);
   const before = first.getBoundingClientRect().top;
   change();
-  if (window.CSS.supports('overflow-anchor', 'auto') || window.scrollY === 0) return;
-  window.scrollBy(0, first.getBoundingClientRect().top - before);
+  if (CSS.supports('overflow-anchor', 'auto') || scrollY === 0) return;
+  scrollBy(0, first.getBoundingClientRect().top - before);
 }
 
 function rowsOf(element) {
@@ -120,4 +121,6 @@ function rowsOf(element) {
 }
 
 document.addEventListener('visibilitychange', connect);
+// Back from the browser's memory, where streams are cut.
+addEventListener('pageshow', ({ persisted }) => persisted && connect());
 connect();

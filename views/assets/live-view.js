@@ -2,9 +2,14 @@
 // itself comes straight from Ring. Without this script there is no live view, and the page says so.
 
 const POLL_MS = 2_000;
+const POLL_LIMIT_MS = 5_000;
 /** For the browser to find its own addresses; most are there at once. */
 const GATHERING_LIMIT_MS = 1_500;
 const OPENING_LIMIT_MS = 25_000;
+/** No live view lasts longer. */
+const LONGEST_MS = 60_000;
+/** A connection that has broken off often comes back by itself. */
+const RECOVERY_LIMIT_MS = 5_000;
 
 const ENDS = {
   CLOSED: 'The live view is closed.',
@@ -13,6 +18,9 @@ const ENDS = {
   DEVICE_REMOVED: 'The live view ended because this device is no longer shared in the Ring app.',
   LINK_REMOVED: 'The live view ended because the app was removed in the Ring app.',
   FAILED: 'The live view could not be opened. Please try again in a moment.',
+  LOST: 'The picture has stopped: Ring has ended the live view early, or your connection broke. You can watch again.',
+  SIGNED_OUT: 'You are signed out. Reload the page to sign in again.',
+  NO_WEBRTC: 'Your browser does not allow live video (WebRTC). Allow it in the settings, or use another browser.',
 };
 
 class Problem extends Error {}
@@ -26,7 +34,7 @@ function setUp(panel) {
   const status = panel.querySelector('[role="status"]');
   const timer = panel.querySelector('[role="timer"]');
   const csrf = { 'x-csrf-token': panel.dataset.csrf };
-  /** The one that is opening or open: {peer, address, ticking, polling}. */
+  /** The one that is opening or open: {peer, address, endsAt, ticking, isLost}. */
   let view = null;
 
   button.hidden = false;
@@ -34,22 +42,27 @@ function setUp(panel) {
     if (view) close();
     else open();
   });
-  window.addEventListener('pagehide', () => {
+  addEventListener('pagehide', () => {
     if (view) close();
   });
 
   async function open() {
-    const opening = { peer: new RTCPeerConnection() };
+    const opening = { peer: newPeer() };
+    if (!opening.peer) {
+      status.textContent = ENDS.NO_WEBRTC;
+      return;
+    }
     view = opening;
     panel.dataset.state = 'opening';
     button.textContent = 'Cancel';
     status.textContent = 'Opening the live view. This can take a few seconds.';
     try {
       await connect(opening);
-      if (view !== opening) return;
-      await watch(opening);
+      if (view === opening) watch(opening);
     } catch (error) {
-      if (view === opening) end(error instanceof Problem ? error.message : ENDS.FAILED);
+      if (view !== opening) return;
+      void hangUp(opening);
+      end(error instanceof Problem ? error.message : ENDS.FAILED);
     }
   }
 
@@ -60,7 +73,11 @@ function setUp(panel) {
       video.srcObject = new MediaStream([track]);
     });
     peer.addEventListener('connectionstatechange', () => {
-      if (view === opening && ['failed', 'disconnected'].includes(peer.connectionState)) void lose(opening);
+      if (peer.connectionState === 'failed') void lose(opening, ENDS.LOST);
+      if (peer.connectionState !== 'disconnected') return;
+      setTimeout(() => {
+        if (peer.connectionState === 'disconnected') void lose(opening, ENDS.LOST);
+      }, RECOVERY_LIMIT_MS);
     });
     await peer.setLocalDescription();
     await gathered(peer);
@@ -77,48 +94,53 @@ function setUp(panel) {
     else await peer.setRemoteDescription({ type: 'answer', sdp: await response.text() });
   }
 
-  async function watch(opening) {
+  function watch(opening) {
     panel.dataset.state = 'open';
     video.hidden = false;
     button.textContent = 'End live view';
     status.textContent = 'You are watching live.';
-    opening.polling = setInterval(() => void poll(opening), POLL_MS);
-    await poll(opening);
+    opening.endsAt = performance.now() + LONGEST_MS;
+    opening.ticking = setInterval(() => tick(opening), 1_000);
+    void follow(opening);
   }
 
   /** Our server knows first when the device goes offline or away. */
-  async function poll(opening) {
-    const response = await fetch(opening.address).catch(() => null);
-    if (view !== opening || response === null) return;
-    if (!response.ok) {
-      end(await problemOf(response));
-      return;
+  async function follow(watched) {
+    while (view === watched) {
+      await ask(watched);
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
-    const { status: state, endReason, secondsLeft } = await response.json();
-    if (view !== opening) return;
-    if (state === 'ENDED') end(ENDS[endReason]);
-    else countDown(opening, secondsLeft);
   }
 
-  function countDown(opening, secondsLeft) {
-    const endsAt = performance.now() + secondsLeft * 1_000;
-    const show = () => {
-      const left = Math.max(0, Math.ceil((endsAt - performance.now()) / 1_000));
-      timer.textContent = left === 1 ? '1 second left' : `${left} seconds left`;
-      if (left === 0) void lose(opening);
-    };
-    clearInterval(opening.ticking);
-    opening.ticking = setInterval(show, 1_000);
-    show();
+  /** Learns from our server how long the live view goes on, or that it has ended. What is no answer, is asked for again. */
+  async function ask(watched) {
+    const signal = AbortSignal.timeout(POLL_LIMIT_MS);
+    const response = await fetch(watched.address, { signal }).catch(() => null);
+    const told = await response?.json().catch(() => null);
+    if (view !== watched || !told) return;
+    if (response.status === 401) end(ENDS.SIGNED_OUT);
+    else if (response.status === 404) end(told.detail);
+    else if (told.status === 'ENDED') end(ENDS[told.endReason] ?? ENDS.LOST);
+    else if (response.ok) {
+      watched.endsAt = performance.now() + told.secondsLeft * 1_000;
+      tick(watched);
+    }
   }
 
-  /** The stream has stopped: our server may know why; if it does not, Ring has ended it. */
-  async function lose(opening) {
-    const response = await fetch(opening.address).catch(() => null);
-    const ended = response?.ok ? await response.json() : {};
-    if (view !== opening) return;
-    if (ended.status !== 'ENDED') void hangUp(opening);
-    end(ENDS[ended.endReason ?? 'TIME_LIMIT']);
+  function tick(watched) {
+    const left = Math.max(0, Math.ceil((watched.endsAt - performance.now()) / 1_000));
+    timer.textContent = `At most ${left} ${left === 1 ? 'second' : 'seconds'} left`;
+    if (left === 0) void lose(watched, ENDS.TIME_LIMIT);
+  }
+
+  /** The stream has stopped. Our server may know why. */
+  async function lose(watched, message) {
+    if (view !== watched || watched.isLost) return;
+    watched.isLost = true;
+    if (watched.address) await ask(watched);
+    if (view !== watched) return;
+    void hangUp(watched);
+    end(message);
   }
 
   function close() {
@@ -132,7 +154,6 @@ function setUp(panel) {
   }
 
   function end(message) {
-    clearInterval(view.polling);
     clearInterval(view.ticking);
     view.peer.close();
     view = null;
@@ -142,6 +163,15 @@ function setUp(panel) {
     timer.textContent = '';
     button.textContent = 'Watch live';
     status.textContent = message;
+  }
+}
+
+/** None where settings or an extension forbid it. */
+function newPeer() {
+  try {
+    return new RTCPeerConnection();
+  } catch {
+    return null;
   }
 }
 

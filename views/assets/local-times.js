@@ -1,5 +1,5 @@
-// Writes every time on the page as its reader would, in their time zone and language. Without this script times are in
-// UTC, and say so.
+// Writes every time on the page as its reader would, in their time zone and language. Without this script each
+// time names its zone.
 
 const format = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 const { locale } = format.resolvedOptions();
@@ -17,4 +17,4 @@ function writeTimes() {
 
 writeTimes();
 // Also those that other scripts bring later.
-new window.MutationObserver(writeTimes).observe(document.body, { childList: true, subtree: true });
+new MutationObserver(writeTimes).observe(document.body, { childList: true, subtree: true });
