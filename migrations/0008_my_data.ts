@@ -10,7 +10,7 @@ export async function up(knex: Knex): Promise<void> {
     ALTER TABLE account_links
       -- the user's e-mail has changed, and Ring still shows the former one
       ADD COLUMN is_identifier_untold boolean NOT NULL DEFAULT false,
-      -- what happened before belongs to a former link, also once that one's row is erased, or to none
+      -- what happened before belongs to a former link, also once that one's row is erased
       ADD COLUMN void_before timestamptz`);
 
   await knex.raw(`

@@ -26,7 +26,7 @@ export class HttpError extends Error {
 }
 
 export const tooManyRequests = (retryAfterSeconds: number): HttpError =>
-  new HttpError(429, 'That was too often in a short time.', { retryAfterSeconds });
+  new HttpError(429, 'That was too often in a short time. Please wait a little.', { retryAfterSeconds });
 
 export const notFound: RequestHandler = () => {
   throw new HttpError(404, 'There is nothing at this address.');

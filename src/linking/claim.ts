@@ -98,10 +98,15 @@ async function claimPair(
   const linkId = current?.id ?? randomUUID();
   const sealed = sealRequest(dependencies.vault, request, linkRequestPlace(linkId));
   const link = { linkId, tokenId: token.id, accountId, sealed };
-  // Nothing that came through an earlier link may be there for whoever makes the next one.
-  if (current === undefined) await removeAllDevices(trx, accountId, dependencies.clock());
-  if (current === undefined) await insertLink(trx, dependencies.clock(), user, request, link);
-  else await renewLink(trx, dependencies.clock(), user, request, { ...link, formerTokenId: current.token_id });
+  const now = dependencies.clock();
+  if (current === undefined) {
+    // Nothing that came through an earlier link may be there for whoever makes the next one.
+    await removeAllDevices(trx, accountId, now);
+    await voidForgottenEvents(trx, accountId, token.id, now);
+    await insertLink(trx, now, user, request, link);
+  } else {
+    await renewLink(trx, now, user, request, { ...link, formerTokenId: current.token_id });
+  }
   await enqueueConfirmation(trx, linkId, token.id);
   return { kind: 'claimed', linkId };
 }
@@ -119,10 +124,17 @@ interface NewLink {
 }
 
 /**
- * SQL: longer than Ring takes, with its retries, from the first event of an installation to the pair that we store of it.
- * What happened before may be of somebody whose account here is deleted.
+ * What has waited since long before this installation was sent for nobody, or for somebody who has deleted the account here.
+ * An installation's own events come some minutes before its pair at most, with all of Ring's retries.
  */
-const SETUP_TIME = `interval '10 minutes'`;
+async function voidForgottenEvents(trx: Knex, accountId: string, tokenId: string, now: Date): Promise<void> {
+  await trx.raw(
+    `UPDATE webhook_events SET status = 'PROCESSED', processed_at = ?, body = NULL
+      WHERE account_id = ? AND status IN ('PENDING', 'FAILED') AND type <> 'app_integration_removed'
+        AND received_at < (SELECT created_at FROM ring_tokens WHERE id = ?) - interval '10 minutes'`,
+    [now, accountId, tokenId],
+  );
+}
 
 async function insertLink(
   trx: Knex,
@@ -135,8 +147,7 @@ async function insertLink(
     `INSERT INTO account_links (id, user_id, account_id, token_id, status, confirmation_step, account_identifier,
                                 nonce_digest, request_key_id, request_ciphertext, created_at, updated_at, void_before)
      VALUES (?, ?, ?, ?, 'CONFIRMING', 'CLAIMED', ?, ?, ?, ?, ?, ?,
-             greatest((SELECT max(removed_at) FROM account_links WHERE account_id = ?),
-                      (SELECT created_at FROM ring_tokens WHERE id = ?) - ${SETUP_TIME}))`,
+             (SELECT max(removed_at) FROM account_links WHERE account_id = ?))`,
     [
       linkId,
       user.id,
@@ -149,7 +160,6 @@ async function insertLink(
       now,
       now,
       accountId,
-      tokenId,
     ],
   );
 }

@@ -193,8 +193,8 @@ interface Standing {
 }
 
 /**
- * Whether there is a link to apply events to, and until when the account's former link lasted, or nobody's did: what
- * happened before that and arrives late is of no concern to the present one.
+ * Whether there is a link to apply events to, and until when the account's former link lasted: what happened before
+ * that and arrives late is of no concern to the present one.
  */
 async function standing(trx: Knex, accountId: string): Promise<Standing> {
   // The link before its devices, as everyone locks them.

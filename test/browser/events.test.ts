@@ -38,8 +38,6 @@ afterAll(() => Promise.all(contexts.map((context) => context.close())));
 async function freshOwner(): Promise<Owner> {
   const owner = await sharing(world, { name: 'Front Door' });
   await untilProcessed(world, owner.ringUser);
-  // What is told of the time before the link is not shown.
-  world.clock.advance(3_600);
   await world.sql('DELETE FROM device_events WHERE account_id = $1', [owner.ringUser.account_id]);
   return owner;
 }

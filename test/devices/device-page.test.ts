@@ -39,7 +39,7 @@ async function fillIn(owner: Owner, fields: Record<string, string>): Promise<voi
 }
 
 describe('the page of a device', () => {
-  test('tells its name, whether it is online, since when, and where it is, as coarse as Ring tells it', async () => {
+  test('tells its name, whether it is online, when Ring said so, and where it is, as coarse as Ring tells it', async () => {
     const owner = await sharing(world, { name: 'Front Door', location: { country: 'US', state: 'CA' } });
 
     await owner.visitor.open(owner.path);
@@ -48,7 +48,7 @@ describe('the page of a device', () => {
     expect(status).toBe(200);
     expect(headers['cache-control']).toBe('no-store');
     expect(owner.visitor.heading).toBe('Front Door');
-    expect(text).toMatch(/<h2>Online<\/h2>\s*<p class="muted">Since <time datetime="\d{4}-[^"]+Z">/);
+    expect(text).toMatch(/<p class="status">Online<\/p>\s*<p class="muted">as of <time datetime="\d{4}-[^"]+Z">/);
     expect(text).toContain('CA, US');
     expect(text).toContain('No pictures yet');
   });
@@ -59,7 +59,7 @@ describe('the page of a device', () => {
     await world.ring.sendEvent({ user_id: owner.ringUser.id, type: 'device_offline', timestamp });
     await until('it is offline', async () => {
       await owner.visitor.open(owner.path);
-      return owner.visitor.page.text.includes('<h2>Offline</h2>');
+      return owner.visitor.page.text.includes('<p class="status">Offline</p>');
     });
 
     expect(owner.visitor.page.text).toContain(`datetime="${new Date(timestamp).toISOString()}"`);
@@ -74,7 +74,7 @@ describe('the page of a device', () => {
     await owner.visitor.open(owner.path);
 
     expect(owner.visitor.heading).toBe('Unnamed device');
-    expect(owner.visitor.page.text).toContain('<h2>Status not known yet</h2>');
+    expect(owner.visitor.page.text).toContain('<p class="status">Status not known yet</p>');
   });
 
   test('shows what comes from Ring as text, whatever it is', async () => {
@@ -414,7 +414,7 @@ describe('pausing a schedule', () => {
     await sendEvent(owner, 'device_offline', 3);
     await until('it is offline', async () => {
       await owner.visitor.open(owner.path);
-      return owner.visitor.page.text.includes('<h2>Offline</h2>');
+      return owner.visitor.page.text.includes('<p class="status">Offline</p>');
     });
     expect(await operationsOf(owner)).toMatchObject([{ status: 'PAUSED', pause_reason: 'USER' }]);
 

@@ -201,7 +201,7 @@ describe('the page of a device', () => {
     ]);
     const [names = ''] = /<svg class="zone-names"[\s\S]*?<\/figure>/.exec(section) ?? [];
     expect([...names.matchAll(/<text[^>]*>([^<]*)<\/text>/g)].map(([, name]) => name)).toEqual(['1', '2', 'P1']);
-    expect(section).toContain('only come from motion inside the motion zones');
+    expect(section).toContain('only come from motion inside a motion zone');
   });
 
   test('has the shape of the device’s picture', async () => {

@@ -292,7 +292,11 @@ describe('a large download', () => {
   test('that breaks off is seen to be broken', async () => {
     const response = await begin();
     await untilWaiting();
-    for (const { pid } of await openDownloads()) await world.sql('SELECT pg_terminate_backend($1)', [pid]);
+    await until('its connection is cut', async () => {
+      const [open] = await openDownloads();
+      if (open !== undefined) await world.sql('SELECT pg_terminate_backend($1)', [open.pid]);
+      return open !== undefined;
+    });
 
     await expect(text(response)).rejects.toThrow(/aborted/);
     expect(world.log.some((line) => line.includes('a download broke off'))).toBe(true);

@@ -105,7 +105,7 @@ describe('a session', () => {
 
     const answer = await send(there, '/sign-up', { cookie: visitor.cookie, form });
 
-    expect(answer.heading).toBe('Your Ring account is linked');
+    expect([answer.status, answer.location]).toEqual([303, '/ring/link']);
     await untilLink(world, ringUser, 'COMPLETED');
   });
 });
