@@ -119,14 +119,18 @@ describe('the page of a device', () => {
   });
 
   test.each([
-    ['the device was removed', 'DELETE FROM devices WHERE account_id = $1'],
-    ['the link has ended', `UPDATE account_links SET status = 'REMOVED' WHERE account_id = $1`],
-    ['the link has to be made again', `UPDATE account_links SET status = 'REAUTH_REQUIRED' WHERE account_id = $1`],
-  ])('is gone when %s', async (_what, change) => {
+    ['the device was removed', 404, 'DELETE FROM devices WHERE account_id = $1'],
+    ['the link has ended', 404, `UPDATE account_links SET status = 'REMOVED' WHERE account_id = $1`],
+    [
+      'the link has to be made again: home says how',
+      409,
+      `UPDATE account_links SET status = 'REAUTH_REQUIRED' WHERE account_id = $1`,
+    ],
+  ])('is gone when %s', async (_what, status, change) => {
     const owner = await sharing(world);
     await world.sql(change, [owner.ringUser.account_id]);
     await owner.visitor.open(owner.path);
-    expect(owner.visitor.page.status).toBe(404);
+    expect(owner.visitor.page.status).toBe(status);
   });
 
   test('is read, not written: 405', async () => {

@@ -107,7 +107,7 @@ test.each<[words: string, vertices: Vertex[]]>([
   ['covers the upper left, about 25 % of the picture', rectangle(0, 0, 0.5, 0.5)],
   ['covers the lower part, about 75 % of the picture', rectangle(0, 0.25, 1, 1)],
   ['covers the left side, about 30 % of the picture', rectangle(0, 0, 0.3, 1)],
-  ['covers the right, halfway up, about 6 % of the picture', rectangle(0.8, 0.35, 1, 0.65)],
+  ['covers the right, at mid-height, about 6 % of the picture', rectangle(0.8, 0.35, 1, 0.65)],
   ['covers the middle, about 16 % of the picture', rectangle(0.3, 0.3, 0.7, 0.7)],
   ['covers the middle from side to side, about 20 % of the picture', rectangle(0, 0.4, 1, 0.6)],
   ['covers a small part of the lower middle, about 2 % of the picture', rectangle(0.4, 0.8, 0.6, 0.9)],
