@@ -83,7 +83,7 @@ describe('an event', () => {
     await page.screenshot({ path: join(SCREENSHOTS, 'events-live.png'), fullPage: true });
   });
 
-  test('goes from the open page with its device, and those of other devices stay', async () => {
+  test('goes from the open page with its device; those of others stay, and the focus with them', async () => {
     const owner = await freshOwner();
     const { visitor, ringUser, device } = owner;
     await recorded(world, owner, [{ occurredAt: ago(5) }, { deviceId: 'other', occurredAt: ago(6) }]);
@@ -94,26 +94,94 @@ describe('an event', () => {
     const page = await pageOf(visitor);
     await openLive(page);
     expect(await page.locator('.event a').allTextContents()).toEqual(['Front Door', 'Garage']);
+    const before = await page.getByRole('status').textContent();
+    await page.locator('.event a', { hasText: 'Garage' }).focus();
 
     world.clock.advance(10);
     await world.ring.sendEvent({ user_id: ringUser.id, type: 'device_removed', device_id: device.id });
     await page.getByRole('link', { name: 'Front Door' }).waitFor({ state: 'detached' });
     expect(await page.locator('.event a').allTextContents()).toEqual(['Garage']);
+    expect(await page.locator(':focus').textContent()).toBe('Garage');
+    expect(await page.getByRole('status').textContent()).toBe(before);
   });
 
-  test('that breaks off on its way is asked for again with the next news', async () => {
+  test('goes with the last device, and the page says that none is shared', async () => {
+    const owner = await freshOwner();
+    await recorded(world, owner, [{ occurredAt: ago(5) }]);
+    const page = await pageOf(owner.visitor);
+    await openLive(page);
+    expect(await texts(page)).toEqual(['A person was seen']);
+
+    world.clock.advance(10);
+    await world.ring.sendEvent({ user_id: owner.ringUser.id, type: 'device_removed', device_id: owner.device.id });
+
+    await page.getByRole('heading', { name: 'No devices are shared yet' }).waitFor();
+    expect(await texts(page)).toEqual([]);
+  });
+
+  test('that moves up for what was taken away is no news: the link to older events leads to it', async () => {
+    const owner = await freshOwner();
+    const { visitor, ringUser, device } = owner;
+    const garage = Array.from({ length: 30 }, (_, index) => ({ deviceId: 'other', occurredAt: ago(10 + index) }));
+    await recorded(world, owner, [{ occurredAt: ago(5) }, ...garage]);
+    await world.sql(`INSERT INTO devices (account_id, id, name, fetched_at) VALUES ($1, 'other', 'Garage', $2)`, [
+      ringUser.account_id,
+      ago(1),
+    ]);
+    const page = await pageOf(visitor);
+    await openLive(page);
+    expect((await texts(page)).length).toBe(25);
+
+    world.clock.advance(10);
+    await world.ring.sendEvent({ user_id: ringUser.id, type: 'device_removed', device_id: device.id });
+    await page.getByRole('link', { name: 'Front Door' }).waitFor({ state: 'detached' });
+
+    expect((await texts(page)).length).toBe(24);
+    expect(await page.getByRole('status').textContent()).not.toContain('since you opened');
+    await page.getByRole('link', { name: 'Older events' }).click();
+    await page.getByRole('link', { name: 'Newer events' }).waitFor();
+    expect((await texts(page)).length).toBe(6);
+  });
+
+  test('that does not arrive whole is asked for again: refused, cut off, broken off in the middle', async () => {
+    const owner = await freshOwner();
+    const page = await pageOf(owner.visitor);
+    const errors: string[] = [];
+    page.on('pageerror', (error) => errors.push(error.message));
+    await openLive(page);
+    await page.evaluate(`
+      const { text } = Response.prototype;
+      Response.prototype.text = function () {
+        Response.prototype.text = text;
+        return Promise.reject(new TypeError('broken off'));
+      };`);
+    const breakages = ['refuse', 'cut'];
+    await page.route('**/events', (route) => {
+      const breakage = breakages.shift();
+      if (breakage === 'refuse') return route.fulfill({ status: 503, body: 'not now' });
+      if (breakage === 'cut') return route.abort();
+      return route.continue();
+    });
+
+    await ring(owner);
+
+    await page.getByText('Somebody rang the doorbell').waitFor();
+    expect(breakages).toEqual([]);
+    expect(await page.evaluate('Response.prototype.text.toString()')).toContain('[native code]');
+    expect(errors).toEqual([]);
+  });
+
+  test('is waited for again by a page that is back from the memory of the browser', async () => {
     const owner = await freshOwner();
     const page = await pageOf(owner.visitor);
     await openLive(page);
-    await page.route('**/events', (route) => route.abort());
-    const failed = page.waitForEvent('requestfailed');
-    await ring(owner);
-    await failed;
-    await page.unroute('**/events');
+    const stream = page.waitForRequest(/\/events\/stream$/);
+    await page.evaluate(`dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))`);
+    await stream;
 
     await ring(owner);
 
-    await until('both are there', async () => (await texts(page)).length === 2);
+    await page.getByText('Somebody rang the doorbell').waitFor();
   });
 
   test('appears without scripts when the page is loaded again', async () => {

@@ -143,14 +143,81 @@ describe('watching live', () => {
     await visit(owner);
     await watch();
     await untilWatching();
-    await page.route('**/live-views/*', (route) => route.fulfill({ status: 503, body: 'not now' }));
-    await page.waitForResponse((response) => response.status() === 503);
+    let asked = 0;
+    await page.route('**/live-views/*', (route) => {
+      asked += 1;
+      return asked % 2 === 0 ? route.abort() : route.fulfill({ status: 503, body: 'not now' });
+    });
+    await until('it has asked in vain, and again', () => Promise.resolve(asked >= 3));
     await page.unroute('**/live-views/*');
     expect(await status()).toBe('You are watching live.');
 
     await world.sql('DELETE FROM sessions');
 
     await untilTold('You are signed out. Reload the page');
+  });
+
+  test.each([
+    [403, 'You are signed out. Reload the page'],
+    [404, 'The live view is closed.'],
+  ])('ends when our server answers %i, also without words', async (code, words) => {
+    await visit(await sharing(world));
+    await watch();
+    await untilWatching();
+
+    await page.route('**/live-views/*', (route) => route.fulfill({ status: code, body: '' }));
+    try {
+      await untilTold(words);
+    } finally {
+      await page.unroute('**/live-views/*');
+    }
+  });
+
+  test('hangs up at Ring when the browser can not use its answer', async () => {
+    const owner = await sharing(world);
+    await visit(owner);
+    await page.route('**/live-views', async (route) => {
+      await route.fulfill({ response: await route.fetch(), body: 'v=0' });
+    });
+
+    await watch();
+
+    await untilTold('The live view could not be opened.');
+    await until('Ring has closed it', async () => (await sessionsOf(owner))[0] === 'closed');
+    await page.unroute('**/live-views');
+    await watch();
+    await untilWatching();
+  });
+
+  test('waits for a connection to come back, and ends, here and at Ring, when it does not', async () => {
+    const owner = await sharing(world);
+    const own = await context.newPage();
+    const [name = '', value = ''] = owner.visitor.cookie.split('=');
+    await context.addCookies([{ name, value, url: world.url }]);
+    await own.addInitScript(`
+      const Native = RTCPeerConnection;
+      RTCPeerConnection = function () { return peer = new Native(); };
+      become = (state) => {
+        Object.defineProperty(peer, 'connectionState', { value: state, configurable: true });
+        peer.dispatchEvent(new Event('connectionstatechange'));
+      };`);
+    await own.clock.install();
+    await own.goto(world.url + owner.path);
+    await own.getByRole('button', { name: 'Watch live' }).click();
+    await own.getByText('You are watching live.').waitFor();
+
+    await own.evaluate(`become('disconnected')`);
+    await own.clock.fastForward(3_000);
+    await own.evaluate(`become('connected'); become('disconnected')`);
+    await own.clock.fastForward(3_000);
+    // By then it would have been told why, had it given up.
+    await own.evaluate('fetch(location.href).then((response) => response.text())');
+    expect(await own.getByText('You are watching live.').isVisible()).toBe(true);
+
+    await own.clock.fastForward(3_000);
+    await own.getByText('The picture has stopped').waitFor();
+    await until('Ring has closed it', async () => (await sessionsOf(owner))[0] === 'closed');
+    await own.close();
   });
 
   test('is told when the browser allows no WebRTC', async () => {

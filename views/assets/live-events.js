@@ -40,23 +40,28 @@ async function look() {
   if (isLooking) return;
   isLooking = true;
   let pauseMs = SHORTEST_PAUSE_MS;
-  while (hasNews && !document.hidden) {
-    hasNews = false;
-    const page = await fetchPage();
-    if (page) show(page);
-    await new Promise((resolve) => setTimeout(resolve, pauseMs));
-    pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS);
+  try {
+    while (hasNews && !document.hidden) {
+      hasNews = false;
+      const fresh = await fetchEvents();
+      if (fresh) show(fresh);
+      // What did not come is still news.
+      else hasNews = !isOutOfDate;
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS);
+    }
+  } finally {
+    isLooking = false;
   }
-  isLooking = false;
 }
 
-/** This page as it is now; nothing when that can't be known. */
-async function fetchPage() {
+/** The events of this page as they are now; nothing when that can't be known. */
+async function fetchEvents() {
   const signal = AbortSignal.timeout(FETCH_LIMIT_MS);
   const response = await fetch(location.href, { cache: 'no-store', signal }).catch(() => undefined);
   const isForUs = response?.ok && !response.redirected;
   const text = isForUs && (await response.text().catch(() => undefined));
-  if (text) return new DOMParser().parseFromString(text, 'text/html');
+  if (text) return new DOMParser().parseFromString(text, 'text/html').getElementById('events');
   // Signed out, or the device has gone. Anything else passes.
   if (response && (response.redirected || [400, 401, 403, 404].includes(response.status))) {
     isOutOfDate = true;
@@ -66,14 +71,16 @@ async function fetchPage() {
   return undefined;
 }
 
-function show(page) {
-  const fresh = page.getElementById('events');
+function show(fresh) {
   const known = new Map(rowsOf(events).map((row) => [row.id, row]));
-  const rows = rowsOf(fresh);
-  if (hasLost(known, rows, fresh)) {
+  const knew = known.size > 0;
+  removeLost(known, fresh);
+  // The last device is gone, and all it told.
+  if (knew && known.size === 0) {
     events.replaceChildren(...fresh.children);
     return;
   }
+  const rows = rowsOf(fresh).filter((row) => known.has(row.id) || !isOlder(row, known));
   const unknown = rows.filter(({ id }) => !known.has(id));
   if (unknown.length === 0) return;
   const isConnected = unknown.length < rows.length;
@@ -82,15 +89,25 @@ function show(page) {
   else events.replaceChildren(...fresh.children);
   for (const row of unknown) row.classList.add('is-new');
   added += unknown.length;
-  const atLeast = known.size > 0 && !isConnected ? 'At least ' : '';
+  const atLeast = knew && !isConnected ? 'At least ' : '';
   status.textContent = `${atLeast}${added} new ${added === 1 ? 'event' : 'events'} since you opened this page`;
 }
 
-/** Whether something is still here that went with its device: only what lies beyond the fresh page may be missing there. */
-function hasLost(known, rows, fresh) {
+/** Takes away what went with its device, row by row for the focus; only what lies beyond the fresh page may be missing there. */
+function removeLost(known, fresh) {
+  const rows = rowsOf(fresh);
   const present = new Set(rows.map(({ id }) => id));
   const end = fresh.querySelector('[rel=next]') ? timeOf(rows.at(-1)) : '';
-  return [...known.values()].some((row) => !present.has(row.id) && timeOf(row) > end);
+  for (const [id, row] of known) {
+    if (present.has(id) || timeOf(row) <= end) continue;
+    row.remove();
+    known.delete(id);
+  }
+}
+
+/** Whether the link to older events leads to it: it has moved up for what was taken away. */
+function isOlder(row, known) {
+  return events.querySelector('[rel=next]') && timeOf(row) < timeOf([...known.values()].at(-1));
 }
 
 /** ISO 8601, so that texts compare as times do. */

@@ -72,12 +72,11 @@ function setUp(panel) {
     peer.addEventListener('track', ({ track }) => {
       video.srcObject = new MediaStream([track]);
     });
+    let recovery;
     peer.addEventListener('connectionstatechange', () => {
-      if (peer.connectionState === 'failed') void lose(opening, ENDS.LOST);
-      if (peer.connectionState !== 'disconnected') return;
-      setTimeout(() => {
-        if (peer.connectionState === 'disconnected') void lose(opening, ENDS.LOST);
-      }, RECOVERY_LIMIT_MS);
+      clearTimeout(recovery);
+      const patience = { failed: 0, disconnected: RECOVERY_LIMIT_MS }[peer.connectionState];
+      if (patience !== undefined) recovery = setTimeout(() => void lose(opening, ENDS.LOST), patience);
     });
     await peer.setLocalDescription();
     await gathered(peer);
@@ -117,12 +116,13 @@ function setUp(panel) {
     const signal = AbortSignal.timeout(POLL_LIMIT_MS);
     const response = await fetch(watched.address, { signal }).catch(() => null);
     const told = await response?.json().catch(() => null);
-    if (view !== watched || !told) return;
-    if (response.status === 401) end(ENDS.SIGNED_OUT);
-    else if (response.status === 404) end(told.detail);
-    else if (told.status === 'ENDED') end(ENDS[told.endReason] ?? ENDS.LOST);
-    else if (response.ok) {
-      watched.endsAt = performance.now() + told.secondsLeft * 1_000;
+    if (view !== watched || !response) return;
+    if ([401, 403].includes(response.status)) end(ENDS.SIGNED_OUT);
+    else if (response.status === 404) end(ENDS.CLOSED);
+    else if (response.ok && told?.status === 'ENDED') end(ENDS[told.endReason] ?? ENDS.LOST);
+    else if (response.ok && told) {
+      // An answer that took its time sets nothing back.
+      watched.endsAt = Math.min(watched.endsAt, performance.now() + told.secondsLeft * 1_000);
       tick(watched);
     }
   }
