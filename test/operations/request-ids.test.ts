@@ -2,9 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { tick } from '../support/clocks.js';
 import { sharing } from '../support/devices.js';
+import { send } from '../support/http.js';
 import { arriving, installed, once, signedIn, untilLink } from '../support/linking.js';
 import { refreshesOf } from '../support/tokens.js';
 import { until } from '../support/until.js';
+import { hiddenFields } from '../support/visitor.js';
 import { newEvent, PATH, sign } from '../support/webhooks.js';
 import { startWorld, type World } from '../support/world.js';
 
@@ -57,10 +59,11 @@ describe('the id of a request', () => {
     const ringUser = await installed(world);
     const visitor = await arriving(world, ringUser, await signedIn(world));
 
-    const page = await visitor.submit('/ring/link');
+    const form = hiddenFields(visitor.page.text, '/ring/link');
+    const clicked = await send(world.url, '/ring/link', { cookie: visitor.cookie, form });
     await untilLink(world, ringUser, 'COMPLETED');
 
-    const id = String(page.headers['x-request-id']);
+    const id = clicked.headers.get('x-request-id') ?? '';
     await until('the devices are fetched', async () => (await callsFor(id)).includes('GET /v1/devices'));
     expect((await callsFor(id)).slice(0, 2)).toEqual([
       'POST /v1/accounts/me/app-integrations',
