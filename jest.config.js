@@ -8,5 +8,5 @@ export default {
   globalTeardown: '<rootDir>/dist/test/support/global-teardown.js',
   testTimeout: 30_000,
   // More than cores: the suites wait for Ring, for Postgres and for browsers more than they compute.
-  maxWorkers: 3,
+  maxWorkers: 4,
 };

@@ -1,5 +1,5 @@
 import { createSecretKey } from 'node:crypto';
-import { renderFile } from 'ejs';
+import ejs from 'ejs';
 import express, { type Express, type RequestHandler, urlencoded } from 'express';
 import helmet from 'helmet';
 import type { Logger } from 'pino';
@@ -163,7 +163,7 @@ export function createApp(dependencies: AppDependencies): App {
 
 /** Without the indentation of the templates, which is a fourth of a page. */
 const renderView: Parameters<Express['engine']>[1] = (path, data, done) => {
-  renderFile(path, data, { views: [VIEWS_DIR], cache: true, rmWhitespace: true }, done);
+  ejs.renderFile(path, data, { views: [VIEWS_DIR], cache: true, rmWhitespace: true }, done);
 };
 
 function securityHeaders({ production }: Config): RequestHandler {

@@ -14,16 +14,16 @@ export const SCHEMES = ['light', 'dark'] as const;
 
 const STANDARDS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
 
-/** All that can differ between light and dark. */
-const COLOUR_RULES = ['color-contrast', 'link-in-text-block'];
+/** All that can differ between light and dark, and between a phone and a desktop: no page has other elements on the one. */
+const LOOKS_RULES = ['color-contrast', 'link-in-text-block', 'scrollable-region-focusable', 'target-size'];
 
-/** What axe-core finds on the page as it is now; of its colours alone, if the rest is known already. */
+/** What axe-core finds on the page as it is now; of its looks alone, if the rest is known already. */
 export async function accessibilityFaults(
   page: Page,
-  { coloursOnly = false } = {},
+  { looksOnly = false } = {},
 ): Promise<{ id: string; where: string[] }[]> {
   if (!(await page.evaluate<boolean>('"axe" in window'))) await page.evaluate(axe.source);
-  const runOnly = coloursOnly ? { type: 'rule', values: COLOUR_RULES } : { type: 'tag', values: STANDARDS };
+  const runOnly = looksOnly ? { type: 'rule', values: LOOKS_RULES } : { type: 'tag', values: STANDARDS };
   const options = JSON.stringify({ runOnly, resultTypes: ['violations'] });
   const { violations } = await page.evaluate<Pick<AxeResults, 'violations'>>(`axe.run(document, ${options})`);
   return violations.map(({ id, nodes }) => ({ id, where: nodes.map((node) => node.html) }));
