@@ -128,7 +128,6 @@ async function faultsAtWidth(page: Page, name: string, width: number): Promise<s
   await page.setViewportSize({ width, height: 800 });
   for (const colorScheme of SCHEMES) {
     await page.emulateMedia({ colorScheme });
-    await page.evaluate(DRAWN);
     await page.screenshot({ path: join(SCREENSHOTS, `${name}-${width}-${colorScheme}.png`), fullPage: true });
     const looksOnly = colorScheme === 'dark' || width !== WIDTHS[0];
     for (const { id, where } of await accessibilityFaults(page, { looksOnly })) {
@@ -243,9 +242,6 @@ const SMALL = `(() => {
     return 'is only ' + width.toFixed(1) + ' by ' + height.toFixed(1) + ': ' + tell(element);
   });
 })()`;
-
-/** Until the icons, which are in a file of their own, are there to be seen. */
-const DRAWN = `fetch('/assets/icons.svg').then(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))))`;
 
 /** What has no room: controls and texts that stand out of the window, or of what cuts them off. */
 const CUT = `(() => {
