@@ -3,7 +3,6 @@ import type { Knex } from 'knex';
 /** `online_at` moves with every word of Ring's; people want to know since when it has been so. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw('ALTER TABLE devices ADD COLUMN online_since timestamptz');
-  await knex.raw('UPDATE devices SET online_since = online_at');
 }
 
 export async function down(knex: Knex): Promise<void> {

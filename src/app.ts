@@ -161,7 +161,7 @@ export function createApp(dependencies: AppDependencies): App {
   return { express: app, endStreams: streams.close, close: sessions.close };
 }
 
-/** Without the indentation of the templates, which is a fourth of a page. */
+/** Without the indentation of the templates: it weighs, and no reader sees it. */
 const renderView: Parameters<Express['engine']>[1] = (path, data, done) => {
   ejs.renderFile(path, data, { views: [VIEWS_DIR], cache: true, rmWhitespace: true }, done);
 };

@@ -21,10 +21,7 @@ const NOTHING: DeviceDetails = { capabilities: null, configurations: null, fetch
  * is stored but what the schemas of ring/devices.ts have let through, and the texts in them are escaped where they are
  * shown.
  */
-export async function detailsOf(
-  database: Knex,
-  { accountId, id }: Pick<UserDevice, 'accountId' | 'id'>,
-): Promise<DeviceDetails> {
+export async function detailsOf(database: Knex, { accountId, id }: UserDevice): Promise<DeviceDetails> {
   const details = await row<DeviceDetails>(
     database,
     `SELECT capabilities, configurations, fetched_at AS "fetchedAt", fetch_error IS NOT NULL AS "isOutdated"
@@ -39,8 +36,12 @@ export async function detailsOf(
 const OLD_AFTER_MS = 10 * 60_000;
 
 /** Has Ring asked about a device that somebody looks at; unless that was done lately, or is being tried anyway. */
-export async function refetchIfOld(database: Knex, { accountId, id }: UserDevice, now: Date): Promise<void> {
-  const { fetchedAt, isOutdated } = await detailsOf(database, { accountId, id });
+export async function refetchIfOld(
+  database: Knex,
+  { accountId, id: deviceId }: UserDevice,
+  { fetchedAt, isOutdated }: DeviceDetails,
+  now: Date,
+): Promise<void> {
   if (isOutdated || (fetchedAt !== null && now.getTime() - fetchedAt.getTime() < OLD_AFTER_MS)) return;
-  await refetchDevice(database, { accountId, deviceId: id, occurredAt: now });
+  await refetchDevice(database, { accountId, deviceId, occurredAt: now });
 }

@@ -57,6 +57,7 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
       detailsOf(database, device),
       latestEvents(database, userIdOf(request), device),
     ]);
+    await refetchIfOld(database, device, details, clock());
     const lastZone = operations.findLast(({ timeZone }) => timeZone !== null)?.timeZone ?? '';
     response.render('device', {
       title: nameOfDevice(device.name),
@@ -84,9 +85,7 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
 
   const page = router.route('/devices/:deviceId');
   page.get(limitAddress(limits.visit), signedInOrHome, async (request: Request<DeviceParameters>, response) => {
-    const device = await deviceOf(request);
-    await refetchIfOld(database, device, clock());
-    await show(request, response, device);
+    await show(request, response, await deviceOf(request));
   });
   page.all(methodNotAllowed('GET', 'HEAD'));
 
@@ -154,7 +153,6 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
     response
       .set({
         'Content-Type': found.contentType,
-
         'Content-Security-Policy': PICTURE_POLICY,
       })
       .send(found.bytes);

@@ -39,7 +39,7 @@ export const LOCK_SHARED = 'FOR SHARE OF link FOR NO KEY UPDATE OF device';
  *
  * @param deviceId as it stood in the address: hostile
  */
-export function findDeviceOfUser(database: Knex, userId: string, deviceId: string): Promise<UserDevice | undefined> {
+function findDeviceOfUser(database: Knex, userId: string, deviceId: string): Promise<UserDevice | undefined> {
   return select(database, userId, deviceId, '');
 }
 

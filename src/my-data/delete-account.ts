@@ -25,8 +25,9 @@ export interface DeleteAccountDependencies {
 const CLOSING_LIMIT_MS = 3_000;
 
 /**
- * Ends a user's live views, and then, in one transaction, erases the account and everything that we hold of its user. Ring is not told, and could not be: there is no call for it,
- * so the user removes the app there. What Ring sends until then finds no link, waits for one, and is purged.
+ * Ends a user's live views, and then, in one transaction, erases the account and everything that we hold of its user.
+ * Ring is not told, and could not be: there is no call for it, so the user removes the app there. What Ring sends until
+ * then finds no link, waits for one, and is purged.
  *
  * @param user as of when the password was checked
  * @returns `stale` when the credentials were changed since; then nothing is erased. An account that is gone is deleted

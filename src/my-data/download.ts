@@ -135,8 +135,8 @@ export interface Downloads {
    *
    * All of it as of one moment, and read piece by piece: however much there is, little of it is in memory at once.
    *
-   * @throws {HttpError} 429 when the user has one under way, 503 when too many have; and what goes wrong before the first byte. After it the answer
-   *   breaks off, so that nobody takes it for whole
+   * @throws {HttpError} 429 when the user has one under way, 503 when too many have; and what goes wrong before the
+   *   first byte. After it the answer breaks off, so that nobody takes it for whole
    */
   send(userId: string, response: ServerResponse): Promise<void>;
 }

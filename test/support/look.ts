@@ -14,7 +14,7 @@ export const SCHEMES = ['light', 'dark'] as const;
 
 const STANDARDS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
 
-/** All that can differ between light and dark, and between a phone and a desktop: no page has other elements on the one. */
+/** All that can differ between light and dark, and between a phone, which lacks one decorative icon, and a desktop. */
 const LOOKS_RULES = ['color-contrast', 'link-in-text-block', 'scrollable-region-focusable', 'target-size'];
 
 /** What axe-core finds on the page as it is now; of its looks alone, if the rest is known already. */
