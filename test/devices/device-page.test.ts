@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Owner, sharing } from '../support/devices.js';
 import { send } from '../support/http.js';
+import { untilIdle, untilProcessed } from '../support/inbox.js';
+import { arriving, installed, untilLink } from '../support/linking.js';
 import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';
 
@@ -493,4 +495,40 @@ describe('a picture that a user asks for', () => {
     expect(owner.visitor.page.text).not.toContain('Take a picture now');
     expect(owner.visitor.page.text).toContain('You can watch live as soon as it is online again.');
   });
+});
+
+test('a schedule is never made in a time zone in whose spelling it would not run', async () => {
+  const { visitor, path, csrfToken, ringUser } = await sharing(world);
+
+  await visitor.post(`${path}/scheduled-operations`, {
+    _csrf: csrfToken,
+    frequency: 'DAILY',
+    time_of_day: '07:30',
+    time_zone: 'europe/berlin',
+  });
+
+  const made = await world.sql<{ runs: boolean }>(
+    `SELECT time_zone IN (SELECT name FROM pg_timezone_names) AS runs FROM scheduled_operations WHERE account_id = $1`,
+    [ringUser.account_id],
+  );
+  expect([visitor.page.status, made]).toEqual(made.length === 0 ? [400, []] : [200, [{ runs: true }]]);
+});
+
+test('of two Ring accounts that share the ID of a device, its page tells what happened at that one', async () => {
+  const id = `device-${randomUUID()}`;
+  const { visitor, path } = await sharing(world, { id, name: 'First Door' });
+  world.clock.advance(1);
+  const second = await world.ring.createUser({ devices: [{ id, name: 'Second Door' }] });
+  await arriving(world, await installed(world, second), visitor);
+  await visitor.submit('/ring/link');
+  await untilLink(world, second, 'COMPLETED');
+  await untilIdle(world);
+  world.clock.advance(1);
+  await world.ring.sendEvent({ user_id: second.id, type: 'button_press', device_id: id });
+  await untilProcessed(world, second);
+
+  await visitor.open(path);
+
+  expect(visitor.heading).toContain('First Door');
+  expect(visitor.page.text).not.toContain('Somebody rang the doorbell');
 });

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { sharing } from '../support/devices.js';
 import { send } from '../support/http.js';
+import { untilIdle } from '../support/inbox.js';
 import { untilJobsAreDone } from '../support/jobs.js';
 import {
   arriving,
@@ -16,7 +17,7 @@ import {
 } from '../support/linking.js';
 import { openLiveView } from '../support/live-views.js';
 import { holdLock, untilLocksAwaited } from '../support/locks.js';
-import { isSignedIn, signIn, submitAccountForm } from '../support/my-data.js';
+import { isSignedIn, newResident, signIn, submitAccountForm } from '../support/my-data.js';
 import type { RingUser } from '../support/ring.js';
 import { ACCESS_LIFETIME, tokenOf } from '../support/tokens.js';
 import { until } from '../support/until.js';
@@ -257,6 +258,20 @@ describe('a session that has ended by a change', () => {
     expect(visitor.page.text).toContain(CHANGED_PASSWORD);
     expect(await isSignedIn(other)).toBe(false);
     expect(await isSignedIn(visitor)).toBe(true);
+  });
+
+  test.each([
+    { form: 'password', changed: () => 'an entirely different one' },
+    { form: 'email', changed: () => newEmail() },
+  ] as const)('watches no longer: $form', async ({ form, changed }) => {
+    const { ringUser, email } = await newResident(world);
+    const elsewhere = await signIn(world, email);
+
+    await submitAccountForm(elsewhere, form, { new: changed() });
+
+    await untilIdle(world);
+    const views = (await world.ring.liveViews()).filter(({ account_id }) => account_id === ringUser.account_id);
+    expect(views.map(({ state }) => state)).toEqual(['closed']);
   });
 });
 

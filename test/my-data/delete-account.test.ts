@@ -22,6 +22,7 @@ import type { RingUser } from '../support/ring.js';
 import { ACCESS_LIFETIME, tokenOf } from '../support/tokens.js';
 import { tracesOf } from '../support/traces.js';
 import { until } from '../support/until.js';
+import type { Visitor } from '../support/visitor.js';
 import { startWorld, type World } from '../support/world.js';
 
 const DELETED = 'Your account is deleted';
@@ -49,6 +50,31 @@ const stateAtRing = async ({ account_id }: RingUser) =>
   (await world.ring.liveViews()).filter((view) => view.account_id === account_id).map(({ state }) => state);
 
 const deadlocks = () => world.log.filter((line) => line.includes('deadlock'));
+
+/** Somebody else installs the app for this Ring account and links it. */
+async function linkedByNext(ringUser: RingUser): Promise<Visitor> {
+  world.clock.advance(60);
+  const next = await signedIn(world);
+  await arriving(world, await installed(world, ringUser), next);
+  await next.submit('/ring/link');
+  await untilLink(world, ringUser, 'COMPLETED');
+  await untilIdle(world);
+  return next;
+}
+
+async function removeInRingApp(ringUser: RingUser): Promise<void> {
+  world.clock.advance(1);
+  await world.ring.sendEvent({ user_id: ringUser.id, type: 'app_integration_removed' });
+  await untilProcessed(world, ringUser);
+}
+
+async function inboxInDownload(visitor: Visitor): Promise<unknown[]> {
+  const { text } = await visitor.open('/account/data');
+  return (JSON.parse(text) as { webhook_events: unknown[] }).webhook_events;
+}
+
+const motionsOf = ({ account_id }: RingUser) =>
+  world.sql(`SELECT occurred_at FROM device_events WHERE account_id = $1 AND type = 'motion_detected'`, [account_id]);
 
 /** Every table, the queue's too, in which something stands that tells of this user. */
 async function tracesOfOwner(
@@ -174,9 +200,7 @@ describe('deleting the account', () => {
 
   test('erases also what is left of links that have ended', async () => {
     const { visitor, ringUser, userId } = await newResident(world);
-    world.clock.advance(1);
-    await world.ring.sendEvent({ user_id: ringUser.id, type: 'app_integration_removed' });
-    await untilProcessed(world, ringUser);
+    await removeInRingApp(ringUser);
 
     await deleteAccount(visitor);
 
@@ -192,15 +216,8 @@ describe('deleting the account', () => {
   test('leaves a Ring account alone that is somebody else’s by now', async () => {
     const former = await newResident(world);
     const { ringUser } = former;
-    world.clock.advance(1);
-    await world.ring.sendEvent({ user_id: ringUser.id, type: 'app_integration_removed' });
-    await untilProcessed(world, ringUser);
-    world.clock.advance(60);
-    const next = await signedIn(world);
-    await arriving(world, await installed(world, ringUser), next);
-    await next.submit('/ring/link');
-    await untilLink(world, ringUser, 'COMPLETED');
-    await untilIdle(world);
+    await removeInRingApp(ringUser);
+    await linkedByNext(ringUser);
     await world.ring.sendEvent({ user_id: ringUser.id, type: 'motion_detected' });
     await untilProcessed(world, ringUser);
     const held = () =>
@@ -260,6 +277,47 @@ describe('deleting the account', () => {
   }, 30_000);
 });
 
+describe('of a Ring account that is somebody else’s by now', () => {
+  test('the inbox of the former user goes with the former user’s account, and not to the next one', async () => {
+    const { visitor, ringUser } = await newResident(world);
+    await removeInRingApp(ringUser);
+    const next = await linkedByNext(ringUser);
+    const before = await inboxInDownload(next);
+
+    await deleteAccount(visitor);
+
+    expect(await inboxInDownload(next)).toEqual(before);
+  });
+
+  test('a late event of the former user’s time stays void after the former user’s account is deleted', async () => {
+    const { visitor, ringUser } = await sharing(world, { name: `Door ${randomUUID()}` });
+    world.clock.advance(10);
+    const then = world.clock.now().getTime();
+    world.clock.advance(10);
+    await removeInRingApp(ringUser);
+    await linkedByNext(ringUser);
+    await deleteAccount(visitor);
+
+    await world.ring.sendEvent({ user_id: ringUser.id, type: 'motion_detected', timestamp: then });
+
+    await untilProcessed(world, ringUser);
+    expect(await motionsOf(ringUser)).toEqual([]);
+  });
+
+  test('what happened before it was installed anew is not shown, though Ring’s word of the removal was lost', async () => {
+    const { visitor, ringUser } = await sharing(world, { name: `Door ${randomUUID()}` });
+    await deleteAccount(visitor);
+    world.clock.advance(10);
+    await world.ring.sendEvent({ user_id: ringUser.id, type: 'motion_detected' });
+    world.clock.advance(600);
+    await world.ring.removeApp(ringUser);
+    await linkedByNext(ringUser);
+
+    await untilProcessed(world, ringUser);
+    expect(await motionsOf(ringUser)).toEqual([]);
+  });
+});
+
 describe('after the deletion', () => {
   test('what Ring still sends waits for a link that never comes, and is purged', async () => {
     const { visitor, ringUser, device } = await newResident(world);
@@ -274,9 +332,7 @@ describe('after the deletion', () => {
 
     expect(await tracesOf(world, ringUser.account_id)).toEqual(['webhook_events']);
     expect((await inboxOf(world, ringUser)).map(({ status }) => status)).toEqual(['PENDING', 'PENDING', 'PENDING']);
-    world.clock.advance(1);
-    await world.ring.sendEvent({ user_id: ringUser.id, type: 'app_integration_removed' });
-    await untilProcessed(world, ringUser);
+    await removeInRingApp(ringUser);
     expect((await inboxOf(world, ringUser)).map(({ body }) => body)).toEqual([null, null, null, null]);
     expect(await tracesOf(world, device.id)).toEqual(['webhook_events']);
   });
@@ -299,16 +355,10 @@ describe('after the deletion', () => {
     await deleteAccount(former.visitor);
     await world.ring.sendEvent({ user_id: ringUser.id, type: 'motion_detected' });
     world.clock.advance(60);
-    await world.ring.sendEvent({ user_id: ringUser.id, type: 'app_integration_removed' });
-    await untilProcessed(world, ringUser);
-    world.clock.advance(60);
+    await removeInRingApp(ringUser);
 
-    const next = await signedIn(world);
-    await arriving(world, await installed(world, ringUser), next);
-    await next.submit('/ring/link');
+    await linkedByNext(ringUser);
 
-    await untilLink(world, ringUser, 'COMPLETED');
-    await untilIdle(world);
     const devices = await world.sql('SELECT 1 FROM devices WHERE account_id = $1 AND removed_at IS NULL', [
       ringUser.account_id,
     ]);

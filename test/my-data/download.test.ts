@@ -230,6 +230,8 @@ describe('in the download', () => {
 describe('a large download', () => {
   const PICTURES = 6;
   const PICTURE_BYTES = 4_000_000;
+  /** Of all users, at one process. */
+  const MOST_AT_ONCE = 4;
   let owner: Resident;
   beforeAll(async () => {
     owner = await residentWithPictures();
@@ -250,6 +252,7 @@ describe('a large download', () => {
     const sent = request(`${world.url}/account/data`, { headers: { cookie: visitor.cookie }, agent: false });
     sent.end();
     const [response] = (await once(sent, 'response')) as [IncomingMessage];
+    response.on('error', () => undefined);
     return response;
   }
 
@@ -279,6 +282,18 @@ describe('a large download', () => {
     await untilOver();
   });
 
+  test('reads pictures one by one: Postgres puts no copy of all of them aside first', async () => {
+    const response = await begin();
+    await untilWaiting();
+    const [{ pid } = { pid: 0 }] = await openDownloads();
+
+    const aside = await world.sql(`SELECT name, size FROM pg_ls_tmpdir() WHERE name LIKE $1`, [`pgsql_tmp${pid}.%`]);
+
+    response.destroy();
+    expect(aside).toEqual([]);
+    await untilOver();
+  });
+
   test('lets go of its connection when the reader hangs up', async () => {
     const response = await begin();
     await untilWaiting();
@@ -302,11 +317,21 @@ describe('a large download', () => {
     expect(world.log.some((line) => line.includes('a download broke off'))).toBe(true);
   });
 
+  test('of one person leaves room for others, however many and slow that one’s are', async () => {
+    const responses = await Promise.all(Array.from({ length: MOST_AT_ONCE }, () => begin()));
+
+    const { status } = await neighbour.visitor.open('/account/data');
+
+    for (const response of responses) response.destroy();
+    expect(status).toBe(200);
+    await untilOver();
+  });
+
   test('waits its turn when many are under way', async () => {
     const owners = [owner];
-    for (let count = 1; count < 4; count++) owners.push(await residentWithPictures());
+    for (let count = 1; count < MOST_AT_ONCE; count++) owners.push(await residentWithPictures());
     const responses = await Promise.all(owners.map(begin));
-    await until('four are under way', async () => (await openDownloads()).length === 4);
+    await until('four are under way', async () => (await openDownloads()).length === MOST_AT_ONCE);
 
     const fifth = await neighbour.visitor.open('/account/data');
 

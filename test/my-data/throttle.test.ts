@@ -6,6 +6,8 @@ import { startWorld, type World } from '../support/world.js';
 /** Guesses that one account has in a quarter of an hour, at the sign-in form and on the account page together. */
 const GUESSES = 10;
 const DOWNLOADS_PER_HOUR = 10;
+/** From one address, in an hour: as often as creating an account tells whether an e-mail has one. */
+const SIGN_UPS = 20;
 
 let world: World;
 beforeAll(async () => {
@@ -75,4 +77,17 @@ test('downloads of one user end after ten in an hour', async () => {
 
   expect((await visitor.open('/account/data')).status).toBe(429);
   expect((await (await signedIn(world)).open('/account/data')).status).toBe(200);
+});
+
+test('the e-mail form tells no more often than the sign-up form whether somebody has an account', async () => {
+  const known = newEmail();
+  await signedIn(world, known);
+  const curious = await signedIn(world);
+  const statuses: number[] = [];
+  for (let attempt = 0; attempt <= SIGN_UPS; attempt++) {
+    await submitAccountForm(curious, 'email', { new: known });
+    statuses.push(curious.page.status);
+  }
+  expect(statuses[0]).toBe(409);
+  expect(statuses.at(-1)).toBe(429);
 });
