@@ -122,7 +122,7 @@ class Load {
   async #repeat(work: () => Promise<void>): Promise<void> {
     while (!this.#isStopped) {
       await work();
-      await delay(10);
+      await delay(50);
     }
   }
 
