@@ -130,7 +130,7 @@ describe('npm start', () => {
   }, 60_000);
 
   test('finds its users and their links again', async () => {
-    app = checkout.npmStart();
+    app = checkout.start();
     await isReady(app, `http://localhost:${checkout.port}`);
     const visitor = new Visitor(`http://localhost:${checkout.port}`);
     await visitor.open('/ring/home');

@@ -1,4 +1,4 @@
-import { randomInt } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import { crc32, deflateSync } from 'node:zlib';
 
 const WIDTH = 640;
@@ -41,21 +41,26 @@ function palette(): Buffer {
 }
 
 /** Rows of palette indexes, each behind the byte of its filter, which is 0 for none. */
-function scene(): Buffer {
-  const rows = Buffer.alloc(HEIGHT * (WIDTH + 1));
-  const visitor = { left: randomInt(WIDTH - 60), top: randomInt(120, 180) };
+function scene(): Uint8Array {
+  // One bit of noise for each pixel; drawn row by row, as a simulator that lives long draws many.
+  const pixels = randomBytes(HEIGHT * (WIDTH + 1)).map((byte) => byte & 1);
+  const [left, top] = [randomInt(WIDTH - 60), randomInt(120, 180)];
   for (let y = 0; y < HEIGHT; y += 1) {
-    for (let x = 0; x < WIDTH; x += 1) rows[y * (WIDTH + 1) + 1 + x] = colourAt(x, y, visitor);
+    const row = pixels.subarray(y * (WIDTH + 1), (y + 1) * (WIDTH + 1));
+    const colour = backgroundAt(y);
+    row[0] = 0;
+    for (let x = 0; x < WIDTH; x += 1) {
+      const isVisitor = x >= left && x < left + 60 && y >= top && y < top + 150;
+      if (!isVisitor) row[1 + x] = colour + (row[1 + x] ?? 0);
+    }
   }
-  return rows;
+  return pixels;
 }
 
-function colourAt(x: number, y: number, visitor: { left: number; top: number }): number {
-  const noise = Math.random() < 0.5 ? 0 : 1;
-  const isVisitor = x >= visitor.left && x < visitor.left + 60 && y >= visitor.top && y < visitor.top + 150;
-  if (isVisitor) return noise;
-  if (y < HORIZON) return Math.floor((y / HORIZON) * (PALETTE_HALF - 2)) + noise;
-  return PALETTE_HALF + Math.floor(((y - HORIZON) / (HEIGHT - HORIZON)) * (PALETTE_HALF - 2)) + noise;
+function backgroundAt(y: number): number {
+  const isSky = y < HORIZON;
+  const depth = isSky ? y / HORIZON : (y - HORIZON) / (HEIGHT - HORIZON);
+  return (isSky ? 0 : PALETTE_HALF) + Math.floor(depth * (PALETTE_HALF - 2));
 }
 
 function chunk(type: string, data: Buffer): Buffer {

@@ -6,11 +6,13 @@ export async function until<Value>(
   condition: () => Promise<Value | undefined | false>,
   limitMs = 15_000,
 ): Promise<Value> {
-  const giveUpAt = performance.now() + limitMs;
+  const startedAt = performance.now();
   for (;;) {
     const value = await condition();
     if (value !== undefined && value !== false) return value;
-    if (performance.now() > giveUpAt) throw new Error(`waited ${limitMs} ms in vain until ${what}`);
-    await delay(50);
+    const waitedMs = performance.now() - startedAt;
+    if (waitedMs > limitMs) throw new Error(`waited ${limitMs} ms in vain until ${what}`);
+    // Who asks costs time that others need, and what has taken long is not in a hurry.
+    await delay(Math.min(50 + waitedMs / 10, 500));
   }
 }
