@@ -36,10 +36,8 @@ async function press(page: Page, name: string): Promise<void> {
 }
 
 async function fillIn(page: Page, form: 'sign-in' | 'sign-up', email: string, password: string): Promise<void> {
-  await page
-    .locator(`details#${form}:not([open]) summary`)
-    .click({ timeout: 300 })
-    .catch(() => undefined);
+  const closed = page.locator(`details#${form}:not([open]) summary`);
+  if ((await closed.count()) > 0) await closed.click();
   await page.locator(`#${form}-email`).fill(email);
   await page.locator(`#${form}-password`).fill(password);
 }

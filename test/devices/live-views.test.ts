@@ -4,6 +4,7 @@ import pg from 'pg';
 import { tick } from '../support/clocks.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { type Answer, send, type Sent } from '../support/http.js';
+import { holdAccount } from '../support/inbox.js';
 import { untilJobsAreDone } from '../support/jobs.js';
 import { once } from '../support/linking.js';
 import { closeLiveView, OFFER, openLiveView } from '../support/live-views.js';
@@ -269,10 +270,13 @@ describe('a live view is not opened', () => {
   test('of a device that Ring does not know any more: 404', async () => {
     const owner = await sharing(world);
     await world.ring.sendEvent({ user_id: owner.ringUser.id, type: 'device_removed', deliver: 'dropped' });
+    // What erases the device, and with it the live view, waits meanwhile.
+    const release = await holdAccount(world, owner.ringUser);
 
     await expectProblem(open(owner), 404, /no longer shared/);
 
     expect(await rowsOf(owner)).toMatchObject([{ status: 'ENDED', end_reason: 'FAILED' }]);
+    await release();
     await until('the device is removed here too', async () => (await removedAt(owner)) !== null);
   });
 
