@@ -85,7 +85,7 @@ export function createApp(dependencies: AppDependencies): App {
     log,
     ...(dependencies.eventStreams && { settings: dependencies.eventStreams }),
   });
-  const homePage = createHomePage(database.knex, limits);
+  const homePage = createHomePage({ database: database.knex, clock, limits });
   const linkPages = createLinkPages({
     database,
     vault,

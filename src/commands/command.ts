@@ -8,6 +8,10 @@ export class CommandError extends Error {}
 
 /** Runs a command line against the service's database, and ends with 1 and one line when it can't. */
 export async function runCommand(run: (client: pg.Client) => Promise<void>): Promise<void> {
+  // Whoever reads the lines has seen enough, as `head` has.
+  process.stdout.once('error', (error: NodeJS.ErrnoException) => {
+    process.exit(error.code === 'EPIPE' ? 0 : 1);
+  });
   try {
     const client = new pg.Client({ connectionString: await databaseUrl(), connectionTimeoutMillis: 10_000 });
     // A connection that is lost fails the statement that is under way, too.

@@ -117,7 +117,8 @@ async function open(
     );
   } catch (error) {
     await failLiveView(database, id, clock());
-    if (isGone(error)) await refetchDevice(database, { accountId: device.accountId, deviceId, occurredAt: clock() });
+    if (isGone(error) || isOffline(error))
+      await refetchDevice(database, { accountId: device.accountId, deviceId, occurredAt: clock() });
     log.warn({ err: error, liveViewId: id }, 'a live view is not opened');
     throw refusalOf(error);
   }
@@ -130,8 +131,7 @@ async function open(
 function refusalOf(error: unknown): unknown {
   if (isGone(error) || error instanceof NoLinkError) return noSuchDevice(error);
   if (!(error instanceof RingError)) return error;
-  // Ring's answer for a device that is offline, which we may not have been told yet.
-  if (error.kind === 'unavailable' && error.status === 503) {
+  if (isOffline(error)) {
     return new HttpError(503, 'The device is offline right now. Check that it has power and Wi-Fi, then try again.', {
       cause: error,
       retryAfterSeconds: error.retryAfterSeconds ?? 10,
@@ -145,6 +145,10 @@ function refusalOf(error: unknown): unknown {
     ...(error.retryAfterSeconds !== undefined && { retryAfterSeconds: error.retryAfterSeconds }),
   });
 }
+
+/** Ring's answer for a device that is offline, which we may not have been told yet. */
+const isOffline = (error: unknown): boolean =>
+  error instanceof RingError && error.kind === 'unavailable' && error.status === 503;
 
 function endedWhileOpening(reason: EndReason): HttpError {
   switch (reason) {

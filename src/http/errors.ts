@@ -59,10 +59,11 @@ export const errorPage: ErrorRequestHandler = (error: unknown, request, response
     breakOff(error, response);
     return;
   }
-  const { status, detail } = prepare(error, request, response);
+  const answer = prepare(error, request, response);
+  const { status, detail } = answer;
   const heading = HEADINGS[status] ?? (status < 500 ? 'That didn’t work' : 'Something went wrong on our side');
   const reference = status < 500 ? undefined : response.requestId;
-  response.render('error', { title: heading, status, reference, heading, message: detail, steps: STEPS[status] ?? [] });
+  response.render('error', { title: heading, status, reference, heading, message: detail, steps: stepsOf(answer) });
 };
 
 /** Too late to answer otherwise. Express itself would write the error to the console, with all that a driver hangs on it. */
@@ -112,13 +113,18 @@ const HEADINGS: Partial<Record<number, string>> = {
   503: 'We’ll be right back',
 };
 
+function stepsOf({ status, headers }: HttpError): string[] {
+  if (status !== 429) return STEPS[status] ?? [];
+  const minutes = Math.ceil(Number(headers['Retry-After'] ?? 60) / 60);
+  return [`Wait ${minutes === 1 ? 'a minute' : `${minutes} minutes`}.`, 'Then go back and try again.'];
+}
+
 const STEPS: Partial<Record<number, string[]>> = {
   403: [
     'Go back, load the page again and try once more.',
     'If you came from the Ring app: go back there, open this app and tap Sign In again.',
   ],
   404: ['Check the address, or go to your home page.'],
-  429: ['Wait a few minutes.', 'Then go back and try again.'],
   405: ['Go to your home page, and find the way from there.'],
   413: ['Go back, make what you entered shorter, and try once more.'],
   415: ['Go back, load the page again and try once more.'],

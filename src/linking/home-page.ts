@@ -1,6 +1,7 @@
 import { type Request, type Response, Router } from 'express';
 import type { Knex } from 'knex';
 import type { FormError } from '../accounts/routes.js';
+import type { Clock } from '../clock.js';
 import { csrfToken } from '../accounts/csrf.js';
 import { describeStatus, describeTime, nameOfDevice, pathOfDevice, type Tone } from '../devices/describe-device.js';
 import { type ListedDevice, listDevices } from '../devices/device-list.js';
@@ -12,6 +13,12 @@ import { seeOther } from '../http/see-other.js';
 import { type Link, linksOfUser } from './links.js';
 import { type LinkOutcome, outcomeOfLink } from './outcomes.js';
 
+export interface HomePageDependencies {
+  database: Knex;
+  clock: Clock;
+  limits: RateLimits;
+}
+
 export interface HomePage {
   router: Router;
   /** The home page of someone who is not signed in. */
@@ -19,7 +26,7 @@ export interface HomePage {
 }
 
 /** The App Homepage URL: how each of the user's links stands, or how to get one. */
-export function createHomePage(database: Knex, limits: RateLimits): HomePage {
+export function createHomePage({ database, clock, limits }: HomePageDependencies): HomePage {
   async function showSignedOut(
     request: Request,
     response: Response,
@@ -55,7 +62,9 @@ export function createHomePage(database: Knex, limits: RateLimits): HomePage {
       links: standingFirst(links).map((link) => ({
         ...describe(link),
         devices: devices.filter(({ linkId }) => linkId === link.id).map(describeDevice),
-        subscriptions: subscriptions.filter(({ linkId }) => linkId === link.id).map(describeSubscription),
+        subscriptions: subscriptions
+          .filter(({ linkId }) => linkId === link.id)
+          .map((subscription) => describeSubscription(subscription, clock())),
         isUsable: link.status === 'COMPLETED',
         isOutdated: devices.some(({ linkId, isShared, isOutdated }) => linkId === link.id && isShared && isOutdated),
       })),
@@ -140,13 +149,15 @@ function describeDevice(device: ListedDevice) {
   return { ...common, ...describeStatus(device) };
 }
 
-/** What Ring says of a subscription, in a line. */
-function describeSubscription({ subType, status, expiresAt, deviceNames }: UserSubscription) {
+/** What Ring says of a subscription, in a line. One can be ended before its time, and outlast it. */
+function describeSubscription({ subType, status, expiresAt, deviceNames }: UserSubscription, now: Date) {
   const kind = { paid: 'Paid subscription', trial: 'Free trial', other: 'Subscription' }[subType];
   const isActive = status === 'active';
+  const isDateTrue = expiresAt !== null && expiresAt > now === isActive;
+  const word = isActive ? (isDateTrue ? 'until' : 'active') : 'ended';
   return {
-    text: expiresAt === null ? `${kind}, ${isActive ? 'active' : 'ended'}` : `${kind}, ${isActive ? 'until' : 'ended'}`,
-    at: expiresAt === null ? null : describeTime(expiresAt),
+    text: `${kind}, ${word}`,
+    at: isDateTrue ? describeTime(expiresAt) : null,
     devices: deviceNames.map(nameOfDevice).join(', '),
   };
 }

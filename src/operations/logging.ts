@@ -90,7 +90,7 @@ function levelOf(request: Request, status: number): 'trace' | 'info' | 'error' {
  */
 function pathOf(request: Request): string {
   const { route } = request as { route?: unknown };
-  const ours = route === undefined ? /^\/\w{0,20}/ : /^[\w./-]{0,200}/;
+  const ours = route === undefined ? /^\/[\w-]{0,20}/ : /^[\w./-]{0,200}/;
   const path = request.originalUrl.replace(/^\/devices\/[^/?]+/, '/devices/-');
   return ours.exec(path)?.[0] ?? '';
 }

@@ -265,6 +265,10 @@ describe('an event', () => {
 
     expect(await texts(page)).toEqual(['Somebody rang the doorbell', ...Array<string>(24).fill('A vehicle was seen')]);
     expect(await page.getByRole('status').textContent()).toBe('At least 25 new events since you opened this page');
+
+    await ring(owner);
+    await page.getByText('26 new events').waitFor();
+    expect(await page.getByRole('status').textContent()).toBe('At least 26 new events since you opened this page');
     await page.getByRole('link', { name: 'Older events' }).click();
     await page.getByRole('link', { name: 'Newer events' }).waitFor();
     expect(page.url()).not.toBe(new URL(former ?? '', world.url).href);

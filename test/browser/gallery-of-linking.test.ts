@@ -316,7 +316,7 @@ const ACCOUNT: State[] = [
   },
   {
     name: 'account-throttled',
-    says: 'Wait a few minutes',
+    says: /Wait (a minute|\d+ minutes)/,
     async visit(page) {
       await sendAccountForm(page, 'email', { new: newEmail(), current: 'not the password' });
       await throttled('sign_in_account', async () => {
@@ -380,7 +380,7 @@ const ERRORS: State[] = [
   },
   {
     name: 'error-429',
-    says: 'Wait a few minutes',
+    says: /Wait (a minute|\d+ minutes)/,
     visit: async (page) => {
       await open(page, '/ring/home');
       await throttled('visit', () => open(page, '/ring/home'));

@@ -142,6 +142,30 @@ describe('the page of a device', () => {
   });
 });
 
+describe('of a subscription the home page says', () => {
+  test.each([
+    ['Paid subscription, until <time', 'paid', 'active', '+1 day'],
+    ['Free trial, until <time', 'trial', 'active', '+1 day'],
+    // Ring has not said yet that it was not renewed.
+    ['Paid subscription, active, for', 'paid', 'active', '-1 day'],
+    ['Paid subscription, ended <time', 'paid', 'inactive', '-1 day'],
+    ['Paid subscription, ended, for', 'paid', 'inactive', '+1 day'],
+    ['Subscription, active, for', 'other', 'active', null],
+    ['Subscription, ended, for', 'other', 'inactive', null],
+  ])('%s …', async (words, type, status, untilThen) => {
+    const { visitor, ringUser, device } = await sharing(world);
+    await world.sql(
+      `INSERT INTO subscriptions (account_id, id, sub_type, status, expires_at, device_ids, fetched_at)
+       VALUES ($1, gen_random_uuid(), $2, $3, now() + $4::interval, $5, now())`,
+      [ringUser.account_id, type, status, untilThen, [device.id]],
+    );
+
+    const { text } = await visitor.open('/ring/home');
+
+    expect(text.replace(/\s+/g, ' ')).toContain(words);
+  });
+});
+
 describe('a schedule', () => {
   test('is made for every hour', async () => {
     const owner = await sharing(world);

@@ -311,7 +311,7 @@ describe('where there is nothing to show, the page says why', () => {
 
   test('and how to link, before there is a link', async () => {
     const text = await emptyPage(await signedIn(world));
-    expect(text).toContain('<h2>No Ring account is linked yet</h2>');
+    expect(text).toContain('<h2>No Ring account is linked</h2>');
     expect(text).toContain('Find Porchlight in the Ring Appstore.');
     expect(text).not.toContain('<select');
     expect(text).not.toContain('live-events.js');
@@ -323,7 +323,7 @@ describe('where there is nothing to show, the page says why', () => {
     await world.sql('UPDATE account_links SET status = $2 WHERE account_id = $1', [owner.ringUser.account_id, status]);
     const text = await emptyPage(owner.visitor);
     expect(text).toContain(
-      status === 'REMOVED' ? 'No Ring account is linked yet' : '<h2>Your Ring account is not ready</h2>',
+      status === 'REMOVED' ? '<h2>No Ring account is linked</h2>' : '<h2>Your Ring account is not ready</h2>',
     );
   });
 

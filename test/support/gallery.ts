@@ -224,9 +224,9 @@ const MOVING = `(() => {
   return faults;
 })()`;
 
-/** All that the page has loaded but pictures, uncompressed, in bytes. */
+/** All that the page has loaded at first but pictures, uncompressed, in bytes. */
 const WEIGHT = `[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
-  .filter(({ name, initiatorType }) => initiatorType !== 'img' && !name.includes('/live-views'))
+  .filter(({ initiatorType }) => initiatorType !== 'img' && initiatorType !== 'fetch')
   .reduce((sum, { decodedBodySize }) => sum + decodedBodySize, 0)`;
 
 /** Controls that are hard to hit; not those within a sentence, which are as high as its lines. */

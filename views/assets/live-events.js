@@ -13,7 +13,9 @@ let retry;
 let hasNews = false;
 let isLooking = false;
 let isOutOfDate = false;
+/** Of what has happened since this page was opened. */
 let added = 0;
+let hasGap = false;
 
 /** Only while somebody can see it: a browser has few connections for all its pages. */
 function connect() {
@@ -89,8 +91,8 @@ function show(fresh) {
   else events.replaceChildren(...fresh.children);
   for (const row of unknown) row.classList.add('is-new');
   added += unknown.length;
-  const atLeast = knew && !isConnected ? 'At least ' : '';
-  status.textContent = `${atLeast}${added} new ${added === 1 ? 'event' : 'events'} since you opened this page`;
+  hasGap ||= knew && !isConnected;
+  status.textContent = `${hasGap ? 'At least ' : ''}${added} new ${added === 1 ? 'event' : 'events'} since you opened this page`;
 }
 
 /** Takes away what went with its device, row by row for the focus; only what lies beyond the fresh page may be missing there. */

@@ -63,6 +63,7 @@ function setUp(panel) {
       if (view !== opening) return;
       void hangUp(opening);
       end(error instanceof Problem ? error.message : ENDS.FAILED);
+      void showNow();
     }
   }
 
@@ -119,8 +120,10 @@ function setUp(panel) {
     if (view !== watched || !response) return;
     if ([401, 403].includes(response.status)) end(ENDS.SIGNED_OUT);
     else if (response.status === 404) end(ENDS.CLOSED);
-    else if (response.ok && told?.status === 'ENDED') end(ENDS[told.endReason] ?? ENDS.LOST);
-    else if (response.ok && told) {
+    else if (response.ok && told?.status === 'ENDED') {
+      end(ENDS[told.endReason] ?? ENDS.LOST);
+      void showNow();
+    } else if (response.ok && told) {
       // An answer that took its time sets nothing back.
       watched.endsAt = Math.min(watched.endsAt, performance.now() + told.secondsLeft * 1_000);
       tick(watched);
@@ -172,6 +175,20 @@ function newPeer() {
     return new RTCPeerConnection();
   } catch {
     return null;
+  }
+}
+
+/** Brings what the page says beside the live view up to date: it may be offline or removed by now. */
+async function showNow() {
+  const signal = AbortSignal.timeout(POLL_LIMIT_MS);
+  const response = await fetch(location.href, { cache: 'no-store', signal }).catch(() => null);
+  const text = response && response.status < 500 && (await response.text().catch(() => null));
+  if (!text) return;
+  const now = new DOMParser().parseFromString(text, 'text/html');
+  for (const stale of document.querySelectorAll('[data-now]')) {
+    const fresh = now.querySelector(`[data-now="${stale.dataset.now}"]`);
+    if (fresh) stale.replaceWith(fresh);
+    else stale.remove();
   }
 }
 
