@@ -217,7 +217,7 @@ function describeOperation(operation: ScheduledOperation) {
     name:
       frequency === 'HOURLY'
         ? 'Every hour'
-        : `Every day at ${timeOfDay ?? ''} (${timeZone?.replaceAll('_', ' ') ?? ''})`,
+        : `Every day at ${timeOfDay ?? ''} (${timeZone ?? ''})`,
     next: nextRunAt === null ? null : describeTime(nextRunAt, timeZone ?? 'UTC'),
     changes: [operation.pauseReason === 'USER' ? ['resume', 'Resume'] : ['pause', 'Pause'], ['delete', 'Delete']],
     pauseText: describePause(operation),
