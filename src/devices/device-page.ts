@@ -214,10 +214,7 @@ function describeOperation(operation: ScheduledOperation) {
   const { id, frequency, timeOfDay, timeZone, nextRunAt, lastError } = operation;
   return {
     id,
-    name:
-      frequency === 'HOURLY'
-        ? 'Every hour'
-        : `Every day at ${timeOfDay ?? ''} (${timeZone ?? ''})`,
+    name: frequency === 'HOURLY' ? 'Every hour' : `Every day at ${timeOfDay ?? ''} (${timeZone ?? ''})`,
     next: nextRunAt === null ? null : describeTime(nextRunAt, timeZone ?? 'UTC'),
     changes: [operation.pauseReason === 'USER' ? ['resume', 'Resume'] : ['pause', 'Pause'], ['delete', 'Delete']],
     pauseText: describePause(operation),
