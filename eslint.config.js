@@ -18,25 +18,6 @@ export default defineConfig(
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_next$' }],
     },
   },
-  {
-    // The simulator plays Ring from the outside: if it could import the app, it would prove nothing.
-    files: ['src/simulator/**'],
-    rules: {
-      'no-restricted-imports': [
-        'error',
-        { patterns: [{ regex: '^\\.\\./(?!\\.\\./)', message: 'the simulator imports nothing of the app' }] },
-      ],
-    },
-  },
-  {
-    files: ['src/ring/**'],
-    rules: {
-      'no-restricted-imports': [
-        'error',
-        { patterns: [{ regex: '^\\.\\./', message: "ring/ is Ring's protocol and nothing of ours" }] },
-      ],
-    },
-  },
   { files: ['views/assets/**/*.js'], languageOptions: { globals: browserGlobals() } },
 );
 

@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { systemClock } from './clock.js';
-import { type Config, ConfigError, simulatorPort } from './config.js';
-import { readOwnConfig } from './development.js';
+import { systemClock } from './time/clock.js';
+import { type Config, ConfigError, simulatorPort } from './configuration/config.js';
+import { readOwnConfig } from './development/secrets.js';
 import { createLogger } from './operations/logging.js';
-import { DATA_DIR } from './paths.js';
+import { DATA_DIR } from './configuration/paths.js';
 import { startService } from './service.js';
 import { MissingKeyError } from './tokens/key-check.js';
 
@@ -54,7 +54,7 @@ async function start(): Promise<void> {
  * hold the package.
  */
 async function startOwnDatabase(): Promise<string> {
-  const { startEmbeddedPostgres } = await import('./database/embedded.js');
+  const { startEmbeddedPostgres } = await import('./development/embedded-postgres.js');
   const postgres = await startEmbeddedPostgres({
     dataDir: `${DATA_DIR}postgres`,
     log: (line) => {

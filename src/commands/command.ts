@@ -1,7 +1,7 @@
 import pg from 'pg';
-import { isProduction } from '../config.js';
-import { urlOfRunningPostgres } from '../database/embedded.js';
-import { DATA_DIR } from '../paths.js';
+import { isProduction } from '../configuration/config.js';
+import { urlOfRunningPostgres } from '../development/embedded-postgres.js';
+import { DATA_DIR } from '../configuration/paths.js';
 
 /** What went wrong, in words for whoever typed the command. */
 export class CommandError extends Error {}

@@ -5,7 +5,7 @@
  *
  *     npm run tokens:rotate
  */
-import { readOwnConfig } from '../development.js';
+import { readOwnConfig } from '../development/secrets.js';
 import { resealUnderNewestKey } from '../tokens/key-rotation.js';
 import { createVault } from '../tokens/vault.js';
 import { CommandError, print, runCommand } from './command.js';

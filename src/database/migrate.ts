@@ -1,7 +1,7 @@
 import { runMigrations } from 'graphile-worker';
 import knex, { type Knex } from 'knex';
 import pg from 'pg';
-import { MIGRATIONS_DIR } from '../paths.js';
+import { MIGRATIONS_DIR } from '../configuration/paths.js';
 
 /** Any number that no other user of the database takes for an advisory lock. */
 const MIGRATION_LOCK = 0x52494e47;

@@ -1,7 +1,7 @@
 import type { Knex } from 'knex';
 import { row } from '../database/database.js';
 import type { Capabilities, Configurations } from '../ring/devices.js';
-import { refetchDevice } from './refetch.js';
+import { refetchDevice } from '../ring-accounts/refetch.js';
 import type { UserDevice } from './user-devices.js';
 
 /** What Ring has told of a device beyond its name and status. What it has not told is null. */

@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 import { rows } from '../database/database.js';
-import { IS_APPLIED, IS_USABLE } from '../database/link-conditions.js';
+import { IS_APPLIED, IS_USABLE } from '../ring-accounts/link-conditions.js';
 
 /** A device as the home page lists it; removed ones among them, so that their user learns of it. */
 export interface ListedDevice {

@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 import { row } from '../database/database.js';
-import { IS_LIVE, IS_USABLE } from '../database/link-conditions.js';
+import { IS_LIVE, IS_USABLE } from '../ring-accounts/link-conditions.js';
 import { HttpError } from '../http/errors.js';
 import type { Location } from '../ring/devices.js';
 import { ringId } from '../ring/text.js';

@@ -2,7 +2,7 @@ import type { Knex } from 'knex';
 import type { Logger } from 'pino';
 import { RingError } from '../ring/errors.js';
 import { enqueue } from './enqueue.js';
-import { retryPauseMs } from '../retry-pause.js';
+import { retryPauseMs } from '../time/retry-pause.js';
 
 /** Nobody waits for these calls. */
 const MAX_PAUSE_MS = 10 * 60_000;

@@ -1,11 +1,11 @@
 import { type KeyObject, randomUUID } from 'node:crypto';
 import type { Knex } from 'knex';
-import { lockUser, type User } from '../accounts/users.js';
-import type { Clock } from '../clock.js';
-import { lockAccount } from '../database/account-lock.js';
+import { lockUser, type User } from '../users/users.js';
+import type { Clock } from '../time/clock.js';
+import { lockAccount } from '../ring-accounts/account-lock.js';
 import { type Database, row, rows } from '../database/database.js';
-import { IS_LIVE } from '../database/link-conditions.js';
-import { removeAllDevices } from '../devices/removal.js';
+import { IS_LIVE } from '../ring-accounts/link-conditions.js';
+import { removeAllDevices } from '../inventory/removal.js';
 import { HttpError } from '../http/errors.js';
 import { enqueue } from '../jobs/enqueue.js';
 import { maskEmail } from '../ring/account-identifier.js';
@@ -13,9 +13,9 @@ import { linkRequestPlace } from '../tokens/places.js';
 import { ERASE } from '../tokens/token-pairs.js';
 import type { Sealed, Vault } from '../tokens/vault.js';
 import { CONFIRM_LINK, confirmationKey } from './confirm.js';
-import { type LinkRequest, nonceDigest } from './link-request.js';
+import { type LinkRequest, nonceDigest } from './redirect.js';
 import { type MatchReport, matchNonce, nonceCheck } from './match.js';
-import { sealRequest } from './sealed-request.js';
+import { sealRequest } from './sealed-redirect.js';
 
 export interface ClaimDependencies {
   database: Database;

@@ -1,11 +1,11 @@
 import type { Knex } from 'knex';
 import type { Logger } from 'pino';
 import { z } from 'zod';
-import type { Clock } from '../clock.js';
-import { lockAccount } from '../database/account-lock.js';
+import type { Clock } from '../time/clock.js';
+import { lockAccount } from '../ring-accounts/account-lock.js';
 import { row } from '../database/database.js';
 import { enqueue } from '../jobs/enqueue.js';
-import { retryPauseMs } from '../retry-pause.js';
+import { retryPauseMs } from '../time/retry-pause.js';
 import type { RingClient } from '../ring/client.js';
 import { RingError } from '../ring/errors.js';
 import type { AccessTokens } from '../tokens/access-tokens.js';
@@ -14,9 +14,9 @@ import { linkRequestPlace } from '../tokens/places.js';
 import { NoLinkError } from '../tokens/errors.js';
 import { requireReauthorization } from '../tokens/refresh-rows.js';
 import type { Vault } from '../tokens/vault.js';
-import { isExpired, type LinkRequest } from './link-request.js';
-import { NONCE_TOO_OLD } from './links.js';
-import { openRequest } from './sealed-request.js';
+import { isExpired, type LinkRequest } from './redirect.js';
+import { NONCE_TOO_OLD } from '../ring-accounts/links.js';
+import { openRequest } from './sealed-redirect.js';
 import { eraseAccountData } from './unlink.js';
 
 /** The job that finishes a claimed link with Ring. */

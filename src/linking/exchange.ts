@@ -2,16 +2,16 @@ import { createHash, randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Knex } from 'knex';
 import type { Logger } from 'pino';
-import type { Clock } from '../clock.js';
+import type { Clock } from '../time/clock.js';
 import { row } from '../database/database.js';
 import { enqueue } from '../jobs/enqueue.js';
 import type { RingClient, TokenGrant } from '../ring/client.js';
 import { RingError } from '../ring/errors.js';
-import { within } from '../within.js';
-import { insist } from '../tokens/insist.js';
+import { within } from '../time/within.js';
+import { insist } from '../time/insist.js';
 import { sealPair } from '../tokens/token-pairs.js';
 import type { Vault } from '../tokens/vault.js';
-import { IDENTIFY_ACCOUNT } from './identify.js';
+import { IDENTIFY_ACCOUNT } from './identify-pair.js';
 
 /**
  * How an authorization code ended. These four are remembered and answered again for the same code, which is never

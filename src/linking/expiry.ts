@@ -1,5 +1,5 @@
 import type { Knex } from 'knex';
-import type { Clock } from '../clock.js';
+import type { Clock } from '../time/clock.js';
 import { rows } from '../database/database.js';
 import { ERASE } from '../tokens/token-pairs.js';
 

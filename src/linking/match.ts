@@ -2,7 +2,7 @@ import { type KeyObject, timingSafeEqual } from 'node:crypto';
 import type { Pool } from 'pg';
 import Cursor from 'pg-cursor';
 import { computeNonce, NONCE_LENGTH } from '../ring/nonce.js';
-import type { LinkRequest } from './link-request.js';
+import type { LinkRequest } from './redirect.js';
 
 /**
  * The whole pool. No other predicate, because only the nonce says whose pair it is; no other column, so that the partial

@@ -1,4 +1,4 @@
-import { type Link, NONCE_TOO_OLD } from './links.js';
+import { type Link, NONCE_TOO_OLD } from '../ring-accounts/links.js';
 
 /** How a link can stand. */
 export type LinkOutcome =

@@ -1,7 +1,7 @@
 import type { Request } from 'express';
 import { VaultError, type Vault } from '../tokens/vault.js';
-import type { LinkRequest } from './link-request.js';
-import { openRequest, sealRequest } from './sealed-request.js';
+import type { LinkRequest } from './redirect.js';
+import { openRequest, sealRequest } from './sealed-redirect.js';
 
 /** Of what is sealed in a session. The same for all of them: a sign-in moves it to a session with another id. */
 const SESSION_PLACE = 'sessions/pending_link';

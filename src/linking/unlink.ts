@@ -1,8 +1,8 @@
 import type { Knex } from 'knex';
 import { row } from '../database/database.js';
-import { IS_LIVE } from '../database/link-conditions.js';
-import { archive, type Removal } from '../devices/archive.js';
-import { removeAllDevices } from '../devices/removal.js';
+import { IS_LIVE } from '../ring-accounts/link-conditions.js';
+import { archive, type Removal } from '../inventory/archive.js';
+import { removeAllDevices } from '../inventory/removal.js';
 import { ERASE } from '../tokens/token-pairs.js';
 
 export interface IntegrationRemoval {

@@ -1,12 +1,12 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express';
 import type { Logger } from 'pino';
 import { z } from 'zod';
-import type { Authentication } from '../accounts/authentication.js';
-import { csrfProtection, csrfToken } from '../accounts/csrf.js';
-import { signedInOrHome, userOf } from '../accounts/current-user.js';
-import { saveSession } from '../accounts/session.js';
-import { NewEmail, NewPassword, type User, verifyPassword } from '../accounts/users.js';
-import type { Clock } from '../clock.js';
+import type { Authentication } from '../users/authentication.js';
+import { csrfProtection, csrfToken } from '../users/csrf.js';
+import { signedInOrHome, userOf } from '../users/current-user.js';
+import { saveSession } from '../users/session.js';
+import { NewEmail, NewPassword, type User, verifyPassword } from '../users/users.js';
+import type { Clock } from '../time/clock.js';
 import type { Database } from '../database/database.js';
 import { methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
@@ -14,7 +14,7 @@ import { seeOther } from '../http/see-other.js';
 import type { RingClient } from '../ring/client.js';
 import type { AccessTokens } from '../tokens/access-tokens.js';
 import { changeEmail, changePassword, type Changed } from './change-credentials.js';
-import { deleteAccount } from './delete-account.js';
+import { deleteAccount } from './delete-user.js';
 import { createDownloads } from './download.js';
 
 export interface AccountPageDependencies {

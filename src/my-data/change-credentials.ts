@@ -1,9 +1,9 @@
 import type { Knex } from 'knex';
-import { endSessions } from '../accounts/session.js';
-import { hashPassword, lockUser, type User } from '../accounts/users.js';
+import { endSessions } from '../users/session.js';
+import { hashPassword, lockUser, type User } from '../users/users.js';
 import { row } from '../database/database.js';
-import { closeLiveViewsOfUser } from '../devices/live-views.js';
-import { changeIdentifier } from '../linking/identifier.js';
+import { closeLiveViewsOfUser } from '../live-views/live-views.js';
+import { changeIdentifier } from '../linking/rename-at-ring.js';
 
 /** Postgres' code for a row that there may be only once. */
 const UNIQUE_VIOLATION = '23505';

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Pool, PoolClient } from 'pg';
-import { IS_LIVE } from '../database/link-conditions.js';
+import { IS_LIVE } from '../ring-accounts/link-conditions.js';
 import { HttpError } from '../http/errors.js';
 import { USER_OF_EVENT } from '../webhooks/user-of-event.js';
 

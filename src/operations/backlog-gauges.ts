@@ -1,6 +1,6 @@
 import { Registry } from 'prom-client';
-import { IS_APPLIED } from '../database/link-conditions.js';
-import { NONCE_TOO_OLD } from '../linking/links.js';
+import { IS_APPLIED } from '../ring-accounts/link-conditions.js';
+import { NONCE_TOO_OLD } from '../ring-accounts/links.js';
 import { ageOf, ageSql, type Count, countOf, gaugesOf, type Reading, type Waiting } from './reading.js';
 
 /** What waits, and for how long. Each statement is served by a partial index of what waits. */

@@ -1,5 +1,5 @@
 import { Registry } from 'prom-client';
-import { LINK_STATUSES } from '../linking/links.js';
+import { LINK_STATUSES } from '../ring-accounts/links.js';
 import { REFRESH_STATES } from '../tokens/refresh-rows.js';
 import { type Count, countOf, gaugesOf, type Reading } from './reading.js';
 

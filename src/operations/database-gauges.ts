@@ -1,8 +1,8 @@
 import type { Pool, PoolClient } from 'pg';
 import type { Logger } from 'pino';
 import { Gauge, Registry } from 'prom-client';
-import type { Clock } from '../clock.js';
-import { within } from '../within.js';
+import type { Clock } from '../time/clock.js';
+import { within } from '../time/within.js';
 import { createBacklog } from './backlog-gauges.js';
 import { createCensus } from './census-gauges.js';
 import { createQueue } from './queue-gauges.js';

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Request, RequestHandler } from 'express';
 import { type DestinationStream, type Logger, pino } from 'pino';
-import type { Config } from '../config.js';
+import type { Config } from '../configuration/config.js';
 import { currentRequestId, onBehalfOf } from '../request-id.js';
 import { RingError } from '../ring/errors.js';
 

@@ -1,5 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { Clock } from '../clock.js';
+import type { Clock } from '../time/clock.js';
 import { EXCHANGE_RESULTS, type ExchangeResult } from '../linking/exchange.js';
 import type { PatientResult } from '../linking/link-pages.js';
 import type { MatchReport } from '../linking/match.js';

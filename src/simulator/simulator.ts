@@ -6,18 +6,23 @@ import { createServer } from 'node:http';
 import type { ErrorRequestHandler, Express } from 'express';
 import express from 'express';
 
-import { appstoreRouter } from './appstore.js';
-import { controlRouter } from './control.js';
-import { deviceEndpoint, devicesEndpoint } from './devices-api.js';
-import { imageEndpoint, mediaEndpoint } from './image-api.js';
-import { tokenEndpoint } from './oauth.js';
-import { serve } from './ring-endpoint.js';
-import type { Settings, Simulation } from './state.js';
-import { newState } from './state.js';
-import { Streams } from './streams.js';
-import { subscriptionsEndpoint } from './subscriptions-api.js';
-import { integrationPatchEndpoint, integrationPostEndpoint, unknownEndpoint, usersMeEndpoint } from './vision-api.js';
-import { whepDeleteEndpoint, whepPostEndpoint } from './whep-api.js';
+import { appstoreRouter } from './appstore/routes.js';
+import { controlRouter } from './control/routes.js';
+import { deviceEndpoint, devicesEndpoint } from './api/devices.js';
+import { imageEndpoint, mediaEndpoint } from './api/images.js';
+import { tokenEndpoint } from './api/oauth.js';
+import { serve } from './api/endpoint.js';
+import type { Settings, Simulation } from './state/state.js';
+import { newState } from './state/state.js';
+import { Streams } from './media/streams.js';
+import { subscriptionsEndpoint } from './api/subscriptions.js';
+import {
+  integrationPatchEndpoint,
+  integrationPostEndpoint,
+  unknownEndpoint,
+  usersMeEndpoint,
+} from './api/app-integrations.js';
+import { whepDeleteEndpoint, whepPostEndpoint } from './api/whep.js';
 
 export interface SimulatorOptions {
   /** 0: any free one. The next port is taken too, by the media host; any free one with 0. */

@@ -1,8 +1,8 @@
 import type { Knex } from 'knex';
 import { row } from '../database/database.js';
-import { IS_CALLABLE, IS_USABLE } from '../database/link-conditions.js';
+import { IS_CALLABLE, IS_USABLE } from '../ring-accounts/link-conditions.js';
 import { RingError } from '../ring/errors.js';
-import { within } from '../within.js';
+import { within } from '../time/within.js';
 import { NoLinkError, NotRefreshedError } from './errors.js';
 import { createRefresh, type Refresh, type RefreshDependencies } from './refresh.js';
 import type { SeenPair } from './refresh-rows.js';

@@ -1,9 +1,9 @@
 import type { Knex } from 'knex';
 import type { Logger } from 'pino';
-import type { Clock } from '../clock.js';
+import type { Clock } from '../time/clock.js';
 import { rows } from '../database/database.js';
-import { IS_CALLABLE } from '../database/link-conditions.js';
-import { within } from '../within.js';
+import { IS_CALLABLE } from '../ring-accounts/link-conditions.js';
+import { within } from '../time/within.js';
 import type { AccessTokens } from './access-tokens.js';
 import { NoLinkError, NotRefreshedError } from './errors.js';
 import type { RefreshBudget } from './refresh-budget.js';

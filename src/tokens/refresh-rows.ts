@@ -1,8 +1,8 @@
 import type { Knex } from 'knex';
-import type { Clock } from '../clock.js';
+import type { Clock } from '../time/clock.js';
 import { row } from '../database/database.js';
-import { IS_CALLABLE } from '../database/link-conditions.js';
-import { retryPauseMs } from '../retry-pause.js';
+import { IS_CALLABLE } from '../ring-accounts/link-conditions.js';
+import { retryPauseMs } from '../time/retry-pause.js';
 import type { TokenGrant } from '../ring/client.js';
 import { NoLinkError } from './errors.js';
 import { ERASE, type SealedPair, sealPair } from './token-pairs.js';

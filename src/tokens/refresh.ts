@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { RingClient, TokenGrant } from '../ring/client.js';
 import { RingError } from '../ring/errors.js';
 import { NoLinkError, NotRefreshedError } from './errors.js';
-import { insist } from './insist.js';
+import { insist } from '../time/insist.js';
 import {
   findPair,
   type PairDependencies,

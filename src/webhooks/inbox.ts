@@ -1,5 +1,5 @@
 import type { Pool } from 'pg';
-import type { Clock } from '../clock.js';
+import type { Clock } from '../time/clock.js';
 import { isDatabaseUnavailable } from '../database/unavailable.js';
 import type { ParsedEvent } from '../ring/events.js';
 

@@ -1,13 +1,13 @@
 import type { Knex } from 'knex';
 import type { Logger } from 'pino';
 import { z } from 'zod';
-import type { Clock } from '../clock.js';
-import { tryLockAccount } from '../database/account-lock.js';
+import type { Clock } from '../time/clock.js';
+import { tryLockAccount } from '../ring-accounts/account-lock.js';
 import { row, rows } from '../database/database.js';
-import { IS_APPLIED, IS_LIVE } from '../database/link-conditions.js';
+import { IS_APPLIED, IS_LIVE } from '../ring-accounts/link-conditions.js';
 import { isDatabaseUnavailable } from '../database/unavailable.js';
 import { enqueue, jobKey } from '../jobs/enqueue.js';
-import { retryPauseMs } from '../retry-pause.js';
+import { retryPauseMs } from '../time/retry-pause.js';
 import { type EventType, isKnown, parseEvent, type RingEvent } from '../ring/events.js';
 import { onBehalfOf } from '../request-id.js';
 import { handle } from './handlers.js';

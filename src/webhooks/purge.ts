@@ -1,5 +1,5 @@
 import type { Knex } from 'knex';
-import type { Clock } from '../clock.js';
+import type { Clock } from '../time/clock.js';
 import { USER_OF_EVENT } from './user-of-event.js';
 
 /** Ring can deliver an event again for 72 h. */

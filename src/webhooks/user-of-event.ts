@@ -1,4 +1,4 @@
-import { IS_LIVE } from '../database/link-conditions.js';
+import { IS_LIVE } from '../ring-accounts/link-conditions.js';
 
 /**
  * SQL: whose link an `event` of the inbox has come for: the account's first that had not ended by then, should it have had

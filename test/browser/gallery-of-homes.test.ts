@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, test } from '@jest/globals';
 import type { Page } from 'playwright-core';
-import { inventedPeople } from '../../src/simulator/invented-people.js';
+import { inventedPeople } from '../../src/simulator/state/invented-people.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { type EventRow, linkOn, recorded } from '../support/events.js';
 import { Gallery, holdForms, type State, visitAs } from '../support/gallery.js';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Browser } from 'playwright-core';
-import { inventedPeople } from '../../src/simulator/invented-people.js';
+import { inventedPeople } from '../../src/simulator/state/invented-people.js';
 import { launchBrowser } from '../support/browser.js';
 import { sharing } from '../support/devices.js';
 import { visitAs } from '../support/gallery.js';

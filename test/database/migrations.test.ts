@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/g
 import knex, { type Knex } from 'knex';
 import pg from 'pg';
 import { isMigrated, migrateToLatest } from '../../src/database/migrate.js';
-import { MIGRATIONS_DIR } from '../../src/paths.js';
+import { MIGRATIONS_DIR } from '../../src/configuration/paths.js';
 import { insertPairs } from '../support/pairs.js';
 import { createTestDatabase, query, type TestDatabase } from '../support/postgres.js';
 

@@ -2,7 +2,7 @@ import { request, type IncomingMessage } from 'node:http';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { readConfig } from '../../src/config.js';
+import { readConfig } from '../../src/configuration/config.js';
 import { openAccessToken, openRefreshToken } from '../../src/tokens/token-pairs.js';
 import { createVault } from '../../src/tokens/vault.js';
 import { untilProcessed } from '../support/inbox.js';

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { chmod, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startEmbeddedPostgres } from '../../src/database/embedded.js';
+import { startEmbeddedPostgres } from '../../src/development/embedded-postgres.js';
 import { migrateToLatest } from '../../src/database/migrate.js';
 import { inflateChromium } from './browser.js';
 import { databaseUrl, query, TEMPLATE_DATABASE } from './postgres.js';

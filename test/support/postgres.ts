@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import pg from 'pg';
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded.js';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/development/embedded-postgres.js';
 
 /** Migrated once in global setup, closed to connections, and copied for each test that wants a database. */
 export const TEMPLATE_DATABASE = 'template_app';

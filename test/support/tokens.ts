@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { readConfig } from '../../src/config.js';
+import { readConfig } from '../../src/configuration/config.js';
 import { sealPair } from '../../src/tokens/token-pairs.js';
 import { createVault } from '../../src/tokens/vault.js';
 import type { Owner } from './devices.js';

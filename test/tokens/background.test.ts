@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import cron from 'node-cron';
 import pg from 'pg';
-import { readConfig } from '../../src/config.js';
+import { readConfig } from '../../src/configuration/config.js';
 import { createRefreshBudget, type RefreshBudget } from '../../src/tokens/refresh-budget.js';
 import { openRefreshToken, type SealedPair } from '../../src/tokens/token-pairs.js';
 import { createVault } from '../../src/tokens/vault.js';

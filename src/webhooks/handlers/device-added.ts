@@ -1,5 +1,5 @@
-import { recordDeviceEvent } from '../../devices/device-events.js';
-import { addDevice } from '../../devices/inventory.js';
+import { recordDeviceEvent } from '../../events/record-events.js';
+import { addDevice } from '../../inventory/fetch-devices.js';
 import type { Handler } from '../handler.js';
 
 /** The device is known from now on; what it is, a job asks Ring. */

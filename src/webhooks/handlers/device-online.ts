@@ -1,5 +1,5 @@
-import { recordDeviceEvent } from '../../devices/device-events.js';
-import { setOnline } from '../../devices/online.js';
+import { recordDeviceEvent } from '../../events/record-events.js';
+import { setOnline } from '../../inventory/online.js';
 import type { Handler } from '../handler.js';
 
 export const deviceOnline: Handler<'device_online'> = async ({ trx, now }, event) => {

@@ -1,4 +1,4 @@
-import { removeDevice } from '../../devices/removal.js';
+import { removeDevice } from '../../inventory/removal.js';
 import type { Handler } from '../handler.js';
 
 export const deviceRemoved: Handler<'device_removed'> = ({ trx, now }, event) =>

@@ -1,4 +1,4 @@
-import { recordDeviceEvent } from '../../devices/device-events.js';
+import { recordDeviceEvent } from '../../events/record-events.js';
 import type { Handler } from '../handler.js';
 
 /** Ring filters by motion zones in the device: whatever arrives here was inside one. */

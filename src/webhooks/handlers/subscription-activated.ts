@@ -1,4 +1,4 @@
-import { refetchSubscriptions } from '../../devices/refetch.js';
+import { refetchSubscriptions } from '../../ring-accounts/refetch.js';
 import type { Handler } from '../handler.js';
 
 /** The event is the trigger, Ring's answer the truth. */

@@ -1,0 +1,118 @@
+import { type Request, type Response, Router } from 'express';
+import type { Knex } from 'knex';
+import { z } from 'zod';
+import { csrfToken } from '../users/csrf.js';
+import { signedInOrHome, userIdOf } from '../users/current-user.js';
+import { row } from '../database/database.js';
+import { IS_LIVE, IS_USABLE } from '../ring-accounts/link-conditions.js';
+import { HttpError, methodNotAllowed } from '../http/errors.js';
+import { limitAddress, type RateLimits } from '../http/rate-limits.js';
+import { seeOther } from '../http/see-other.js';
+import { nameOfDevice } from '../devices/device-view.js';
+import { noSuchDevice } from '../devices/user-devices.js';
+import { describeEvent, type EventsAddress, pathOfEvents } from './event-view.js';
+import { type ListedDevice, listDevices } from '../devices/device-list.js';
+import { Cursor, writeCursor } from './event-cursor.js';
+import { EVENT_KINDS, type EventKind } from './event-kinds.js';
+import { type EventFilter, type EventPage, type EventPlace, listEvents } from './list-events.js';
+
+export interface EventsPageDependencies {
+  database: Knex;
+  limits: RateLimits;
+}
+
+const PAGE_SIZE = 25;
+
+const KINDS = Object.keys(EVENT_KINDS) as EventKind[];
+
+/** The form sends what is not chosen as an empty text. */
+const unlessEmpty = (value: unknown): unknown => (value === '' ? undefined : value);
+
+const Query = z
+  .object({
+    device: z.preprocess(unlessEmpty, z.string().optional()),
+    kind: z.preprocess(unlessEmpty, z.enum(KINDS).optional()),
+    before: Cursor.optional(),
+    after: Cursor.optional(),
+  })
+  .refine(({ before, after }) => before === undefined || after === undefined);
+
+/** The user's events, newest first, of all devices and kinds or of some. */
+export function eventsPage({ database, limits }: EventsPageDependencies): Router {
+  const router = Router();
+  const route = router.route('/events');
+  route.get(limitAddress(limits.visit), signedInOrHome, async (request: Request, response: Response) => {
+    const userId = userIdOf(request);
+    const { device, kind, ...place } = readQuery(request);
+    const devices = (await listDevices(database, userId)).filter(({ isShared }) => isShared);
+    if (device !== undefined && !devices.some(({ id }) => id === device)) {
+      throw noSuchDevice();
+    }
+    const filter: EventFilter = { deviceId: device, kind };
+    const page = await listEvents(database, userId, filter, place, PAGE_SIZE);
+    // The way back ends where the list begins, and there it is whole and kept up to date.
+    if (place.after !== undefined && !page.hasMore) {
+      seeOther(response, pathOfEvents({ device, kind }));
+      return;
+    }
+    response.render('events', {
+      title: 'Events',
+      csrfToken: await csrfToken(request),
+      events: page.events.map(describeEvent),
+      empty: page.events.length > 0 ? null : await whyEmpty(database, userId, devices, { device, kind, ...place }),
+      // There is nothing to choose among before there are devices.
+      filter: devices.length === 0 ? null : describeFilter(devices, filter),
+      isNewest: place.before === undefined && place.after === undefined,
+      ...describeNeighbours(page, { device, kind }, place),
+    });
+  });
+  route.all(methodNotAllowed('GET', 'HEAD'));
+  return router;
+}
+
+/** @throws {HttpError} 400 */
+function readQuery(request: Request): z.output<typeof Query> {
+  const query = Query.safeParse(request.query);
+  if (query.success) return query.data;
+  throw new HttpError(400, 'This address is not complete. Open your events again from your home page.');
+}
+
+function describeFilter(devices: ListedDevice[], { deviceId, kind }: EventFilter) {
+  return {
+    devices: devices.map(({ id, name }) => ({ id, name: nameOfDevice(name), isChosen: id === deviceId })),
+    kinds: KINDS.map((id) => ({ id, name: EVENT_KINDS[id].filter, isChosen: id === kind })),
+    isSet: deviceId !== undefined || kind !== undefined,
+  };
+}
+
+/** Where the pages on both sides of this one are; null where there is none. */
+function describeNeighbours({ events, hasMore }: EventPage, filter: EventsAddress, { before, after }: EventPlace) {
+  const [newest, oldest] = [events[0], events.at(-1)];
+  const hasNewer = before !== undefined || after !== undefined;
+  const hasOlder = after !== undefined || hasMore;
+  return {
+    newer: newest && hasNewer ? pathOfEvents({ ...filter, after: writeCursor(newest) }) : null,
+    older: oldest && hasOlder ? pathOfEvents({ ...filter, before: writeCursor(oldest) }) : null,
+  };
+}
+
+type Empty = 'no-link' | 'link-not-ready' | 'no-devices' | 'no-match' | 'no-older' | 'no-events';
+
+async function whyEmpty(
+  database: Knex,
+  userId: string,
+  devices: ListedDevice[],
+  { device, kind, before }: z.output<typeof Query>,
+): Promise<Empty> {
+  if (devices.length === 0) {
+    const links = await row<{ isUsable: boolean | null; isLive: boolean | null }>(
+      database,
+      `SELECT bool_or(${IS_USABLE}) AS "isUsable", bool_or(${IS_LIVE}) AS "isLive" FROM account_links WHERE user_id = ?`,
+      [userId],
+    );
+    if (links?.isUsable === true) return 'no-devices';
+    return links?.isLive === true ? 'link-not-ready' : 'no-link';
+  }
+  if (before !== undefined) return 'no-older';
+  return device !== undefined || kind !== undefined ? 'no-match' : 'no-events';
+}

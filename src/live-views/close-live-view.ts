@@ -1,0 +1,66 @@
+import type { Knex } from 'knex';
+import type { Logger } from 'pino';
+import { z } from 'zod';
+import type { Clock } from '../time/clock.js';
+import { enqueue } from '../jobs/enqueue.js';
+import { retryPauseMs } from '../time/retry-pause.js';
+import type { RingClient } from '../ring/client.js';
+import { isGone, RingError } from '../ring/errors.js';
+import type { AccessTokens } from '../tokens/access-tokens.js';
+import { NoLinkError } from '../tokens/errors.js';
+
+/** The job that closes a live view at Ring. */
+export const CLOSE_LIVE_VIEW = 'close_live_view';
+
+/** A session at Ring that nobody watches any more. It is all in the job, because the live view's row may be erased. */
+export interface OpenSession {
+  liveViewId: string;
+  accountId: string;
+  sessionPath: string;
+  /** When Ring has ended it by itself at the latest. */
+  expiresAt: Date;
+}
+
+export interface CloseLiveViewDependencies {
+  database: Knex;
+  ring: RingClient;
+  tokens: AccessTokens;
+  clock: Clock;
+  log: Logger;
+}
+
+const Payload = z.object({
+  liveViewId: z.uuid(),
+  accountId: z.string(),
+  sessionPath: z.string(),
+  expiresAt: z.iso.datetime().transform((text) => new Date(text)),
+  attempt: z.number().int().min(1),
+});
+
+/** The session lives for a minute at most: a longer pause would be giving up. */
+const MAX_PAUSE_MS = 8_000;
+
+/** Has the session closed at Ring as soon as the caller's transaction is committed. */
+export async function enqueueClosing(trx: Knex, session: OpenSession, attempt = 1, delayMs = 0): Promise<void> {
+  const payload = { ...session, attempt };
+  await enqueue(trx, CLOSE_LIVE_VIEW, payload, { key: `${CLOSE_LIVE_VIEW}:${session.liveViewId}`, delayMs });
+}
+
+/**
+ * Closes a session at Ring, and tries again for as long as it can still live. Closing it twice is harmless, and a session
+ * that has ended by itself, or whose device or link is gone, is closed.
+ */
+export async function closeAtRing(dependencies: CloseLiveViewDependencies, payload: unknown): Promise<void> {
+  const { attempt, ...session } = Payload.parse(payload);
+  const { database, ring, tokens, clock, log } = dependencies;
+  if (clock() >= session.expiresAt) return;
+  try {
+    await tokens.forAccount(session.accountId, (accessToken) => ring.closeLiveView(accessToken, session.sessionPath));
+  } catch (error) {
+    if (isGone(error) || error instanceof NoLinkError) return;
+    if (!(error instanceof RingError)) throw error;
+    log.warn({ err: error, liveViewId: session.liveViewId, attempt }, 'a live view is not closed at Ring');
+    if (error.kind === 'rejected') return;
+    await enqueueClosing(database, session, attempt + 1, retryPauseMs(attempt, MAX_PAUSE_MS, error.retryAfterSeconds));
+  }
+}

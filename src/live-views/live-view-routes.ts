@@ -1,0 +1,192 @@
+import { type Request, type RequestHandler, type Response, Router, text } from 'express';
+import type { Knex } from 'knex';
+import type { Logger } from 'pino';
+import { z } from 'zod';
+import { csrfHeaderProtection } from '../users/csrf.js';
+import { signedInOrRefused, userIdOf } from '../users/current-user.js';
+import type { Clock } from '../time/clock.js';
+import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
+import type { RateLimits } from '../http/rate-limits.js';
+import type { RingClient } from '../ring/client.js';
+import { isGone, RingError } from '../ring/errors.js';
+import type { AccessTokens } from '../tokens/access-tokens.js';
+import { NoLinkError } from '../tokens/errors.js';
+import { pathOfDevice } from '../devices/device-view.js';
+import { refetchDevice } from '../ring-accounts/refetch.js';
+import {
+  beginLiveView,
+  closeLiveView,
+  type EndReason,
+  failLiveView,
+  findLiveView,
+  type LiveViewAddress,
+  recordOpened,
+} from './live-views.js';
+import { noSuchDevice } from '../devices/user-devices.js';
+
+export interface LiveViewDependencies {
+  database: Knex;
+  ring: RingClient;
+  tokens: AccessTokens;
+  clock: Clock;
+  log: Logger;
+  limits: RateLimits;
+}
+
+const OFFER_LIMIT = '64kb';
+const SDP = 'application/sdp';
+
+const ViewId = z.uuid();
+
+/**
+ * Live views for WHEP clients of the user's own browser: `POST` an SDP offer, get Ring's answer, `DELETE` the address in
+ * its `Location`. Ring takes no calls from browsers, so ours goes between; the pictures themselves don't.
+ *
+ * @see https://developer.amazon.com/docs/ring/api-documentation.html
+ */
+export function liveViewRoutes(dependencies: LiveViewDependencies): Router {
+  const { database, clock, limits } = dependencies;
+  const router = Router();
+
+  const all = router.route('/devices/:deviceId/live-views');
+  all.post(
+    signedInOrRefused,
+    csrfHeaderProtection,
+    sdpOnly,
+    text({ type: SDP, limit: OFFER_LIMIT }),
+    async (request: Request<{ deviceId: string }>, response) => {
+      const { deviceId } = request.params;
+      const offer = offerOf(request);
+      const userId = userIdOf(request);
+      await limits.liveView.consume(userId);
+      const { id, answer } = await open(dependencies, { userId, deviceId, offer });
+      // Nobody is there any more to watch it, and nobody else knows its address.
+      if (response.closed) await closeLiveView(database, { id, deviceId, userId }, clock());
+      response
+        .status(201)
+        .set({ Location: `${pathOfDevice(deviceId)}/live-views/${id}`, 'Content-Type': SDP })
+        .send(answer);
+    },
+  );
+  all.all(methodNotAllowed('POST'));
+
+  const one = router.route('/devices/:deviceId/live-views/:viewId');
+  one.get(signedInOrRefused, async (request: Request<ViewParameters>, response: Response) => {
+    const view = await findLiveView(database, addressOf(request));
+    if (view === undefined) throw noSuchView();
+    const { status, endReason, expiresAt } = view;
+    // By our clock, which the browser's may differ from.
+    const secondsLeft = Math.max(0, Math.ceil((expiresAt.getTime() - clock().getTime()) / 1_000));
+    response.json({ status, endReason, expiresAt: expiresAt.toISOString(), secondsLeft });
+  });
+  one.delete(signedInOrRefused, csrfHeaderProtection, async (request: Request<ViewParameters>, response: Response) => {
+    if (!(await closeLiveView(database, addressOf(request), clock()))) throw noSuchView();
+    response.status(204).end();
+  });
+  one.all(methodNotAllowed('GET', 'HEAD', 'DELETE'));
+
+  router.use('/devices/:deviceId/live-views', problemDetails);
+  return router;
+}
+
+interface ViewParameters {
+  deviceId: string;
+  viewId: string;
+}
+
+interface Opening {
+  userId: string;
+  deviceId: string;
+  offer: string;
+}
+
+/** Opens a live view, or says why not. @throws {HttpError} */
+async function open(
+  { database, ring, tokens, clock, log }: LiveViewDependencies,
+  { userId, deviceId, offer }: Opening,
+): Promise<{ id: string; answer: string }> {
+  const begun = await beginLiveView(database, userId, deviceId, clock());
+  if (begun === undefined) throw noSuchDevice();
+  if (begun.kind === 'offline') throw offline();
+  const { id, device } = begun;
+
+  let session: { answer: string; sessionPath: string };
+  try {
+    session = await tokens.forAccount(device.accountId, (accessToken) =>
+      ring.openLiveView(accessToken, device.id, offer),
+    );
+  } catch (error) {
+    await failLiveView(database, id, clock());
+    if (isGone(error) || isOffline(error))
+      await refetchDevice(database, { accountId: device.accountId, deviceId, occurredAt: clock() });
+    log.warn({ err: error, liveViewId: id }, 'a live view is not opened');
+    throw refusalOf(error);
+  }
+  const opened = { id, accountId: device.accountId, sessionPath: session.sessionPath };
+  const endReason = await recordOpened(database, opened, clock());
+  if (endReason !== null) throw endedWhileOpening(endReason);
+  return { id, answer: session.answer };
+}
+
+function refusalOf(error: unknown): unknown {
+  if (isGone(error) || error instanceof NoLinkError) return noSuchDevice(error);
+  if (!(error instanceof RingError)) return error;
+  if (isOffline(error)) {
+    return new HttpError(503, 'The device is offline right now. Check that it has power and Wi-Fi, then try again.', {
+      cause: error,
+      retryAfterSeconds: error.retryAfterSeconds ?? 10,
+    });
+  }
+  if (error.kind === 'rejected' && error.status === 400) {
+    return new HttpError(400, 'Ring does not accept this SDP offer.', { cause: error });
+  }
+  return new HttpError(502, 'Ring could not open the live view. Please try again in a moment.', {
+    cause: error,
+    ...(error.retryAfterSeconds !== undefined && { retryAfterSeconds: error.retryAfterSeconds }),
+  });
+}
+
+/** Ring's answer for a device that is offline, which we may not have been told yet. */
+const isOffline = (error: unknown): boolean =>
+  error instanceof RingError && error.kind === 'unavailable' && error.status === 503;
+
+function endedWhileOpening(reason: EndReason): HttpError {
+  switch (reason) {
+    case 'DEVICE_REMOVED':
+    case 'LINK_REMOVED':
+      return noSuchDevice();
+    case 'DEVICE_OFFLINE':
+      return offline();
+    case 'CLOSED':
+      return new HttpError(409, 'The live view was closed while it opened.');
+    case 'TIME_LIMIT':
+    case 'FAILED':
+      return new HttpError(503, 'The live view took too long to open. Please try again.', { retryAfterSeconds: 1 });
+  }
+}
+
+const noSuchView = (): HttpError => new HttpError(404, 'There is no such live view.');
+
+const offline = (): HttpError =>
+  new HttpError(409, 'The device is offline. A live view is possible as soon as it is online again.');
+
+const sdpOnly: RequestHandler = (request, _response, next) => {
+  const [type = ''] = (request.get('content-type') ?? '').split(';');
+  if (type.trim().toLowerCase() !== SDP) throw new HttpError(415, `Send the SDP offer as ${SDP}.`);
+  next();
+};
+
+/** @throws {HttpError} 400 */
+function offerOf(request: Pick<Request, 'body'>): string {
+  const offer: unknown = request.body;
+  if (typeof offer !== 'string' || !offer.startsWith('v=0')) throw new HttpError(400, 'The body is no SDP offer.');
+  return offer;
+}
+
+/** @throws {HttpError} 404 */
+function addressOf(request: Request<ViewParameters>): LiveViewAddress {
+  const id = ViewId.safeParse(request.params.viewId);
+  // No text column bears it.
+  if (!id.success || request.params.deviceId.includes('\0')) throw noSuchView();
+  return { id: id.data, deviceId: request.params.deviceId, userId: userIdOf(request) };
+}

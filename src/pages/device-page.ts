@@ -1,0 +1,241 @@
+import { type Request, type RequestHandler, type Response, Router } from 'express';
+import type { Logger } from 'pino';
+import { z } from 'zod';
+import { csrfProtection, csrfToken } from '../users/csrf.js';
+import { signedInOrHome, userIdOf } from '../users/current-user.js';
+import { HttpError, methodNotAllowed } from '../http/errors.js';
+import { limitAddress, type RateLimits } from '../http/rate-limits.js';
+import { seeOther } from '../http/see-other.js';
+import { RingError } from '../ring/errors.js';
+import { NoLinkError } from '../tokens/errors.js';
+import { readScheduleForm, type ScheduleDraft, TIME_ZONES, UNKNOWN_TIME_ZONE } from '../pictures/schedule-form.js';
+import {
+  createOperation,
+  deleteOperation,
+  MAX_OPERATIONS_OF_DEVICE,
+  operationsOf,
+  pauseOperation,
+  resumeOperation,
+  type ScheduledOperation,
+} from '../pictures/schedules.js';
+import { findPicture, snapshotsOf } from '../pictures/pictures.js';
+import { describeCapabilities } from '../devices/capabilities-view.js';
+import { latestEvents } from '../events/latest-events.js';
+import { describeStatus, describeTime, nameOfDevice, pathOfDevice } from '../devices/device-view.js';
+import { describeZones } from '../devices/zones-view.js';
+import { detailsOf, refetchIfOld } from '../devices/device-details.js';
+import { takePicture, type TakePictureDependencies } from '../pictures/picture-now.js';
+import { noSuchDevice, requireDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
+
+export interface DevicePageDependencies extends TakePictureDependencies {
+  limits: RateLimits;
+  log: Logger;
+}
+
+/** What could not be done, beside what it belongs to. */
+interface Problems {
+  draft?: ScheduleDraft;
+  picture?: string;
+}
+
+const Id = z.uuid();
+
+/** The page of one device: what it sees now, its newest pictures and when more are taken, its zones, what it can do. */
+export function devicePage(dependencies: DevicePageDependencies): Router {
+  const { database, clock, limits, log } = dependencies;
+  const router = Router();
+
+  async function show(
+    request: Request,
+    response: Response,
+    device: UserDevice,
+    { draft, picture }: Problems = {},
+  ): Promise<void> {
+    const [operations, snapshots, details, latest] = await Promise.all([
+      operationsOf(database, device),
+      snapshotsOf(database, device),
+      detailsOf(database, device),
+      latestEvents(database, userIdOf(request), device),
+    ]);
+    await refetchIfOld(database, device, details, clock());
+    const lastZone = operations.findLast(({ timeZone }) => timeZone !== null)?.timeZone ?? '';
+    response.render('device', {
+      title: nameOfDevice(device.name),
+      csrfToken: await csrfToken(request),
+      path: pathOfDevice(device.id),
+      device: describeDevice(device),
+      pictureProblem: picture ?? null,
+      latest,
+      pictures: snapshots.map((snapshot) => ({ id: snapshot.id, ...describeTime(snapshot.takenAt) })),
+      schedules: operations.map(describeOperation),
+      isFull: operations.length >= MAX_OPERATIONS_OF_DEVICE,
+      mostSchedules: MAX_OPERATIONS_OF_DEVICE,
+      draft: draft ?? { timeOfDay: '', timeZone: lastZone, error: null },
+      timeZones: TIME_ZONES,
+      zones: describeZones(details.capabilities, details.configurations),
+      capabilities: describeCapabilities(details.capabilities, details.configurations),
+      fetched: details.fetchedAt === null ? null : describeTime(details.fetchedAt),
+      isOutdated: details.isOutdated,
+    });
+  }
+
+  function deviceOf(request: Request<DeviceParameters>): Promise<UserDevice> {
+    return requireDeviceOfUser(database, userIdOf(request), request.params.deviceId);
+  }
+
+  const page = router.route('/devices/:deviceId');
+  page.get(limitAddress(limits.visit), signedInOrHome, async (request: Request<DeviceParameters>, response) => {
+    await show(request, response, await deviceOf(request));
+  });
+  page.all(methodNotAllowed('GET', 'HEAD'));
+
+  const operations = router.route('/devices/:deviceId/scheduled-operations');
+  operations.post(signedInOrHome, csrfProtection, async (request: Request<DeviceParameters>, response) => {
+    const { deviceId } = request.params;
+    const read = readScheduleForm(request.body);
+    const error =
+      'schedule' in read
+        ? refusal(await createOperation(database, { userId: userIdOf(request), deviceId }, read.schedule, clock()))
+        : read.draft.error;
+    if (error === null) {
+      seeOther(response, `${pathOfDevice(deviceId)}#schedules`);
+      return;
+    }
+    const device = await deviceOf(request);
+    response.status(400);
+    await show(request, response, device, { draft: { ...read.draft, error } });
+  });
+  operations.get(backToDevice);
+  operations.all(methodNotAllowed('POST'));
+
+  for (const [change, apply] of Object.entries(CHANGES)) {
+    const route = router.route(`/devices/:deviceId/scheduled-operations/:operationId/${change}`);
+    route.post(signedInOrHome, csrfProtection, async (request: Request<OperationParameters>, response) => {
+      const device = await deviceOf(request);
+      const operationId = Id.safeParse(request.params.operationId);
+      if (!operationId.success) throw new HttpError(404, 'There is no such schedule.');
+      await apply(dependencies, userIdOf(request), device, operationId.data);
+      seeOther(response, `${pathOfDevice(device.id)}#schedules`);
+    });
+    route.get(backToDevice);
+    route.all(methodNotAllowed('POST'));
+  }
+
+  const pictures = router.route('/devices/:deviceId/snapshots');
+  pictures.post(signedInOrHome, csrfProtection, async (request: Request<DeviceParameters>, response) => {
+    const userId = userIdOf(request);
+    await limits.picture.consume(userId);
+    const device = await deviceOf(request);
+    try {
+      await takePicture(dependencies, userId, device);
+      seeOther(response, `${pathOfDevice(device.id)}#pictures`);
+    } catch (error) {
+      if (error instanceof NoLinkError) {
+        // The home page tells what has become of the link.
+        seeOther(response, '/ring/home');
+        return;
+      }
+      if (!(error instanceof RingError)) throw error;
+      log.warn({ err: error }, 'a picture is not taken');
+      response.status(502);
+      await show(request, response, device, { picture: NO_PICTURE });
+    }
+  });
+  pictures.get(backToDevice);
+  pictures.all(methodNotAllowed('POST'));
+
+  const picture = router.route('/devices/:deviceId/snapshots/:snapshotId');
+  picture.get(signedInOrHome, async (request: Request<PictureParameters>, response) => {
+    const snapshotId = Id.safeParse(request.params.snapshotId);
+    const device = await deviceOf(request);
+    const found = snapshotId.success ? await findPicture(database, device, snapshotId.data) : undefined;
+    if (found === undefined) throw new HttpError(404, 'There is no such picture. Only the newest ones are kept.');
+    response
+      .set({
+        'Content-Type': found.contentType,
+        'Content-Security-Policy': PICTURE_POLICY,
+      })
+      .send(found.bytes);
+  });
+  picture.all(methodNotAllowed('GET', 'HEAD'));
+  return router;
+}
+
+/** What a user can do to a schedule. */
+const CHANGES: Record<
+  string,
+  (dependencies: DevicePageDependencies, userId: string, device: UserDevice, operationId: string) => Promise<void>
+> = {
+  pause: ({ database }, _userId, device, operationId) => pauseOperation(database, device, operationId),
+  resume: ({ database, clock }, userId, { id: deviceId }, operationId) =>
+    resumeOperation(database, { userId, deviceId }, operationId, clock()),
+  delete: ({ database }, _userId, device, operationId) => deleteOperation(database, device, operationId),
+};
+
+/** The browser shows a picture that is opened by itself in a page of its own making, with a style in it. */
+const PICTURE_POLICY = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+
+const NO_PICTURE = 'Ring gave us no picture. The device may be busy or offline: please try again in a moment.';
+
+type DeviceParameters = { deviceId: string };
+type OperationParameters = DeviceParameters & { operationId: string };
+type PictureParameters = DeviceParameters & { snapshotId: string };
+
+/** @throws {HttpError} 404 */
+function refusal(outcome: Awaited<ReturnType<typeof createOperation>>): ScheduleDraft['error'] {
+  switch (outcome) {
+    case 'created':
+      return null;
+    case 'full':
+      return { message: `A device can have ${MAX_OPERATIONS_OF_DEVICE} schedules. Delete one to make another.` };
+    case 'unknown-zone':
+      return { field: 'zone', message: UNKNOWN_TIME_ZONE };
+    case 'no-device':
+      throw noSuchDevice();
+  }
+}
+
+/** A failed form leaves its address in the browser; reloading it should lead back to the page. */
+const backToDevice: RequestHandler<DeviceParameters> = (request, response) => {
+  seeOther(response, pathOfDevice(request.params.deviceId));
+};
+
+function describeDevice(device: UserDevice) {
+  const { online, location } = device;
+  return {
+    name: nameOfDevice(device.name),
+    isOffline: online === false,
+    ...describeStatus(device),
+    location: location === null ? null : [location.state, location.country].filter(Boolean).join(', '),
+  };
+}
+
+function describeOperation(operation: ScheduledOperation) {
+  const { id, frequency, timeOfDay, timeZone, nextRunAt, lastError } = operation;
+  return {
+    id,
+    name: frequency === 'HOURLY' ? 'Every hour' : `Every day at ${timeOfDay ?? ''} (${timeZone ?? ''})`,
+    next: nextRunAt === null ? null : describeTime(nextRunAt, timeZone ?? 'UTC'),
+    changes: [operation.pauseReason === 'USER' ? ['resume', 'Resume'] : ['pause', 'Pause'], ['delete', 'Delete']],
+    pauseText: describePause(operation),
+    problem: lastError === null ? null : describeProblem(lastError),
+  };
+}
+
+function describePause({ pauseReason }: ScheduledOperation): string | null {
+  switch (pauseReason) {
+    case 'OFFLINE':
+      return 'Paused while the device is offline. Goes on by itself.';
+    case 'USER':
+      return 'Paused by you.';
+    case null:
+      return null;
+  }
+}
+
+/** @param lastError kind and status of a failed call to Ring */
+function describeProblem(lastError: string): string {
+  return lastError.startsWith('rejected') || lastError.startsWith('unauthorized')
+    ? 'Last time, Ring did not let us take a picture. We’ll try again next time.'
+    : 'Last time, no picture could be taken. We’ll try again next time.';
+}

@@ -1,0 +1,163 @@
+import { type Request, type Response, Router } from 'express';
+import type { Knex } from 'knex';
+import type { FormError } from '../users/routes.js';
+import type { Clock } from '../time/clock.js';
+import { csrfToken } from '../users/csrf.js';
+import { describeStatus, describeTime, nameOfDevice, pathOfDevice, type Tone } from '../devices/device-view.js';
+import { type ListedDevice, listDevices } from '../devices/device-list.js';
+import { subscriptionsOfUser, type UserSubscription } from '../inventory/subscriptions.js';
+import { latestEvents } from '../events/latest-events.js';
+import { methodNotAllowed } from '../http/errors.js';
+import { limitAddress, type RateLimits } from '../http/rate-limits.js';
+import { seeOther } from '../http/see-other.js';
+import { type Link, linksOfUser } from '../ring-accounts/links.js';
+import { type LinkOutcome, outcomeOfLink } from '../linking/outcomes.js';
+
+export interface HomePageDependencies {
+  database: Knex;
+  clock: Clock;
+  limits: RateLimits;
+}
+
+export interface HomePage {
+  router: Router;
+  /** The home page of someone who is not signed in. */
+  showSignedOut: (request: Request, response: Response, email?: string, error?: FormError) => Promise<void>;
+}
+
+/** The App Homepage URL: how each of the user's links stands, or how to get one. */
+export function createHomePage({ database, clock, limits }: HomePageDependencies): HomePage {
+  async function showSignedOut(
+    request: Request,
+    response: Response,
+    email = '',
+    error: FormError | null = null,
+  ): Promise<void> {
+    response.render('home-signed-out', {
+      title: 'Home',
+      csrfToken: await csrfToken(request),
+      email,
+      error,
+      isAsked: request.query['sign-in'] !== undefined,
+    });
+  }
+
+  const router = Router();
+  const route = router.route('/ring/home');
+  route.get(limitAddress(limits.visit), async (request, response) => {
+    if (request.user === undefined) {
+      await showSignedOut(request, response);
+      return;
+    }
+    const { id: userId, email } = request.user;
+    const [links, devices, subscriptions] = await Promise.all([
+      linksOfUser(database, userId),
+      listDevices(database, userId),
+      subscriptionsOfUser(database, userId),
+    ]);
+    response.render('home', {
+      title: 'Home',
+      csrfToken: await csrfToken(request),
+      email,
+      links: standingFirst(links).map((link) => ({
+        ...describe(link),
+        devices: devices.filter(({ linkId }) => linkId === link.id).map(describeDevice),
+        subscriptions: subscriptions
+          .filter(({ linkId }) => linkId === link.id)
+          .map((subscription) => describeSubscription(subscription, clock())),
+        isUsable: link.status === 'COMPLETED',
+        isOutdated: devices.some(({ linkId, isShared, isOutdated }) => linkId === link.id && isShared && isOutdated),
+      })),
+      latest: devices.some(({ isShared }) => isShared) ? await latestEvents(database, userId) : null,
+    });
+  });
+  route.all(methodNotAllowed('GET', 'HEAD'));
+  router.get('/', (_request, response) => {
+    seeOther(response, '/ring/home');
+  });
+  return { router, showSignedOut };
+}
+
+/** Newest first, those that have ended after all others. */
+function standingFirst(links: Link[]): Link[] {
+  const hasEnded = ({ status }: Link) => status === 'REMOVED' || status === 'REFUSED';
+  return links.toSorted((one, other) => Number(hasEnded(one)) - Number(hasEnded(other)));
+}
+
+/** A linked Ring account, in a few words. */
+interface LinkCard {
+  statusText: string;
+  tone: Tone;
+  detail: string;
+}
+
+const CARDS: Readonly<Record<LinkOutcome, LinkCard>> = {
+  'being-finished': {
+    statusText: 'Being finished',
+    tone: 'working',
+    detail: 'We’re waiting for Ring to confirm this link. There is nothing you need to do.',
+  },
+  'ring-unreachable': {
+    statusText: 'Being finished',
+    tone: 'working',
+    detail: 'Ring isn’t answering right now. We keep trying to finish this link; there is nothing you need to do.',
+  },
+  'sign-in-again': {
+    statusText: 'Waiting for you',
+    tone: 'problem',
+    detail: 'Ring wants to see you again before it confirms this link. Open this app in the Ring app and tap Sign In.',
+  },
+  linked: {
+    statusText: 'Linked',
+    tone: 'success',
+    detail: 'Ring has confirmed this link. To end it, remove the app under My Apps in the Ring app.',
+  },
+  refused: {
+    statusText: 'Not linked',
+    tone: 'problem',
+    detail: 'Ring did not accept this link. In the Ring app, remove the app under My Apps and add it again.',
+  },
+  'needs-relinking': {
+    statusText: 'Has to be linked again',
+    tone: 'problem',
+    detail: 'Ring no longer lets us see these devices. In the Ring app, remove the app under My Apps and add it again.',
+  },
+  removed: {
+    statusText: 'Ended',
+    tone: 'ended',
+    detail: 'The app was removed in the Ring app. To link again, add it from the Ring Appstore.',
+  },
+};
+
+function describe(link: Link) {
+  return { ...CARDS[outcomeOfLink(link)], since: describeTime(link.removedAt ?? link.updatedAt) };
+}
+
+function describeDevice(device: ListedDevice) {
+  const { id, name, removedAt, isShared } = device;
+  const common = { name: nameOfDevice(name), href: isShared ? pathOfDevice(id) : null };
+  if (removedAt !== null) {
+    return {
+      ...common,
+      tone: 'ended',
+      statusText: 'Removed in the Ring app',
+      when: { word: '', ...describeTime(removedAt) },
+    };
+  }
+  // Without a link that works, nobody tells us when that changes.
+  if (!isShared) return { ...common, tone: 'ended', statusText: 'Not known at the moment', when: null };
+  return { ...common, ...describeStatus(device) };
+}
+
+/** What Ring says of a subscription, in a line. One can be ended before its time, and outlast it. */
+function describeSubscription({ subType, status, expiresAt, deviceNames }: UserSubscription, now: Date) {
+  const kind = { paid: 'Paid subscription', trial: 'Free trial', other: 'Subscription' }[subType];
+  const isActive = status === 'active';
+  const isDateTrue = expiresAt !== null && expiresAt > now === isActive;
+  const word = isActive ? (isDateTrue ? 'until' : 'active') : 'ended';
+  return {
+    text: `${kind}, ${word}`,
+    at: isDateTrue ? describeTime(expiresAt) : null,
+    devices: deviceNames.map(nameOfDevice).join(', '),
+  };
+}

@@ -1,0 +1,68 @@
+import type { Knex } from 'knex';
+import type { Logger } from 'pino';
+import type { Clock } from './time/clock.js';
+import { purgeArchive } from './inventory/archive.js';
+import { forgetOldDeviceEvents } from './events/record-events.js';
+import { endExpiredLiveViews, forgetEndedLiveViews } from './live-views/live-views.js';
+import { forgetRemovedDevices } from './inventory/removal.js';
+import { startDueOperations } from './pictures/schedules.js';
+import type { ClockTask } from './jobs/periodic.js';
+import { expireUnclaimedTokens, forgetExpiredTokens, forgetOldExchanges } from './linking/expiry.js';
+import type { AccessTokens } from './tokens/access-tokens.js';
+import { refreshInBackground } from './tokens/background-refresh.js';
+import type { RefreshBudget } from './tokens/refresh-budget.js';
+import { wakeOverdueInboxes } from './webhooks/process.js';
+import { purgeInbox } from './webhooks/purge.js';
+
+/** What is done by the clock, and when: cron expressions in UTC. */
+export const SCHEDULES = {
+  'expire unclaimed tokens': '* * * * *',
+  'refresh tokens': '* * * * *',
+  'wake overdue inboxes': '* * * * *',
+  'start due snapshots': '* * * * *',
+  // Ring ends a session by itself after a minute at most: nobody should be told for long that it is still open.
+  'end expired live views': '*/5 * * * * *',
+  'forget old code exchanges': '17 * * * *',
+  'purge the inbox': '29 * * * *',
+  'forget ended live views': '47 * * * *',
+  'forget expired token pairs': '23 3 * * *',
+  'forget old device events': '27 3 * * *',
+  'forget removed devices': '31 3 * * *',
+  'purge the archive': '37 3 * * *',
+} as const;
+
+type Name = keyof typeof SCHEDULES;
+
+export interface ClockDependencies {
+  database: Knex;
+  tokens: AccessTokens;
+  budget: RefreshBudget;
+  clock: Clock;
+  log: Logger;
+  unclaimedTtlSeconds: number;
+  auditRetentionDays: number;
+  isStopping: () => boolean;
+}
+
+/** Each may run on every instance at once, and again after a crash. */
+export function clockTasks(dependencies: ClockDependencies): ClockTask[] {
+  const { log, unclaimedTtlSeconds, auditRetentionDays } = dependencies;
+  const runs: Record<Name, () => Promise<void>> = {
+    async 'expire unclaimed tokens'() {
+      const expired = await expireUnclaimedTokens(dependencies, unclaimedTtlSeconds);
+      if (expired > 0) log.info({ expired }, 'expired unclaimed token pairs');
+    },
+    'refresh tokens': () => refreshInBackground(dependencies),
+    'wake overdue inboxes': () => wakeOverdueInboxes(dependencies),
+    'start due snapshots': () => startDueOperations(dependencies),
+    'end expired live views': () => endExpiredLiveViews(dependencies),
+    'forget old code exchanges': () => forgetOldExchanges(dependencies),
+    'purge the inbox': () => purgeInbox(dependencies),
+    'forget ended live views': () => forgetEndedLiveViews(dependencies),
+    'forget expired token pairs': () => forgetExpiredTokens(dependencies),
+    'forget old device events': () => forgetOldDeviceEvents(dependencies),
+    'forget removed devices': () => forgetRemovedDevices(dependencies),
+    'purge the archive': () => purgeArchive(dependencies, auditRetentionDays),
+  };
+  return Object.entries(runs).map(([name, run]) => ({ name, schedule: SCHEDULES[name as Name], run }));
+}

@@ -1,0 +1,54 @@
+import type { Knex } from 'knex';
+import { row, rows } from '../database/database.js';
+import { IS_LIVE } from './link-conditions.js';
+
+export const LINK_STATUSES = ['CONFIRMING', 'COMPLETED', 'REFUSED', 'REAUTH_REQUIRED', 'REMOVED'] as const;
+export type LinkStatus = (typeof LINK_STATUSES)[number];
+
+/** `last_error` of a link that waits for its user, because Ring takes no nonce as old as the one that we hold. */
+export const NONCE_TOO_OLD = 'nonce too old';
+
+/** A link as its user may see it. */
+export interface Link {
+  id: string;
+  status: LinkStatus;
+  /** Ring's last no, or why it could not be asked; null when all went well so far. */
+  lastError: string | null;
+  updatedAt: Date;
+  /** When the user removed the app, by Ring's clock. */
+  removedAt: Date | null;
+}
+
+const COLUMNS = 'id, status, last_error AS "lastError", updated_at AS "updatedAt", removed_at AS "removedAt"';
+
+/** The user's links, newest first. */
+export function linksOfUser(database: Knex, userId: string): Promise<Link[]> {
+  return rows<Link>(
+    database,
+    `SELECT ${COLUMNS} FROM account_links WHERE user_id = ? ORDER BY updated_at DESC LIMIT 50`,
+    [userId],
+  );
+}
+
+export async function newestLinkOfUser(database: Knex, userId: string): Promise<Link | undefined> {
+  const [newest] = await linksOfUser(database, userId);
+  return newest;
+}
+
+export function findLink(database: Knex, linkId: string): Promise<Link | undefined> {
+  return row<Link>(database, `SELECT ${COLUMNS} FROM account_links WHERE id = ?`, [linkId]);
+}
+
+/** Ring says by a webhook that the app was added: the link that we told it about stands there too. */
+export async function markConfirmedByRing(
+  trx: Knex,
+  { accountId, occurredAt }: { accountId: string; occurredAt: Date },
+  clockSkewMs: number,
+): Promise<void> {
+  await trx.raw(
+    `UPDATE account_links SET ring_confirmed_at = greatest(ring_confirmed_at, ?)
+      WHERE account_id = ? AND ${IS_LIVE}
+        AND (SELECT created_at FROM ring_tokens WHERE ring_tokens.id = token_id) <= ?`,
+    [occurredAt, accountId, new Date(occurredAt.getTime() + clockSkewMs)],
+  );
+}

@@ -1,0 +1,63 @@
+import type { Grant, AccessCheck } from '../state/tokens.js';
+import type { RequestFacts } from '../state/request-log.js';
+import type { RingAnswer, RingRequest } from './endpoint.js';
+import type { Simulation } from '../state/state.js';
+
+/** What the endpoints of the Vision API have in common: bearer tokens, JSON:API documents, JSON:API errors. */
+
+/** Acts for whoever the token speaks for; 401 for a bad token, 404 for one whose app was removed from the account. */
+export function withIntegration<Answer extends RingAnswer | Promise<RingAnswer>>(
+  simulation: Simulation,
+  request: RingRequest,
+  act: (grant: Grant) => Answer,
+): Answer | RingAnswer {
+  const check = checkToken(simulation, request);
+  if (check.kind !== 'good') return unauthorized(check.kind);
+  const { user, integration } = check.grant;
+  if (user.integration !== integration) return refuse(404, 'Not Found', 'This token belongs to no integration.');
+  return act(check.grant);
+}
+
+export function checkToken(simulation: Simulation, request: RingRequest): AccessCheck | { kind: 'missing' } {
+  const token = bearerToken(request);
+  return token === undefined ? { kind: 'missing' } : simulation.state.tokens.checkAccessToken(token);
+}
+
+/** What is recorded of every request with a bearer token. */
+export function describeBearer(
+  simulation: Simulation,
+  request: RingRequest,
+): { account_id: string | null; facts: RequestFacts } {
+  const token = bearerToken(request);
+  return {
+    account_id: token === undefined ? null : simulation.state.tokens.accountOf(token),
+    facts: { device_id: request.params.device_id },
+  };
+}
+
+export function unauthorized(problem: Exclude<AccessCheck['kind'], 'good'> | 'missing'): RingAnswer {
+  const details = {
+    missing: 'No bearer token.',
+    unknown: 'Unknown access token.',
+    expired: 'The access token has expired.',
+    revoked: 'The access token was revoked.',
+    'refresh-token': 'This is a refresh token.',
+  };
+  return refuse(401, 'Unauthorized', details[problem]);
+}
+
+export function simulatedFailure(status: number): RingAnswer {
+  return refuse(status, 'Simulated Fault', 'A fault of the Ring simulator.');
+}
+
+export function refuse(status: number, title: string, detail: string): RingAnswer {
+  return jsonApi(status, { errors: [{ status: String(status), title, detail }] });
+}
+
+export function jsonApi(status: number, document: object): RingAnswer {
+  return { status, headers: { 'Content-Type': 'application/vnd.api+json' }, body: JSON.stringify(document) };
+}
+
+function bearerToken(request: RingRequest): string | undefined {
+  return /^Bearer +(\S+)$/i.exec(request.authorization ?? '')?.[1];
+}

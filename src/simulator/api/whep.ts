@@ -1,0 +1,73 @@
+import { withDevice } from './devices.js';
+import { describeBearer, refuse, simulatedFailure } from './json-api.js';
+import type { RingAnswer, RingEndpoint, RingRequest } from './endpoint.js';
+import type { Offer } from '../media/sdp.js';
+import { answerOffer, canBePlayed, readOffer } from '../media/sdp.js';
+import type { Simulation } from '../state/state.js';
+
+/** `POST /v1/devices/{device_id}/media/streaming/whep/sessions`: an SDP offer begins a live view. */
+export function whepPostEndpoint(simulation: Simulation): RingEndpoint {
+  return {
+    name: 'whep-post',
+    describe: (request) => describeBearer(simulation, request),
+    handle: (request) =>
+      withDevice(simulation, request, async ({ user, device }) => {
+        if (request.contentType !== 'application/sdp') return badRequest('Send an offer as application/sdp.');
+        const reading = readOffer(request.body);
+        if (reading.kind === 'bad') return badRequest(reading.problem);
+        if (!device.online) return refuse(503, 'Service Unavailable', 'The device is offline.');
+        if (simulation.streams.isFull) return refuse(429, 'Too Many Requests', 'Too many live views are played.');
+        const { liveViews } = simulation.state;
+        const sessionId = liveViews.open(user.account_id, device.id, device.power);
+        const headers = { 'Content-Type': 'application/sdp', Location: locationOf(simulation, request, sessionId) };
+        try {
+          return { status: 201, headers, body: await beginStream(simulation, sessionId, request.body, reading.offer) };
+        } catch {
+          liveViews.close(user.account_id, device.id, sessionId);
+          return badRequest('The offer could not be used.');
+        }
+      }),
+    fail: simulatedFailure,
+  };
+}
+
+/** `DELETE /v1/devices/{device_id}/media/streaming/whep/sessions/{session_id}`: ends a live view. */
+export function whepDeleteEndpoint(simulation: Simulation): RingEndpoint {
+  return {
+    name: 'whep-delete',
+    describe: (request) => describeBearer(simulation, request),
+    handle: (request) =>
+      withDevice(simulation, request, ({ user, device }) => {
+        const sessionId = request.params.session_id ?? '';
+        if (simulation.state.liveViews.close(user.account_id, device.id, sessionId)) {
+          return { status: 200, headers: {}, body: '' };
+        }
+        return refuse(404, 'Not Found', 'There is no such live view, or it is over.');
+      }),
+    fail: simulatedFailure,
+  };
+}
+
+/**
+ * Returns the SDP answer. A browser's offer gets a moving picture. One that no browser would make gets an answer that is
+ * only written down: who writes an offer by hand wants to see how Ring answers, and nothing that connects.
+ */
+function beginStream(
+  { state, streams }: Simulation,
+  sessionId: string,
+  text: string,
+  offer: Offer,
+): string | Promise<string> {
+  if (!canBePlayed(offer)) return answerOffer(offer);
+  return streams.begin(text, () => state.liveViews.isOpen(sessionId), state.lifetime.signal);
+}
+
+function locationOf({ state }: Simulation, { host, params }: RingRequest, sessionId: string): string {
+  const deviceId = encodeURIComponent(params.device_id ?? '');
+  const path = `/v1/devices/${deviceId}/media/streaming/whep/sessions/${sessionId}`;
+  return state.settings.whepLocation === 'relative' ? path : `http://${host}${path}`;
+}
+
+function badRequest(detail: string): RingAnswer {
+  return refuse(400, 'Bad Request', detail);
+}

@@ -1,0 +1,105 @@
+import { type Request, type RequestHandler, type Response, Router } from 'express';
+import type { Knex } from 'knex';
+import { z } from 'zod';
+import type { Clock } from '../time/clock.js';
+import { csrfProtection } from './csrf.js';
+import { methodNotAllowed } from '../http/errors.js';
+import { limitAddress, type RateLimits } from '../http/rate-limits.js';
+import { seeOther } from '../http/see-other.js';
+import type { Authentication } from './authentication.js';
+import { createUser, Credentials, NewAccount } from './users.js';
+
+/** What the page with the form was shown for: to link a Ring account, or to visit the home page. */
+export type Intent = 'link' | 'home';
+
+/** A message beside a form, as the views show it. */
+export interface FormError {
+  form: 'sign-in' | 'sign-up';
+  field?: 'email' | 'password';
+  message: string;
+}
+
+export interface AccountRoutesDependencies {
+  database: Knex;
+  clock: Clock;
+  authentication: Authentication;
+  limits: RateLimits;
+  /** Goes on with what the user came for. */
+  proceed: (request: Request, response: Response, intent: Intent) => Promise<void>;
+  /** Shows the page with the forms again. */
+  showForms: (request: Request, response: Response, intent: Intent, email: string, error: FormError) => Promise<void>;
+}
+
+/** Hostile until here; from here on strings of a known size. */
+const Form = z.object({
+  email: z.string().max(1_000).catch(''),
+  password: z.string().catch(''),
+  intent: z.enum(['link', 'home']).catch('home'),
+});
+
+/** The same words for an unknown e-mail and a wrong password. */
+const WRONG_CREDENTIALS = 'The email address or the password is not right. Check both and try again.';
+const EMAIL_TAKEN = 'There is already an account with this email address. Sign in with it instead.';
+
+/** Sign-in, sign-up and sign-out: forms that carry `email`, `password` and `intent`. */
+export function accountRoutes(dependencies: AccountRoutesDependencies): Router {
+  const { database, clock, authentication, limits, proceed, showForms } = dependencies;
+  const router = Router();
+
+  router.post('/sign-in', csrfProtection, limitAddress(limits.signInAddress), async (request, response) => {
+    const { email, intent } = Form.parse(request.body);
+    // Parsed once: what is counted must be the very account that is signed in to.
+    const credentials = Credentials.safeParse(request.body).data;
+    // Counted before the password is looked at: guesses that arrive together would all pass a later count.
+    if (credentials !== undefined) await limits.signInAccount.consume(credentials.email);
+    const user = credentials && (await authentication.authenticate(request));
+    if (user === undefined) {
+      response.status(401);
+      await showForms(request, response, intent, email, { form: 'sign-in', message: WRONG_CREDENTIALS });
+      return;
+    }
+    await limits.signInAccount.forgive(user.email);
+    await authentication.signIn(request, user);
+    await proceed(request, response, intent);
+  });
+
+  router.post('/sign-up', csrfProtection, limitAddress(limits.signUpAddress), async (request, response) => {
+    const { email, password, intent } = Form.parse(request.body);
+    const account = NewAccount.safeParse({ email, password });
+    if (!account.success) {
+      const [issue] = account.error.issues;
+      const field = issue?.path[0] === 'email' ? 'email' : 'password';
+      response.status(400);
+      await showForms(request, response, intent, email, { form: 'sign-up', field, message: issue?.message ?? '' });
+      return;
+    }
+    const user = await createUser({ database, clock }, account.data);
+    if (user === undefined) {
+      response.status(409);
+      await showForms(request, response, intent, email, { form: 'sign-up', field: 'email', message: EMAIL_TAKEN });
+      return;
+    }
+    await authentication.signIn(request, user);
+    await proceed(request, response, intent);
+  });
+
+  router.post('/sign-out', unlessSignedOut, csrfProtection, async (request, response) => {
+    const { intent } = Form.parse(request.body);
+    if (intent !== 'link') delete request.session.pendingLink;
+    await authentication.signOut(request);
+    seeOther(response, intent === 'link' ? '/ring/link' : '/ring/home');
+  });
+
+  // A failed form leaves its address in the browser; reloading it should lead back to the form.
+  router.get(['/sign-in', '/sign-up', '/sign-out'], (request, response) => {
+    seeOther(response, request.session.pendingLink === undefined ? '/ring/home' : '/ring/link');
+  });
+  router.all(['/sign-in', '/sign-up', '/sign-out'], methodNotAllowed('POST'));
+  return router;
+}
+
+/** Whose session has ended, perhaps in another tab, has no token any more, and is where a sign-out would lead. */
+const unlessSignedOut: RequestHandler = (request, response, next) => {
+  if (request.user !== undefined) next();
+  else seeOther(response, request.session.pendingLink === undefined ? '/ring/home' : '/ring/link');
+};
