@@ -10,6 +10,7 @@ const FLOORS = [
   ['http', 'jobs'],
   ['ring-accounts', 'users'],
   ['tokens', 'devices'],
+  ['core.ts'],
   ['events', 'live-views', 'pictures'],
   ['inventory'],
   ['linking'],

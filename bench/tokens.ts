@@ -29,7 +29,7 @@ export async function benchTokens(databaseUrl: string): Promise<void> {
   const client = createRingClient({ oauthUrl: ring.url, apiUrl: ring.url, clientId: 'bench', clientSecret: 'bench' });
   let now = new Date();
   const dependencies = {
-    database: database.knex,
+    db: database.knex,
     ring: client,
     vault,
     clock: () => now,

@@ -2,11 +2,9 @@ import { createSecretKey } from 'node:crypto';
 import ejs from 'ejs';
 import express, { type Express, type RequestHandler, urlencoded } from 'express';
 import helmet from 'helmet';
-import type { Logger } from 'pino';
 import { createAuthentication } from './users/authentication.js';
 import { accountRoutes } from './users/routes.js';
 import { createSessions } from './users/session.js';
-import type { Clock } from './time/clock.js';
 import type { Config } from './configuration/config.js';
 import type { Database } from './database/database.js';
 import { devicePage } from './pages/device-page.js';
@@ -29,24 +27,18 @@ import { requestLog } from './operations/logging.js';
 import { metricsRoute } from './operations/metrics-route.js';
 import type { Metrics } from './operations/metrics.js';
 import { ASSETS_DIR, VIEWS_DIR } from './configuration/paths.js';
-import type { RingClient } from './ring/client.js';
-import type { AccessTokens } from './tokens/access-tokens.js';
-import type { Vault } from './tokens/vault.js';
 import { createInbox } from './webhooks/inbox.js';
 import { webhookReceiver } from './webhooks/receiver.js';
+import type { Core } from './core.js';
 
 export interface AppDependencies {
+  core: Core;
   config: Config;
   database: Database;
-  ring: RingClient;
-  vault: Vault;
-  tokens: AccessTokens;
   codes: CodeExchange;
   queue: Pick<JobQueue, 'isAlive'>;
   feed: EventFeed;
   metrics: Metrics;
-  clock: Clock;
-  log: Logger;
   /** Whether the encryption keys open what is in the database. */
   areKeysRight: boolean;
   isShuttingDown: () => boolean;
@@ -67,9 +59,10 @@ export interface App {
 
 /** The middleware in order, and the routers. What answers programs comes first: it needs no session. */
 export function createApp(dependencies: AppDependencies): App {
-  const { config, database, ring, vault, tokens, metrics, clock, log, patienceMs = 10_000 } = dependencies;
+  const { core, config, database, metrics, patienceMs = 10_000 } = dependencies;
+  const { db, clock, log } = core;
   const limits = createRateLimits(database.pool, config.rateLimitScale);
-  const authentication = createAuthentication(database.knex);
+  const authentication = createAuthentication(db);
   const sessions = createSessions({
     pool: database.pool,
     secret: config.sessionSecret,
@@ -85,15 +78,12 @@ export function createApp(dependencies: AppDependencies): App {
     log,
     ...(dependencies.eventStreams && { settings: dependencies.eventStreams }),
   });
-  const homePage = createHomePage({ database: database.knex, clock, limits });
+  const homePage = createHomePage({ db, clock, limits });
   const linkPages = createLinkPages({
+    ...core,
     database,
-    vault,
     hmacKey,
-    clock,
-    log,
     limits,
-    linkClockSkewSeconds: config.linkClockSkewSeconds,
     patienceMs,
     isShuttingDown: dependencies.isShuttingDown,
     onClaimed: metrics.onClaimed,
@@ -137,7 +127,7 @@ export function createApp(dependencies: AppDependencies): App {
   app.use(urlencoded({ extended: false, limit: FORM_LIMIT, parameterLimit: 20 }));
   app.use(
     accountRoutes({
-      database: database.knex,
+      db,
       clock,
       authentication,
       limits,
@@ -151,11 +141,11 @@ export function createApp(dependencies: AppDependencies): App {
   );
   app.use(linkPages.router);
   app.use(homePage.router);
-  app.use(liveViewRoutes({ database: database.knex, ring, tokens, clock, log, limits }));
-  app.use(devicePage({ database: database.knex, ring, tokens, clock, log, limits }));
-  app.use(eventsPage({ database: database.knex, limits }));
+  app.use(liveViewRoutes({ ...core, limits }));
+  app.use(devicePage({ ...core, limits }));
+  app.use(eventsPage({ db, limits }));
   app.use(streams.router);
-  app.use(accountPage({ database, ring, tokens, clock, log, authentication, limits }));
+  app.use(accountPage({ ...core, database, authentication, limits }));
   app.use(notFound);
   app.use(errorPage);
   return { express: app, endStreams: streams.close, close: sessions.close };

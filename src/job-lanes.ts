@@ -1,6 +1,4 @@
 import type { Knex } from 'knex';
-import type { Logger } from 'pino';
-import type { Clock } from './time/clock.js';
 import type { Database } from './database/database.js';
 import { CLOSE_LIVE_VIEW, closeAtRing } from './live-views/close-live-view.js';
 import { fetchDevice, fetchInventory } from './inventory/fetch-devices.js';
@@ -13,21 +11,11 @@ import { CONFIRM_LINK, confirmationKeyOf, confirmLink } from './linking/confirm.
 import { IDENTIFY_ACCOUNT, identifyAccount } from './linking/identify-pair.js';
 import { identifierKeyOf, TELL_IDENTIFIER, tellIdentifier } from './linking/rename-at-ring.js';
 import type { Metrics } from './operations/metrics.js';
-import type { RingClient } from './ring/client.js';
-import type { AccessTokens } from './tokens/access-tokens.js';
-import type { Vault } from './tokens/vault.js';
 import { PROCESS_INBOX } from './webhooks/inbox.js';
 import { processInbox } from './webhooks/process.js';
+import type { Core } from './core.js';
 
-export interface JobDependencies extends Pick<Metrics, 'onApplied' | 'onFailed' | 'onSnapshot'> {
-  database: Knex;
-  ring: RingClient;
-  vault: Vault;
-  tokens: AccessTokens;
-  clock: Clock;
-  log: Logger;
-  unclaimedTtlSeconds: number;
-  linkClockSkewSeconds: number;
+export interface JobDependencies extends Pick<Metrics, 'onApplied' | 'onFailed' | 'onSnapshot'>, Core {
   /** What follows from a completed link, in the transaction that completes it. */
   onCompleted: (trx: Knex, accountId: string) => Promise<void>;
 }

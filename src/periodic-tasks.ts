@@ -1,6 +1,3 @@
-import type { Knex } from 'knex';
-import type { Logger } from 'pino';
-import type { Clock } from './time/clock.js';
 import { purgeArchive } from './inventory/archive.js';
 import { forgetOldDeviceEvents } from './events/record-events.js';
 import { endExpiredLiveViews, forgetEndedLiveViews } from './live-views/live-views.js';
@@ -8,11 +5,11 @@ import { forgetRemovedDevices } from './inventory/removal.js';
 import { startDueOperations } from './pictures/schedules.js';
 import type { ClockTask } from './jobs/periodic.js';
 import { expireUnclaimedTokens, forgetExpiredTokens, forgetOldExchanges } from './linking/expiry.js';
-import type { AccessTokens } from './tokens/access-tokens.js';
 import { refreshInBackground } from './tokens/background-refresh.js';
 import type { RefreshBudget } from './tokens/refresh-budget.js';
 import { wakeOverdueInboxes } from './webhooks/process.js';
 import { purgeInbox } from './webhooks/purge.js';
+import type { Core } from './core.js';
 
 /** What is done by the clock, and when: cron expressions in UTC. */
 export const SCHEDULES = {
@@ -33,13 +30,8 @@ export const SCHEDULES = {
 
 type Name = keyof typeof SCHEDULES;
 
-export interface ClockDependencies {
-  database: Knex;
-  tokens: AccessTokens;
+export interface ClockDependencies extends Pick<Core, 'db' | 'tokens' | 'clock' | 'log' | 'unclaimedTtlSeconds'> {
   budget: RefreshBudget;
-  clock: Clock;
-  log: Logger;
-  unclaimedTtlSeconds: number;
   auditRetentionDays: number;
   isStopping: () => boolean;
 }

@@ -8,6 +8,7 @@ import { createApp } from './app.js';
 import type { Clock } from './time/clock.js';
 import { clockTasks, SCHEDULES } from './periodic-tasks.js';
 import type { Config } from './configuration/config.js';
+import type { Core } from './core.js';
 import { type Database, openDatabase } from './database/database.js';
 import { migrateToLatest } from './database/migrate.js';
 import { startEventFeed } from './events/event-feed.js';
@@ -84,32 +85,23 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       log.debug({ call: report.endpoint, result: report.result, ms: Math.round(report.durationMs) }, 'asked Ring');
     },
   });
-  const basic = {
-    ...metrics,
-    database: database.knex,
-    ring,
-    vault,
-    clock,
-    log,
-    unclaimedTtlSeconds,
-    linkClockSkewSeconds,
-  };
-  const tokens = createAccessTokens({ ...basic, onHealed: catchUp });
-  const codes = createCodeExchange(basic);
-  const shared = { ...basic, tokens };
+  const basis = { db: database.knex, ring, vault, clock, log, unclaimedTtlSeconds, linkClockSkewSeconds };
+  const tokens = createAccessTokens({ ...basis, onRefresh: metrics.onRefresh, onHealed: catchUp });
+  const core: Core = { ...basis, tokens };
+  const codes = createCodeExchange({ ...core, onExchange: metrics.onExchange });
 
   let isStopping = false;
   const isShuttingDown = () => isStopping;
   const budget = createRefreshBudget(database.pool, isShuttingDown);
-  const queue = startQueue(database, jobLanes(database, { ...shared, onCompleted: catchUp }), log);
+  const queue = startQueue(database, jobLanes(database, { ...core, ...metrics, onCompleted: catchUp }), log);
   const clocks = startClocks(
-    clockTasks({ ...shared, budget, auditRetentionDays, isStopping: isShuttingDown }),
+    clockTasks({ ...core, budget, auditRetentionDays, isStopping: isShuttingDown }),
     log,
     metrics.onTick,
   );
   const feed = startEventFeed(options.databaseUrl, log);
   const app = createApp({
-    ...shared,
+    core,
     feed,
     codes,
     config,

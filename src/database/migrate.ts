@@ -29,7 +29,7 @@ export async function migrateToLatest(databaseUrl: string): Promise<void> {
 }
 
 /** Whether every migration that this build knows has run. Throws when the database can't be reached. */
-export async function isMigrated(database: Knex): Promise<boolean> {
-  const [, pending] = (await database.migrate.list(MIGRATIONS)) as [unknown[], unknown[]];
+export async function isMigrated(db: Knex): Promise<boolean> {
+  const [, pending] = (await db.migrate.list(MIGRATIONS)) as [unknown[], unknown[]];
   return pending.length === 0;
 }

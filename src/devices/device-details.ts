@@ -21,9 +21,9 @@ const NOTHING: DeviceDetails = { capabilities: null, configurations: null, fetch
  * is stored but what the schemas of ring/devices.ts have let through, and the texts in them are escaped where they are
  * shown.
  */
-export async function detailsOf(database: Knex, { accountId, id }: UserDevice): Promise<DeviceDetails> {
+export async function detailsOf(db: Knex, { accountId, id }: UserDevice): Promise<DeviceDetails> {
   const details = await row<DeviceDetails>(
-    database,
+    db,
     `SELECT capabilities, configurations, fetched_at AS "fetchedAt", fetch_error IS NOT NULL AS "isOutdated"
        FROM devices WHERE account_id = ? AND id = ? AND removed_at IS NULL`,
     [accountId, id],
@@ -37,11 +37,11 @@ const OLD_AFTER_MS = 10 * 60_000;
 
 /** Has Ring asked about a device that somebody looks at; unless that was done lately, or is being tried anyway. */
 export async function refetchIfOld(
-  database: Knex,
+  db: Knex,
   { accountId, id: deviceId }: UserDevice,
   { fetchedAt, isOutdated }: DeviceDetails,
   now: Date,
 ): Promise<void> {
   if (isOutdated || (fetchedAt !== null && now.getTime() - fetchedAt.getTime() < OLD_AFTER_MS)) return;
-  await refetchDevice(database, { accountId, deviceId, occurredAt: now });
+  await refetchDevice(db, { accountId, deviceId, occurredAt: now });
 }

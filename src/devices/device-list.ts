@@ -22,9 +22,9 @@ export interface ListedDevice {
 }
 
 /** The devices of all links of a user that stand; those that are there first, by name. */
-export function listDevices(database: Knex, userId: string): Promise<ListedDevice[]> {
+export function listDevices(db: Knex, userId: string): Promise<ListedDevice[]> {
   return rows<ListedDevice>(
-    database,
+    db,
     `SELECT device.id, link.id AS "linkId", device.name, device.online, device.online_at AS "onlineAt",
             device.online_since AS "onlineSince",
             device.removed_at AS "removedAt", device.fetch_error IS NOT NULL AS "isOutdated",

@@ -39,8 +39,8 @@ export const LOCK_SHARED = 'FOR SHARE OF link FOR NO KEY UPDATE OF device';
  *
  * @param deviceId as it stood in the address: hostile
  */
-function findDeviceOfUser(database: Knex, userId: string, deviceId: string): Promise<UserDevice | undefined> {
-  return select(database, userId, deviceId, '');
+function findDeviceOfUser(db: Knex, userId: string, deviceId: string): Promise<UserDevice | undefined> {
+  return select(db, userId, deviceId, '');
 }
 
 /**
@@ -48,13 +48,13 @@ function findDeviceOfUser(database: Knex, userId: string, deviceId: string): Pro
  *
  * @throws {HttpError} 404; 409 when Ring does not let us see it at the moment
  */
-export async function requireDeviceOfUser(database: Knex, userId: string, deviceId: string): Promise<UserDevice> {
-  const device = await findDeviceOfUser(database, userId, deviceId);
+export async function requireDeviceOfUser(db: Knex, userId: string, deviceId: string): Promise<UserDevice> {
+  const device = await findDeviceOfUser(db, userId, deviceId);
   if (device !== undefined) return device;
   const hidden =
     ringId.safeParse(deviceId).success &&
     (await row(
-      database,
+      db,
       `SELECT 1 FROM account_links link JOIN devices device ON device.account_id = link.account_id
         WHERE link.user_id = ? AND link.${IS_LIVE} AND device.id = ? AND device.removed_at IS NULL LIMIT 1`,
       [userId, deviceId],

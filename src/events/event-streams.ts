@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Request, type Response, Router } from 'express';
-import type { Logger } from 'pino';
 import { signedInOrRefused, userIdOf } from '../users/current-user.js';
 import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
 import type { EventFeed } from './event-feed.js';
+import type { Core } from '../core.js';
 
 export interface EventStreamSettings {
   /** How many one user may have open at this process: one for each visible page. */
@@ -16,11 +16,10 @@ export interface EventStreamSettings {
 
 const STANDARD: EventStreamSettings = { ofUser: 6, ofProcess: 2_000, heartbeatMs: 20_000 };
 
-export interface EventStreamDependencies {
+export interface EventStreamDependencies extends Pick<Core, 'log'> {
   feed: Pick<EventFeed, 'subscribe'>;
   /** Which of these sessions stand. */
   standing: (sessionIds: string[]) => Promise<Set<string>>;
-  log: Logger;
   settings?: Partial<EventStreamSettings>;
 }
 

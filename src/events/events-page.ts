@@ -15,9 +15,9 @@ import { type ListedDevice, listDevices } from '../devices/device-list.js';
 import { Cursor, writeCursor } from './event-cursor.js';
 import { EVENT_KINDS, type EventKind } from './event-kinds.js';
 import { type EventFilter, type EventPage, type EventPlace, listEvents } from './list-events.js';
+import type { Core } from '../core.js';
 
-export interface EventsPageDependencies {
-  database: Knex;
+export interface EventsPageDependencies extends Pick<Core, 'db'> {
   limits: RateLimits;
 }
 
@@ -38,18 +38,18 @@ const Query = z
   .refine(({ before, after }) => before === undefined || after === undefined);
 
 /** The user's events, newest first, of all devices and kinds or of some. */
-export function eventsPage({ database, limits }: EventsPageDependencies): Router {
+export function eventsPage({ db, limits }: EventsPageDependencies): Router {
   const router = Router();
   const route = router.route('/events');
   route.get(limitAddress(limits.visit), signedInOrHome, async (request: Request, response: Response) => {
     const userId = userIdOf(request);
     const { device, kind, ...place } = readQuery(request);
-    const devices = (await listDevices(database, userId)).filter(({ isShared }) => isShared);
+    const devices = (await listDevices(db, userId)).filter(({ isShared }) => isShared);
     if (device !== undefined && !devices.some(({ id }) => id === device)) {
       throw noSuchDevice();
     }
     const filter: EventFilter = { deviceId: device, kind };
-    const page = await listEvents(database, userId, filter, place, PAGE_SIZE);
+    const page = await listEvents(db, userId, filter, place, PAGE_SIZE);
     // The way back ends where the list begins, and there it is whole and kept up to date.
     if (place.after !== undefined && !page.hasMore) {
       seeOther(response, pathOfEvents({ device, kind }));
@@ -59,7 +59,7 @@ export function eventsPage({ database, limits }: EventsPageDependencies): Router
       title: 'Events',
       csrfToken: await csrfToken(request),
       events: page.events.map(describeEvent),
-      empty: page.events.length > 0 ? null : await whyEmpty(database, userId, devices, { device, kind, ...place }),
+      empty: page.events.length > 0 ? null : await whyEmpty(db, userId, devices, { device, kind, ...place }),
       // There is nothing to choose among before there are devices.
       filter: devices.length === 0 ? null : describeFilter(devices, filter),
       isNewest: place.before === undefined && place.after === undefined,
@@ -99,14 +99,14 @@ function describeNeighbours({ events, hasMore }: EventPage, filter: EventsAddres
 type Empty = 'no-link' | 'link-not-ready' | 'no-devices' | 'no-match' | 'no-older' | 'no-events';
 
 async function whyEmpty(
-  database: Knex,
+  db: Knex,
   userId: string,
   devices: ListedDevice[],
   { device, kind, before }: z.output<typeof Query>,
 ): Promise<Empty> {
   if (devices.length === 0) {
     const links = await row<{ isUsable: boolean | null; isLive: boolean | null }>(
-      database,
+      db,
       `SELECT bool_or(${IS_USABLE}) AS "isUsable", bool_or(${IS_LIVE}) AS "isLive" FROM account_links WHERE user_id = ?`,
       [userId],
     );

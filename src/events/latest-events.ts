@@ -6,9 +6,9 @@ import type { UserDevice } from '../devices/user-devices.js';
 const SHOWN = 5;
 
 /** What `partials/latest-events` shows: the newest events of all the user's devices, or of one. */
-export async function latestEvents(database: Knex, userId: string, device?: UserDevice) {
+export async function latestEvents(db: Knex, userId: string, device?: UserDevice) {
   const filter = device && { accountId: device.accountId, deviceId: device.id };
-  const { events } = await listEvents(database, userId, filter ?? {}, {}, SHOWN);
+  const { events } = await listEvents(db, userId, filter ?? {}, {}, SHOWN);
   return {
     // On the page of a device nobody has to be told which.
     events: events.map((event) => ({ ...describeEvent(event), ...(device !== undefined && { device: null }) })),

@@ -38,7 +38,7 @@ export interface EventPage {
  * meanwhile moves nothing from one page to another.
  */
 export async function listEvents(
-  database: Knex,
+  db: Knex,
   userId: string,
   { accountId, deviceId, kind }: EventFilter,
   { before, after }: EventPlace,
@@ -48,7 +48,7 @@ export async function listEvents(
   const place = after ?? before;
   // Of each device as many as the page may want, along the index; then the newest of all.
   const found = await rows<ListedEvent>(
-    database,
+    db,
     `SELECT event.request_id AS "requestId", event.occurred_at AS "occurredAt", event.kind, device.id AS "deviceId",
             device.name AS "deviceName"
        FROM ${SHARED_DEVICES}

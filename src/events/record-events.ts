@@ -1,9 +1,9 @@
 import type { Knex } from 'knex';
-import type { Clock } from '../time/clock.js';
 import { row } from '../database/database.js';
 import { IS_USABLE } from '../ring-accounts/link-conditions.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
 import { bindScope, type DeviceScope, IN_SCOPE } from '../ring-accounts/device-scope.js';
+import type { Core } from '../core.js';
 
 export interface DeviceEvent {
   requestId: string;
@@ -53,6 +53,6 @@ export async function eraseDeviceEvents(trx: Knex, scope: DeviceScope): Promise<
 const RETENTION_MS = 90 * 86_400_000;
 
 /** Forgets what happened long ago. */
-export async function forgetOldDeviceEvents({ database, clock }: { database: Knex; clock: Clock }): Promise<void> {
-  await database.raw('DELETE FROM device_events WHERE occurred_at < ?', [new Date(clock().getTime() - RETENTION_MS)]);
+export async function forgetOldDeviceEvents({ db, clock }: Pick<Core, 'db' | 'clock'>): Promise<void> {
+  await db.raw('DELETE FROM device_events WHERE occurred_at < ?', [new Date(clock().getTime() - RETENTION_MS)]);
 }

@@ -2,6 +2,7 @@ import type { Knex } from 'knex';
 import { row } from '../database/database.js';
 import { IS_LIVE } from '../ring-accounts/link-conditions.js';
 import { bindScope, type DeviceScope, IN_SCOPE } from '../ring-accounts/device-scope.js';
+import type { Core } from '../core.js';
 
 export interface Removal extends DeviceScope {
   kind: 'DEVICE_REMOVED' | 'LINK_REMOVED';
@@ -65,14 +66,11 @@ export async function archive(trx: Knex, removal: Removal): Promise<void> {
 const BATCH = 1_000;
 
 /** Erases what has been kept for long enough. Safe on every instance at once: the rows that one has are not another's. */
-export async function purgeArchive(
-  { database, clock }: { database: Knex; clock: () => Date },
-  retentionDays: number,
-): Promise<void> {
+export async function purgeArchive({ db, clock }: Pick<Core, 'db' | 'clock'>, retentionDays: number): Promise<void> {
   const oldest = new Date(clock().getTime() - retentionDays * 86_400_000);
   let purged: number;
   do {
-    const result = await database.raw<{ rowCount: number }>(
+    const result = await db.raw<{ rowCount: number }>(
       `DELETE FROM audit_archive WHERE id IN
          (SELECT id FROM audit_archive WHERE archived_at < ? ORDER BY archived_at LIMIT ? FOR UPDATE SKIP LOCKED)`,
       [oldest, BATCH],

@@ -1,29 +1,18 @@
 import type { Knex } from 'knex';
-import type { Logger } from 'pino';
 import { z } from 'zod';
-import type { Clock } from '../time/clock.js';
 import { row, rows } from '../database/database.js';
 import { jobKey } from '../jobs/enqueue.js';
 import { retryRingCall } from '../jobs/ring-retry.js';
-import type { RingClient } from '../ring/client.js';
 import type { RingDevice } from '../ring/devices.js';
 import { isGone, RingError } from '../ring/errors.js';
-import type { AccessTokens } from '../tokens/access-tokens.js';
 import { NoLinkError } from '../tokens/errors.js';
 import { inLinkedAccount } from '../ring-accounts/linked-account.js';
 import { setOnline } from './online.js';
 import { type DeviceReference, FETCH_DEVICE, FETCH_INVENTORY, refetchDevice } from '../ring-accounts/refetch.js';
 import { removeDevice } from './removal.js';
+import type { Core } from '../core.js';
 
-export interface InventoryDependencies {
-  database: Knex;
-  ring: RingClient;
-  tokens: AccessTokens;
-  clock: Clock;
-  log: Logger;
-  /** How far Ring's clock and ours may be apart, in seconds. */
-  linkClockSkewSeconds: number;
-}
+export type InventoryDependencies = Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log' | 'linkClockSkewSeconds'>;
 
 const attempt = z.number().int().min(1);
 const InventoryPayload = z.object({ accountId: z.string(), attempt });
@@ -52,15 +41,15 @@ export async function addDevice(trx: Knex, device: DeviceReference): Promise<voi
 export async function fetchDevice(dependencies: InventoryDependencies, payload: unknown): Promise<void> {
   const job = DevicePayload.parse(payload);
   const { accountId, deviceId, occurredAt } = job;
-  const { database, ring, tokens, clock } = dependencies;
+  const { db, ring, tokens, clock } = dependencies;
   const askedAt = ringTime(dependencies);
   try {
     const device = await tokens.forAccount(accountId, (accessToken) => ring.getDevice(accessToken, deviceId));
-    await inLinkedAccount(database, accountId, (trx) => storeDevice(trx, accountId, device, { askedAt, now: clock() }));
+    await inLinkedAccount(db, accountId, (trx) => storeDevice(trx, accountId, device, { askedAt, now: clock() }));
   } catch (error) {
     if (error instanceof NoLinkError) return;
     if (isGone(error)) {
-      await inLinkedAccount(database, accountId, (trx) =>
+      await inLinkedAccount(db, accountId, (trx) =>
         removeDevice(trx, {
           accountId,
           deviceId,
@@ -72,7 +61,7 @@ export async function fetchDevice(dependencies: InventoryDependencies, payload: 
       );
       return;
     }
-    await noteFailure(database, accountId, error, deviceId);
+    await noteFailure(db, accountId, error, deviceId);
     await retryRingCall(dependencies, FETCH_DEVICE, job, jobKey(FETCH_DEVICE, accountId, deviceId), error);
   }
 }
@@ -84,11 +73,11 @@ export async function fetchDevice(dependencies: InventoryDependencies, payload: 
 export async function fetchInventory(dependencies: InventoryDependencies, payload: unknown): Promise<void> {
   const job = InventoryPayload.parse(payload);
   const { accountId } = job;
-  const { database, ring, tokens, clock } = dependencies;
+  const { db, ring, tokens, clock } = dependencies;
   const askedAt = ringTime(dependencies);
   try {
     const devices = await tokens.forAccount(accountId, (accessToken) => ring.getDevices(accessToken));
-    await inLinkedAccount(database, accountId, async (trx) => {
+    await inLinkedAccount(db, accountId, async (trx) => {
       for (const device of devices) await storeDevice(trx, accountId, device, { askedAt, now: clock() });
       for (const deviceId of await missingFrom(trx, accountId, devices)) {
         await refetchDevice(trx, { accountId, deviceId, occurredAt: askedAt });
@@ -96,7 +85,7 @@ export async function fetchInventory(dependencies: InventoryDependencies, payloa
     });
   } catch (error) {
     if (error instanceof NoLinkError) return;
-    await noteFailure(database, accountId, error);
+    await noteFailure(db, accountId, error);
     await retryRingCall(dependencies, FETCH_INVENTORY, job, jobKey(FETCH_INVENTORY, accountId), error);
   }
 }
@@ -148,10 +137,10 @@ async function missingFrom(trx: Knex, accountId: string, devices: readonly RingD
   return missing.map(({ id }) => id);
 }
 
-async function noteFailure(database: Knex, accountId: string, error: unknown, deviceId?: string): Promise<void> {
+async function noteFailure(db: Knex, accountId: string, error: unknown, deviceId?: string): Promise<void> {
   if (!(error instanceof RingError)) return;
   const scope = deviceId === undefined ? [accountId, null] : [accountId, deviceId];
-  await database.raw(
+  await db.raw(
     'UPDATE devices SET fetch_error = ? WHERE account_id = ? AND id = coalesce(?, id) AND removed_at IS NULL',
     [error.reason, ...scope],
   );

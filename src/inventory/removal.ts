@@ -6,6 +6,7 @@ import { endLiveViews, forgetFormerLiveViews } from '../live-views/live-views.js
 import { refetchDevice } from '../ring-accounts/refetch.js';
 import { cancelOperations } from '../pictures/schedules.js';
 import { bindScope, type DeviceScope, IN_SCOPE } from '../ring-accounts/device-scope.js';
+import type { Core } from '../core.js';
 
 export type DeviceRemoval = Omit<Removal, 'kind'> & {
   deviceId: string;
@@ -72,7 +73,7 @@ async function erase(trx: Knex, scope: DeviceScope): Promise<void> {
 /** Long enough for a user to read that it was removed. */
 const REMOVED_DEVICE_DAYS = 30;
 
-export async function forgetRemovedDevices({ database, clock }: { database: Knex; clock: () => Date }): Promise<void> {
+export async function forgetRemovedDevices({ db, clock }: Pick<Core, 'db' | 'clock'>): Promise<void> {
   const oldest = new Date(clock().getTime() - REMOVED_DEVICE_DAYS * 86_400_000);
-  await database.raw('DELETE FROM devices WHERE removed_at < ?', [oldest]);
+  await db.raw('DELETE FROM devices WHERE removed_at < ?', [oldest]);
 }

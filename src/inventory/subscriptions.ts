@@ -21,9 +21,9 @@ export interface UserSubscription {
 }
 
 /** The subscriptions of all links of a user that stand, those that run first, and of them the longest. */
-export function subscriptionsOfUser(database: Knex, userId: string): Promise<UserSubscription[]> {
+export function subscriptionsOfUser(db: Knex, userId: string): Promise<UserSubscription[]> {
   return rows<UserSubscription>(
-    database,
+    db,
     `SELECT link.id AS "linkId", sub.sub_type AS "subType", sub.status, sub.expires_at AS "expiresAt",
             ARRAY(SELECT device.name FROM devices device
                    WHERE device.account_id = sub.account_id AND device.id = ANY (sub.device_ids)
@@ -46,7 +46,7 @@ export async function fetchSubscriptions(dependencies: InventoryDependencies, pa
   const askedAt = dependencies.clock();
   try {
     const subscriptions = await tokens.forAccount(accountId, (accessToken) => ring.getSubscriptions(accessToken));
-    await inLinkedAccount(dependencies.database, accountId, (trx) => replace(trx, accountId, subscriptions, askedAt));
+    await inLinkedAccount(dependencies.db, accountId, (trx) => replace(trx, accountId, subscriptions, askedAt));
   } catch (error) {
     if (error instanceof NoLinkError) return;
     await retryRingCall(dependencies, FETCH_SUBSCRIPTIONS, job, jobKey(FETCH_SUBSCRIPTIONS, accountId), error);

@@ -16,7 +16,7 @@ const MOST_MALFORMED = 8;
  * @throws the error, if it is not Ring's doing, so that the queue shows it
  */
 export async function retryRingCall(
-  { database, log }: { database: Knex; log: Logger },
+  { db, log }: { db: Knex; log: Logger },
   task: string,
   job: { attempt: number },
   key: string,
@@ -31,5 +31,5 @@ export async function retryRingCall(
   );
   if (isFinal) return;
   const delayMs = retryPauseMs(job.attempt, MAX_PAUSE_MS, error.retryAfterSeconds);
-  await enqueue(database, task, { ...job, attempt: job.attempt + 1 }, { key, delayMs });
+  await enqueue(db, task, { ...job, attempt: job.attempt + 1 }, { key, delayMs });
 }

@@ -1,7 +1,6 @@
 import { type KeyObject, randomUUID } from 'node:crypto';
 import type { Knex } from 'knex';
 import { lockUser, type User } from '../users/users.js';
-import type { Clock } from '../time/clock.js';
 import { lockAccount } from '../ring-accounts/account-lock.js';
 import { type Database, row, rows } from '../database/database.js';
 import { IS_LIVE } from '../ring-accounts/link-conditions.js';
@@ -11,17 +10,16 @@ import { enqueue } from '../jobs/enqueue.js';
 import { maskEmail } from '../ring/account-identifier.js';
 import { linkRequestPlace } from '../tokens/places.js';
 import { ERASE } from '../tokens/token-pairs.js';
-import type { Sealed, Vault } from '../tokens/vault.js';
+import type { Sealed } from '../tokens/vault.js';
 import { CONFIRM_LINK, confirmationKey } from './confirm.js';
 import { type LinkRequest, nonceDigest } from './redirect.js';
 import { type MatchReport, matchNonce, nonceCheck } from './match.js';
 import { sealRequest } from './sealed-redirect.js';
+import type { Core } from '../core.js';
 
-export interface ClaimDependencies {
+export interface ClaimDependencies extends Pick<Core, 'vault' | 'clock'> {
   database: Database;
-  vault: Vault;
   hmacKey: KeyObject;
-  clock: Clock;
   /** Hears of each walk through the pool. */
   onMatched: (report: MatchReport) => void;
 }

@@ -1,14 +1,10 @@
 import type { Knex } from 'knex';
-import type { Logger } from 'pino';
 import { z } from 'zod';
-import type { Clock } from '../time/clock.js';
 import { lockAccount } from '../ring-accounts/account-lock.js';
 import { row } from '../database/database.js';
 import { enqueue } from '../jobs/enqueue.js';
 import { retryPauseMs } from '../time/retry-pause.js';
-import type { RingClient } from '../ring/client.js';
 import { RingError } from '../ring/errors.js';
-import type { AccessTokens } from '../tokens/access-tokens.js';
 import { ERASE } from '../tokens/token-pairs.js';
 import { linkRequestPlace } from '../tokens/places.js';
 import { NoLinkError } from '../tokens/errors.js';
@@ -18,17 +14,12 @@ import { isExpired, type LinkRequest } from './redirect.js';
 import { NONCE_TOO_OLD } from '../ring-accounts/links.js';
 import { openRequest } from './sealed-redirect.js';
 import { eraseAccountData } from './unlink.js';
+import type { Core } from '../core.js';
 
 /** The job that finishes a claimed link with Ring. */
 export const CONFIRM_LINK = 'confirm_link';
 
-export interface ConfirmDependencies {
-  database: Knex;
-  ring: RingClient;
-  vault: Vault;
-  tokens: AccessTokens;
-  clock: Clock;
-  log: Logger;
+export interface ConfirmDependencies extends Pick<Core, 'db' | 'ring' | 'vault' | 'tokens' | 'clock' | 'log'> {
   /** What follows from a completed link, in the transaction that completes it. */
   onCompleted: (trx: Knex, accountId: string) => Promise<void>;
 }
@@ -82,7 +73,7 @@ const INVALID_NONCE = 'Invalid Nonce';
  */
 export async function confirmLink(dependencies: ConfirmDependencies, payload: unknown): Promise<void> {
   const { linkId, tokenId, attempt } = Payload.parse(payload);
-  const link = await findConfirming(dependencies.database, linkId, tokenId);
+  const link = await findConfirming(dependencies.db, linkId, tokenId);
   if (link === undefined) return;
   try {
     await tellRing(dependencies, link);
@@ -110,9 +101,9 @@ async function copeWith(
   } else await tryLater(dependencies, link, attempt, error);
 }
 
-function findConfirming(database: Knex, linkId: string, tokenId: string): Promise<ConfirmingLink | undefined> {
+function findConfirming(db: Knex, linkId: string, tokenId: string): Promise<ConfirmingLink | undefined> {
   return row<ConfirmingLink>(
-    database,
+    db,
     `SELECT link.id, link.account_id, link.token_id, link.confirmation_step, link.account_identifier,
             link.nonce_digest, link.request_key_id, link.request_ciphertext
        FROM account_links link
@@ -215,13 +206,9 @@ function isNonceExpired({ vault, clock }: ConfirmDependencies, link: ConfirmingL
   return isExpired(requestOf(vault, link), clock);
 }
 
-async function reach(
-  { database, clock }: ConfirmDependencies,
-  link: ConfirmingLink,
-  step: ConfirmationStep,
-): Promise<void> {
+async function reach({ db, clock }: ConfirmDependencies, link: ConfirmingLink, step: ConfirmationStep): Promise<void> {
   const reached = await row(
-    database,
+    db,
     `UPDATE account_links SET confirmation_step = ?, updated_at = ?
       WHERE ${IS_AS_LOADED} RETURNING 1`,
     [step, clock(), link.id, link.token_id],
@@ -229,9 +216,9 @@ async function reach(
   if (reached === undefined) throw new LinkMovedOn();
 }
 
-async function complete({ database, clock, onCompleted }: ConfirmDependencies, link: ConfirmingLink): Promise<void> {
+async function complete({ db, clock, onCompleted }: ConfirmDependencies, link: ConfirmingLink): Promise<void> {
   const now = clock();
-  await database.transaction(async (trx) => {
+  await db.transaction(async (trx) => {
     const completed = await row<{ account_id: string }>(
       trx,
       `UPDATE account_links SET status = 'COMPLETED', completed_at = ?, last_error = NULL, ${FORGET_REQUEST}, updated_at = ?
@@ -248,9 +235,9 @@ async function complete({ database, clock, onCompleted }: ConfirmDependencies, l
  *
  * A link that was only being renewed takes with it what it had brought before.
  */
-async function refuse({ database, clock }: ConfirmDependencies, link: ConfirmingLink, error: RingError): Promise<void> {
+async function refuse({ db, clock }: ConfirmDependencies, link: ConfirmingLink, error: RingError): Promise<void> {
   const now = clock();
-  await database.transaction(async (trx) => {
+  await db.transaction(async (trx) => {
     await lockAccount(trx, link.account_id);
     const ending = await row<{ has_devices: boolean }>(
       trx,
@@ -275,8 +262,8 @@ async function refuse({ database, clock }: ConfirmDependencies, link: Confirming
  * Ring was away for longer than a nonce lives. The integration is still pending there, so the link goes on as soon as the
  * user taps Sign In again and brings a fresh one.
  */
-async function waitForUser({ database }: ConfirmDependencies, link: ConfirmingLink): Promise<void> {
-  await database.raw(`UPDATE account_links SET last_error = ? WHERE ${IS_AS_LOADED} AND nonce_digest = ?`, [
+async function waitForUser({ db }: ConfirmDependencies, link: ConfirmingLink): Promise<void> {
+  await db.raw(`UPDATE account_links SET last_error = ? WHERE ${IS_AS_LOADED} AND nonce_digest = ?`, [
     NONCE_TOO_OLD,
     link.id,
     link.token_id,
@@ -285,13 +272,13 @@ async function waitForUser({ database }: ConfirmDependencies, link: ConfirmingLi
 }
 
 async function tryLater(
-  { database }: ConfirmDependencies,
+  { db }: ConfirmDependencies,
   link: ConfirmingLink,
   attempt: number,
   error: unknown,
 ): Promise<void> {
   const retryAfterSeconds = error instanceof RingError ? error.retryAfterSeconds : undefined;
-  await database.transaction(async (trx) => {
+  await db.transaction(async (trx) => {
     const current = await row(trx, `UPDATE account_links SET last_error = ? WHERE ${IS_AS_LOADED} RETURNING 1`, [
       describe(error),
       link.id,

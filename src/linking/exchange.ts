@@ -1,17 +1,15 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Knex } from 'knex';
-import type { Logger } from 'pino';
-import type { Clock } from '../time/clock.js';
 import { row } from '../database/database.js';
 import { enqueue } from '../jobs/enqueue.js';
-import type { RingClient, TokenGrant } from '../ring/client.js';
+import type { TokenGrant } from '../ring/client.js';
 import { RingError } from '../ring/errors.js';
 import { within } from '../time/within.js';
 import { insist } from '../time/insist.js';
 import { sealPair } from '../tokens/token-pairs.js';
-import type { Vault } from '../tokens/vault.js';
 import { IDENTIFY_ACCOUNT } from './identify-pair.js';
+import type { Core } from '../core.js';
 
 /**
  * How an authorization code ended. These four are remembered and answered again for the same code, which is never
@@ -41,13 +39,10 @@ export const EXCHANGE_RESULTS = [
 ] as const satisfies readonly (ExchangeOutcome | 'LOST')[];
 export type ExchangeResult = (typeof EXCHANGE_RESULTS)[number];
 
-export interface ExchangeDependencies {
-  database: Knex;
-  ring: RingClient;
-  vault: Vault;
-  clock: Clock;
-  log: Logger;
-  unclaimedTtlSeconds: number;
+export interface ExchangeDependencies extends Pick<
+  Core,
+  'db' | 'ring' | 'vault' | 'clock' | 'log' | 'unclaimedTtlSeconds'
+> {
   /** Hears what came of each exchange; a repeated delivery is none. */
   onExchange: (result: ExchangeResult) => void;
 }
@@ -96,7 +91,7 @@ async function exchangeOnce(dependencies: ExchangeDependencies, code: string): P
     if (!(error instanceof RingError)) throw error;
     dependencies.log.warn({ err: error }, 'the code exchange failed');
     dependencies.onExchange(outcomeOf(error));
-    return recordFailure(dependencies.database, digest, error);
+    return recordFailure(dependencies.db, digest, error);
   }
   try {
     await storeInsistently(dependencies, digest, grant);
@@ -109,9 +104,9 @@ async function exchangeOnce(dependencies: ExchangeDependencies, code: string): P
 }
 
 /** Takes the code for this delivery. Committed before Ring is called: a crash in between reads as `UNCERTAIN`. */
-async function begin({ database, clock }: ExchangeDependencies, digest: Buffer): Promise<boolean> {
+async function begin({ db, clock }: ExchangeDependencies, digest: Buffer): Promise<boolean> {
   const taken = await row(
-    database,
+    db,
     `INSERT INTO token_exchanges (code_digest, outcome, started_at) VALUES (?, 'EXCHANGING', ?)
      ON CONFLICT (code_digest) DO NOTHING RETURNING 1`,
     [digest, clock()],
@@ -119,12 +114,12 @@ async function begin({ database, clock }: ExchangeDependencies, digest: Buffer):
   return taken !== undefined;
 }
 
-async function recordFailure(database: Knex, digest: Buffer, error: RingError): Promise<ExchangeOutcome> {
+async function recordFailure(db: Knex, digest: Buffer, error: RingError): Promise<ExchangeOutcome> {
   const outcome = outcomeOf(error);
   if (outcome === 'NOT_SENT' || outcome === 'MISCONFIGURED') {
-    await database.raw('DELETE FROM token_exchanges WHERE code_digest = ?', [digest]);
+    await db.raw('DELETE FROM token_exchanges WHERE code_digest = ?', [digest]);
   } else {
-    await settle(database, digest, outcome);
+    await settle(db, digest, outcome);
   }
   return outcome;
 }
@@ -166,14 +161,14 @@ async function storeInsistently(dependencies: ExchangeDependencies, digest: Buff
 }
 
 async function store(
-  { database, vault, clock }: ExchangeDependencies,
+  { db, vault, clock }: ExchangeDependencies,
   digest: Buffer,
   tokenId: string,
   grant: TokenGrant,
 ): Promise<void> {
   const now = clock();
   const pair = sealPair(vault, tokenId, grant);
-  await database.transaction(async (trx) => {
+  await db.transaction(async (trx) => {
     // The same id on every attempt: if an earlier commit got through and only its answer was lost, this changes nothing.
     await trx.raw(
       `INSERT INTO ring_tokens (id, status, key_id, access_token_ciphertext, refresh_token_ciphertext, scope,
@@ -196,11 +191,11 @@ async function store(
 }
 
 /** The answer that the first delivery of this code got, waiting for it if it is still on its way. */
-async function outcomeOfFirst({ database, clock }: ExchangeDependencies, digest: Buffer): Promise<ExchangeOutcome> {
+async function outcomeOfFirst({ db, clock }: ExchangeDependencies, digest: Buffer): Promise<ExchangeOutcome> {
   const giveUpAt = performance.now() + ANSWER_LIMIT_MS;
   for (;;) {
     const exchange = await row<{ outcome: FinalOutcome | 'EXCHANGING'; started_at: Date }>(
-      database,
+      db,
       'SELECT outcome, started_at FROM token_exchanges WHERE code_digest = ?',
       [digest],
     );

@@ -1,29 +1,19 @@
-import type { Knex } from 'knex';
-import type { Logger } from 'pino';
 import { z } from 'zod';
-import type { Clock } from '../time/clock.js';
 import { lockAccount } from '../ring-accounts/account-lock.js';
 import { row } from '../database/database.js';
 import { enqueue } from '../jobs/enqueue.js';
 import { retryPauseMs } from '../time/retry-pause.js';
-import type { RingClient } from '../ring/client.js';
 import { RingError } from '../ring/errors.js';
 import { ERASE, openAccessToken } from '../tokens/token-pairs.js';
-import type { Vault } from '../tokens/vault.js';
+import type { Core } from '../core.js';
 
 /** The job that learns whose token pair was received. */
 export const IDENTIFY_ACCOUNT = 'identify_account';
 
-export interface IdentifyDependencies {
-  database: Knex;
-  ring: RingClient;
-  vault: Vault;
-  clock: Clock;
-  log: Logger;
-  unclaimedTtlSeconds: number;
-  /** How far Ring's clock and ours may be apart, in seconds. */
-  linkClockSkewSeconds: number;
-}
+export type IdentifyDependencies = Pick<
+  Core,
+  'db' | 'ring' | 'vault' | 'clock' | 'log' | 'unclaimedTtlSeconds' | 'linkClockSkewSeconds'
+>;
 
 const Payload = z.object({ tokenId: z.uuid(), attempt: z.number().int().min(1) });
 
@@ -36,9 +26,9 @@ const MAX_PAUSE_MS = 15_000;
  */
 export async function identifyAccount(dependencies: IdentifyDependencies, payload: unknown): Promise<void> {
   const { tokenId, attempt } = Payload.parse(payload);
-  const { database, ring, vault, clock, log, unclaimedTtlSeconds } = dependencies;
+  const { db, ring, vault, clock, log, unclaimedTtlSeconds } = dependencies;
   const token = await row<{ key_id: string; access_token_ciphertext: Buffer; created_at: Date }>(
-    database,
+    db,
     `SELECT key_id, access_token_ciphertext, created_at FROM ring_tokens WHERE id = ? AND status = 'RECEIVED'`,
     [tokenId],
   );
@@ -52,7 +42,7 @@ export async function identifyAccount(dependencies: IdentifyDependencies, payloa
     const retryAfterSeconds = error instanceof RingError ? error.retryAfterSeconds : undefined;
     log.warn({ err: error, tokenId, attempt }, 'the account of a token pair is not known yet; trying again');
     await enqueue(
-      database,
+      db,
       IDENTIFY_ACCOUNT,
       { tokenId, attempt: attempt + 1 },
       { key: `${IDENTIFY_ACCOUNT}:${tokenId}`, delayMs: retryPauseMs(attempt, MAX_PAUSE_MS, retryAfterSeconds) },
@@ -67,10 +57,10 @@ export async function identifyAccount(dependencies: IdentifyDependencies, payloa
  * the user has removed again before we knew whose it is.
  */
 async function enterPool(
-  { database, linkClockSkewSeconds }: IdentifyDependencies,
+  { db, linkClockSkewSeconds }: IdentifyDependencies,
   { tokenId, accountId, createdAt }: { tokenId: string; accountId: string; createdAt: Date },
 ): Promise<void> {
-  await database.transaction(async (trx) => {
+  await db.transaction(async (trx) => {
     // One account at a time: two pairs that are identified at the same moment would each miss the other.
     await lockAccount(trx, accountId);
     const newer = await row(trx, 'SELECT 1 FROM ring_tokens WHERE account_id = ? AND created_at > ? LIMIT 1', [

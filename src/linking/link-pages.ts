@@ -3,30 +3,24 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type Request, type Response, Router } from 'express';
 import type { FormError } from '../users/routes.js';
 import { newSession, saveSession } from '../users/session.js';
-import type { Logger } from 'pino';
 import { z } from 'zod';
-import type { Clock } from '../time/clock.js';
 import type { Database } from '../database/database.js';
 import { csrfProtection, csrfToken } from '../users/csrf.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { seeOther } from '../http/see-other.js';
-import type { Vault } from '../tokens/vault.js';
 import { accountDeleted, claim, type Claimant, type ClaimResult } from './claim.js';
 import { freshness, type Freshness, type LinkRequest, nonceDigest, parseLinkRequest } from './redirect.js';
 import { findLink, type Link, newestLinkOfUser } from '../ring-accounts/links.js';
 import type { MatchReport } from './match.js';
 import { OUTCOME_PAGES, type Outcome, outcomeOfLink } from './outcomes.js';
 import { dropPendingLink, keepPendingLink, readPendingLink } from './pending-link.js';
+import type { Core } from '../core.js';
 
-export interface LinkPagesDependencies {
+export interface LinkPagesDependencies extends Pick<Core, 'vault' | 'clock' | 'log' | 'linkClockSkewSeconds'> {
   database: Database;
-  vault: Vault;
   hmacKey: KeyObject;
-  clock: Clock;
-  log: Logger;
   limits: RateLimits;
-  linkClockSkewSeconds: number;
   /** How long a page waits for Ring, in ms: once for the pair to arrive, once for the link to be confirmed. */
   patienceMs: number;
   /** Then nobody is kept waiting. */

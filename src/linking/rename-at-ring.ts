@@ -1,24 +1,17 @@
 import type { Knex } from 'knex';
-import type { Logger } from 'pino';
 import { z } from 'zod';
 import { row, rows } from '../database/database.js';
 import { IS_LIVE, IS_USABLE } from '../ring-accounts/link-conditions.js';
 import { enqueue } from '../jobs/enqueue.js';
 import { retryRingCall } from '../jobs/ring-retry.js';
 import { maskEmail } from '../ring/account-identifier.js';
-import type { RingClient } from '../ring/client.js';
-import type { AccessTokens } from '../tokens/access-tokens.js';
 import { NoLinkError } from '../tokens/errors.js';
+import type { Core } from '../core.js';
 
 /** The job that tells Ring under which name its account is linked now. */
 export const TELL_IDENTIFIER = 'tell_identifier';
 
-export interface IdentifierDependencies {
-  database: Knex;
-  ring: RingClient;
-  tokens: AccessTokens;
-  log: Logger;
-}
+export type IdentifierDependencies = Pick<Core, 'db' | 'ring' | 'tokens' | 'log'>;
 
 const Payload = z.object({ linkId: z.uuid(), attempt: z.number().int().min(1) });
 
@@ -60,9 +53,9 @@ function enqueueTelling(trx: Knex, linkId: string): Promise<void> {
 /** Tells Ring, until it answers. A final no is left at that: nothing depends on the name but what Ring shows its user. */
 export async function tellIdentifier(dependencies: IdentifierDependencies, payload: unknown): Promise<void> {
   const job = Payload.parse(payload);
-  const { database, ring, tokens } = dependencies;
+  const { db, ring, tokens } = dependencies;
   const link = await row<{ account_id: string; account_identifier: string }>(
-    database,
+    db,
     `SELECT account_id, account_identifier FROM account_links WHERE id = ? AND ${IS_USABLE} AND is_identifier_untold`,
     [job.linkId],
   );
@@ -76,7 +69,7 @@ export async function tellIdentifier(dependencies: IdentifierDependencies, paylo
     return;
   }
   // Unless it has changed again: then another job is on its way.
-  await database.raw('UPDATE account_links SET is_identifier_untold = false WHERE id = ? AND account_identifier = ?', [
+  await db.raw('UPDATE account_links SET is_identifier_untold = false WHERE id = ? AND account_identifier = ?', [
     job.linkId,
     accountIdentifier,
   ]);

@@ -1,13 +1,10 @@
 import type { Knex } from 'knex';
-import type { Logger } from 'pino';
 import { z } from 'zod';
-import type { Clock } from '../time/clock.js';
 import { enqueue } from '../jobs/enqueue.js';
 import { retryPauseMs } from '../time/retry-pause.js';
-import type { RingClient } from '../ring/client.js';
 import { isGone, RingError } from '../ring/errors.js';
-import type { AccessTokens } from '../tokens/access-tokens.js';
 import { NoLinkError } from '../tokens/errors.js';
+import type { Core } from '../core.js';
 
 /** The job that closes a live view at Ring. */
 export const CLOSE_LIVE_VIEW = 'close_live_view';
@@ -21,13 +18,7 @@ export interface OpenSession {
   expiresAt: Date;
 }
 
-export interface CloseLiveViewDependencies {
-  database: Knex;
-  ring: RingClient;
-  tokens: AccessTokens;
-  clock: Clock;
-  log: Logger;
-}
+export type CloseLiveViewDependencies = Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log'>;
 
 const Payload = z.object({
   liveViewId: z.uuid(),
@@ -52,7 +43,7 @@ export async function enqueueClosing(trx: Knex, session: OpenSession, attempt = 
  */
 export async function closeAtRing(dependencies: CloseLiveViewDependencies, payload: unknown): Promise<void> {
   const { attempt, ...session } = Payload.parse(payload);
-  const { database, ring, tokens, clock, log } = dependencies;
+  const { db, ring, tokens, clock, log } = dependencies;
   if (clock() >= session.expiresAt) return;
   try {
     await tokens.forAccount(session.accountId, (accessToken) => ring.closeLiveView(accessToken, session.sessionPath));
@@ -61,6 +52,6 @@ export async function closeAtRing(dependencies: CloseLiveViewDependencies, paylo
     if (!(error instanceof RingError)) throw error;
     log.warn({ err: error, liveViewId: session.liveViewId, attempt }, 'a live view is not closed at Ring');
     if (error.kind === 'rejected') return;
-    await enqueueClosing(database, session, attempt + 1, retryPauseMs(attempt, MAX_PAUSE_MS, error.retryAfterSeconds));
+    await enqueueClosing(db, session, attempt + 1, retryPauseMs(attempt, MAX_PAUSE_MS, error.retryAfterSeconds));
   }
 }

@@ -1,15 +1,10 @@
 import { type Request, type RequestHandler, type Response, Router, text } from 'express';
-import type { Knex } from 'knex';
-import type { Logger } from 'pino';
 import { z } from 'zod';
 import { csrfHeaderProtection } from '../users/csrf.js';
 import { signedInOrRefused, userIdOf } from '../users/current-user.js';
-import type { Clock } from '../time/clock.js';
 import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
 import type { RateLimits } from '../http/rate-limits.js';
-import type { RingClient } from '../ring/client.js';
 import { isGone, RingError } from '../ring/errors.js';
-import type { AccessTokens } from '../tokens/access-tokens.js';
 import { NoLinkError } from '../tokens/errors.js';
 import { pathOfDevice } from '../devices/device-view.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
@@ -23,13 +18,9 @@ import {
   recordOpened,
 } from './live-views.js';
 import { noSuchDevice } from '../devices/user-devices.js';
+import type { Core } from '../core.js';
 
-export interface LiveViewDependencies {
-  database: Knex;
-  ring: RingClient;
-  tokens: AccessTokens;
-  clock: Clock;
-  log: Logger;
+export interface LiveViewDependencies extends Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log'> {
   limits: RateLimits;
 }
 
@@ -45,7 +36,7 @@ const ViewId = z.uuid();
  * @see https://developer.amazon.com/docs/ring/api-documentation.html
  */
 export function liveViewRoutes(dependencies: LiveViewDependencies): Router {
-  const { database, clock, limits } = dependencies;
+  const { db, clock, limits } = dependencies;
   const router = Router();
 
   const all = router.route('/devices/:deviceId/live-views');
@@ -61,7 +52,7 @@ export function liveViewRoutes(dependencies: LiveViewDependencies): Router {
       await limits.liveView.consume(userId);
       const { id, answer } = await open(dependencies, { userId, deviceId, offer });
       // Nobody is there any more to watch it, and nobody else knows its address.
-      if (response.closed) await closeLiveView(database, { id, deviceId, userId }, clock());
+      if (response.closed) await closeLiveView(db, { id, deviceId, userId }, clock());
       response
         .status(201)
         .set({ Location: `${pathOfDevice(deviceId)}/live-views/${id}`, 'Content-Type': SDP })
@@ -72,7 +63,7 @@ export function liveViewRoutes(dependencies: LiveViewDependencies): Router {
 
   const one = router.route('/devices/:deviceId/live-views/:viewId');
   one.get(signedInOrRefused, async (request: Request<ViewParameters>, response: Response) => {
-    const view = await findLiveView(database, addressOf(request));
+    const view = await findLiveView(db, addressOf(request));
     if (view === undefined) throw noSuchView();
     const { status, endReason, expiresAt } = view;
     // By our clock, which the browser's may differ from.
@@ -80,7 +71,7 @@ export function liveViewRoutes(dependencies: LiveViewDependencies): Router {
     response.json({ status, endReason, expiresAt: expiresAt.toISOString(), secondsLeft });
   });
   one.delete(signedInOrRefused, csrfHeaderProtection, async (request: Request<ViewParameters>, response: Response) => {
-    if (!(await closeLiveView(database, addressOf(request), clock()))) throw noSuchView();
+    if (!(await closeLiveView(db, addressOf(request), clock()))) throw noSuchView();
     response.status(204).end();
   });
   one.all(methodNotAllowed('GET', 'HEAD', 'DELETE'));
@@ -102,10 +93,10 @@ interface Opening {
 
 /** Opens a live view, or says why not. @throws {HttpError} */
 async function open(
-  { database, ring, tokens, clock, log }: LiveViewDependencies,
+  { db, ring, tokens, clock, log }: LiveViewDependencies,
   { userId, deviceId, offer }: Opening,
 ): Promise<{ id: string; answer: string }> {
-  const begun = await beginLiveView(database, userId, deviceId, clock());
+  const begun = await beginLiveView(db, userId, deviceId, clock());
   if (begun === undefined) throw noSuchDevice();
   if (begun.kind === 'offline') throw offline();
   const { id, device } = begun;
@@ -116,14 +107,14 @@ async function open(
       ring.openLiveView(accessToken, device.id, offer),
     );
   } catch (error) {
-    await failLiveView(database, id, clock());
+    await failLiveView(db, id, clock());
     if (isGone(error) || isOffline(error))
-      await refetchDevice(database, { accountId: device.accountId, deviceId, occurredAt: clock() });
+      await refetchDevice(db, { accountId: device.accountId, deviceId, occurredAt: clock() });
     log.warn({ err: error, liveViewId: id }, 'a live view is not opened');
     throw refusalOf(error);
   }
   const opened = { id, accountId: device.accountId, sessionPath: session.sessionPath };
-  const endReason = await recordOpened(database, opened, clock());
+  const endReason = await recordOpened(db, opened, clock());
   if (endReason !== null) throw endedWhileOpening(endReason);
   return { id, answer: session.answer };
 }

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { Knex } from 'knex';
-import type { Clock } from '../time/clock.js';
 import { row, rows } from '../database/database.js';
 import { enqueueClosing, type OpenSession } from './close-live-view.js';
 import { bindScope, type DeviceScope, IN_SCOPE } from '../ring-accounts/device-scope.js';
 import { lockDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
+import type { Core } from '../core.js';
 
 export type LiveViewStatus = 'OPENING' | 'OPEN' | 'ENDED';
 export type EndReason = 'CLOSED' | 'TIME_LIMIT' | 'DEVICE_OFFLINE' | 'DEVICE_REMOVED' | 'LINK_REMOVED' | 'FAILED';
@@ -34,12 +34,12 @@ const IS_AT_ADDRESS = 'id = ? AND device_id = ? AND user_id = ?';
  * @returns undefined when the device is not the user's (any more)
  */
 export async function beginLiveView(
-  database: Knex,
+  db: Knex,
   userId: string,
   deviceId: string,
   now: Date,
 ): Promise<{ kind: 'offline' } | { kind: 'opening'; id: string; device: UserDevice } | undefined> {
-  return database.transaction(async (trx) => {
+  return db.transaction(async (trx) => {
     // Locked, so that a removal or an end of the connection comes wholly before this row or finds it.
     const device = await lockDeviceOfUser(trx, userId, deviceId);
     if (device === undefined) return undefined;
@@ -61,12 +61,12 @@ export async function beginLiveView(
  * @returns why it was ended, or null: it is open
  */
 export async function recordOpened(
-  database: Knex,
+  db: Knex,
   { id, accountId, sessionPath }: { id: string; accountId: string; sessionPath: string },
   now: Date,
 ): Promise<EndReason | null> {
   const expiresAt = limitOf(now);
-  return database.transaction(async (trx) => {
+  return db.transaction(async (trx) => {
     const opened = await row(
       trx,
       `UPDATE live_views SET status = 'OPEN', session_path = ?, started_at = ?, expires_at = ?
@@ -83,17 +83,17 @@ export async function recordOpened(
 }
 
 /** Notes that there is no session: Ring refused it, or did not answer. */
-export async function failLiveView(database: Knex, id: string, now: Date): Promise<void> {
-  await database.raw(
+export async function failLiveView(db: Knex, id: string, now: Date): Promise<void> {
+  await db.raw(
     `UPDATE live_views SET status = 'ENDED', end_reason = 'FAILED', ended_at = ? WHERE id = ? AND status = 'OPENING'`,
     [now, id],
   );
 }
 
 /** A live view of this user. Also one whose device or link is gone meanwhile: that is how the user learns why it ended. */
-export function findLiveView(database: Knex, { id, deviceId, userId }: LiveViewAddress): Promise<LiveView | undefined> {
+export function findLiveView(db: Knex, { id, deviceId, userId }: LiveViewAddress): Promise<LiveView | undefined> {
   return row<LiveView>(
-    database,
+    db,
     `SELECT status, end_reason AS "endReason", expires_at AS "expiresAt" FROM live_views WHERE ${IS_AT_ADDRESS}`,
     [id, deviceId, userId],
   );
@@ -105,12 +105,8 @@ export function findLiveView(database: Knex, { id, deviceId, userId }: LiveViewA
  *
  * @returns false when this user has no such live view; true also when it had ended before
  */
-export async function closeLiveView(
-  database: Knex,
-  { id, deviceId, userId }: LiveViewAddress,
-  now: Date,
-): Promise<boolean> {
-  return database.transaction(async (trx) => {
+export async function closeLiveView(db: Knex, { id, deviceId, userId }: LiveViewAddress, now: Date): Promise<boolean> {
+  return db.transaction(async (trx) => {
     const ended = await endWhere(trx, IS_AT_ADDRESS, [id, deviceId, userId], 'CLOSED', now);
     await closeSessions(trx, ended);
     return ended.length > 0 || (await findLiveView(trx, { id, deviceId, userId })) !== undefined;
@@ -127,8 +123,8 @@ export async function closeLiveViewsOfUser(trx: Knex, userId: string, now: Date)
  *
  * @returns the sessions that are still open at Ring, for the caller to close: a job could not, once the tokens are erased
  */
-export async function endLiveViewsOfUser(database: Knex, userId: string, now: Date): Promise<OpenSession[]> {
-  const ended = await endWhere(database, 'user_id = ?', [userId], 'CLOSED', now);
+export async function endLiveViewsOfUser(db: Knex, userId: string, now: Date): Promise<OpenSession[]> {
+  const ended = await endWhere(db, 'user_id = ?', [userId], 'CLOSED', now);
   return ended.flatMap(sessionOf);
 }
 
@@ -148,9 +144,9 @@ export async function endLiveViews(trx: Knex, scope: DeviceScope, reason: EndRea
  * Ends what Ring has ended by itself, and what never got past opening because its process died. Any number of instances
  * may do it at once: each row is ended by one of them, and nobody waits.
  */
-export async function endExpiredLiveViews({ database, clock }: { database: Knex; clock: Clock }): Promise<void> {
+export async function endExpiredLiveViews({ db, clock }: Pick<Core, 'db' | 'clock'>): Promise<void> {
   const now = clock();
-  await database.raw(
+  await db.raw(
     `UPDATE live_views SET status = 'ENDED', end_reason = 'TIME_LIMIT', ended_at = ?
       WHERE id = ANY (ARRAY(SELECT id FROM live_views WHERE status <> 'ENDED' AND expires_at <= ?
                                FOR UPDATE SKIP LOCKED))`,
@@ -171,8 +167,8 @@ export async function forgetFormerLiveViews(trx: Knex, scope: DeviceScope): Prom
 }
 
 /** Forgets what ended more than a day ago. */
-export async function forgetEndedLiveViews({ database, clock }: { database: Knex; clock: Clock }): Promise<void> {
-  await database.raw(`DELETE FROM live_views WHERE status = 'ENDED' AND ended_at < ?`, [
+export async function forgetEndedLiveViews({ db, clock }: Pick<Core, 'db' | 'clock'>): Promise<void> {
+  await db.raw(`DELETE FROM live_views WHERE status = 'ENDED' AND ended_at < ?`, [
     new Date(clock().getTime() - ENDED_RETENTION_MS),
   ]);
 }

@@ -1,28 +1,21 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express';
-import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { Authentication } from '../users/authentication.js';
 import { csrfProtection, csrfToken } from '../users/csrf.js';
 import { signedInOrHome, userOf } from '../users/current-user.js';
 import { saveSession } from '../users/session.js';
 import { NewEmail, NewPassword, type User, verifyPassword } from '../users/users.js';
-import type { Clock } from '../time/clock.js';
 import type { Database } from '../database/database.js';
 import { methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { seeOther } from '../http/see-other.js';
-import type { RingClient } from '../ring/client.js';
-import type { AccessTokens } from '../tokens/access-tokens.js';
 import { changeEmail, changePassword, type Changed } from './change-credentials.js';
 import { deleteAccount } from './delete-user.js';
 import { createDownloads } from './download.js';
+import type { Core } from '../core.js';
 
-export interface AccountPageDependencies {
+export interface AccountPageDependencies extends Pick<Core, 'ring' | 'tokens' | 'clock' | 'log'> {
   database: Database;
-  ring: RingClient;
-  tokens: AccessTokens;
-  clock: Clock;
-  log: Logger;
   authentication: Authentication;
   limits: RateLimits;
 }
@@ -60,7 +53,7 @@ const NOT_CONFIRMED = `Type ${CONFIRMATION} to confirm.`;
 /** The page of one's own account: how one signs in, what we hold, and the end of it. */
 export function accountPage(dependencies: AccountPageDependencies): Router {
   const { database, clock, log, authentication, limits } = dependencies;
-  const deletion = { ...dependencies, database: database.knex };
+  const deletion = { ...dependencies, db: database.knex };
   const downloads = createDownloads(database.patientPool, clock);
   const router = Router();
 

@@ -24,9 +24,9 @@ export interface Change {
 export type Changed = { kind: 'changed'; user: User } | { kind: 'stale' } | { kind: 'taken' };
 
 /** Changes the e-mail, and has Ring told under which name its accounts are linked now. */
-export async function changeEmail(database: Knex, change: Change, email: string): Promise<Changed> {
+export async function changeEmail(db: Knex, change: Change, email: string): Promise<Changed> {
   try {
-    return await changeUser(database, change, async (trx) => {
+    return await changeUser(db, change, async (trx) => {
       await changeIdentifier(trx, change.user.id, email);
       return { column: 'email', value: email };
     });
@@ -36,18 +36,18 @@ export async function changeEmail(database: Knex, change: Change, email: string)
   }
 }
 
-export async function changePassword(database: Knex, change: Change, password: string): Promise<Changed> {
+export async function changePassword(db: Knex, change: Change, password: string): Promise<Changed> {
   const value = await hashPassword(password);
-  return changeUser(database, change, () => Promise.resolve({ column: 'password_hash', value }));
+  return changeUser(db, change, () => Promise.resolve({ column: 'password_hash', value }));
 }
 
 /** The change and the end of the other sessions are one: with a new password nobody stays who knows the old one. */
 async function changeUser(
-  database: Knex,
+  db: Knex,
   { user, sessionId, now }: Change,
   prepare: (trx: Knex) => Promise<{ column: 'email' | 'password_hash'; value: string }>,
 ): Promise<Changed> {
-  return database.transaction(async (trx) => {
+  return db.transaction(async (trx) => {
     const current = await lockUser(trx, user.id, 'to change');
     if (current?.credentialsVersion !== user.credentialsVersion) return { kind: 'stale' };
     const { column, value } = await prepare(trx);

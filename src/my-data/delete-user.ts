@@ -1,25 +1,16 @@
 import type { Knex } from 'knex';
-import type { Logger } from 'pino';
 import { endSessions } from '../users/session.js';
 import { lockUser, type User } from '../users/users.js';
-import type { Clock } from '../time/clock.js';
 import { lockAccount } from '../ring-accounts/account-lock.js';
 import { rows } from '../database/database.js';
 import { IS_LIVE } from '../ring-accounts/link-conditions.js';
 import { endLiveViewsOfUser } from '../live-views/live-views.js';
 import { removeAllDevices } from '../inventory/removal.js';
-import type { RingClient } from '../ring/client.js';
-import type { AccessTokens } from '../tokens/access-tokens.js';
 import { forgetInbox } from '../webhooks/purge.js';
 import { within } from '../time/within.js';
+import type { Core } from '../core.js';
 
-export interface DeleteAccountDependencies {
-  database: Knex;
-  ring: RingClient;
-  tokens: AccessTokens;
-  clock: Clock;
-  log: Logger;
-}
+export type DeleteAccountDependencies = Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log'>;
 
 /** The user is waiting. */
 const CLOSING_LIMIT_MS = 3_000;
@@ -34,8 +25,8 @@ const CLOSING_LIMIT_MS = 3_000;
  */
 export async function deleteAccount(dependencies: DeleteAccountDependencies, user: User): Promise<'deleted' | 'stale'> {
   await closeLiveViews(dependencies, user.id);
-  const { database, clock } = dependencies;
-  return database.transaction((trx) => erase(trx, user, clock()));
+  const { db, clock } = dependencies;
+  return db.transaction((trx) => erase(trx, user, clock()));
 }
 
 /**
@@ -43,10 +34,10 @@ export async function deleteAccount(dependencies: DeleteAccountDependencies, use
  * open) Ring ends by itself: no session lasts longer than a minute.
  */
 async function closeLiveViews(
-  { database, ring, tokens, clock, log }: DeleteAccountDependencies,
+  { db, ring, tokens, clock, log }: DeleteAccountDependencies,
   userId: string,
 ): Promise<void> {
-  const sessions = await endLiveViewsOfUser(database, userId, clock());
+  const sessions = await endLiveViewsOfUser(db, userId, clock());
   const closing = sessions.map(({ liveViewId, accountId, sessionPath }) =>
     tokens
       .forAccount(accountId, (accessToken) => ring.closeLiveView(accessToken, sessionPath))

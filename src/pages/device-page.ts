@@ -1,5 +1,4 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express';
-import type { Logger } from 'pino';
 import { z } from 'zod';
 import { csrfProtection, csrfToken } from '../users/csrf.js';
 import { signedInOrHome, userIdOf } from '../users/current-user.js';
@@ -26,10 +25,10 @@ import { describeZones } from '../devices/zones-view.js';
 import { detailsOf, refetchIfOld } from '../devices/device-details.js';
 import { takePicture, type TakePictureDependencies } from '../pictures/picture-now.js';
 import { noSuchDevice, requireDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
+import type { Core } from '../core.js';
 
-export interface DevicePageDependencies extends TakePictureDependencies {
+export interface DevicePageDependencies extends TakePictureDependencies, Pick<Core, 'log'> {
   limits: RateLimits;
-  log: Logger;
 }
 
 /** What could not be done, beside what it belongs to. */
@@ -42,7 +41,7 @@ const Id = z.uuid();
 
 /** The page of one device: what it sees now, its newest pictures and when more are taken, its zones, what it can do. */
 export function devicePage(dependencies: DevicePageDependencies): Router {
-  const { database, clock, limits, log } = dependencies;
+  const { db, clock, limits, log } = dependencies;
   const router = Router();
 
   async function show(
@@ -52,12 +51,12 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
     { draft, picture }: Problems = {},
   ): Promise<void> {
     const [operations, snapshots, details, latest] = await Promise.all([
-      operationsOf(database, device),
-      snapshotsOf(database, device),
-      detailsOf(database, device),
-      latestEvents(database, userIdOf(request), device),
+      operationsOf(db, device),
+      snapshotsOf(db, device),
+      detailsOf(db, device),
+      latestEvents(db, userIdOf(request), device),
     ]);
-    await refetchIfOld(database, device, details, clock());
+    await refetchIfOld(db, device, details, clock());
     const lastZone = operations.findLast(({ timeZone }) => timeZone !== null)?.timeZone ?? '';
     response.render('device', {
       title: nameOfDevice(device.name),
@@ -80,7 +79,7 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
   }
 
   function deviceOf(request: Request<DeviceParameters>): Promise<UserDevice> {
-    return requireDeviceOfUser(database, userIdOf(request), request.params.deviceId);
+    return requireDeviceOfUser(db, userIdOf(request), request.params.deviceId);
   }
 
   const page = router.route('/devices/:deviceId');
@@ -95,7 +94,7 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
     const read = readScheduleForm(request.body);
     const error =
       'schedule' in read
-        ? refusal(await createOperation(database, { userId: userIdOf(request), deviceId }, read.schedule, clock()))
+        ? refusal(await createOperation(db, { userId: userIdOf(request), deviceId }, read.schedule, clock()))
         : read.draft.error;
     if (error === null) {
       seeOther(response, `${pathOfDevice(deviceId)}#schedules`);
@@ -148,7 +147,7 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
   picture.get(signedInOrHome, async (request: Request<PictureParameters>, response) => {
     const snapshotId = Id.safeParse(request.params.snapshotId);
     const device = await deviceOf(request);
-    const found = snapshotId.success ? await findPicture(database, device, snapshotId.data) : undefined;
+    const found = snapshotId.success ? await findPicture(db, device, snapshotId.data) : undefined;
     if (found === undefined) throw new HttpError(404, 'There is no such picture. Only the newest ones are kept.');
     response
       .set({
@@ -166,10 +165,10 @@ const CHANGES: Record<
   string,
   (dependencies: DevicePageDependencies, userId: string, device: UserDevice, operationId: string) => Promise<void>
 > = {
-  pause: ({ database }, _userId, device, operationId) => pauseOperation(database, device, operationId),
-  resume: ({ database, clock }, userId, { id: deviceId }, operationId) =>
-    resumeOperation(database, { userId, deviceId }, operationId, clock()),
-  delete: ({ database }, _userId, device, operationId) => deleteOperation(database, device, operationId),
+  pause: ({ db }, _userId, device, operationId) => pauseOperation(db, device, operationId),
+  resume: ({ db, clock }, userId, { id: deviceId }, operationId) =>
+    resumeOperation(db, { userId, deviceId }, operationId, clock()),
+  delete: ({ db }, _userId, device, operationId) => deleteOperation(db, device, operationId),
 };
 
 /** The browser shows a picture that is opened by itself in a page of its own making, with a style in it. */

@@ -1,7 +1,5 @@
 import { type Request, type Response, Router } from 'express';
-import type { Knex } from 'knex';
 import type { FormError } from '../users/routes.js';
-import type { Clock } from '../time/clock.js';
 import { csrfToken } from '../users/csrf.js';
 import { describeStatus, describeTime, nameOfDevice, pathOfDevice, type Tone } from '../devices/device-view.js';
 import { type ListedDevice, listDevices } from '../devices/device-list.js';
@@ -12,10 +10,9 @@ import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { seeOther } from '../http/see-other.js';
 import { type Link, linksOfUser } from '../ring-accounts/links.js';
 import { type LinkOutcome, outcomeOfLink } from '../linking/outcomes.js';
+import type { Core } from '../core.js';
 
-export interface HomePageDependencies {
-  database: Knex;
-  clock: Clock;
+export interface HomePageDependencies extends Pick<Core, 'db' | 'clock'> {
   limits: RateLimits;
 }
 
@@ -26,7 +23,7 @@ export interface HomePage {
 }
 
 /** The App Homepage URL: how each of the user's links stands, or how to get one. */
-export function createHomePage({ database, clock, limits }: HomePageDependencies): HomePage {
+export function createHomePage({ db, clock, limits }: HomePageDependencies): HomePage {
   async function showSignedOut(
     request: Request,
     response: Response,
@@ -51,9 +48,9 @@ export function createHomePage({ database, clock, limits }: HomePageDependencies
     }
     const { id: userId, email } = request.user;
     const [links, devices, subscriptions] = await Promise.all([
-      linksOfUser(database, userId),
-      listDevices(database, userId),
-      subscriptionsOfUser(database, userId),
+      linksOfUser(db, userId),
+      listDevices(db, userId),
+      subscriptionsOfUser(db, userId),
     ]);
     response.render('home', {
       title: 'Home',
@@ -68,7 +65,7 @@ export function createHomePage({ database, clock, limits }: HomePageDependencies
         isUsable: link.status === 'COMPLETED',
         isOutdated: devices.some(({ linkId, isShared, isOutdated }) => linkId === link.id && isShared && isOutdated),
       })),
-      latest: devices.some(({ isShared }) => isShared) ? await latestEvents(database, userId) : null,
+      latest: devices.some(({ isShared }) => isShared) ? await latestEvents(db, userId) : null,
     });
   });
   route.all(methodNotAllowed('GET', 'HEAD'));

@@ -1,20 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import type { Knex } from 'knex';
-import type { Clock } from '../time/clock.js';
-import type { RingClient } from '../ring/client.js';
 import { isGone } from '../ring/errors.js';
 import type { RingImage } from '../ring/media.js';
-import type { AccessTokens } from '../tokens/access-tokens.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
 import { addSnapshot } from './pictures.js';
 import { lockDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
+import type { Core } from '../core.js';
 
-export interface TakePictureDependencies {
-  database: Knex;
-  ring: RingClient;
-  tokens: AccessTokens;
-  clock: Clock;
-}
+export type TakePictureDependencies = Pick<Core, 'db' | 'ring' | 'tokens' | 'clock'>;
 
 /**
  * Takes a picture for a user who waits for it. One that arrives when the device is gone is not stored.
@@ -22,7 +14,7 @@ export interface TakePictureDependencies {
  * @throws {RingError} when Ring gave none; {@link NoLinkError} when the link has ended
  */
 export async function takePicture(
-  { database, ring, tokens, clock }: TakePictureDependencies,
+  { db, ring, tokens, clock }: TakePictureDependencies,
   userId: string,
   device: UserDevice,
 ): Promise<void> {
@@ -31,10 +23,10 @@ export async function takePicture(
   try {
     image = await tokens.forAccount(accountId, (accessToken) => ring.downloadImage(accessToken, deviceId));
   } catch (error) {
-    if (isGone(error)) await refetchDevice(database, { accountId, deviceId, occurredAt: clock() });
+    if (isGone(error)) await refetchDevice(db, { accountId, deviceId, occurredAt: clock() });
     throw error;
   }
-  await database.transaction(async (trx) => {
+  await db.transaction(async (trx) => {
     const present = await lockDeviceOfUser(trx, userId, deviceId);
     if (present?.linkId !== device.linkId) return;
     await addSnapshot(trx, { id: randomUUID(), accountId, deviceId, takenAt: clock(), image });

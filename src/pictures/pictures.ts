@@ -24,9 +24,9 @@ export async function addSnapshot(
 }
 
 /** The pictures of a device, newest first. */
-export function snapshotsOf(database: Knex, { accountId, id }: UserDevice): Promise<{ id: string; takenAt: Date }[]> {
+export function snapshotsOf(db: Knex, { accountId, id }: UserDevice): Promise<{ id: string; takenAt: Date }[]> {
   return rows<{ id: string; takenAt: Date }>(
-    database,
+    db,
     `SELECT id, taken_at AS "takenAt" FROM snapshots WHERE account_id = ? AND device_id = ?
       ORDER BY taken_at DESC, id LIMIT ${KEPT_OF_DEVICE}`,
     [accountId, id],
@@ -34,12 +34,12 @@ export function snapshotsOf(database: Knex, { accountId, id }: UserDevice): Prom
 }
 
 export function findPicture(
-  database: Knex,
+  db: Knex,
   { accountId, id }: UserDevice,
   snapshotId: string,
 ): Promise<RingImage | undefined> {
   return row<RingImage>(
-    database,
+    db,
     `SELECT content_type AS "contentType", picture AS bytes FROM snapshots
       WHERE id = ? AND account_id = ? AND device_id = ?`,
     [snapshotId, accountId, id],

@@ -1,28 +1,20 @@
 import type { Knex } from 'knex';
-import type { Logger } from 'pino';
 import { z } from 'zod';
-import type { Clock } from '../time/clock.js';
 import { row } from '../database/database.js';
 import { enqueue } from '../jobs/enqueue.js';
 import { retryPauseMs } from '../time/retry-pause.js';
-import type { RingClient } from '../ring/client.js';
 import { isGone, RingError, type RingErrorKind } from '../ring/errors.js';
 import type { RingImage } from '../ring/media.js';
-import type { AccessTokens } from '../tokens/access-tokens.js';
 import { NoLinkError } from '../tokens/errors.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
 import { addSnapshot } from './pictures.js';
 import { LOCK_SHARED, SHARED_DEVICES } from '../devices/user-devices.js';
+import type { Core } from '../core.js';
 
 /** The job that takes one scheduled picture. */
 export const TAKE_SNAPSHOT = 'take_snapshot';
 
-export interface TakeSnapshotDependencies {
-  database: Knex;
-  ring: RingClient;
-  tokens: AccessTokens;
-  clock: Clock;
-  log: Logger;
+export interface TakeSnapshotDependencies extends Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log'> {
   /** Hears of each picture that Ring was asked for, whether or not the schedule still wanted it. */
   onSnapshot: (outcome: 'taken' | 'failed') => void;
 }
@@ -53,8 +45,8 @@ export async function enqueueSnapshot(on: Knex, run: SnapshotRun, delayMs = 0): 
  */
 export async function takeSnapshot(dependencies: TakeSnapshotDependencies, payload: unknown): Promise<void> {
   const run = Run.parse(payload);
-  const { database, ring, tokens, clock, log } = dependencies;
-  const operation = await findReady(database, run);
+  const { db, ring, tokens, clock, log } = dependencies;
+  const operation = await findReady(db, run);
   if (operation === undefined) return;
 
   let image: RingImage;
@@ -66,18 +58,18 @@ export async function takeSnapshot(dependencies: TakeSnapshotDependencies, paylo
     if (error instanceof NoLinkError) return;
     log.warn({ err: error, operationId: run.operationId, attempt: run.attempt }, 'a scheduled picture is not taken');
     dependencies.onSnapshot('failed');
-    await recordFailure(database, run, error, clock());
+    await recordFailure(db, run, error, clock());
     const { account_id: accountId, device_id: deviceId } = operation;
-    if (isGone(error)) await refetchDevice(database, { accountId, deviceId, occurredAt: clock() });
+    if (isGone(error)) await refetchDevice(db, { accountId, deviceId, occurredAt: clock() });
     return;
   }
-  await store(database, run, operation, image, clock());
+  await store(db, run, operation, image, clock());
   dependencies.onSnapshot('taken');
 }
 
-function findReady(database: Knex, { operationId, snapshotId }: SnapshotRun): Promise<Operation | undefined> {
+function findReady(db: Knex, { operationId, snapshotId }: SnapshotRun): Promise<Operation | undefined> {
   return row<Operation>(
-    database,
+    db,
     `SELECT operation.link_id, operation.account_id, operation.device_id
        FROM scheduled_operations operation JOIN (${SHARED_DEVICES})
          ON link.id = operation.link_id AND device.id = operation.device_id
@@ -88,13 +80,13 @@ function findReady(database: Knex, { operationId, snapshotId }: SnapshotRun): Pr
 }
 
 async function store(
-  database: Knex,
+  db: Knex,
   { operationId, snapshotId }: SnapshotRun,
   { link_id, account_id, device_id }: Operation,
   image: RingImage,
   now: Date,
 ): Promise<void> {
-  await database.transaction(async (trx) => {
+  await db.transaction(async (trx) => {
     // The device first, as whoever removes it does. The lock is this transaction's alone: of two that add a picture at
     // once, each would miss the other's when it counts.
     const device = await row(
@@ -113,8 +105,8 @@ async function store(
   });
 }
 
-async function recordFailure(database: Knex, run: SnapshotRun, error: unknown, now: Date): Promise<void> {
-  await database.transaction(async (trx) => {
+async function recordFailure(db: Knex, run: SnapshotRun, error: unknown, now: Date): Promise<void> {
+  await db.transaction(async (trx) => {
     const operation = await row(
       trx,
       `UPDATE scheduled_operations SET last_run_at = ?, last_error = ? WHERE id = ? AND status = 'ACTIVE' RETURNING 1`,

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { Knex } from 'knex';
-import type { Clock } from '../time/clock.js';
 import { row, rows } from '../database/database.js';
 import { enqueueSnapshot } from './scheduled-picture.js';
 import { bindScope, type DeviceScope, IN_SCOPE } from '../ring-accounts/device-scope.js';
 import { lockDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
+import type { Core } from '../core.js';
 
 /** How often, and for a daily one when: a time of the wall clock in a time zone. */
 export type Schedule = { frequency: 'HOURLY' } | { frequency: 'DAILY'; timeOfDay: string; timeZone: string };
@@ -57,9 +57,9 @@ const COLUMNS = `id, frequency, to_char(time_of_day, 'HH24:MI') AS "timeOfDay", 
                  last_error AS "lastError"`;
 
 /** The schedules of a device, oldest first. */
-export function operationsOf(database: Knex, { linkId, id }: UserDevice): Promise<ScheduledOperation[]> {
+export function operationsOf(db: Knex, { linkId, id }: UserDevice): Promise<ScheduledOperation[]> {
   return rows<ScheduledOperation>(
-    database,
+    db,
     `SELECT ${COLUMNS} FROM scheduled_operations WHERE link_id = ? AND device_id = ? ORDER BY created_at, id`,
     [linkId, id],
   );
@@ -73,15 +73,15 @@ export function operationsOf(database: Knex, { linkId, id }: UserDevice): Promis
  *   user's (any more)
  */
 export async function createOperation(
-  database: Knex,
+  db: Knex,
   { userId, deviceId }: { userId: string; deviceId: string },
   schedule: Schedule,
   now: Date,
 ): Promise<'created' | 'full' | 'unknown-zone' | 'no-device'> {
   const timeOfDay = schedule.frequency === 'DAILY' ? schedule.timeOfDay : null;
-  const timeZone = schedule.frequency === 'DAILY' ? await spellTimeZone(database, schedule.timeZone) : null;
+  const timeZone = schedule.frequency === 'DAILY' ? await spellTimeZone(db, schedule.timeZone) : null;
   if (timeZone === undefined) return 'unknown-zone';
-  return database.transaction(async (trx) => {
+  return db.transaction(async (trx) => {
     // Locked, so that two that arrive together are counted one after the other, and none outlives its device.
     const device = await lockDeviceOfUser(trx, userId, deviceId);
     if (device === undefined) return 'no-device';
@@ -101,9 +101,9 @@ export async function createOperation(
 }
 
 /** As Postgres, which reckons with it, spells a time zone; undefined when it does not know it. */
-async function spellTimeZone(database: Knex, timeZone: string): Promise<string | undefined> {
+async function spellTimeZone(db: Knex, timeZone: string): Promise<string | undefined> {
   const known = await row<{ name: string }>(
-    database,
+    db,
     'SELECT name FROM pg_timezone_names WHERE lower(name) = lower(?) LIMIT 1',
     [timeZone],
   );
@@ -111,8 +111,8 @@ async function spellTimeZone(database: Knex, timeZone: string): Promise<string |
 }
 
 /** Ends a schedule of a device. One that has ended already is left alone. */
-export async function deleteOperation(database: Knex, { linkId, id }: UserDevice, operationId: string): Promise<void> {
-  await database.raw('DELETE FROM scheduled_operations WHERE id = ? AND link_id = ? AND device_id = ?', [
+export async function deleteOperation(db: Knex, { linkId, id }: UserDevice, operationId: string): Promise<void> {
+  await db.raw('DELETE FROM scheduled_operations WHERE id = ? AND link_id = ? AND device_id = ?', [
     operationId,
     linkId,
     id,
@@ -120,8 +120,8 @@ export async function deleteOperation(database: Knex, { linkId, id }: UserDevice
 }
 
 /** Pauses a schedule of a device for its user, until the user wants it to go on. */
-export async function pauseOperation(database: Knex, { linkId, id }: UserDevice, operationId: string): Promise<void> {
-  await database.raw(
+export async function pauseOperation(db: Knex, { linkId, id }: UserDevice, operationId: string): Promise<void> {
+  await db.raw(
     `UPDATE scheduled_operations SET status = 'PAUSED', pause_reason = 'USER', next_run_at = NULL
       WHERE id = ? AND link_id = ? AND device_id = ?`,
     [operationId, linkId, id],
@@ -130,12 +130,12 @@ export async function pauseOperation(database: Knex, { linkId, id }: UserDevice,
 
 /** Lets a schedule go on that its user had paused: at once, or as soon as the device is online. */
 export async function resumeOperation(
-  database: Knex,
+  db: Knex,
   { userId, deviceId }: { userId: string; deviceId: string },
   operationId: string,
   now: Date,
 ): Promise<void> {
-  await database.transaction(async (trx) => {
+  await db.transaction(async (trx) => {
     // Locked, so that it does not go offline or away just now.
     const device = await lockDeviceOfUser(trx, userId, deviceId);
     if (device === undefined) return;
@@ -153,11 +153,11 @@ export async function resumeOperation(
  * started by one of them, in the transaction that says when it runs next. One that is just being changed is left to the
  * next tick.
  */
-export async function startDueOperations({ database, clock }: { database: Knex; clock: Clock }): Promise<void> {
+export async function startDueOperations({ db, clock }: Pick<Core, 'db' | 'clock'>): Promise<void> {
   const now = clock();
   let started: number;
   do {
-    started = await database.transaction((trx) => startBatch(trx, now));
+    started = await db.transaction((trx) => startBatch(trx, now));
   } while (started === BATCH);
 }
 

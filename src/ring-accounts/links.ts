@@ -22,21 +22,19 @@ export interface Link {
 const COLUMNS = 'id, status, last_error AS "lastError", updated_at AS "updatedAt", removed_at AS "removedAt"';
 
 /** The user's links, newest first. */
-export function linksOfUser(database: Knex, userId: string): Promise<Link[]> {
-  return rows<Link>(
-    database,
-    `SELECT ${COLUMNS} FROM account_links WHERE user_id = ? ORDER BY updated_at DESC LIMIT 50`,
-    [userId],
-  );
+export function linksOfUser(db: Knex, userId: string): Promise<Link[]> {
+  return rows<Link>(db, `SELECT ${COLUMNS} FROM account_links WHERE user_id = ? ORDER BY updated_at DESC LIMIT 50`, [
+    userId,
+  ]);
 }
 
-export async function newestLinkOfUser(database: Knex, userId: string): Promise<Link | undefined> {
-  const [newest] = await linksOfUser(database, userId);
+export async function newestLinkOfUser(db: Knex, userId: string): Promise<Link | undefined> {
+  const [newest] = await linksOfUser(db, userId);
   return newest;
 }
 
-export function findLink(database: Knex, linkId: string): Promise<Link | undefined> {
-  return row<Link>(database, `SELECT ${COLUMNS} FROM account_links WHERE id = ?`, [linkId]);
+export function findLink(db: Knex, linkId: string): Promise<Link | undefined> {
+  return row<Link>(db, `SELECT ${COLUMNS} FROM account_links WHERE id = ?`, [linkId]);
 }
 
 /** Ring says by a webhook that the app was added: the link that we told it about stands there too. */

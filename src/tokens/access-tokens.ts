@@ -46,7 +46,7 @@ interface Pair extends SeenPair {
 type Find = () => Promise<Pair>;
 
 export function createAccessTokens(dependencies: RefreshDependencies): AccessTokens {
-  const { database, vault, clock } = dependencies;
+  const { db, vault, clock } = dependencies;
   const { refresh, settled } = createRefresh(dependencies);
 
   async function use<Answer>(find: Find, call: AuthorizedCall<Answer>): Promise<Answer> {
@@ -76,9 +76,8 @@ export function createAccessTokens(dependencies: RefreshDependencies): AccessTok
 
   return {
     forAccount: (accountId, call) =>
-      use(() => findPair(database, vault, `link.account_id = ? AND link.${IS_USABLE}`, accountId), call),
-    forPair: (tokenId, call) =>
-      use(() => findPair(database, vault, `token.id = ? AND link.${IS_CALLABLE}`, tokenId), call),
+      use(() => findPair(db, vault, `link.account_id = ? AND link.${IS_USABLE}`, accountId), call),
+    forPair: (tokenId, call) => use(() => findPair(db, vault, `token.id = ? AND link.${IS_CALLABLE}`, tokenId), call),
     refresh,
     settled,
   };
@@ -88,7 +87,7 @@ function ignoreNotRefreshed(error: unknown): void {
   if (!(error instanceof NotRefreshedError)) throw error;
 }
 
-async function findPair(database: Knex, vault: Vault, condition: string, id: string): Promise<Pair> {
+async function findPair(db: Knex, vault: Vault, condition: string, id: string): Promise<Pair> {
   const token = await row<{
     id: string;
     generation: number;
@@ -97,7 +96,7 @@ async function findPair(database: Knex, vault: Vault, condition: string, id: str
     access_token_expires_at: Date;
     refreshed_at: Date | null;
   }>(
-    database,
+    db,
     `SELECT token.id, token.generation, token.key_id, token.access_token_ciphertext, token.access_token_expires_at,
             token.refreshed_at
        FROM account_links link JOIN ring_tokens token ON token.id = link.token_id

@@ -10,7 +10,7 @@ import type { RefreshBudget } from './refresh-budget.js';
 import { ABANDONED_AFTER_SECONDS, MAX_PAUSE_MS, requireReauthorization, type SeenPair } from './refresh-rows.js';
 
 export interface BackgroundRefreshDependencies {
-  database: Knex;
+  db: Knex;
   tokens: Pick<AccessTokens, 'refresh'>;
   budget: RefreshBudget;
   clock: Clock;
@@ -101,11 +101,11 @@ async function* duePairs(dependencies: BackgroundRefreshDependencies): AsyncGene
 }
 
 /** A time that no clock of today can have set was set by one that went wrong, and does not count. */
-function takeDue({ database, clock }: BackgroundRefreshDependencies): Promise<SeenPair[]> {
+function takeDue({ db, clock }: BackgroundRefreshDependencies): Promise<SeenPair[]> {
   const now = clock();
   const after = (ms: number) => new Date(now.getTime() + ms);
   return rows<SeenPair>(
-    database,
+    db,
     `UPDATE ring_tokens SET refresh_queued_until = ?
       WHERE id IN (
         SELECT token.id FROM ring_tokens token
@@ -130,17 +130,17 @@ function takeDue({ database, clock }: BackgroundRefreshDependencies): Promise<Se
   );
 }
 
-async function putBack({ database }: BackgroundRefreshDependencies, pairs: readonly SeenPair[]): Promise<void> {
+async function putBack({ db }: BackgroundRefreshDependencies, pairs: readonly SeenPair[]): Promise<void> {
   if (pairs.length === 0) return;
-  await database.raw('UPDATE ring_tokens SET refresh_queued_until = NULL WHERE id = ANY (?::uuid[])', [
+  await db.raw('UPDATE ring_tokens SET refresh_queued_until = NULL WHERE id = ANY (?::uuid[])', [
     pairs.map(({ id }) => id),
   ]);
 }
 
 /** Whoever was refreshing these has died, and nobody knows whether Ring has replaced the token. They are tried again. */
-async function noteAbandoned({ database, log }: BackgroundRefreshDependencies): Promise<void> {
+async function noteAbandoned({ db, log }: BackgroundRefreshDependencies): Promise<void> {
   const abandoned = await rows<{ id: string }>(
-    database,
+    db,
     `UPDATE ring_tokens SET refresh_state = 'UNCERTAIN'
       WHERE status = 'CLAIMED' AND refresh_state = 'REFRESHING' AND refresh_started_at < now() - ? * interval '1 s'
      RETURNING id`,
@@ -153,9 +153,9 @@ async function noteAbandoned({ database, log }: BackgroundRefreshDependencies): 
  * Their refresh token is dead by its age, and their users have to link again. That can't be undone, so the clock of this
  * machine and that of Postgres have to agree on it.
  */
-async function giveUpExpired({ database, clock, log }: BackgroundRefreshDependencies): Promise<void> {
+async function giveUpExpired({ db, clock, log }: BackgroundRefreshDependencies): Promise<void> {
   const expired = await rows<SeenPair>(
-    database,
+    db,
     `SELECT id, generation FROM ring_tokens
       WHERE status = 'CLAIMED'
         AND coalesce(refreshed_at, created_at) < least(?::timestamptz, now()) - ? * interval '1 day'`,
@@ -163,7 +163,7 @@ async function giveUpExpired({ database, clock, log }: BackgroundRefreshDependen
   );
   for (const pair of expired) {
     try {
-      await requireReauthorization({ database, clock }, pair, 'refresh token expired');
+      await requireReauthorization({ db, clock }, pair, 'refresh token expired');
       log.error({ tokenId: pair.id }, 'a refresh token has died of age');
     } catch (error) {
       log.error({ err: error, tokenId: pair.id }, 'a link with a dead refresh token is not ended; trying again later');

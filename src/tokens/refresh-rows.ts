@@ -9,7 +9,7 @@ import { ERASE, type SealedPair, sealPair } from './token-pairs.js';
 import type { Vault } from './vault.js';
 
 export interface PairDependencies {
-  database: Knex;
+  db: Knex;
   vault: Vault;
   clock: Clock;
   /** What follows when a link that seemed to need its user again is whole after all, in the transaction that heals it. */
@@ -43,12 +43,12 @@ const CAN_HEAL = `(status = 'REAUTH_REQUIRED' AND completed_at IS NOT NULL)`;
  *   was seen
  */
 export async function takePair(
-  { database, clock }: PairDependencies,
+  { db, clock }: PairDependencies,
   { id, generation }: SeenPair,
 ): Promise<TakenPair | undefined> {
   const now = clock();
   return row<TakenPair>(
-    database,
+    db,
     `UPDATE ring_tokens SET refresh_state = 'REFRESHING', refresh_started_at = now()
       WHERE id = ? AND generation = ? AND status = 'CLAIMED'
         AND (refresh_state <> 'REFRESHING' OR refresh_started_at < now() - ? * interval '1 s')
@@ -65,9 +65,9 @@ export interface PresentPair {
   pauseMs: number;
 }
 
-export async function findPair({ database, clock }: PairDependencies, id: string): Promise<PresentPair | undefined> {
+export async function findPair({ db, clock }: PairDependencies, id: string): Promise<PresentPair | undefined> {
   const pair = await row<{ status: string; generation: number; refresh_after: Date | null }>(
-    database,
+    db,
     'SELECT status, generation, refresh_after FROM ring_tokens WHERE id = ?',
     [id],
   );
@@ -83,13 +83,13 @@ export async function findPair({ database, clock }: PairDependencies, id: string
  * @throws {NoLinkError} when the link has ended: then nobody needs the pair
  */
 export async function replacePair(
-  { database, vault, onHealed }: PairDependencies,
+  { db, vault, onHealed }: PairDependencies,
   { id, generation }: SeenPair,
   grant: TokenGrant,
   answeredAt: Date,
 ): Promise<void> {
   const sealed = sealPair(vault, id, grant);
-  await database.transaction(async (trx) => {
+  await db.transaction(async (trx) => {
     // The link first, as everyone who ends one does: a condition on it in the statement below would be judged by what was
     // committed when that began, and miss an end that it had to wait for.
     const link = await row(
@@ -137,14 +137,14 @@ export interface Failure {
 
 /** Keeps the pair: Ring may be asked again with it, later. @returns how much later, in ms */
 export async function recordFailure(
-  { database, clock }: PairDependencies,
+  { db, clock }: PairDependencies,
   { id, generation }: SeenPair,
   { refresh_failures }: TakenPair,
   { state, reason, retryAfterSeconds }: Failure,
 ): Promise<number> {
   const failures = refresh_failures + 1;
   const pauseMs = retryPauseMs(failures, MAX_PAUSE_MS, retryAfterSeconds);
-  await database.raw(
+  await db.raw(
     `UPDATE ring_tokens SET refresh_state = ?, refresh_started_at = NULL, refresh_error = ?, refresh_failures = ?,
             refresh_after = ?
       WHERE id = ? AND generation = ? AND status = 'CLAIMED'`,
@@ -159,11 +159,11 @@ export async function recordFailure(
  * @param pair without a generation: whichever is there
  */
 export async function requireReauthorization(
-  { database, clock }: Pick<PairDependencies, 'database' | 'clock'>,
+  { db, clock }: Pick<PairDependencies, 'db' | 'clock'>,
   { id, generation }: Pick<SeenPair, 'id'> & Partial<SeenPair>,
   reason: string,
 ): Promise<void> {
-  await database.transaction(async (trx) => {
+  await db.transaction(async (trx) => {
     // The link first, as everyone who ends one does.
     const link = await row(trx, `SELECT 1 FROM account_links WHERE token_id = ? AND ${IS_CALLABLE} FOR UPDATE`, [id]);
     const erased = await row(

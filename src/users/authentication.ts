@@ -30,7 +30,7 @@ export interface Authentication {
 
 const UserId = z.uuid();
 
-export function createAuthentication(database: Knex): Authentication {
+export function createAuthentication(db: Knex): Authentication {
   const passport = new Passport();
   passport.use(
     new LocalStrategy({ usernameField: 'email', passwordField: 'password' }, (email, password, done) => {
@@ -39,7 +39,7 @@ export function createAuthentication(database: Knex): Authentication {
         done(null, false);
         return;
       }
-      verifyCredentials(database, credentials.data).then((user) => {
+      verifyCredentials(db, credentials.data).then((user) => {
         done(null, user ?? false);
       }, done);
     }),
@@ -50,7 +50,7 @@ export function createAuthentication(database: Knex): Authentication {
   passport.deserializeUser((request: Request, id: unknown, done: (error: unknown, user?: User | false) => void) => {
     // Sessions from before there was a version have none.
     const { credentialsVersion = 0 } = request.session;
-    findUser(database, UserId.parse(id)).then((user) => {
+    findUser(db, UserId.parse(id)).then((user) => {
       done(null, user?.credentialsVersion === credentialsVersion && user);
     }, done);
   });

@@ -20,7 +20,7 @@ export interface FormError {
 }
 
 export interface AccountRoutesDependencies {
-  database: Knex;
+  db: Knex;
   clock: Clock;
   authentication: Authentication;
   limits: RateLimits;
@@ -43,7 +43,7 @@ const EMAIL_TAKEN = 'There is already an account with this email address. Sign i
 
 /** Sign-in, sign-up and sign-out: forms that carry `email`, `password` and `intent`. */
 export function accountRoutes(dependencies: AccountRoutesDependencies): Router {
-  const { database, clock, authentication, limits, proceed, showForms } = dependencies;
+  const { db, clock, authentication, limits, proceed, showForms } = dependencies;
   const router = Router();
 
   router.post('/sign-in', csrfProtection, limitAddress(limits.signInAddress), async (request, response) => {
@@ -73,7 +73,7 @@ export function accountRoutes(dependencies: AccountRoutesDependencies): Router {
       await showForms(request, response, intent, email, { form: 'sign-up', field, message: issue?.message ?? '' });
       return;
     }
-    const user = await createUser({ database, clock }, account.data);
+    const user = await createUser({ db, clock }, account.data);
     if (user === undefined) {
       response.status(409);
       await showForms(request, response, intent, email, { form: 'sign-up', field: 'email', message: EMAIL_TAKEN });

@@ -40,11 +40,11 @@ export const NewAccount = z.object({ email: NewEmail, password: NewPassword });
 
 /** Creates an account, or returns undefined when there is one with this e-mail already. */
 export async function createUser(
-  { database, clock }: { database: Knex; clock: Clock },
+  { db, clock }: { db: Knex; clock: Clock },
   { email, password }: { email: string; password: string },
 ): Promise<User | undefined> {
   return row<User>(
-    database,
+    db,
     `INSERT INTO users (email, password_hash, created_at) VALUES (?, ?, ?)
      ON CONFLICT (email) DO NOTHING RETURNING ${COLUMNS}`,
     [email, await hashPassword(password), clock()],
@@ -53,11 +53,11 @@ export async function createUser(
 
 /** The user with these credentials. An unknown e-mail costs one verification too, so that the time taken tells nothing. */
 export async function verifyCredentials(
-  database: Knex,
+  db: Knex,
   { email, password }: { email: string; password: string },
 ): Promise<User | undefined> {
   const user = await row<User & { password_hash: string }>(
-    database,
+    db,
     `SELECT ${COLUMNS}, password_hash FROM users WHERE email = ?`,
     [email],
   );
@@ -67,15 +67,15 @@ export async function verifyCredentials(
 }
 
 /** Whether this is the password of a user who is signed in. */
-export async function verifyPassword(database: Knex, userId: string, password: string): Promise<boolean> {
-  const user = await row<{ password_hash: string }>(database, 'SELECT password_hash FROM users WHERE id = ?', [userId]);
+export async function verifyPassword(db: Knex, userId: string, password: string): Promise<boolean> {
+  const user = await row<{ password_hash: string }>(db, 'SELECT password_hash FROM users WHERE id = ?', [userId]);
   return user !== undefined && verify(user.password_hash, password);
 }
 
 export const hashPassword = (password: string): Promise<string> => hash(password, HASHING);
 
-export function findUser(database: Knex, id: string): Promise<User | undefined> {
-  return row<User>(database, `SELECT ${COLUMNS} FROM users WHERE id = ?`, [id]);
+export function findUser(db: Knex, id: string): Promise<User | undefined> {
+  return row<User>(db, `SELECT ${COLUMNS} FROM users WHERE id = ?`, [id]);
 }
 
 /**

@@ -1,7 +1,5 @@
 import type { Knex } from 'knex';
-import type { Logger } from 'pino';
 import { z } from 'zod';
-import type { Clock } from '../time/clock.js';
 import { tryLockAccount } from '../ring-accounts/account-lock.js';
 import { row, rows } from '../database/database.js';
 import { IS_APPLIED, IS_LIVE } from '../ring-accounts/link-conditions.js';
@@ -12,13 +10,9 @@ import { type EventType, isKnown, parseEvent, type RingEvent } from '../ring/eve
 import { onBehalfOf } from '../request-id.js';
 import { handle } from './handlers.js';
 import { PROCESS_INBOX } from './inbox.js';
+import type { Core } from '../core.js';
 
-export interface ProcessDependencies {
-  database: Knex;
-  clock: Clock;
-  log: Logger;
-  /** How far Ring's clock and ours may be apart, in seconds. */
-  linkClockSkewSeconds: number;
+export interface ProcessDependencies extends Pick<Core, 'db' | 'clock' | 'log' | 'linkClockSkewSeconds'> {
   /** Hears of each event that was applied, once that is committed. */
   onApplied: (event: Pick<RingEvent, 'type' | 'sentAt'>) => void;
   /** Hears of each attempt that counts as a failed one. */
@@ -68,7 +62,7 @@ class HandlerError extends Error {
 export async function processInbox(dependencies: ProcessDependencies, payload: unknown): Promise<void> {
   const { accountIds } = Payload.parse(payload);
   const errors: unknown[] = [];
-  for (const accountId of await withWork(dependencies.database, accountIds)) {
+  for (const accountId of await withWork(dependencies.db, accountIds)) {
     await processAccount(dependencies, accountId).catch((error: unknown) => errors.push(error));
   }
   // The queue shows it, and runs the job again.
@@ -85,7 +79,7 @@ async function processAccount(dependencies: ProcessDependencies, accountId: stri
   for (let batch = 0; batch < BATCHES_PER_JOB; batch++) {
     if (await processSome(dependencies, accountId)) return;
   }
-  await enqueueInbox(dependencies.database, accountId);
+  await enqueueInbox(dependencies.db, accountId);
 }
 
 /** @returns whether there is nothing more to do now */
@@ -107,9 +101,9 @@ export function enqueueInbox(on: Knex, accountId: string, delayMs = 0): Promise<
 }
 
 /** Those of the accounts for which there is something to apply. Under load most have been seen to by another job. */
-async function withWork(database: Knex, accountIds: string[]): Promise<string[]> {
+async function withWork(db: Knex, accountIds: string[]): Promise<string[]> {
   const found = await rows<{ account_id: string }>(
-    database,
+    db,
     `SELECT account_id FROM unnest(?::text[]) AS given (account_id)
       WHERE EXISTS (SELECT 1 FROM webhook_events AS event
                      WHERE event.account_id = given.account_id AND status = 'PENDING'
@@ -128,9 +122,9 @@ async function withWork(database: Knex, accountIds: string[]): Promise<string[]>
 
 /** @returns whether there is nothing more to do now. @throws {HandlerError} */
 async function processBatch(dependencies: ProcessDependencies, accountId: string, size: number): Promise<boolean> {
-  const { database, clock, linkClockSkewSeconds } = dependencies;
+  const { db, clock, linkClockSkewSeconds } = dependencies;
   const applied: { id: string; event: RingEvent }[] = [];
-  const isFinished = await database.transaction(async (trx) => {
+  const isFinished = await db.transaction(async (trx) => {
     if (!(await tryLockAccount(trx, accountId))) {
       // Whoever has it may not see what came last; and to wait for it would keep a worker from other accounts.
       await enqueueInbox(trx, accountId, BUSY_PAUSE_MS);
@@ -246,7 +240,7 @@ function isPassing(error: unknown): boolean {
 
 /** Postpones the event, and with it those behind it; or gives it up, so that those behind it go on. */
 async function recordFailure(
-  { database, log, onFailed }: ProcessDependencies,
+  { db, log, onFailed }: ProcessDependencies,
   accountId: string,
   { failed, cause }: HandlerError,
 ): Promise<void> {
@@ -258,7 +252,7 @@ async function recordFailure(
   );
   const pauseMs = isFinal ? null : retryPauseMs(attempts, MAX_PAUSE_MS);
   // The next batch finds it paused and comes back in time, or finds those behind it.
-  await database.raw(
+  await db.raw(
     `UPDATE webhook_events SET status = ?, attempts = ?, last_error = ?, retry_at = now() + ? * interval '1 ms'
       WHERE id = ? AND status = 'PENDING'`,
     [isFinal ? 'FAILED' : 'PENDING', attempts, describe(cause), pauseMs, failed.id],
@@ -285,12 +279,12 @@ const MOST_ACCOUNTS = 1_000;
  * ill. To wake one that is awake does no harm, so every instance may do it at once.
  */
 export async function wakeOverdueInboxes({
-  database,
+  db,
   clock,
   log,
-}: Pick<ProcessDependencies, 'database' | 'clock' | 'log'>): Promise<void> {
+}: Pick<ProcessDependencies, 'db' | 'clock' | 'log'>): Promise<void> {
   const overdue = await rows<{ account_id: string }>(
-    database,
+    db,
     `SELECT DISTINCT account_id FROM webhook_events AS event
       WHERE status = 'PENDING' AND received_at < ? AND (retry_at IS NULL OR retry_at < now())
         AND (type = 'app_integration_removed'
@@ -300,5 +294,5 @@ export async function wakeOverdueInboxes({
     [new Date(clock().getTime() - OVERDUE_AFTER_MS), MOST_ACCOUNTS],
   );
   if (overdue.length > 0) log.warn({ accounts: overdue.length }, 'webhook events have waited for too long');
-  for (const { account_id } of overdue) await enqueueInbox(database, account_id);
+  for (const { account_id } of overdue) await enqueueInbox(db, account_id);
 }

@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
-import type { Clock } from '../time/clock.js';
 import { USER_OF_EVENT } from './user-of-event.js';
+import type { Core } from '../core.js';
 
 /** Ring can deliver an event again for 72 h. */
 const RETENTION_MS = 7 * 86_400_000;
@@ -33,11 +33,11 @@ export async function forgetInbox(
  *
  * IDs are the order of arrival, so the oldest rows are the first, up to the first one that is young enough.
  */
-export async function purgeInbox({ database, clock }: { database: Knex; clock: Clock }): Promise<void> {
+export async function purgeInbox({ db, clock }: Pick<Core, 'db' | 'clock'>): Promise<void> {
   const oldest = new Date(clock().getTime() - RETENTION_MS);
   let purged: number;
   do {
-    const result = await database.raw<{ rowCount: number }>(
+    const result = await db.raw<{ rowCount: number }>(
       `DELETE FROM webhook_events WHERE id IN
          (SELECT id FROM webhook_events
            WHERE id < coalesce((SELECT id FROM webhook_events WHERE received_at >= ? ORDER BY id LIMIT 1),

@@ -1,10 +1,10 @@
 import type { KeyObject } from 'node:crypto';
 import { type ErrorRequestHandler, raw, type Request, type Response, Router } from 'express';
-import type { Logger } from 'pino';
 import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
 import { type ParsedEvent, parseEvent } from '../ring/events.js';
 import { isSignedByRing } from '../ring/signature.js';
 import { type Inbox, InboxUnavailableError } from './inbox.js';
+import type { Core } from '../core.js';
 
 const PATH = '/webhooks/ring';
 const BODY_LIMIT = '256kb';
@@ -23,10 +23,9 @@ export type DeliveryOutcome = (typeof DELIVERY_OUTCOMES)[number];
 /** What is known of an event that was delivered. */
 export type DeliveredEvent = Pick<Exclude<ParsedEvent, { kind: 'malformed' }>['event'], 'type' | 'sentAt'>;
 
-export interface ReceiverDependencies {
+export interface ReceiverDependencies extends Pick<Core, 'log'> {
   inbox: Inbox;
   hmacKey: KeyObject;
-  log: Logger;
   /** Hears of each delivery; of the event itself when it is stored, now or before. */
   onDelivery: (outcome: DeliveryOutcome, event?: DeliveredEvent) => void;
 }

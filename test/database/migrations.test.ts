@@ -44,7 +44,7 @@ const empty = (url: string) =>
   query(url, 'DROP SCHEMA public CASCADE; DROP SCHEMA graphile_worker CASCADE; CREATE SCHEMA public');
 
 describe('the migrations', () => {
-  async function withMigrator(url: string, body: (database: Knex) => Promise<void>): Promise<void> {
+  async function withMigrator(url: string, body: (db: Knex) => Promise<void>): Promise<void> {
     const migrations = { directory: MIGRATIONS_DIR, loadExtensions: ['.js'] };
     const instance = knex({ client: 'pg', connection: url, pool: { min: 0, max: 1 }, migrations });
     try {
@@ -57,16 +57,16 @@ describe('the migrations', () => {
   test('each go down, one by one, and up again to the very same schema', () =>
     inDatabase(async ({ url }) => {
       const latest = await schemaOf(url);
-      await withMigrator(url, async (database) => {
-        const [all] = (await database.migrate.list()) as [unknown[], unknown[]];
+      await withMigrator(url, async (db) => {
+        const [all] = (await db.migrate.list()) as [unknown[], unknown[]];
         expect(all.length).toBeGreaterThan(0);
         for (let steps = 1; steps <= all.length; steps += 1) {
-          for (let step = 0; step < steps; step += 1) await database.migrate.down();
-          const [done] = (await database.migrate.list()) as [unknown[], unknown[]];
+          for (let step = 0; step < steps; step += 1) await db.migrate.down();
+          const [done] = (await db.migrate.list()) as [unknown[], unknown[]];
           expect(done).toHaveLength(all.length - steps);
-          expect(await isMigrated(database)).toBe(false);
+          expect(await isMigrated(db)).toBe(false);
           if (steps === all.length) expect(await tablesOf(url)).toEqual([]);
-          await database.migrate.latest();
+          await db.migrate.latest();
           expect(await schemaOf(url)).toEqual(latest);
         }
       });
@@ -89,10 +89,10 @@ describe('the migrations', () => {
         SELECT gen_random_uuid(), u.id, t.account_id, t.id, 'COMPLETED', 'a***a@example.com', '\\x00', now(), now()
           FROM users u, ring_tokens t`);
       await client.end();
-      await withMigrator(url, async (database) => {
-        await database.migrate.rollback(undefined, true);
+      await withMigrator(url, async (db) => {
+        await db.migrate.rollback(undefined, true);
         expect(await tablesOf(url)).toEqual([]);
-        await database.migrate.latest();
+        await db.migrate.latest();
       });
       expect(await query(url, 'SELECT 1 FROM users, ring_tokens, account_links')).toEqual([]);
     }));
@@ -117,7 +117,7 @@ describe('the migrations', () => {
   test('go on after a starter that was killed in the middle and left knex’ own lock behind', () =>
     inDatabase(async ({ url }) => {
       const latest = await schemaOf(url);
-      await withMigrator(url, (database) => database.migrate.down().then(() => undefined));
+      await withMigrator(url, (db) => db.migrate.down().then(() => undefined));
       await query(url, 'UPDATE knex_migrations_lock SET is_locked = 1');
       await migrateToLatest(url);
       expect(await schemaOf(url)).toEqual(latest);

@@ -10,26 +10,26 @@ const PASSWORD = 'correct horse battery staple';
 const INTEGRATION_PATH = '/v1/accounts/me/app-integrations';
 
 let world: World;
-let database: Knex;
+let db: Knex;
 beforeAll(async () => {
   world = await startWorld({ patienceMs: 0 });
-  database = knex({ client: 'pg', connection: world.databaseUrl, pool: { min: 0, max: 2 } });
+  db = knex({ client: 'pg', connection: world.databaseUrl, pool: { min: 0, max: 2 } });
 });
 afterAll(async () => {
-  await database.destroy();
+  await db.destroy();
   await world.stop();
 });
 
 describe('a job', () => {
   test('exists when the transaction that asked for it is committed', async () => {
     const key = randomUUID();
-    await database.transaction((trx) => enqueue(trx, 'nobody_runs_this', { some: 'payload' }, { key }));
+    await db.transaction((trx) => enqueue(trx, 'nobody_runs_this', { some: 'payload' }, { key }));
     expect(await jobsWith(key)).toHaveLength(1);
   });
 
   test('does not exist when that transaction is rolled back', async () => {
     const key = randomUUID();
-    const rolledBack = database.transaction(async (trx) => {
+    const rolledBack = db.transaction(async (trx) => {
       await enqueue(trx, 'nobody_runs_this', {}, { key });
       throw new Error('rolled back');
     });
@@ -39,8 +39,8 @@ describe('a job', () => {
 
   test('is replaced by one with the same key while it waits', async () => {
     const key = randomUUID();
-    await enqueue(database, 'nobody_runs_this', {}, { key });
-    await enqueue(database, 'nobody_runs_this', {}, { key, delayMs: 60_000 });
+    await enqueue(db, 'nobody_runs_this', {}, { key });
+    await enqueue(db, 'nobody_runs_this', {}, { key, delayMs: 60_000 });
 
     const [job, ...others] = await jobsWith(key);
     expect(others).toEqual([]);
@@ -49,7 +49,7 @@ describe('a job', () => {
 
   test('waits as long as it is told to', async () => {
     const key = randomUUID();
-    await enqueue(database, 'nobody_runs_this', {}, { key, delayMs: 90_000 });
+    await enqueue(db, 'nobody_runs_this', {}, { key, delayMs: 90_000 });
 
     const [job] = await jobsWith(key);
     expect(job?.waits_s).toBeGreaterThan(60);

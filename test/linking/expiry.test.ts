@@ -36,7 +36,7 @@ describe('expiring what nobody claims', () => {
 
   const expireOn = (instance: Database | undefined, now = NOW) => {
     if (instance === undefined) throw new Error('there is no such instance');
-    return expireUnclaimedTokens({ database: instance.knex, clock: () => now }, TTL_SECONDS);
+    return expireUnclaimedTokens({ db: instance.knex, clock: () => now }, TTL_SECONDS);
   };
   const expire = (now = NOW) => expireOn(instances[0], now);
 

@@ -1,0 +1,24 @@
+import type { Knex } from 'knex';
+import type { Logger } from 'pino';
+import type { RingClient } from './ring/client.js';
+import type { Clock } from './time/clock.js';
+import type { AccessTokens } from './tokens/access-tokens.js';
+import type { Vault } from './tokens/vault.js';
+
+/**
+ * The few things that nearly every feature works with, made once when the service starts. A function takes the part of it
+ * that it needs: `Pick<Core, 'db' | 'clock'>`.
+ */
+export interface Core {
+  /** Runs our own SQL. */
+  db: Knex;
+  ring: RingClient;
+  vault: Vault;
+  tokens: AccessTokens;
+  clock: Clock;
+  log: Logger;
+  /** How long a token pair may wait for its user, in seconds. */
+  unclaimedTtlSeconds: number;
+  /** How far Ring's clock and ours may be apart, in seconds. */
+  linkClockSkewSeconds: number;
+}
