@@ -1,0 +1,64 @@
+import type { Knex } from 'knex';
+import type { QueryConfig } from 'pg';
+
+/** What Postgres is given for a place in a statement. An array is one value: of an array type, or json once it is text. */
+export type SqlValue = string | number | bigint | boolean | Date | Buffer | null | readonly (string | number | Date)[];
+
+/** A statement, or a part of one, with its values. Made by {@link sql} alone, so its text is never anybody's input. */
+export class Sql {
+  constructor(
+    /** The text around the values, as in a tagged template: one more than there are values. */
+    readonly texts: readonly string[],
+    readonly values: readonly SqlValue[],
+  ) {}
+
+  /** For `pg`, which numbers its parameters. */
+  get numbered(): QueryConfig & { values: SqlValue[] } {
+    return { text: this.texts.reduce((text, next, index) => `${text}$${index}${next}`), values: [...this.values] };
+  }
+}
+
+/**
+ * SQL as it reads, each value where it is used: `sql`SELECT * FROM users WHERE email = ${email}``. A value is sent beside
+ * the text and never spliced into it; another `Sql` becomes part of the text, with its values.
+ */
+export function sql(strings: TemplateStringsArray, ...parts: readonly (Sql | SqlValue)[]): Sql {
+  const [first = '', ...rest] = strings;
+  const texts = [first];
+  const values: SqlValue[] = [];
+  for (const [index, part] of parts.entries()) {
+    const after = rest[index] ?? '';
+    if (part instanceof Sql) {
+      const [start = '', ...more] = part.texts;
+      texts.push(`${texts.pop() ?? ''}${start}`, ...more);
+      texts.push(`${texts.pop() ?? ''}${after}`);
+      values.push(...part.values);
+    } else {
+      texts.push(after);
+      values.push(part);
+    }
+  }
+  return new Sql(texts, values);
+}
+
+/** Runs one statement and returns its rows. `Row` is what the caller's SQL selects: the two stand side by side. */
+export async function rows<Row>(on: Knex, statement: Sql): Promise<Row[]> {
+  return (await execute<Row>(on, statement)).rows;
+}
+
+/** As {@link rows}, for a statement that touches one row or none. */
+export async function row<Row>(on: Knex, statement: Sql): Promise<Row | undefined> {
+  const [first] = await rows<Row>(on, statement);
+  return first;
+}
+
+/** Runs one statement. @returns how many rows it touched */
+export async function run(on: Knex, statement: Sql): Promise<number> {
+  return (await execute(on, statement)).rowCount ?? 0;
+}
+
+async function execute<Row>(on: Knex, { texts, values }: Sql): Promise<{ rows: Row[]; rowCount: number | null }> {
+  // Knex takes a question mark for a place, unless it is escaped.
+  const text = texts.map((part) => part.replaceAll('?', '\\?')).join('?');
+  return on.raw<{ rows: Row[]; rowCount: number | null }>(text, values as Knex.RawBinding[]);
+}
