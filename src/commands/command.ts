@@ -1,6 +1,7 @@
 import pg from 'pg';
 import { isProduction } from '../config.js';
 import { urlOfRunningPostgres } from '../database/embedded.js';
+import { useUtc } from '../database/use-utc.js';
 import { DATA_DIR } from '../paths.js';
 
 /** What went wrong, in words for whoever typed the command. */
@@ -18,6 +19,7 @@ export async function runCommand(run: (client: pg.Client) => Promise<void>): Pro
     client.on('error', () => undefined);
     await client.connect();
     try {
+      await useUtc(client);
       await run(client);
     } finally {
       await client.end();
