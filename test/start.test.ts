@@ -78,7 +78,8 @@ describe('npm start', () => {
 
   beforeAll(async () => {
     checkout = await makeCheckout();
-    app = checkout.npmStart();
+    // West of the embedded Postgres, which keeps UTC.
+    app = checkout.npmStart({ TZ: 'America/New_York' });
     await until(
       'both addresses are printed',
       () => Promise.resolve(/Ring simulator.*http/.test(app.stdout())),

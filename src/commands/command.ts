@@ -2,6 +2,7 @@ import pg from 'pg';
 import { isProduction } from '../configuration/config.js';
 import { urlOfRunningPostgres } from '../development/embedded-postgres.js';
 import { DATA_DIR } from '../configuration/paths.js';
+import { useUtc } from '../database/use-utc.js';
 
 /** What went wrong, in words for whoever typed the command. */
 export class CommandError extends Error {}
@@ -18,6 +19,7 @@ export async function runCommand(run: (client: pg.Client) => Promise<void>): Pro
     client.on('error', () => undefined);
     await client.connect();
     try {
+      await useUtc(client);
       await run(client);
     } finally {
       await client.end();

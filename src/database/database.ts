@@ -1,6 +1,7 @@
 import knex, { type Knex } from 'knex';
 import pg from 'pg';
 import type { Logger } from 'pino';
+import { useUtc } from './use-utc.js';
 
 export interface Database {
   /** What our own SQL runs through. */
@@ -52,7 +53,21 @@ export function openDatabase(url: string, log: Logger): Database {
   const instance = knex({
     client: 'pg',
     connection: { ...limited, application_name: APPLICATION },
-    pool: { min: 0, max: KNEX_LIMIT, acquireTimeoutMillis: CONNECT_TIMEOUT_MS },
+    pool: {
+      min: 0,
+      max: KNEX_LIMIT,
+      acquireTimeoutMillis: CONNECT_TIMEOUT_MS,
+      afterCreate(client: pg.Client, done: (error: unknown, client: pg.Client) => void) {
+        useUtc(client).then(
+          () => {
+            done(null, client);
+          },
+          (error: unknown) => {
+            done(error, client);
+          },
+        );
+      },
+    },
     acquireConnectionTimeout: CONNECT_TIMEOUT_MS,
     log: knexLog(log),
     // Bound values have no place in error messages.
@@ -81,7 +96,9 @@ function openPool(options: pg.PoolConfig, log: Logger): pg.Pool {
   const onLost = (error: Error) => {
     log.warn({ err: error }, 'a database connection was lost');
   };
-  const pool = new pg.Pool(options);
+  // The pool waits for the promise, which its types do not know.
+  const connecting = { onConnect: useUtc };
+  const pool = new pg.Pool({ ...options, ...connecting });
   // A connection that Postgres ends is an event, of the pool or of the connection; unheard, it would end the process.
   pool.on('error', onLost);
   pool.on('connect', (client) => client.on('error', onLost));

@@ -101,7 +101,7 @@ const SECTIONS: readonly Section[] = [
   },
   {
     name: 'sessions',
-    query: `SELECT jsonb_build_object('expires_at', expire AT TIME ZONE current_setting('TimeZone')) AS line
+    query: `SELECT jsonb_build_object('expires_at', expire) AS line
               FROM sessions WHERE sess #>> '{passport,user}' = $1::text ORDER BY expire`,
     rowsAtOnce: ROWS_AT_ONCE,
   },

@@ -195,8 +195,13 @@ function kindOf(status: number, isRings: boolean): RingErrorKind {
 function retryAfter(headers: Headers): { retryAfterSeconds?: number } {
   const header = headers.get('retry-after') ?? '';
   if (/^\d{1,9}$/.test(header)) return { retryAfterSeconds: Number(header) };
-  const ms = Date.parse(header) - Date.parse(headers.get('date') ?? '');
+  const ms = parseHttpDate(header) - parseHttpDate(headers.get('date') ?? '');
   return ms >= 0 ? { retryAfterSeconds: Math.ceil(ms / 1_000) } : {};
+}
+
+/** Epoch ms, or NaN. Of the forms in RFC 9110, 5.6.7, one ends with the year, names no zone, and is in UTC all the same. */
+function parseHttpDate(text: string): number {
+  return Date.parse(/ \d{4}$/.test(text) ? `${text} GMT` : text);
 }
 
 /** The system's or undici's code of a failed fetch, which hides it in a chain of causes. */

@@ -54,6 +54,15 @@ describe('the migrations', () => {
     }
   }
 
+  /** Undoes this migration and those that came after it. */
+  async function goDownBefore(database: Knex, number: string): Promise<void> {
+    const isDone = async () => {
+      const [done] = (await database.migrate.list()) as [{ name: string }[], unknown];
+      return done.some(({ name }) => name.startsWith(number));
+    };
+    while (await isDone()) await database.migrate.down();
+  }
+
   test('each go down, one by one, and up again to the very same schema', () =>
     inDatabase(async ({ url }) => {
       const latest = await schemaOf(url);
@@ -95,6 +104,31 @@ describe('the migrations', () => {
         await db.migrate.latest();
       });
       expect(await query(url, 'SELECT 1 FROM users, ring_tokens, account_links')).toEqual([]);
+    }));
+
+  test('keep the end of a session as it becomes an instant, and never put it off', () =>
+    inDatabase(async ({ url }) => {
+      const minutesLeft = () =>
+        query(
+          url,
+          'SELECT sid, round(extract(epoch FROM expire - now()) / 60)::int AS left FROM sessions ORDER BY sid',
+        );
+      const insert = (sid: string, expire: string) =>
+        query(url, `INSERT INTO sessions VALUES ('${sid}', '{"cookie": {"originalMaxAge": 3600000}}', ${expire})`);
+      await withMigrator(url, async (database) => {
+        await goDownBefore(database, '0010');
+        await insert('by Postgres', `now() + interval '50 minutes'`);
+        // The wall clock of a process that was elsewhere, which says 17 hours later to Postgres.
+        await insert('in Tokyo', `(now() + interval '50 minutes') AT TIME ZONE 'Asia/Tokyo'`);
+        const expected = [
+          { sid: 'by Postgres', left: 50 },
+          { sid: 'in Tokyo', left: 60 },
+        ];
+        await database.migrate.up();
+        expect(await minutesLeft()).toEqual(expected);
+        await database.migrate.down();
+        expect(await minutesLeft()).toEqual(expected);
+      });
     }));
 
   test('run on an empty database by eight starters at once, three of them processes, once each', () =>

@@ -38,6 +38,10 @@ async function removed(): Promise<{ ringUser: RingUser; email: string }> {
   return { ringUser, email };
 }
 
+async function archivedAt(accountId: string | undefined, time: string): Promise<void> {
+  await world.sql('UPDATE audit_archive SET archived_at = $2 WHERE account_id = $1', [accountId, time]);
+}
+
 async function exported(
   ...args: string[]
 ): Promise<{ code: number | null; lines: Record<string, unknown>[]; stderr: string }> {
@@ -75,19 +79,31 @@ describe('the archive of a removal', () => {
     expect(JSON.stringify(line)).not.toContain(email);
   });
 
-  test('is exported from a day on, and not for a day that is none', async () => {
-    const { ringUser } = await removed();
-    const dayOf = (shift: number) => new Date(world.clock.now().getTime() + shift * 86_400_000).toISOString();
-
+  test('is exported from a time on; a day begins in UTC, wherever the command runs', async () => {
+    const [early, late] = [await removed(), await removed()].map(({ ringUser }) => ringUser.account_id);
+    await archivedAt(early, '2001-01-30T23:59:59.999Z');
+    await archivedAt(late, '2001-01-31T00:00:00Z');
     const accounts = async (since: string) => (await exported('--since', since)).lines.map((line) => line.account_id);
 
-    expect(await accounts(dayOf(-1))).toContain(ringUser.account_id);
-    expect(await accounts(dayOf(1))).toEqual([]);
-    expect(await exported('--since', 'yesterday')).toMatchObject({
-      code: 1,
-      stderr: expect.stringContaining('--since') as unknown,
-    });
+    expect(await accounts('2001-01-30')).toEqual(expect.arrayContaining([early, late]));
+    for (const since of ['2001-01-31', '2001-01-31T00:00:00Z', '2001-01-30T16:00-08:00', '2001-01-31T09:00+09:00']) {
+      expect(await accounts(since)).toContain(late);
+      expect(await accounts(since)).not.toContain(early);
+    }
+    const [line] = (await exported('--since', '2001-01-31')).lines;
+    expect(line).toMatchObject({ account_id: late, archived_at: '2001-01-31T00:00:00+00:00' });
   });
+
+  test.each(['yesterday', '2001-02-30', '2001', '01/31/2001', '2001-01-31T09:00', '1'])(
+    'is not exported since %s, which leaves open when that was',
+    async (since) => {
+      expect(await exported('--since', since)).toEqual({
+        code: 1,
+        lines: [],
+        stderr: expect.stringMatching(/^--since: expected a day such as .* \(in UTC\)/) as unknown,
+      });
+    },
+  );
 
   test('is kept for as long as configured, and no longer', async () => {
     const { ringUser } = await removed();

@@ -277,6 +277,7 @@ describe('what Ring answers', () => {
 
   test.each([
     ['as a date, from the answer’s own', 'Sun, 22 Nov 2026 10:00:30 GMT', 'Sun, 22 Nov 2026 10:00:00 GMT', 30],
+    ['as a date of an old server', 'Sun Nov 22 10:00:30 2026', 'Sun, 22 Nov 2026 10:00:00 GMT', 30],
     ['as a date that has passed', 'Sun, 22 Nov 2026 09:59:00 GMT', 'Sun, 22 Nov 2026 10:00:00 GMT', undefined],
     ['as a date without one to reckon from', 'Sun, 22 Nov 2026 10:00:30 GMT', '', undefined],
     ['as nonsense', 'soon', 'Sun, 22 Nov 2026 10:00:00 GMT', undefined],

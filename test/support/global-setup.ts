@@ -5,13 +5,13 @@ import { join } from 'node:path';
 import { startEmbeddedPostgres } from '../../src/development/embedded-postgres.js';
 import { migrateToLatest } from '../../src/database/migrate.js';
 import { inflateChromium } from './browser.js';
-import { databaseUrl, query, TEMPLATE_DATABASE } from './postgres.js';
+import { databaseUrl, query, TEMPLATE_DATABASE, TEST_SETTINGS } from './postgres.js';
 
 /**
  * The data is thrown away, so nothing waits for the disk. Everything else is as in production: what commits is visible,
  * locks lock, constraints hold.
  */
-const DISPOSABLE = { fsync: 'off', full_page_writes: 'off', max_connections: '300' };
+const DISPOSABLE = { ...TEST_SETTINGS, fsync: 'off', full_page_writes: 'off', max_connections: '300' };
 
 let stopPostgres = () => Promise.resolve();
 

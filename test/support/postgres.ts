@@ -7,6 +7,9 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/developm
 /** Migrated once in global setup, closed to connections, and copied for each test that wants a database. */
 export const TEMPLATE_DATABASE = 'template_app';
 
+/** Settings of every Postgres that tests start. The other side of UTC than the one that jest.config.js chooses. */
+export const TEST_SETTINGS = { timezone: 'America/Los_Angeles' };
+
 export interface TestDatabase {
   url: string;
   /** Ends the connections that are left, too. */
@@ -62,7 +65,8 @@ export interface OwnPostgres {
 /** A Postgres for a test that stops or kills it. Flushes to disk like a real one, so what it confirmed must be there. */
 export async function startOwnPostgres(): Promise<OwnPostgres> {
   const dataDir = await mkdtemp(join(fromGlobalSetup('TEST_DIRECTORY'), 'own-'));
-  const start = (port?: number) => startEmbeddedPostgres({ dataDir, log: () => undefined, ...(port && { port }) });
+  const start = (port?: number) =>
+    startEmbeddedPostgres({ dataDir, settings: TEST_SETTINGS, log: () => undefined, ...(port && { port }) });
   let running: EmbeddedPostgres | undefined = await start();
   const { url } = running;
 

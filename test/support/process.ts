@@ -32,7 +32,7 @@ export interface AppProcess {
   hasEnded(): boolean;
 }
 
-/** Runs a command with this environment and nothing else, except the PATH. */
+/** Runs a command with this environment and nothing else, except the PATH and the tests' own time zone. */
 export function spawnProcess(
   command: string,
   args: string[],
@@ -41,7 +41,7 @@ export function spawnProcess(
 ): AppProcess {
   const child = spawn(command, args, {
     cwd,
-    env: { PATH: process.env.PATH, ...environment },
+    env: { PATH: process.env.PATH, TZ: process.env.TZ, ...environment },
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
   });

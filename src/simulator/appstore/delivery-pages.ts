@@ -59,7 +59,7 @@ function deliveryCard(delivery: Delivery): Markup {
 }
 
 function attemptItem({ at, status, ms }: Attempt): Markup {
-  return markup`<li>${new Date(at).toISOString().slice(11, 19)}: ${status ?? 'no answer'}, ${ms} ms</li>`;
+  return markup`<li>${new Date(at).toISOString().slice(11, 19)} UTC: ${status ?? 'no answer'}, ${ms} ms</li>`;
 }
 
 function stepItem({ step, ok, detail }: LifeStep): Markup {
