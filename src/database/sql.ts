@@ -43,7 +43,8 @@ export function sql(strings: TemplateStringsArray, ...parts: readonly (Sql | Sql
 
 /** Runs one statement and returns its rows. `Row` is what the caller's SQL selects: the two stand side by side. */
 export async function rows<Row>(on: Knex, statement: Sql): Promise<Row[]> {
-  return (await execute<Row>(on, statement)).rows;
+  const result = await on.raw<{ rows: Row[] }>(...forKnex(statement));
+  return result.rows;
 }
 
 /** As {@link rows}, for a statement that touches one row or none. */
@@ -54,11 +55,11 @@ export async function row<Row>(on: Knex, statement: Sql): Promise<Row | undefine
 
 /** Runs one statement. @returns how many rows it touched */
 export async function run(on: Knex, statement: Sql): Promise<number> {
-  return (await execute(on, statement)).rowCount ?? 0;
+  const result = await on.raw<{ rowCount: number | null }>(...forKnex(statement));
+  return result.rowCount ?? 0;
 }
 
-async function execute<Row>(on: Knex, { texts, values }: Sql): Promise<{ rows: Row[]; rowCount: number | null }> {
-  // Knex takes a question mark for a place, unless it is escaped.
-  const text = texts.map((part) => part.replaceAll('?', '\\?')).join('?');
-  return on.raw<{ rows: Row[]; rowCount: number | null }>(text, values as Knex.RawBinding[]);
+/** Knex takes a question mark for the place of a value, unless it is escaped. */
+function forKnex({ texts, values }: Sql): [text: string, values: Knex.RawBinding[]] {
+  return [texts.map((text) => text.replaceAll('?', '\\?')).join('?'), values as Knex.RawBinding[]];
 }

@@ -52,7 +52,10 @@ export async function describeSchema(databaseUrl: string): Promise<{ sql: string
 }
 
 function schemaSql(tables: readonly Table[]): string {
-  return `-- The whole schema, as the migrations leave it. Made by \`npm run tables\`; a test compares.\n${tables.map(tableSql).join('')}`;
+  const text = tables.map(tableSql).join('');
+  // Postgres spells out what goes without saying.
+  const short = text.replaceAll('timestamp with time zone', 'timestamptz').replaceAll(/::text\b|USING btree /g, '');
+  return `-- The whole schema, as the migrations leave it. Made by \`npm run tables\`; a test compares.\n${short}`;
 }
 
 function tableSql({ name, options, columns, constraints, indexes }: Table): string {
@@ -77,16 +80,18 @@ import type { Knex } from 'knex';
 export interface Tables {
 `;
 
+const OPTIONAL = `/** The columns that an insert may leave out. */
+interface Optional {
+`;
+
 const TAIL = `
-type Insert<Name extends keyof Tables> = Omit<Tables[Name], Optional[Name]> & Partial<Pick<Tables[Name], Optional[Name]>>;
+type Insert<Name extends keyof Tables> = Omit<Tables[Name], Optional[Name]> &
+  Partial<Pick<Tables[Name], Extract<Optional[Name], keyof Tables[Name]>>>;
+
+type Table<Name extends keyof Tables> = Knex.CompositeTableType<Tables[Name], Insert<Name>, Partial<Tables[Name]>>;
 
 declare module 'knex/types/tables.js' {
-  interface Tables extends TableTypes {}
-}
-
-type TableTypes = {
-  [Name in keyof Tables]: Knex.CompositeTableType<Tables[Name], Insert<Name>, Partial<Tables[Name]>>;
-};
+  interface Tables {
 `;
 
 function tableTypes(tables: readonly Table[]): string {
@@ -100,12 +105,13 @@ function tableTypes(tables: readonly Table[]): string {
       .map((column) => column.name);
     return declaration('  ', name, names.length === 0 ? ['never'] : names.map((column) => `'${column}'`));
   });
-  return `${HEAD}${rowTypes.join('')}}\n\n/** The columns that an insert may leave out. */\ninterface Optional {\n${optional.join('')}}\n${TAIL}`;
+  const known = tables.map(({ name }) => `    ${name}: Table<'${name}'>;\n`);
+  return `${HEAD}${rowTypes.join('')}}\n\n${OPTIONAL}${optional.join('')}}\n${TAIL}${known.join('')}  }\n}\n`;
 }
 
 function member(column: Column, constraints: Table['constraints']): string {
   const types = typesOf(column, constraints);
-  return declaration('    ', column.name, column.isNullable ? [...types, 'null'] : types);
+  return declaration('    ', column.name, column.isNullable && !types.includes('unknown') ? [...types, 'null'] : types);
 }
 
 /** One line, or where that would be too long, a line for each type: as prettier has it. */
