@@ -148,6 +148,8 @@ CREATE TABLE ring_tokens (
   refresh_error            text,
   refresh_after            timestamptz,
   refresh_queued_until     timestamptz,
+  arrival                  bigint NOT NULL DEFAULT nextval('webhook_events_id_seq'::regclass),
+  installed_since          timestamptz,
   CONSTRAINT ring_tokens_pkey PRIMARY KEY (id),
   CONSTRAINT ring_tokens_account_known CHECK (((account_id IS NOT NULL) OR (status = ANY (ARRAY['RECEIVED', 'EXPIRED'])))),
   CONSTRAINT ring_tokens_ended_means_erased CHECK ((((status = ANY (ARRAY['EXPIRED', 'REVOKED'])) = (key_id IS NULL)) AND ((key_id IS NULL) = (access_token_ciphertext IS NULL)) AND ((key_id IS NULL) = (refresh_token_ciphertext IS NULL)))),
@@ -265,5 +267,6 @@ CREATE TABLE webhook_events (
 );
 CREATE INDEX webhook_events_account ON webhook_events (account_id, status, id);
 CREATE INDEX webhook_events_failed ON webhook_events (id) WHERE (status = 'FAILED');
+CREATE INDEX webhook_events_latest_removals ON webhook_events (received_at) WHERE (type = 'app_integration_removed');
 CREATE INDEX webhook_events_pending ON webhook_events (received_at) WHERE (status = 'PENDING');
 CREATE INDEX webhook_events_removals ON webhook_events (account_id, id) WHERE ((status = 'PENDING') AND (type = 'app_integration_removed'));

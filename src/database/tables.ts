@@ -103,6 +103,8 @@ export interface Tables {
     refresh_error: string | null;
     refresh_after: Date | null;
     refresh_queued_until: Date | null;
+    arrival: string;
+    installed_since: Date | null;
   };
   scheduled_operations: {
     id: string;
@@ -216,7 +218,9 @@ interface Optional {
     | 'refresh_failures'
     | 'refresh_error'
     | 'refresh_after'
-    | 'refresh_queued_until';
+    | 'refresh_queued_until'
+    | 'arrival'
+    | 'installed_since';
   scheduled_operations: 'time_of_day' | 'time_zone' | 'pause_reason' | 'next_run_at' | 'last_run_at' | 'last_error';
   sessions: never;
   snapshots: never;

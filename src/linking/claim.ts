@@ -87,9 +87,10 @@ async function claimPair(
 
   const token = await row<{ id: string }>(
     trx,
-    `UPDATE ring_tokens SET status = 'CLAIMED', claimed_at = ?
+    `UPDATE ring_tokens SET status = 'CLAIMED', claimed_at = ?, installed_since = greatest(installed_since, ?)
       WHERE account_id = ? AND status = 'UNCLAIMED' RETURNING id`,
-    [dependencies.clock(), accountId],
+    // When Ring signed the redirect, the app was installed.
+    [dependencies.clock(), new Date(Number(request.time)), accountId],
   );
   if (token === undefined) return 'lost';
 

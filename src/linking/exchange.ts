@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Knex } from 'knex';
 import { row } from '../database/database.js';
 import { enqueue } from '../jobs/enqueue.js';
+import { NEXT_ARRIVAL } from '../ring-accounts/installation.js';
 import type { TokenGrant } from '../ring/client.js';
 import { RingError } from '../ring/errors.js';
 import { within } from '../time/within.js';
@@ -41,7 +42,7 @@ export type ExchangeResult = (typeof EXCHANGE_RESULTS)[number];
 
 export interface ExchangeDependencies extends Pick<
   Core,
-  'db' | 'ring' | 'vault' | 'clock' | 'log' | 'unclaimedTtlSeconds'
+  'db' | 'ring' | 'vault' | 'clock' | 'log' | 'unclaimedTtlSeconds' | 'linkClockSkewSeconds'
 > {
   /** Hears what came of each exchange; a repeated delivery is none. */
   onExchange: (result: ExchangeResult) => void;
@@ -82,8 +83,9 @@ export function createCodeExchange(dependencies: ExchangeDependencies): CodeExch
 }
 
 async function exchangeOnce(dependencies: ExchangeDependencies, code: string): Promise<ExchangeOutcome> {
-  const digest = createHash('sha256').update(code).digest();
-  if (!(await begin(dependencies, digest))) return outcomeOfFirst(dependencies, digest);
+  const received = { digest: createHash('sha256').update(code).digest(), at: dependencies.clock() };
+  const { digest } = received;
+  if (!(await begin(dependencies, received))) return outcomeOfFirst(dependencies, digest);
   let grant: TokenGrant;
   try {
     grant = await dependencies.ring.exchangeCode(code);
@@ -94,7 +96,7 @@ async function exchangeOnce(dependencies: ExchangeDependencies, code: string): P
     return recordFailure(dependencies.db, digest, error);
   }
   try {
-    await storeInsistently(dependencies, digest, grant);
+    await storeInsistently(dependencies, received, grant);
   } catch (error) {
     dependencies.onExchange('LOST');
     throw error;
@@ -103,13 +105,19 @@ async function exchangeOnce(dependencies: ExchangeDependencies, code: string): P
   return 'STORED';
 }
 
+interface ReceivedCode {
+  digest: Buffer;
+  /** When it came, which is soon after the installation; its exchange may take seconds. */
+  at: Date;
+}
+
 /** Takes the code for this delivery. Committed before Ring is called: a crash in between reads as `UNCERTAIN`. */
-async function begin({ db, clock }: ExchangeDependencies, digest: Buffer): Promise<boolean> {
+async function begin({ db }: ExchangeDependencies, { digest, at }: ReceivedCode): Promise<boolean> {
   const taken = await row(
     db,
     `INSERT INTO token_exchanges (code_digest, outcome, started_at) VALUES (?, 'EXCHANGING', ?)
      ON CONFLICT (code_digest) DO NOTHING RETURNING 1`,
-    [digest, clock()],
+    [digest, at],
   );
   return taken !== undefined;
 }
@@ -147,12 +155,16 @@ async function settle(on: Knex, digest: Buffer, outcome: FinalOutcome): Promise<
 }
 
 /** Right now the pair exists in this process and nowhere else: we let go of it when nobody could claim it any more. */
-async function storeInsistently(dependencies: ExchangeDependencies, digest: Buffer, grant: TokenGrant): Promise<void> {
+async function storeInsistently(
+  dependencies: ExchangeDependencies,
+  code: ReceivedCode,
+  grant: TokenGrant,
+): Promise<void> {
   const { log, unclaimedTtlSeconds } = dependencies;
   const tokenId = randomUUID();
   const giveUpAt = performance.now() + unclaimedTtlSeconds * 1_000;
   await insist(
-    () => store(dependencies, digest, tokenId, grant),
+    () => store(dependencies, code, tokenId, grant),
     (error) => {
       if (performance.now() > giveUpAt) throw error;
       log.error({ err: error, tokenId }, 'a received token pair is not stored; trying again');
@@ -161,8 +173,8 @@ async function storeInsistently(dependencies: ExchangeDependencies, digest: Buff
 }
 
 async function store(
-  { db, vault, clock }: ExchangeDependencies,
-  digest: Buffer,
+  { db, vault, clock, linkClockSkewSeconds }: ExchangeDependencies,
+  code: ReceivedCode,
   tokenId: string,
   grant: TokenGrant,
 ): Promise<void> {
@@ -172,8 +184,8 @@ async function store(
     // The same id on every attempt: if an earlier commit got through and only its answer was lost, this changes nothing.
     await trx.raw(
       `INSERT INTO ring_tokens (id, status, key_id, access_token_ciphertext, refresh_token_ciphertext, scope,
-                                access_token_expires_at, created_at)
-       VALUES (?, 'RECEIVED', ?, ?, ?, ?, ?, ?)
+                                access_token_expires_at, created_at, arrival, installed_since)
+       VALUES (?, 'RECEIVED', ?, ?, ?, ?, ?, ?, ${NEXT_ARRIVAL}, ?)
        ON CONFLICT (id) DO NOTHING`,
       [
         tokenId,
@@ -183,9 +195,11 @@ async function store(
         grant.scope,
         new Date(now.getTime() + grant.expiresIn * 1_000),
         now,
+        // As Ring's clock showed it at the earliest.
+        new Date(code.at.getTime() - linkClockSkewSeconds * 1_000),
       ],
     );
-    await settle(trx, digest, 'STORED');
+    await settle(trx, code.digest, 'STORED');
     await enqueue(trx, IDENTIFY_ACCOUNT, { tokenId, attempt: 1 }, { key: `${IDENTIFY_ACCOUNT}:${tokenId}` });
   });
 }

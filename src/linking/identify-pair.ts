@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { lockAccount } from '../ring-accounts/account-lock.js';
+import { TELLS_OF_INSTALLATION } from '../ring-accounts/installation.js';
 import { row } from '../database/database.js';
 import { enqueue } from '../jobs/enqueue.js';
 import { retryPauseMs } from '../time/retry-pause.js';
@@ -10,10 +11,7 @@ import type { Core } from '../core.js';
 /** The job that learns whose token pair was received. */
 export const IDENTIFY_ACCOUNT = 'identify_account';
 
-export type IdentifyDependencies = Pick<
-  Core,
-  'db' | 'ring' | 'vault' | 'clock' | 'log' | 'unclaimedTtlSeconds' | 'linkClockSkewSeconds'
->;
+export type IdentifyDependencies = Pick<Core, 'db' | 'ring' | 'vault' | 'clock' | 'log' | 'unclaimedTtlSeconds'>;
 
 const Payload = z.object({ tokenId: z.uuid(), attempt: z.number().int().min(1) });
 
@@ -49,38 +47,38 @@ export async function identifyAccount(dependencies: IdentifyDependencies, payloa
     );
     return;
   }
-  await enterPool(dependencies, { tokenId, accountId, createdAt: token.created_at });
+  await enterPool(dependencies, tokenId, accountId);
 }
 
 /**
- * Makes the pair matchable. The newest installation of an account counts; whatever is older gives way, and so does one that
- * the user has removed again before we knew whose it is.
+ * Makes the pair matchable. The newest installation of an account counts; older pairs give way, and so does one whose
+ * removal came before we knew whose it is.
  */
-async function enterPool(
-  { db, linkClockSkewSeconds }: IdentifyDependencies,
-  { tokenId, accountId, createdAt }: { tokenId: string; accountId: string; createdAt: Date },
-): Promise<void> {
+async function enterPool({ db }: IdentifyDependencies, tokenId: string, accountId: string): Promise<void> {
   await db.transaction(async (trx) => {
     // One account at a time: two pairs that are identified at the same moment would each miss the other.
     await lockAccount(trx, accountId);
-    const newer = await row(trx, 'SELECT 1 FROM ring_tokens WHERE account_id = ? AND created_at > ? LIMIT 1', [
-      accountId,
-      createdAt,
-    ]);
-    const removal = await row(
+    const pair = await row<{ arrival: string; is_outdated: boolean; is_removed: boolean }>(
       trx,
-      `SELECT 1 FROM webhook_events
-        WHERE account_id = ? AND type = 'app_integration_removed' AND occurred_at >= ? LIMIT 1`,
-      [accountId, new Date(createdAt.getTime() - linkClockSkewSeconds * 1_000)],
+      `SELECT arrival,
+              EXISTS (SELECT 1 FROM ring_tokens AS newer
+                       WHERE newer.account_id = ? AND newer.arrival > token.arrival) AS is_outdated,
+              EXISTS (SELECT 1 FROM webhook_events AS event
+                       WHERE event.account_id = ? AND event.type = 'app_integration_removed'
+                         AND ${TELLS_OF_INSTALLATION}) AS is_removed
+         FROM ring_tokens AS token WHERE id = ?`,
+      [accountId, accountId, tokenId],
     );
+    if (pair === undefined) return;
     await trx.raw(
-      `UPDATE ring_tokens SET status = 'EXPIRED', ${ERASE} WHERE account_id = ? AND status = 'UNCLAIMED' AND created_at <= ?`,
-      [accountId, createdAt],
+      `UPDATE ring_tokens SET status = 'EXPIRED', ${ERASE}
+        WHERE account_id = ? AND status = 'UNCLAIMED' AND arrival <= ?`,
+      [accountId, pair.arrival],
     );
     const becomes = (change: string) =>
       `UPDATE ring_tokens SET ${change}, account_id = ? WHERE id = ? AND status = 'RECEIVED'`;
-    if (removal !== undefined) await trx.raw(becomes(`status = 'REVOKED', ${ERASE}`), [accountId, tokenId]);
-    else if (newer !== undefined) await trx.raw(becomes(`status = 'EXPIRED', ${ERASE}`), [accountId, tokenId]);
+    if (pair.is_removed) await trx.raw(becomes(`status = 'REVOKED', ${ERASE}`), [accountId, tokenId]);
+    else if (pair.is_outdated) await trx.raw(becomes(`status = 'EXPIRED', ${ERASE}`), [accountId, tokenId]);
     else await trx.raw(becomes(`status = 'UNCLAIMED'`), [accountId, tokenId]);
   });
 }

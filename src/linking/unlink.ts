@@ -1,6 +1,5 @@
 import type { Knex } from 'knex';
-import { row } from '../database/database.js';
-import { IS_LIVE } from '../ring-accounts/link-conditions.js';
+import { linkToldOf, TELLS_OF_INSTALLATION } from '../ring-accounts/installation.js';
 import { archive, type Removal } from '../inventory/archive.js';
 import { removeAllDevices } from '../inventory/removal.js';
 import { ERASE } from '../tokens/token-pairs.js';
@@ -11,13 +10,11 @@ export interface IntegrationRemoval {
   /** When the user removed the app, by Ring's clock. */
   occurredAt: Date;
   now: Date;
-  /** How far Ring's clock and ours may be apart, in ms. */
-  clockSkewMs: number;
 }
 
 /**
  * The user has removed the app in the Ring app: ends the link, its token pair, and everything that came through it. Ring
- * has revoked the tokens, so it is not called. An installation that began later than this is another one and stays.
+ * has revoked the tokens, so it is not called. An installation that this removal does not tell of is a later one and stays.
  *
  * Part of a transaction that holds the account's lock: it happens whole or not at all, and once.
  *
@@ -25,22 +22,14 @@ export interface IntegrationRemoval {
  */
 export async function endIntegration(trx: Knex, removal: IntegrationRemoval): Promise<void> {
   const { accountId, requestId, occurredAt, now } = removal;
-  // A pair is stored some time after its installation; within the skew, the two clocks can't tell which came first.
-  const newest = new Date(occurredAt.getTime() + removal.clockSkewMs);
   await trx.raw(
-    `UPDATE ring_tokens SET status = 'REVOKED', ${ERASE}
-      WHERE account_id = ? AND status = 'UNCLAIMED' AND created_at <= ?`,
-    [accountId, newest],
+    `UPDATE ring_tokens AS token SET status = 'REVOKED', ${ERASE}
+       FROM webhook_events AS event
+      WHERE token.account_id = ? AND token.status = 'UNCLAIMED' AND event.request_id = ? AND ${TELLS_OF_INSTALLATION}`,
+    [accountId, requestId],
   );
   await voidWaitingEvents(trx, removal);
-  const link = await row<{ id: string; token_id: string }>(
-    trx,
-    `SELECT id, token_id FROM account_links
-      WHERE account_id = ? AND ${IS_LIVE}
-        AND (SELECT created_at FROM ring_tokens WHERE ring_tokens.id = token_id) <= ?
-        FOR UPDATE`,
-    [accountId, newest],
-  );
+  const link = await linkToldOf(trx, removal);
   if (link === undefined) return;
 
   await eraseAccountData(trx, { accountId, reason: 'app_integration_removed', requestId, occurredAt, now });

@@ -1,5 +1,6 @@
 import type { Knex } from 'knex';
 import { row, rows } from '../database/database.js';
+import { linkToldOf, type ReceivedEvent } from './installation.js';
 import { IS_LIVE } from './link-conditions.js';
 
 export const LINK_STATUSES = ['CONFIRMING', 'COMPLETED', 'REFUSED', 'REAUTH_REQUIRED', 'REMOVED'] as const;
@@ -28,25 +29,30 @@ export function linksOfUser(db: Knex, userId: string): Promise<Link[]> {
   ]);
 }
 
-export async function newestLinkOfUser(db: Knex, userId: string): Promise<Link | undefined> {
-  const [newest] = await linksOfUser(db, userId);
-  return newest;
+/** The link that changed last. One that has ended is none of the newest when its user has linked the same account again. */
+export function newestLinkOfUser(db: Knex, userId: string): Promise<Link | undefined> {
+  return row<Link>(
+    db,
+    `SELECT ${COLUMNS} FROM account_links AS link
+      WHERE user_id = ?
+        AND (${IS_LIVE} OR NOT EXISTS (SELECT 1 FROM account_links AS again
+                                        WHERE again.account_id = link.account_id AND again.user_id = link.user_id
+                                          AND again.${IS_LIVE}))
+      ORDER BY updated_at DESC LIMIT 1`,
+    [userId],
+  );
 }
 
 export function findLink(db: Knex, linkId: string): Promise<Link | undefined> {
   return row<Link>(db, `SELECT ${COLUMNS} FROM account_links WHERE id = ?`, [linkId]);
 }
 
-/** Ring says by a webhook that the app was added: the link that we told it about stands there too. */
-export async function markConfirmedByRing(
-  trx: Knex,
-  { accountId, occurredAt }: { accountId: string; occurredAt: Date },
-  clockSkewMs: number,
-): Promise<void> {
-  await trx.raw(
-    `UPDATE account_links SET ring_confirmed_at = greatest(ring_confirmed_at, ?)
-      WHERE account_id = ? AND ${IS_LIVE}
-        AND (SELECT created_at FROM ring_tokens WHERE ring_tokens.id = token_id) <= ?`,
-    [occurredAt, accountId, new Date(occurredAt.getTime() + clockSkewMs)],
-  );
+/** Records Ring's own confirmation: it says by a webhook that the app was added. */
+export async function markConfirmedByRing(trx: Knex, event: ReceivedEvent & { occurredAt: Date }): Promise<void> {
+  const link = await linkToldOf(trx, event);
+  if (link === undefined) return;
+  await trx.raw('UPDATE account_links SET ring_confirmed_at = greatest(ring_confirmed_at, ?) WHERE id = ?', [
+    event.occurredAt,
+    link.id,
+  ]);
 }

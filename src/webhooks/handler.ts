@@ -8,8 +8,6 @@ export interface HandlerContext {
    */
   trx: Knex;
   now: Date;
-  /** How far Ring's clock and ours may be apart, in ms. */
-  clockSkewMs: number;
 }
 
 /**

@@ -2,6 +2,7 @@ import type { Pool } from 'pg';
 import type { Clock } from '../time/clock.js';
 import { isDatabaseUnavailable } from '../database/unavailable.js';
 import type { ParsedEvent } from '../ring/events.js';
+import { NEXT_ARRIVAL } from '../ring-accounts/installation.js';
 
 /** The job that applies what is in the inbox of some Ring accounts. */
 export const PROCESS_INBOX = 'process_inbox';
@@ -130,7 +131,7 @@ export interface InboxOptions {
  */
 const STORE = `
   WITH arrived AS MATERIALIZED (
-    SELECT nextval('webhook_events_id_seq') AS id, delivery.*
+    SELECT ${NEXT_ARRIVAL} AS id, delivery.*
       FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::text[])
            AS delivery (request_id, account_id, type, status, occurred_at, body, device_id)
   ), stored AS (

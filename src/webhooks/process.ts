@@ -12,7 +12,7 @@ import { handle } from './handlers.js';
 import { PROCESS_INBOX } from './inbox.js';
 import type { Core } from '../core.js';
 
-export interface ProcessDependencies extends Pick<Core, 'db' | 'clock' | 'log' | 'linkClockSkewSeconds'> {
+export interface ProcessDependencies extends Pick<Core, 'db' | 'clock' | 'log'> {
   /** Hears of each event that was applied, once that is committed. */
   onApplied: (event: Pick<RingEvent, 'type' | 'sentAt'>) => void;
   /** Hears of each attempt that counts as a failed one. */
@@ -122,7 +122,7 @@ async function withWork(db: Knex, accountIds: string[]): Promise<string[]> {
 
 /** @returns whether there is nothing more to do now. @throws {HandlerError} */
 async function processBatch(dependencies: ProcessDependencies, accountId: string, size: number): Promise<boolean> {
-  const { db, clock, linkClockSkewSeconds } = dependencies;
+  const { db, clock } = dependencies;
   const applied: { id: string; event: RingEvent }[] = [];
   const isFinished = await db.transaction(async (trx) => {
     if (!(await tryLockAccount(trx, accountId))) {
@@ -139,7 +139,7 @@ async function processBatch(dependencies: ProcessDependencies, accountId: string
       return true;
     }
 
-    const context = { trx, now: clock(), clockSkewMs: linkClockSkewSeconds * 1_000 };
+    const context = { trx, now: clock() };
     const isVoid = ({ type, occurredAt }: RingEvent) =>
       type !== 'app_integration_removed' && voidBefore !== null && occurredAt < voidBefore;
     let hasIntegrationEnded = false;

@@ -51,8 +51,8 @@ export interface World {
   sql<Row extends pg.QueryResultRow>(statement: string, values?: unknown[]): Promise<Row[]>;
   databaseUrl: string;
   environment: Record<string, string>;
-  /** Another instance of the app on the same database, as behind a load balancer. */
-  startAnother(): Promise<Service>;
+  /** Another instance of the app on the same database, as behind a load balancer; its clock may be ahead, in seconds. */
+  startAnother(aheadSeconds?: number): Promise<Service>;
   stop(): Promise<void>;
 }
 
@@ -86,12 +86,12 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
   };
   const config = readConfig(environment);
   const log: string[] = [];
-  const start = (port: number) =>
+  const start = (port: number, aheadSeconds = 0) =>
     startService({
       config,
       databaseUrl,
       port,
-      clock: clock.now,
+      clock: () => new Date(clock.now().getTime() + aheadSeconds * 1_000),
       log: createLogger(config, { write: (line) => log.push(line) }),
       patienceMs: options.patienceMs ?? 300,
       ...(options.ringTimeoutMs !== undefined && { ringTimeoutMs: options.ringTimeoutMs }),
@@ -113,8 +113,8 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     async sql<Row extends pg.QueryResultRow>(statement: string, values: unknown[] = []) {
       return (await pool.query<Row>(statement, values)).rows;
     },
-    async startAnother() {
-      const other = await start(0);
+    async startAnother(aheadSeconds) {
+      const other = await start(0, aheadSeconds);
       others.push(other);
       return other;
     },

@@ -1,5 +1,5 @@
 import { markConfirmedByRing } from '../../ring-accounts/links.js';
 import type { Handler } from '../handler.js';
 
-export const appIntegrationAdded: Handler<'app_integration_added'> = ({ trx, clockSkewMs }, event) =>
-  markConfirmedByRing(trx, event, clockSkewMs);
+export const appIntegrationAdded: Handler<'app_integration_added'> = ({ trx }, event) =>
+  markConfirmedByRing(trx, event);

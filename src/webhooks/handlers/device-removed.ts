@@ -1,5 +1,10 @@
 import { removeDevice } from '../../inventory/removal.js';
+import { cameBeforeLink } from '../../ring-accounts/installation.js';
+import { refetchDevice } from '../../ring-accounts/refetch.js';
 import type { Handler } from '../handler.js';
 
-export const deviceRemoved: Handler<'device_removed'> = ({ trx, now }, event) =>
-  removeDevice(trx, { ...event, unlessAddedAfter: event.occurredAt, reason: 'device_removed', now });
+export const deviceRemoved: Handler<'device_removed'> = async ({ trx, now }, event) => {
+  // It went with an earlier installation. Whether this one shares it, only Ring knows.
+  if (await cameBeforeLink(trx, event)) await refetchDevice(trx, event);
+  else await removeDevice(trx, { ...event, unlessAddedAfter: event.occurredAt, reason: 'device_removed', now });
+};
