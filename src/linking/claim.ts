@@ -211,6 +211,31 @@ async function explainNoMatch(
   return { kind: isResumed ? 'resumed' : 'not-renewed', linkId: linked.id };
 }
 
+/** Longer than a nonce lives. */
+const LATELY_MS = 15 * 60_000;
+/** Bounds the work; more removals than this within that time are not expected. */
+const MOST_REMOVALS = 1_000;
+
+/**
+ * Whether Ring has lately told us that the app was removed from the account for which it signed the request: for a request
+ * that nothing in the pool fits. A live link of the account means that the app is there again.
+ */
+export async function wasRemovedLately(
+  { database, hmacKey, clock }: Pick<ClaimDependencies, 'database' | 'hmacKey' | 'clock'>,
+  request: LinkRequest,
+): Promise<boolean> {
+  const removed = await rows<{ account_id: string }>(
+    database.knex,
+    `SELECT account_id FROM webhook_events AS event
+      WHERE type = 'app_integration_removed' AND received_at > ?
+        AND NOT EXISTS (SELECT 1 FROM account_links AS link WHERE link.account_id = event.account_id AND link.${IS_LIVE})
+      ORDER BY received_at DESC LIMIT ?`,
+    [new Date(clock().getTime() - LATELY_MS), MOST_REMOVALS],
+  );
+  const isSigned = nonceCheck(hmacKey, request);
+  return removed.filter(({ account_id }) => isSigned(account_id)).length > 0;
+}
+
 /**
  * Someone whose link is stuck because Ring was away taps "Sign In" again: Ring sends no new code then, but a fresh nonce,
  * and the one that we hold may be too old for Ring by now.

@@ -9,7 +9,7 @@ import { csrfProtection, csrfToken } from '../users/csrf.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { seeOther } from '../http/see-other.js';
-import { accountDeleted, claim, type Claimant, type ClaimResult } from './claim.js';
+import { accountDeleted, claim, type Claimant, type ClaimResult, wasRemovedLately } from './claim.js';
 import { freshness, type Freshness, type LinkRequest, nonceDigest, parseLinkRequest } from './redirect.js';
 import { findLink, type Link, newestLinkOfUser } from '../ring-accounts/links.js';
 import type { MatchReport } from './match.js';
@@ -85,6 +85,20 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
     return age;
   }
 
+  function logUnmatched({ kind }: PatientResult): void {
+    if (kind === 'app-removed') {
+      log.warn(
+        { outcome: kind },
+        'no token pair in the pool fits the nonce: its user has removed the app in the Ring app',
+      );
+    } else if (kind === 'no-match') {
+      log.warn(
+        { outcome: kind },
+        'no token pair in the pool fits the nonce; if this happens to everyone, check RING_HMAC_KEY',
+      );
+    }
+  }
+
   /** The link that this browser came for, if it is still fresh: its page may have been open for a while. */
   async function pendingLinkOrAnswer(request: Request, response: Response): Promise<LinkRequest | undefined> {
     const pending = readPendingLink(vault, request);
@@ -148,9 +162,7 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
     await limits.linkAttempt.consume(request.user.id);
     const result = await claimPatiently(dependencies, { userId: request.user.id }, pending);
     dependencies.onClaimed(result.kind);
-    if (result.kind === 'no-match') {
-      log.warn('no token pair in the pool fits the nonce; if this happens to everyone, check RING_HMAC_KEY');
-    }
+    logUnmatched(result);
     if (!canBeTriedAgain(result)) {
       dropPendingLink(request);
       // Now, and not after the next wait: it would overwrite what another tab did meanwhile, a sign-out included.
@@ -188,7 +200,8 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
   return { router, link, showSignIn };
 }
 
-export type PatientResult = ClaimResult | { kind: Exclude<Freshness, 'fresh'> };
+/** `app-removed`: nothing fits, and Ring has lately told us that the user removed the app. */
+export type PatientResult = ClaimResult | { kind: Exclude<Freshness, 'fresh'> | 'app-removed' };
 
 /** Ring's callback can be slower than the browser, so a pair that is missing is waited for while the request is fresh. */
 async function claimPatiently(
@@ -203,7 +216,11 @@ async function claimPatiently(
     if (age !== 'fresh') return { kind: age };
     const result = await claim(dependencies, claimant, request);
     const mayStillArrive = result.kind === 'no-match' || result.kind === 'not-renewed';
-    if (!mayStillArrive || performance.now() > giveUpAt) return result;
+    if (!mayStillArrive) return result;
+    if (performance.now() > giveUpAt) {
+      const isRemoved = result.kind === 'no-match' && (await wasRemovedLately(dependencies, request));
+      return isRemoved ? { kind: 'app-removed' } : result;
+    }
     if (isShuttingDown()) throw new HttpError(503, 'The service is being restarted.', { retryAfterSeconds: 5 });
     await delay(PAIR_POLL_MS);
   }
@@ -211,7 +228,7 @@ async function claimPatiently(
 
 /** With another attempt, or from another account. */
 function canBeTriedAgain({ kind }: PatientResult): boolean {
-  return kind === 'no-match' || kind === 'linked-by-someone-else';
+  return kind === 'no-match' || kind === 'app-removed' || kind === 'linked-by-someone-else';
 }
 
 async function outcomeOfClaim(dependencies: LinkPagesDependencies, result: PatientResult): Promise<Outcome> {
@@ -226,6 +243,7 @@ async function outcomeOfClaim(dependencies: LinkPagesDependencies, result: Patie
     }
     case 'linked-by-someone-else':
     case 'no-match':
+    case 'app-removed':
     case 'expired':
     case 'from-the-future':
       return result.kind;

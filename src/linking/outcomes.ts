@@ -10,6 +10,7 @@ export type Outcome =
   | 'already-linked'
   | 'linked-by-someone-else'
   | 'no-match'
+  | 'app-removed'
   | 'expired'
   | 'from-the-future'
   | 'malformed'
@@ -150,6 +151,17 @@ export const OUTCOME_PAGES: Readonly<Record<Outcome, OutcomePage>> = {
       'Then add it again from the Ring Appstore.',
     ],
     { switchAccount: true },
+  ),
+  'app-removed': page(
+    409,
+    'problem',
+    'This app was removed in the Ring app',
+    ['Ring has told us that this app was removed from your Ring account. Nothing is linked.'],
+    [
+      'Go back to the Ring app and open My Apps.',
+      'If this app is still there, remove it.',
+      'Then add it again from the Ring Appstore and tap Sign In.',
+    ],
   ),
   expired: page(
     400,

@@ -39,6 +39,7 @@ const CLAIMS: Record<PatientResult['kind'], true> = {
   'not-renewed': true,
   'linked-by-someone-else': true,
   'no-match': true,
+  'app-removed': true,
   expired: true,
   'from-the-future': true,
 };

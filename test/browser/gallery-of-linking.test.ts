@@ -13,6 +13,7 @@ import {
   redirectOf,
   signedIn,
 } from '../support/linking.js';
+import { untilProcessed } from '../support/inbox.js';
 import { startOwnPostgres } from '../support/postgres.js';
 import { createProcessWorld } from '../support/process.js';
 import { startWorld, type World } from '../support/world.js';
@@ -230,6 +231,18 @@ const LINKING: State[] = [
     async visit(page) {
       await visitAs(page, await signedIn(world), '/ring/home');
       await arrive(page);
+      await press(page, 'Link my Ring account');
+    },
+  },
+  {
+    name: 'link-app-removed',
+    says: 'add it again from the Ring Appstore',
+    async visit(page) {
+      const ringUser = await installed(world);
+      const visitor = await arriving(world, ringUser, await signedIn(world));
+      await world.ring.sendEvent({ user_id: ringUser.id, type: 'app_integration_removed' });
+      await untilProcessed(world, ringUser);
+      await visitAs(page, visitor, '/ring/link');
       await press(page, 'Link my Ring account');
     },
   },

@@ -178,6 +178,23 @@ describe('a whole life moves', () => {
       { grows: { 'ring_link_claims_total{outcome="no-match"}': 1 } },
     ],
     [
+      'a visitor who has removed the app before linking it',
+      async () => {
+        const leaver = await world.ring.createUser();
+        await world.ring.issueCode(leaver);
+        const other = await arriving(world, leaver);
+        await world.ring.sendEvent({ user_id: leaver.id, type: 'app_integration_removed' });
+        await other.submit('/sign-up', { email: newEmail(), password: PASSWORD });
+      },
+      {
+        grows: {
+          'ring_link_claims_total{outcome="app-removed"}': 1,
+          'ring_link_webhooks_received_total{outcome="stored",type="app_integration_removed"}': 1,
+          'ring_link_webhook_attempts_total{outcome="processed",type="app_integration_removed"}': 1,
+        },
+      },
+    ],
+    [
       'a claim that Ring does not confirm',
       async () => {
         await world.ring.setFaults([{ endpoint: 'integration-post', fault: { kind: 'status', status: 503 } }]);
