@@ -2,7 +2,7 @@ FROM node:22-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci
-COPY tsconfig.json ./
+COPY build.js tsconfig.json ./
 COPY src src
 COPY migrations migrations
 RUN npm run build && npm prune --omit=dev
@@ -10,7 +10,7 @@ RUN npm run build && npm prune --omit=dev
 FROM node:22-bookworm-slim
 ENV NODE_ENV=production
 WORKDIR /app
-COPY --from=build /app/package.json ./
+COPY --from=build /app/package.json /app/build.js ./
 COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/dist dist
 COPY views views

@@ -7,7 +7,16 @@ import { benchMatch } from './match.js';
 import { benchTokens } from './tokens.js';
 import { benchWebhooks } from './webhooks.js';
 
-/** Runs every benchmark on a Postgres of its own. Figures are ratios to a baseline that is measured in the same run. */
+const USAGE = `Runs every benchmark on a Postgres of its own. Figures are ratios to a baseline that is measured in the same run.
+
+    npm run bench
+`;
+
+if (process.argv.includes('--help')) {
+  process.stdout.write(USAGE);
+  process.exit();
+}
+
 const directory = await mkdtemp(join(tmpdir(), 'ring-account-linking-bench-'));
 // As root, Postgres runs as another user, who has to get to its data.
 await chmod(directory, 0o711);

@@ -7,6 +7,17 @@ import { DATA_DIR } from './configuration/paths.js';
 import { startService } from './service.js';
 import { MissingKeyError } from './tokens/key-check.js';
 
+const USAGE = `Runs the service until SIGTERM or Ctrl-C. All of its settings are environment variables; README.md lists them.
+
+    npm start
+    node --enable-source-maps dist/src/main.js
+`;
+
+if (process.argv.includes('--help')) {
+  process.stdout.write(USAGE);
+  process.exit();
+}
+
 const config = configuration();
 /** What has not stopped by then ends with the process, or with its own server. */
 const STOP_LIMIT_MS = (config.drainSeconds + 20) * 1_000;

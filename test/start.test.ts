@@ -41,7 +41,7 @@ const checkouts: Checkout[] = [];
 
 async function makeCheckout(): Promise<Checkout> {
   const directory = await mkdtemp(join(tmpdir(), 'checkout-'));
-  const files = ['package.json', 'tsconfig.json', 'src', 'migrations', 'test', 'bench', 'views', 'dist'];
+  const files = ['package.json', 'build.js', 'tsconfig.json', 'src', 'migrations', 'test', 'bench', 'views', 'dist'];
   for (const file of files.filter((name) => existsSync(join(PROJECT, name)))) {
     await cp(join(PROJECT, file), join(directory, file), { recursive: true, preserveTimestamps: true });
   }

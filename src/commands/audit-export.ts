@@ -1,20 +1,21 @@
-/**
- * Prints the archive of removed devices and links and of deleted accounts, oldest first, one JSON object a line.
- *
- *     npm run --silent audit:export [-- --since 2026-01-31] > removals.jsonl
- *
- * `--since` is a day, which begins in UTC wherever this runs, or a time that names its zone: 2026-01-31T09:00+09:00.
- */
 import { parseArgs } from 'node:util';
 import Cursor from 'pg-cursor';
 import { z } from 'zod';
 import { isoTime } from '../ring/text.js';
 import { CommandError, print, runCommand } from './command.js';
 
+const USAGE = `Prints the archive of removed devices and links and of deleted accounts, oldest first, one JSON object a line.
+
+    npm run --silent audit:export > removals.jsonl
+    npm run --silent audit:export -- --since 2026-01-31 > removals.jsonl
+
+--since is a day, which begins in UTC wherever this runs, or a time that names its zone: 2026-01-31T09:00+09:00.
+`;
+
 const ROWS_AT_ONCE = 500;
 const Since = z.union([z.iso.date().transform((day) => new Date(`${day}T00:00:00Z`)), isoTime]).default(new Date(0));
 
-await runCommand(async (client) => {
+await runCommand(USAGE, async (client) => {
   const { since } = parseArgs({ options: { since: { type: 'string' } } }).values;
   const from = Since.safeParse(since);
   if (!from.success) {

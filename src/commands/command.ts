@@ -7,12 +7,19 @@ import { useUtc } from '../database/use-utc.js';
 /** What went wrong, in words for whoever typed the command. */
 export class CommandError extends Error {}
 
-/** Runs a command line against the service's database, and ends with 1 and one line when it can't. */
-export async function runCommand(run: (client: pg.Client) => Promise<void>): Promise<void> {
+/**
+ * Runs a command line against the service's database, and ends with 1 and one line when it can't.
+ * @param usage printed for `--help`, for which nothing else is needed
+ */
+export async function runCommand(usage: string, run: (client: pg.Client) => Promise<void>): Promise<void> {
   // Whoever reads the lines has seen enough, as `head` has.
   process.stdout.once('error', (error: NodeJS.ErrnoException) => {
     process.exit(error.code === 'EPIPE' ? 0 : 1);
   });
+  if (process.argv.includes('--help')) {
+    process.stdout.write(usage);
+    return;
+  }
   try {
     const client = new pg.Client({ connectionString: await databaseUrl(), connectionTimeoutMillis: 10_000 });
     // A connection that is lost fails the statement that is under way, too.

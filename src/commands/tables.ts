@@ -1,9 +1,3 @@
-/**
- * Writes `migrations/schema.sql` and `src/database/tables.ts` from a database that the migrations have just made. Run it
- * after a migration was added or changed.
- *
- *     npm run tables
- */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +5,17 @@ import { SCHEMA_FILES } from '../configuration/paths.js';
 import { migrateToLatest } from '../database/migrate.js';
 import { startEmbeddedPostgres } from '../development/embedded-postgres.js';
 import { describeSchema } from '../development/schema.js';
+
+const USAGE = `Writes migrations/schema.sql and src/database/tables.ts from a database that the migrations have just made. Run it after
+a migration was added or changed.
+
+    npm run tables
+`;
+
+if (process.argv.includes('--help')) {
+  process.stdout.write(USAGE);
+  process.exit();
+}
 
 const dataDir = await mkdtemp(join(tmpdir(), 'ring-account-linking-tables-'));
 try {

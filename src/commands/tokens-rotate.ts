@@ -1,18 +1,20 @@
-/**
- * Seals every token under the first key of TOKEN_ENCRYPTION_KEYS, while the service runs. All instances must know that key
- * already: put it first, restart them, then run this; afterwards the other keys can go. Ends with 1 when something could not be
- * opened.
- *
- *     npm run tokens:rotate
- */
+import { parseArgs } from 'node:util';
 import { readOwnConfig } from '../development/secrets.js';
 import { resealUnderNewestKey } from '../tokens/key-rotation.js';
 import { createVault } from '../tokens/vault.js';
 import { CommandError, print, runCommand } from './command.js';
 
+const USAGE = `Seals every token under the first key of TOKEN_ENCRYPTION_KEYS, while the service runs. All instances must know that key
+already: put it first, restart them, then run this; afterwards the other keys can go. Ends with 1 when something could not
+be opened.
+
+    npm run tokens:rotate
+`;
+
 const MAX_LISTED = 20;
 
-await runCommand(async (client) => {
+await runCommand(USAGE, async (client) => {
+  parseArgs({ options: {} });
   const vault = createVault(readOwnConfig().encryptionKeys);
   const unreadable = await resealUnderNewestKey(client, vault, ({ resealed, left }) => {
     print(`${resealed} rows sealed under "${vault.newestKeyId}", ${left} left`);

@@ -1,16 +1,16 @@
-/**
- * Lists the webhook events that have failed for good, or has them applied again: all, or those with the given request IDs.
- *
- *     npm run webhooks:rerun
- *     npm run webhooks:rerun -- --all
- *     npm run webhooks:rerun -- 0b8c1f1e-…
- */
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
 import { failedEvents, rerunFailed } from '../webhooks/rerun.js';
 import { CommandError, print, runCommand } from './command.js';
 
-await runCommand(async (client) => {
+const USAGE = `Lists the webhook events that have failed for good, or has them applied again: all, or those with the given request IDs.
+
+    npm run webhooks:rerun
+    npm run webhooks:rerun -- --all
+    npm run webhooks:rerun -- 0b8c1f1e-…
+`;
+
+await runCommand(USAGE, async (client) => {
   const { values, positionals } = parseArgs({ options: { all: { type: 'boolean' } }, allowPositionals: true });
   const bad = positionals.find((id) => !z.guid().safeParse(id).success);
   if (bad !== undefined)

@@ -135,7 +135,8 @@ function isAddressOrSubnet(entry: string): boolean {
   return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (version === 4 ? 32 : 128));
 }
 
-function environmentSchema(production: boolean, simulatorOrigin: string | undefined) {
+/** Every variable that the service reads. */
+export function environmentSchema(production: boolean, simulatorOrigin: string | undefined) {
   const publicUrl = origin(production);
   const databaseUrl = url('a postgres:// connection URL', /^postgres(ql)?$/);
   return z.object({
