@@ -1,8 +1,6 @@
-import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import type { Server } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { type AppRoute, routesOf } from '../support/app-routes.js';
 import { type Owner, sharing } from '../support/devices.js';
-import { send } from '../support/http.js';
 import { untilIdle } from '../support/inbox.js';
 import { arriving, installed, newEmail, PASSWORD, signedIn } from '../support/linking.js';
 import { OFFER } from '../support/live-views.js';
@@ -472,56 +470,4 @@ function expectPrivate(headers: Headers): void {
 
 function missing(): never {
   throw new Error('the test lacks something that it needs');
-}
-
-// What the app has
-
-interface AppRoute {
-  path: string;
-  methods: string[];
-}
-
-/** As express 5 keeps them. */
-interface Layer {
-  name: string;
-  rawPath: string | string[];
-  handle: { stack?: Layer[]; length: number };
-  route?: { path: string | string[]; stack: { method?: string }[] };
-}
-
-/** The routes of the very app that serves the world, from the server that answers a request. */
-async function routesOf({ url }: World): Promise<AppRoute[]> {
-  let server: Server | undefined;
-  const port = Number(new URL(url).port);
-  const onRequest = (message: unknown) => {
-    const answering = (message as { server: Server }).server;
-    const address = answering.address();
-    if (typeof address === 'object' && address?.port === port) server = answering;
-  };
-  subscribe('http.server.request.start', onRequest);
-  await send(url, '/livez');
-  unsubscribe('http.server.request.start', onRequest);
-  const apps = (server?.listeners('request') ?? []) as { router?: { stack: Layer[] } }[];
-  const stack = apps.find(({ router }) => router !== undefined)?.router?.stack ?? missing();
-  return walk(stack, '').flatMap(({ path, methods }) => [path].flat().map((one) => ({ path: one, methods })));
-}
-
-function walk(layers: Layer[], prefix: string): AppRoute[] {
-  const found = new Map<string, Set<string>>();
-  const add = (path: string, methods: string[]) => {
-    found.set(path, new Set([...(found.get(path) ?? []), ...methods]));
-  };
-  for (const { name, rawPath, handle, route } of layers) {
-    if (route !== undefined) {
-      // A handler of all methods has none of its own.
-      const methods = route.stack.flatMap(({ method }) => (method === undefined ? [] : [method.toUpperCase()]));
-      for (const path of [route.path].flat()) add(prefix + path, methods);
-    } else if (handle.stack !== undefined) {
-      const mount = [rawPath].flat().join('|');
-      for (const { path, methods } of walk(handle.stack, prefix + (mount === '/' ? '' : mount))) add(path, methods);
-    } else if (rawPath !== '/' && name !== 'serveStatic' && handle.length < 4) {
-      add(prefix + [rawPath].flat().join('|'), [`USE ${name}`]);
-    }
-  }
-  return [...found].map(([path, methods]) => ({ path, methods: [...methods] }));
 }

@@ -1,0 +1,97 @@
+import { execFile } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { describe, expect, test } from '@jest/globals';
+import { environmentSchema } from '../src/configuration/config.js';
+import { DOCUMENTS, namedInDocuments, PROJECT, readProjectFile } from './support/documents.js';
+
+const execute = promisify(execFile);
+
+const { scripts } = JSON.parse(readProjectFile('package.json')) as { scripts: Record<string, string> };
+/** What npm itself runs, or knows without a script. */
+const NPM_HOOKS = ['prepare'];
+const NPM_COMMANDS = ['ci', 'install'];
+
+const filesIn = (directory: string): string[] =>
+  readdirSync(new URL(directory, PROJECT), { recursive: true }).map((name) => `${directory}${String(name)}`);
+const unique = (names: string[]): string[] => [...new Set(names)].sort();
+
+describe('variables', () => {
+  const variables = Object.keys(environmentSchema(true, undefined).shape);
+  const [, configuration = ''] = /^## Configuration\n(.*?)^## /ms.exec(DOCUMENTS.get('README.md') ?? '') ?? [];
+
+  test('that the service reads have a row in the README, and there is no other', () => {
+    const rows = configuration.split('\n').filter((line) => line.startsWith('| `'));
+    const named = rows.flatMap((row) => [...(row.split(' | ')[0] ?? '').matchAll(/`(\w+)`/g)].map(([, name]) => name));
+    expect(named.sort()).toEqual(variables.sort());
+  });
+
+  test('that a document names are read by the service; other words of that form stand in its source', () => {
+    const source = [...filesIn('src/'), ...filesIn('migrations/')]
+      .filter((path) => path.endsWith('.ts'))
+      .map(readProjectFile)
+      .join('\n');
+    const unknown = namedInDocuments(/`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)`/g).filter(
+      ({ name }) => !variables.includes(name) && !source.includes(`'${name}'`),
+    );
+    expect(unknown).toEqual([]);
+  });
+});
+
+describe('npm commands', () => {
+  const named = namedInDocuments(/\bnpm ((?:run (?:--silent )?)?[a-z][a-z:-]*)/g).map(({ name, path }) => ({
+    name: name.replace(/^run (--silent )?/, ''),
+    path,
+  }));
+
+  test('are all documented', () => {
+    const commands = Object.keys(scripts).filter((name) => !NPM_HOOKS.includes(name));
+    const documented = new Set(named.map(({ name }) => name));
+    expect(commands.filter((name) => !documented.has(name))).toEqual([]);
+  });
+
+  test('that are documented exist', () => {
+    expect(named.filter(({ name }) => !(name in scripts) && !NPM_COMMANDS.includes(name))).toEqual([]);
+  });
+
+  const own = Object.entries(scripts).flatMap(([name, script]) => {
+    const [, path] = /\bnode (?:--[\w-]+ )*(dist\/(?:src|bench)\/\S+\.js)/.exec(script) ?? [];
+    return path === undefined ? [] : [{ name, path }];
+  });
+
+  test('are all found, of those that run our own code', () => {
+    const commands = filesIn('src/commands/').filter((path) => !path.endsWith('/command.ts'));
+    const run = own.map(({ path }) => path.replace(/^dist\/(.*)\.js$/, '$1.ts'));
+    expect(unique(run)).toEqual(unique(['bench/main.ts', 'src/main.ts', ...commands]));
+  });
+
+  test.each(own)('$name --help says what it does and how it is called, without any setting', async ({ name, path }) => {
+    const options = { env: { NODE_ENV: 'production' }, cwd: '/' };
+    const { stdout, stderr } = await execute(
+      process.execPath,
+      [fileURLToPath(new URL(path, PROJECT)), '--help'],
+      options,
+    );
+    expect(stdout).toMatch(/^[A-Z][^\n]+\n/);
+    expect(stdout).toMatch(new RegExp(`^ {4}npm (run (--silent )?)?${name}\\b`, 'm'));
+    expect(stderr).toBe('');
+  });
+});
+
+test('paths that a document names exist', () => {
+  const named = namedInDocuments(/[`(]((?:src|test|bench|views|migrations|ops|\.githooks)\/[\w./-]*)/g);
+  expect(named.length).toBeGreaterThan(20);
+  expect(named.filter(({ name }) => !existsSync(new URL(name, PROJECT)))).toEqual([]);
+});
+
+test('the map of rooms has a row for every room of the source, and for no other', () => {
+  const [, map = ''] = /^## Rooms\n(.*?)^## /ms.exec(DOCUMENTS.get('CONTRIBUTING.md') ?? '') ?? [];
+  const named = map
+    .split('\n')
+    .filter((line) => line.startsWith('| `'))
+    .flatMap((row) => [...(row.split(' | ')[0] ?? '').matchAll(/`([\w./-]+?)\/?`/g)].map(([, name = '']) => name));
+  // The simulator stands beside the house.
+  const rooms = readdirSync(new URL('src/', PROJECT)).filter((name) => name !== 'simulator');
+  expect(named.sort()).toEqual(rooms.sort());
+});
