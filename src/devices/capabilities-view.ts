@@ -1,7 +1,7 @@
 import type { Capabilities, Configurations } from '../ring/devices.js';
 
 /** One thing that a device can do, or how it is set up: for reading, never for changing. */
-export interface CapabilityFact {
+export interface CapabilityView {
   name: string;
   value: string;
 }
@@ -29,7 +29,7 @@ const AND = new Intl.ListFormat('en', { type: 'conjunction' });
 export function describeCapabilities(
   capabilities: Capabilities | null,
   configurations: Configurations | null,
-): CapabilityFact[] {
+): CapabilityView[] {
   return [
     ...describeVideo(capabilities?.video),
     ...describeMotion(capabilities?.motion_detection, configurations?.motion_detection),
@@ -38,7 +38,7 @@ export function describeCapabilities(
   ];
 }
 
-function describeVideo(video: Capabilities['video']): CapabilityFact[] {
+function describeVideo(video: Capabilities['video']): CapabilityView[] {
   if (video === undefined) return [];
   const best = describeResolution(video.max_resolution ?? '');
   const all = distinct(video.supported_resolutions).map(describeResolution);
@@ -54,7 +54,7 @@ function describeVideo(video: Capabilities['video']): CapabilityFact[] {
 function describeMotion(
   can: Capabilities['motion_detection'],
   is: Configurations['motion_detection'],
-): CapabilityFact[] {
+): CapabilityView[] {
   if (can === undefined && is === undefined) return [];
   return [
     { name: 'Motion detection', value: describeState(is?.enabled) },
@@ -62,7 +62,7 @@ function describeMotion(
   ];
 }
 
-function describeEnhancements(can: Capabilities['image_enhancements'], is: Enhancements | undefined): CapabilityFact[] {
+function describeEnhancements(can: Capabilities['image_enhancements'], is: Enhancements | undefined): CapabilityView[] {
   const words = Object.keys(ENHANCEMENTS) as Enhancement[];
   return [
     ...words
@@ -72,7 +72,7 @@ function describeEnhancements(can: Capabilities['image_enhancements'], is: Enhan
   ];
 }
 
-function describeZoneCount(name: string, isPossible = false, zones?: readonly unknown[]): CapabilityFact[] {
+function describeZoneCount(name: string, isPossible = false, zones?: readonly unknown[]): CapabilityView[] {
   if (zones === undefined) return isPossible ? [{ name, value: 'Available' }] : [];
   return [{ name, value: zones.length === 0 ? 'None set up' : String(zones.length) }];
 }
@@ -108,7 +108,7 @@ function describeState(state: 'on' | 'off' | undefined): string {
 }
 
 /** None when there is nothing to say. */
-function fact(name: string, value: string | undefined): CapabilityFact[] {
+function fact(name: string, value: string | undefined): CapabilityView[] {
   return value === undefined || value === '' ? [] : [{ name, value }];
 }
 

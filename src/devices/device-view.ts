@@ -13,16 +13,24 @@ export function nameOfDevice(name: string | null): string {
   return shown === '' ? 'Unnamed device' : shown;
 }
 
+/** A time for machines and for people. */
+export interface TimeView {
+  iso: string;
+  text: string;
+}
+
+export interface StatusView {
+  statusText: string;
+  tone: Tone;
+  when: (TimeView & { word: string }) | null;
+}
+
 /** Whether a device is online, and since when; or when Ring last said so. */
 export function describeStatus({
   online,
   onlineAt,
   onlineSince,
-}: Pick<UserDevice, 'online' | 'onlineAt' | 'onlineSince'>): {
-  statusText: string;
-  tone: Tone;
-  when: { word: string; iso: string; text: string } | null;
-} {
+}: Pick<UserDevice, 'online' | 'onlineAt' | 'onlineSince'>): StatusView {
   if (online === null) return { statusText: 'Status not known yet', tone: 'working', when: null };
   const [word, time] = onlineSince === null ? ['as of', onlineAt] : ['since', onlineSince];
   return {
@@ -32,8 +40,8 @@ export function describeStatus({
   };
 }
 
-/** A time for machines and for people; without the reader's time zone, the zone is named. */
-export function describeTime(time: Date, timeZone = 'UTC'): { iso: string; text: string } {
+/** Without the reader's time zone, the zone is named. */
+export function describeTime(time: Date, timeZone = 'UTC'): TimeView {
   const format = new Intl.DateTimeFormat('en', {
     timeZone,
     year: 'numeric',

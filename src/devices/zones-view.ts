@@ -2,23 +2,23 @@ import type { Capabilities, Configurations } from '../ring/devices.js';
 import { describeShape, type Frame, frameOf, measure, pathOf, pointsInside, type Shape, type Vertex } from './zones.js';
 
 /** Motion is only reported from inside a motion zone; a privacy zone is black in every picture. */
-type Kind = 'motion' | 'privacy';
+export type ZoneKind = 'motion' | 'privacy';
 
 /** The zones of a device, as its page draws and describes them. */
-export interface DescribedZones {
+export interface ZonesView {
   frame: Frame;
   /** Those that cover anything, in the order in which they are painted. */
-  shapes: { kind: Kind; path: string }[];
+  shapes: { kind: ZoneKind; path: string }[];
   /** `x` and `y` in percent of the frame, so that the names keep their size whatever the frame's is. */
-  labels: { kind: Kind; name: string; x: string; y: string }[];
+  labels: { kind: ZoneKind; name: string; x: string; y: string }[];
   /** Every zone in words, those too that can't be drawn. */
-  items: { kind: Kind; name: string; text: string }[];
+  items: { kind: ZoneKind; name: string; text: string }[];
   /** What zones mean, and what can be done about them. */
   notes: string[];
 }
 
 interface NamedZone {
-  kind: Kind;
+  kind: ZoneKind;
   /** Short, for the drawing. */
   name: string;
   words: string;
@@ -34,7 +34,7 @@ const LABEL_DISTANCE = 0.11;
 export function describeZones(
   capabilities: Capabilities | null,
   configurations: Configurations | null,
-): DescribedZones | null {
+): ZonesView | null {
   const motion = configurations?.motion_detection;
   const zones: NamedZone[] = [
     ...(motion?.motion_zones ?? []).map(({ vertices }, index) => ({
@@ -70,7 +70,7 @@ export function describeZones(
 const MOTION_RULE = 'Motion events only come from motion inside a motion zone';
 
 function describeMeaning(zones: readonly NamedZone[], detectsMotion: boolean, isMotionOff: boolean): string[] {
-  const has = (kind: Kind) => zones.some((zone) => zone.kind === kind);
+  const has = (kind: ZoneKind) => zones.some((zone) => zone.kind === kind);
   return [
     ...(has('motion') ? [`${MOTION_RULE}.`] : []),
     ...(isMotionOff ? ['Motion detection is off in the Ring app, so no motion events come at the moment.'] : []),
@@ -81,8 +81,8 @@ function describeMeaning(zones: readonly NamedZone[], detectsMotion: boolean, is
   ];
 }
 
-function draw(zones: readonly NamedZone[], frame: Frame): Pick<DescribedZones, 'shapes' | 'labels'> {
-  const shapes: DescribedZones['shapes'] = [];
+function draw(zones: readonly NamedZone[], frame: Frame): Pick<ZonesView, 'shapes' | 'labels'> {
+  const shapes: ZonesView['shapes'] = [];
   const labels: (Pick<NamedZone, 'kind' | 'name'> & { at: Vertex })[] = [];
   for (const { kind, name, vertices, shape } of zones) {
     const path = pathOf(vertices, frame);

@@ -1,9 +1,18 @@
-import { describeTime, nameOfDevice, pathOfDevice } from '../devices/device-view.js';
+import { describeTime, nameOfDevice, pathOfDevice, type TimeView } from '../devices/device-view.js';
 import { EVENT_KINDS, type EventKind } from './event-kinds.js';
 import type { ListedEvent } from './list-events.js';
 
-/** An event as the views show it. */
-export function describeEvent({ requestId, occurredAt, kind, deviceId, deviceName }: ListedEvent) {
+export interface EventView {
+  id: string;
+  text: string;
+  /** Of a symbol in `partials/icons`. */
+  icon: string;
+  /** Null where nobody has to be told which. */
+  device: { name: string; href: string } | null;
+  at: TimeView;
+}
+
+export function describeEvent({ requestId, occurredAt, kind, deviceId, deviceName }: ListedEvent): EventView {
   const { text, icon } = EVENT_KINDS[kind];
   return {
     id: requestId,

@@ -7,15 +7,49 @@ import { row } from '../database/database.js';
 import { IS_LIVE, IS_USABLE } from '../ring-accounts/link-conditions.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
+import { render } from '../http/render.js';
 import { seeOther } from '../http/see-other.js';
 import { nameOfDevice } from '../devices/device-view.js';
 import { noSuchDevice } from '../devices/user-devices.js';
-import { describeEvent, type EventsAddress, pathOfEvents } from './event-view.js';
+import { describeEvent, type EventsAddress, type EventView, pathOfEvents } from './event-view.js';
 import { type ListedDevice, listDevices } from '../devices/device-list.js';
 import { Cursor, writeCursor } from './event-cursor.js';
 import { EVENT_KINDS, type EventKind } from './event-kinds.js';
 import { type EventFilter, type EventPage, type EventPlace, listEvents } from './list-events.js';
 import type { Core } from '../core.js';
+
+declare module '../http/render.js' {
+  interface Views {
+    events: NeighboursView & {
+      title: string;
+      csrfToken: string;
+      events: EventView[];
+      empty: Empty | null;
+      filter: FilterView | null;
+      isNewest: boolean;
+    };
+  }
+}
+
+/** What the list can be narrowed down to. */
+export interface FilterView {
+  devices: Choice[];
+  kinds: Choice[];
+  /** Whether it is narrowed down. */
+  isSet: boolean;
+}
+
+interface Choice {
+  id: string;
+  name: string;
+  isChosen: boolean;
+}
+
+/** Where the pages on both sides of this one are; null where there is none. */
+interface NeighboursView {
+  newer: string | null;
+  older: string | null;
+}
 
 export interface EventsPageDependencies extends Pick<Core, 'db'> {
   limits: RateLimits;
@@ -55,7 +89,7 @@ export function eventsPage({ db, limits }: EventsPageDependencies): Router {
       seeOther(response, pathOfEvents({ device, kind }));
       return;
     }
-    response.render('events', {
+    render(response, 'events', {
       title: 'Events',
       csrfToken: await csrfToken(request),
       events: page.events.map(describeEvent),
@@ -77,7 +111,7 @@ function readQuery(request: Request): z.output<typeof Query> {
   throw new HttpError(400, 'This address is not complete. Open your events again from your home page.');
 }
 
-function describeFilter(devices: ListedDevice[], { deviceId, kind }: EventFilter) {
+function describeFilter(devices: ListedDevice[], { deviceId, kind }: EventFilter): FilterView {
   return {
     devices: devices.map(({ id, name }) => ({ id, name: nameOfDevice(name), isChosen: id === deviceId })),
     kinds: KINDS.map((id) => ({ id, name: EVENT_KINDS[id].filter, isChosen: id === kind })),
@@ -85,8 +119,11 @@ function describeFilter(devices: ListedDevice[], { deviceId, kind }: EventFilter
   };
 }
 
-/** Where the pages on both sides of this one are; null where there is none. */
-function describeNeighbours({ events, hasMore }: EventPage, filter: EventsAddress, { before, after }: EventPlace) {
+function describeNeighbours(
+  { events, hasMore }: EventPage,
+  filter: EventsAddress,
+  { before, after }: EventPlace,
+): NeighboursView {
   const [newest, oldest] = [events[0], events.at(-1)];
   const hasNewer = before !== undefined || after !== undefined;
   const hasOlder = after !== undefined || hasMore;
@@ -96,7 +133,8 @@ function describeNeighbours({ events, hasMore }: EventPage, filter: EventsAddres
   };
 }
 
-type Empty = 'no-link' | 'link-not-ready' | 'no-devices' | 'no-match' | 'no-older' | 'no-events';
+/** Why there is no event to show. */
+export type Empty = 'no-link' | 'link-not-ready' | 'no-devices' | 'no-match' | 'no-older' | 'no-events';
 
 async function whyEmpty(
   db: Knex,

@@ -1,12 +1,18 @@
 import type { Knex } from 'knex';
-import { describeEvent, pathOfEvents } from './event-view.js';
+import { describeEvent, type EventView, pathOfEvents } from './event-view.js';
 import { listEvents } from './list-events.js';
 import type { UserDevice } from '../devices/user-devices.js';
 
 const SHOWN = 5;
 
-/** What `partials/latest-events` shows: the newest events of all the user's devices, or of one. */
-export async function latestEvents(db: Knex, userId: string, device?: UserDevice) {
+export interface LatestEventsView {
+  events: EventView[];
+  /** Of the page with all of them. */
+  href: string;
+}
+
+/** The newest events of all the user's devices, or of one. */
+export async function latestEvents(db: Knex, userId: string, device?: UserDevice): Promise<LatestEventsView> {
   const filter = device && { accountId: device.accountId, deviceId: device.id };
   const { events } = await listEvents(db, userId, filter ?? {}, {}, SHOWN);
   return {

@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { ErrorRequestHandler, Request, RequestHandler, Response } from 'express';
 import { isDatabaseUnavailable } from '../database/unavailable.js';
+import { render } from './render.js';
 
 interface HttpErrorOptions {
   /** Seconds after which the same request may succeed. */
@@ -62,8 +63,8 @@ export const errorPage: ErrorRequestHandler = (error: unknown, request, response
   const answer = prepare(error, request, response);
   const { status, detail } = answer;
   const heading = HEADINGS[status] ?? (status < 500 ? 'That didn’t work' : 'Something went wrong on our side');
-  const reference = status < 500 ? undefined : response.requestId;
-  response.render('error', { title: heading, status, reference, heading, message: detail, steps: stepsOf(answer) });
+  const reference = status < 500 ? null : response.requestId;
+  render(response, 'error', { title: heading, status, reference, heading, message: detail, steps: stepsOf(answer) });
 };
 
 /** Too late to answer otherwise. Express itself would write the error to the console, with all that a driver hangs on it. */

@@ -8,14 +8,23 @@ import type { Database } from '../database/database.js';
 import { csrfProtection, csrfToken } from '../users/csrf.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
+import { render } from '../http/render.js';
 import { seeOther } from '../http/see-other.js';
 import { accountDeleted, claim, type Claimant, type ClaimResult, wasRemovedLately } from './claim.js';
 import { freshness, type Freshness, type LinkRequest, nonceDigest, parseLinkRequest } from './redirect.js';
 import { findLink, type Link, newestLinkOfUser } from '../ring-accounts/links.js';
 import type { MatchReport } from './match.js';
-import { OUTCOME_PAGES, type Outcome, outcomeOfLink } from './outcomes.js';
+import { OUTCOME_PAGES, type Outcome, outcomeOfLink, type OutcomeView } from './outcomes.js';
 import { dropPendingLink, keepPendingLink, readPendingLink } from './pending-link.js';
 import type { Core } from '../core.js';
+
+declare module '../http/render.js' {
+  interface Views {
+    'link-sign-in': { title: string; csrfToken: string; pendingId: string; email: string; error: FormError | null };
+    'link-confirm': { title: string; csrfToken: string; pendingId: string; userEmail: string };
+    'link-outcome': { title: string; outcome: OutcomeView; csrfToken: string | null };
+  }
+}
 
 export interface LinkPagesDependencies extends Pick<Core, 'vault' | 'clock' | 'log' | 'linkClockSkewSeconds'> {
   database: Database;
@@ -52,11 +61,12 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
   const { database, vault, clock, log, limits, linkClockSkewSeconds } = dependencies;
 
   async function show(request: Request, response: Response, outcome: Outcome): Promise<void> {
-    const { status, ...page } = OUTCOME_PAGES[outcome];
-    const canSwitch = page.switchAccount && request.user !== undefined;
-    response.status(status).render('link-outcome', {
-      title: page.heading,
-      outcome: page,
+    const { status, switchAccount, ...view } = OUTCOME_PAGES[outcome];
+    const canSwitch = switchAccount && request.user !== undefined;
+    response.status(status);
+    render(response, 'link-outcome', {
+      title: view.heading,
+      outcome: view,
       csrfToken: canSwitch ? await csrfToken(request) : null,
     });
   }
@@ -125,7 +135,7 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
     email = '',
     error: FormError | null = null,
   ): Promise<void> {
-    response.render('link-sign-in', {
+    render(response, 'link-sign-in', {
       title: 'Link your Ring account',
       csrfToken: await csrfToken(request),
       pendingId: pendingId(request),
@@ -141,7 +151,7 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
   }
 
   async function showConfirm(request: Request, response: Response, user: Express.User): Promise<void> {
-    response.render('link-confirm', {
+    render(response, 'link-confirm', {
       title: 'Link your Ring account',
       csrfToken: await csrfToken(request),
       pendingId: pendingId(request),

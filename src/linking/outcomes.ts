@@ -16,8 +16,8 @@ export type Outcome =
   | 'malformed'
   | 'nothing-to-link';
 
-export interface OutcomePage {
-  status: number;
+/** What the page of an outcome shows. */
+export interface OutcomeView {
   tone: 'success' | 'working' | 'problem';
   heading: string;
   paragraphs: string[];
@@ -25,6 +25,10 @@ export interface OutcomePage {
   steps: string[];
   homeLink: boolean;
   refreshLink: boolean;
+}
+
+export interface OutcomePage extends OutcomeView {
+  status: number;
   /** Whether another account here may be the right one. */
   switchAccount: boolean;
 }

@@ -8,6 +8,7 @@ import { NewEmail, NewPassword, type User, verifyPassword } from '../users/users
 import type { Database } from '../database/database.js';
 import { methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
+import { render } from '../http/render.js';
 import { seeOther } from '../http/see-other.js';
 import { changeEmail, changePassword, type Changed } from './change-credentials.js';
 import { deleteAccount } from './delete-user.js';
@@ -20,10 +21,24 @@ export interface AccountPageDependencies extends Pick<Core, 'ring' | 'tokens' | 
   limits: RateLimits;
 }
 
+declare module '../http/render.js' {
+  interface Views {
+    account: {
+      title: string;
+      csrfToken: string;
+      email: string;
+      changed: 'email' | 'password' | null;
+      confirmation: string;
+      problem: AccountProblem | null;
+    };
+    'account-deleted': { title: string };
+  }
+}
+
 const PATH = '/account';
 
 /** What one of the forms gets back, beside the field that is to be corrected. */
-interface Problem {
+export interface AccountProblem {
   form: 'email' | 'password' | 'delete';
   field: 'current' | 'new' | 'confirmation';
   message: string;
@@ -57,10 +72,11 @@ export function accountPage(dependencies: AccountPageDependencies): Router {
   const downloads = createDownloads(database.patientPool, clock);
   const router = Router();
 
-  async function show(request: Request, response: Response, problem: Problem | null = null): Promise<void> {
+  async function show(request: Request, response: Response, problem: AccountProblem | null = null): Promise<void> {
     const { changed = null } = request.session;
     delete request.session.changed;
-    response.status(problem?.status ?? (problem === null ? 200 : 400)).render('account', {
+    response.status(problem?.status ?? (problem === null ? 200 : 400));
+    render(response, 'account', {
       title: 'Your account',
       csrfToken: await csrfToken(request),
       email: userOf(request).email,
@@ -100,7 +116,7 @@ export function accountPage(dependencies: AccountPageDependencies): Router {
   async function handleEmail(request: Request, response: Response): Promise<void> {
     const user = userOf(request);
     const { new: typed, current } = Form.parse(request.body);
-    const refuse = (field: Problem['field'], message: string, status = 400) =>
+    const refuse = (field: AccountProblem['field'], message: string, status = 400) =>
       show(request, response, { form: 'email', field, message, status, email: typed });
 
     const email = NewEmail.safeParse(typed);
@@ -125,7 +141,7 @@ export function accountPage(dependencies: AccountPageDependencies): Router {
   async function handlePassword(request: Request, response: Response): Promise<void> {
     const user = userOf(request);
     const { new: typed, current } = Form.parse(request.body);
-    const refuse = (field: Problem['field'], message: string) =>
+    const refuse = (field: AccountProblem['field'], message: string) =>
       show(request, response, { form: 'password', field, message });
 
     const password = NewPassword.safeParse(typed);
@@ -195,7 +211,7 @@ export function accountPage(dependencies: AccountPageDependencies): Router {
   // For whoever has just deleted an account, and is nobody any more.
   const deleted = router.route(`${PATH}/deleted`);
   deleted.get(limitAddress(limits.visit), (request, response) => {
-    if (request.user === undefined) response.render('account-deleted', { title: 'Your account is deleted' });
+    if (request.user === undefined) render(response, 'account-deleted', { title: 'Your account is deleted' });
     else seeOther(response, PATH);
   });
   deleted.all(methodNotAllowed('GET', 'HEAD'));

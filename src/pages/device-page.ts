@@ -4,6 +4,7 @@ import { csrfProtection, csrfToken } from '../users/csrf.js';
 import { signedInOrHome, userIdOf } from '../users/current-user.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
+import { render } from '../http/render.js';
 import { seeOther } from '../http/see-other.js';
 import { RingError } from '../ring/errors.js';
 import { NoLinkError } from '../tokens/errors.js';
@@ -18,14 +19,65 @@ import {
   type ScheduledOperation,
 } from '../pictures/schedules.js';
 import { findPicture, snapshotsOf } from '../pictures/pictures.js';
-import { describeCapabilities } from '../devices/capabilities-view.js';
-import { latestEvents } from '../events/latest-events.js';
-import { describeStatus, describeTime, nameOfDevice, pathOfDevice } from '../devices/device-view.js';
-import { describeZones } from '../devices/zones-view.js';
+import { type CapabilityView, describeCapabilities } from '../devices/capabilities-view.js';
+import { latestEvents, type LatestEventsView } from '../events/latest-events.js';
+import {
+  describeStatus,
+  describeTime,
+  nameOfDevice,
+  pathOfDevice,
+  type StatusView,
+  type TimeView,
+} from '../devices/device-view.js';
+import { describeZones, type ZonesView } from '../devices/zones-view.js';
 import { detailsOf, refetchIfOld } from '../devices/device-details.js';
 import { takePicture, type TakePictureDependencies } from '../pictures/picture-now.js';
 import { noSuchDevice, requireDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
 import type { Core } from '../core.js';
+
+declare module '../http/render.js' {
+  interface Views {
+    device: {
+      title: string;
+      csrfToken: string;
+      path: string;
+      device: DeviceView;
+      pictureProblem: string | null;
+      latest: LatestEventsView;
+      pictures: PictureView[];
+      schedules: ScheduleView[];
+      isFull: boolean;
+      mostSchedules: number;
+      draft: ScheduleDraft;
+      timeZones: readonly string[];
+      zones: ZonesView | null;
+      capabilities: CapabilityView[];
+      fetched: TimeView | null;
+      isOutdated: boolean;
+    };
+  }
+}
+
+export interface DeviceView extends StatusView {
+  name: string;
+  isOffline: boolean;
+  location: string | null;
+}
+
+export interface PictureView {
+  id: string;
+  takenAt: TimeView;
+}
+
+export interface ScheduleView {
+  id: string;
+  name: string;
+  next: TimeView | null;
+  /** What can be done to it: the last part of the address, and the word on the button. */
+  changes: [change: string, word: string][];
+  pauseText: string | null;
+  problem: string | null;
+}
 
 export interface DevicePageDependencies extends TakePictureDependencies, Pick<Core, 'log'> {
   limits: RateLimits;
@@ -58,14 +110,14 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
     ]);
     await refetchIfOld(db, device, details, clock());
     const lastZone = operations.findLast(({ timeZone }) => timeZone !== null)?.timeZone ?? '';
-    response.render('device', {
+    render(response, 'device', {
       title: nameOfDevice(device.name),
       csrfToken: await csrfToken(request),
       path: pathOfDevice(device.id),
       device: describeDevice(device),
       pictureProblem: picture ?? null,
       latest,
-      pictures: snapshots.map((snapshot) => ({ id: snapshot.id, ...describeTime(snapshot.takenAt) })),
+      pictures: snapshots.map((snapshot) => ({ id: snapshot.id, takenAt: describeTime(snapshot.takenAt) })),
       schedules: operations.map(describeOperation),
       isFull: operations.length >= MAX_OPERATIONS_OF_DEVICE,
       mostSchedules: MAX_OPERATIONS_OF_DEVICE,
@@ -199,7 +251,7 @@ const backToDevice: RequestHandler<DeviceParameters> = (request, response) => {
   seeOther(response, pathOfDevice(request.params.deviceId));
 };
 
-function describeDevice(device: UserDevice) {
+function describeDevice(device: UserDevice): DeviceView {
   const { online, location } = device;
   return {
     name: nameOfDevice(device.name),
@@ -209,7 +261,7 @@ function describeDevice(device: UserDevice) {
   };
 }
 
-function describeOperation(operation: ScheduledOperation) {
+function describeOperation(operation: ScheduledOperation): ScheduleView {
   const { id, frequency, timeOfDay, timeZone, nextRunAt, lastError } = operation;
   return {
     id,

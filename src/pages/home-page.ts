@@ -1,16 +1,54 @@
 import { type Request, type Response, Router } from 'express';
 import type { FormError } from '../users/routes.js';
 import { csrfToken } from '../users/csrf.js';
-import { describeStatus, describeTime, nameOfDevice, pathOfDevice, type Tone } from '../devices/device-view.js';
+import {
+  describeStatus,
+  describeTime,
+  nameOfDevice,
+  pathOfDevice,
+  type StatusView,
+  type TimeView,
+  type Tone,
+} from '../devices/device-view.js';
 import { type ListedDevice, listDevices } from '../devices/device-list.js';
 import { subscriptionsOfUser, type UserSubscription } from '../inventory/subscriptions.js';
-import { latestEvents } from '../events/latest-events.js';
+import { latestEvents, type LatestEventsView } from '../events/latest-events.js';
 import { methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
+import { render } from '../http/render.js';
 import { seeOther } from '../http/see-other.js';
 import { type Link, linksOfUser } from '../ring-accounts/links.js';
 import { type LinkOutcome, outcomeOfLink } from '../linking/outcomes.js';
 import type { Core } from '../core.js';
+
+declare module '../http/render.js' {
+  interface Views {
+    'home-signed-out': { title: string; csrfToken: string; email: string; error: FormError | null; isAsked: boolean };
+    home: { title: string; csrfToken: string; email: string; links: LinkView[]; latest: LatestEventsView | null };
+  }
+}
+
+/** A linked Ring account, with its devices. */
+export interface LinkView extends LinkCard {
+  since: TimeView;
+  devices: LinkedDeviceView[];
+  subscriptions: SubscriptionView[];
+  isUsable: boolean;
+  isOutdated: boolean;
+}
+
+interface LinkedDeviceView extends StatusView {
+  name: string;
+  /** Of its page, if it can be opened. */
+  href: string | null;
+}
+
+interface SubscriptionView {
+  text: string;
+  at: TimeView | null;
+  /** The names of those that it is for; none if it is for all. */
+  devices: string;
+}
 
 export interface HomePageDependencies extends Pick<Core, 'db' | 'clock'> {
   limits: RateLimits;
@@ -30,7 +68,7 @@ export function createHomePage({ db, clock, limits }: HomePageDependencies): Hom
     email = '',
     error: FormError | null = null,
   ): Promise<void> {
-    response.render('home-signed-out', {
+    render(response, 'home-signed-out', {
       title: 'Home',
       csrfToken: await csrfToken(request),
       email,
@@ -52,7 +90,7 @@ export function createHomePage({ db, clock, limits }: HomePageDependencies): Hom
       listDevices(db, userId),
       subscriptionsOfUser(db, userId),
     ]);
-    response.render('home', {
+    render(response, 'home', {
       title: 'Home',
       csrfToken: await csrfToken(request),
       email,
@@ -126,11 +164,11 @@ const CARDS: Readonly<Record<LinkOutcome, LinkCard>> = {
   },
 };
 
-function describe(link: Link) {
+function describe(link: Link): LinkCard & { since: TimeView } {
   return { ...CARDS[outcomeOfLink(link)], since: describeTime(link.removedAt ?? link.updatedAt) };
 }
 
-function describeDevice(device: ListedDevice) {
+function describeDevice(device: ListedDevice): LinkedDeviceView {
   const { id, name, removedAt, isShared } = device;
   const common = { name: nameOfDevice(name), href: isShared ? pathOfDevice(id) : null };
   if (removedAt !== null) {
@@ -147,7 +185,10 @@ function describeDevice(device: ListedDevice) {
 }
 
 /** What Ring says of a subscription, in a line. One can be ended before its time, and outlast it. */
-function describeSubscription({ subType, status, expiresAt, deviceNames }: UserSubscription, now: Date) {
+function describeSubscription(
+  { subType, status, expiresAt, deviceNames }: UserSubscription,
+  now: Date,
+): SubscriptionView {
   const kind = { paid: 'Paid subscription', trial: 'Free trial', other: 'Subscription' }[subType];
   const isActive = status === 'active';
   const isDateTrue = expiresAt !== null && expiresAt > now === isActive;
