@@ -4,6 +4,7 @@ import { beforeAll, expect, test } from '@jest/globals';
 import ejs from 'ejs';
 import ts from 'typescript';
 import { VIEWS_DIR } from '../../src/configuration/paths.js';
+import { readTemplates } from '../support/templates.js';
 
 /**
  * Each template begins with a comment that says what it is and, a line for each, what it gets:
@@ -77,11 +78,7 @@ test('a page that declares something else than it is shown with is refused', () 
   );
 });
 
-const templates = new Map<string, string>(
-  readdirSync(VIEWS_DIR, { recursive: true, encoding: 'utf8' })
-    .filter((file) => file.endsWith('.ejs'))
-    .map((file) => [file.slice(0, -'.ejs'.length), readFileSync(join(VIEWS_DIR, file), 'utf8')]),
-);
+const templates = readTemplates();
 
 let faults: Map<string, string>;
 beforeAll(() => {
