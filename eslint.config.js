@@ -18,6 +18,19 @@ export default defineConfig(
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_next$' }],
     },
   },
+  {
+    files: ['src/**/*.ts'],
+    ignores: ['src/http/render.ts'],
+    rules: {
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector: "CallExpression[callee.property.name='render']",
+          message: 'Show pages with http/render.ts, which knows what each template gets.',
+        },
+      ],
+    },
+  },
   { files: ['views/assets/**/*.js'], languageOptions: { globals: browserGlobals() } },
 );
 
