@@ -15,6 +15,7 @@ import { liveViewRoutes } from './live-views/live-view-routes.js';
 import { errorPage, notFound } from './http/errors.js';
 import { createRateLimits } from './http/rate-limits.js';
 import { seeOther } from './http/see-other.js';
+import { stylesheet } from './http/stylesheet.js';
 import type { JobQueue } from './jobs/queue.js';
 import type { CodeExchange } from './linking/exchange.js';
 import { createHomePage } from './pages/home-page.js';
@@ -120,6 +121,7 @@ export function createApp(dependencies: AppDependencies): App {
     }),
   );
   app.use(tokenCallback(dependencies.codes, limits));
+  app.get('/assets/style.css', stylesheet());
   app.use('/assets', express.static(ASSETS_DIR, { maxAge: '1h' }));
 
   app.use(storedNowhere);
