@@ -10,7 +10,7 @@ import type { Knex } from 'knex';
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
-    ALTER TABLE sessions ALTER COLUMN expire TYPE timestamptz(6) USING
+    ALTER TABLE sessions ALTER COLUMN expire TYPE timestamptz USING
       least(expire::timestamptz, now() + (sess #>> '{cookie,originalMaxAge}')::float * interval '1 ms')`);
 }
 

@@ -197,7 +197,7 @@ CREATE INDEX scheduled_operations_user ON scheduled_operations (user_id);
 CREATE TABLE sessions (
   sid    character varying NOT NULL,
   sess   json NOT NULL,
-  expire timestamp(6) with time zone NOT NULL,
+  expire timestamptz NOT NULL,
   CONSTRAINT sessions_pkey PRIMARY KEY (sid)
 );
 CREATE INDEX sessions_expire ON sessions (expire);

@@ -1,4 +1,8 @@
-import type { ClientBase } from 'pg';
+import pg, { type ClientBase } from 'pg';
+
+// The driver would write a Date as the wall clock of this process with its offset in whole minutes, which is another
+// instant where that zone kept local mean time: Tokyo's was 18 minutes and 59 seconds past the hour until 1887.
+pg.defaults.parseInputDatesAsUTC = true;
 
 /**
  * Postgres reckons and writes in UTC on this connection, whatever the server, the database or the role is set to: a day
