@@ -46,6 +46,8 @@ export interface AppDependencies {
   /** How long a page waits for Ring, in ms. */
   patienceMs?: number;
   eventStreams?: Partial<EventStreamSettings>;
+  /** How long a scrape of the metrics waits for the database, in ms. */
+  scrapeLimitMs?: number;
   /** What hashing a password costs; see {@link createPasswords}. */
   hashCost?: HashCost;
 }
@@ -121,6 +123,7 @@ export function createApp(dependencies: AppDependencies): App {
       ...dependencies,
       gauges: createDatabaseGauges({ pool: database.metricsPool, clock, log }),
       token: config.metricsToken,
+      ...(dependencies.scrapeLimitMs !== undefined && { limitMs: dependencies.scrapeLimitMs }),
     }),
   );
   app.use(tokenCallback(dependencies.codes, limits));

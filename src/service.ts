@@ -42,6 +42,8 @@ export interface ServiceOptions {
   /** How long a call to Ring may take, in ms. */
   ringTimeoutMs?: number;
   eventStreams?: Partial<EventStreamSettings>;
+  /** How long a scrape of the metrics waits for the database, in ms. */
+  scrapeLimitMs?: number;
   /** What hashing a password costs; what OWASP advises unless given. */
   hashCost?: HashCost;
 }
@@ -114,6 +116,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     areKeysRight,
     isShuttingDown,
     ...(options.patienceMs !== undefined && { patienceMs: options.patienceMs }),
+    ...(options.scrapeLimitMs !== undefined && { scrapeLimitMs: options.scrapeLimitMs }),
     ...(options.hashCost && { hashCost: options.hashCost }),
     ...(options.eventStreams && { eventStreams: options.eventStreams }),
   });
