@@ -10,7 +10,10 @@ export default {
   transform: {},
   globalSetup: '<rootDir>/dist/test/support/global-setup.js',
   globalTeardown: '<rootDir>/dist/test/support/global-teardown.js',
-  testTimeout: 30_000,
-  // More than cores: the suites wait for Ring, for Postgres and for browsers more than they compute.
+  // How long a test may hang.
+  setupFilesAfterEnv: ['<rootDir>/dist/test/support/before-each-file.js'],
+  // How long a process may take to end when its tests have ended, in ms: what is left open in it holds it for ever.
+  workerGracefulExitTimeout: 60_000,
+  openHandlesTimeout: 60_000,
   maxWorkers: 4,
 };

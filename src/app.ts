@@ -3,6 +3,7 @@ import ejs from 'ejs';
 import express, { type Express, type RequestHandler, urlencoded } from 'express';
 import helmet from 'helmet';
 import { createAuthentication } from './users/authentication.js';
+import { createPasswords, type HashCost } from './users/passwords.js';
 import { accountRoutes } from './users/routes.js';
 import { createSessions } from './users/session.js';
 import type { Config } from './configuration/config.js';
@@ -46,6 +47,10 @@ export interface AppDependencies {
   /** How long a page waits for Ring, in ms. */
   patienceMs?: number;
   eventStreams?: Partial<EventStreamSettings>;
+  /** How long a scrape of the metrics waits for the database, in ms. */
+  scrapeLimitMs?: number;
+  /** What hashing a password costs; see {@link createPasswords}. */
+  hashCost?: HashCost;
 }
 
 const FORM_LIMIT = '8kb';
@@ -63,7 +68,8 @@ export function createApp(dependencies: AppDependencies): App {
   const { core, config, database, metrics, patienceMs = 10_000 } = dependencies;
   const { db, clock, log } = core;
   const limits = createRateLimits(database.pool, config.rateLimitScale);
-  const authentication = createAuthentication(db);
+  const passwords = createPasswords(dependencies.hashCost);
+  const authentication = createAuthentication(db, passwords);
   const sessions = createSessions({
     pool: database.pool,
     secret: config.sessionSecret,
@@ -118,6 +124,7 @@ export function createApp(dependencies: AppDependencies): App {
       ...dependencies,
       gauges: createDatabaseGauges({ pool: database.metricsPool, clock, log }),
       token: config.metricsToken,
+      ...(dependencies.scrapeLimitMs !== undefined && { limitMs: dependencies.scrapeLimitMs }),
     }),
   );
   app.use(tokenCallback(dependencies.codes, limits));
@@ -132,6 +139,7 @@ export function createApp(dependencies: AppDependencies): App {
       db,
       clock,
       authentication,
+      passwords,
       limits,
       async proceed(request, response, intent) {
         if (intent === 'link') await linkPages.link(request, response);
@@ -147,7 +155,7 @@ export function createApp(dependencies: AppDependencies): App {
   app.use(devicePage({ ...core, limits }));
   app.use(eventsPage({ db, limits }));
   app.use(streams.router);
-  app.use(accountPage({ ...core, database, authentication, limits }));
+  app.use(accountPage({ ...core, database, authentication, passwords, limits }));
   app.use(notFound);
   app.use(errorPage);
   return { express: app, endStreams: streams.close, close: sessions.close };

@@ -26,6 +26,7 @@ import { createRingClient } from './ring/client.js';
 import { createAccessTokens } from './tokens/access-tokens.js';
 import { findWrongKeys, requireEveryKey } from './tokens/key-check.js';
 import { createRefreshBudget } from './tokens/refresh-budget.js';
+import type { HashCost } from './users/passwords.js';
 import { createVault, type Vault } from './tokens/vault.js';
 import { enqueueInbox } from './webhooks/process.js';
 
@@ -41,6 +42,10 @@ export interface ServiceOptions {
   /** How long a call to Ring may take, in ms. */
   ringTimeoutMs?: number;
   eventStreams?: Partial<EventStreamSettings>;
+  /** How long a scrape of the metrics waits for the database, in ms. */
+  scrapeLimitMs?: number;
+  /** What hashing a password costs; what OWASP advises unless given. */
+  hashCost?: HashCost;
 }
 
 export interface Service {
@@ -111,6 +116,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     areKeysRight,
     isShuttingDown,
     ...(options.patienceMs !== undefined && { patienceMs: options.patienceMs }),
+    ...(options.scrapeLimitMs !== undefined && { scrapeLimitMs: options.scrapeLimitMs }),
+    ...(options.hashCost && { hashCost: options.hashCost }),
     ...(options.eventStreams && { eventStreams: options.eventStreams }),
   });
   const server = createServer(SERVER_OPTIONS, app.express);

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { Authentication } from '../users/authentication.js';
 import { csrfProtection, csrfToken } from '../users/csrf.js';
 import { signedInOrHome, userOf } from '../users/current-user.js';
+import type { Passwords } from '../users/passwords.js';
 import { saveSession } from '../users/session.js';
 import { NewEmail, NewPassword, type User, verifyPassword } from '../users/users.js';
 import type { Database } from '../database/database.js';
@@ -18,6 +19,7 @@ import type { Core } from '../core.js';
 export interface AccountPageDependencies extends Pick<Core, 'ring' | 'tokens' | 'clock' | 'log'> {
   database: Database;
   authentication: Authentication;
+  passwords: Passwords;
   limits: RateLimits;
 }
 
@@ -67,8 +69,9 @@ const NOT_CONFIRMED = `Type ${CONFIRMATION} to confirm.`;
 
 /** The page of one's own account: how one signs in, what we hold, and the end of it. */
 export function accountPage(dependencies: AccountPageDependencies): Router {
-  const { database, clock, log, authentication, limits } = dependencies;
+  const { database, clock, log, authentication, passwords, limits } = dependencies;
   const deletion = { ...dependencies, db: database.knex };
+  const credentials = { db: database.knex, passwords };
   const downloads = createDownloads(database.patientPool, clock);
   const router = Router();
 
@@ -93,7 +96,7 @@ export function accountPage(dependencies: AccountPageDependencies): Router {
   async function problemWithPassword(user: User, password: string): Promise<string | undefined> {
     if (password === '') return NO_PASSWORD;
     await limits.signInAccount.consume(user.email);
-    if (!(await verifyPassword(database.knex, user.id, password))) return WRONG_PASSWORD;
+    if (!(await verifyPassword(credentials, user.id, password))) return WRONG_PASSWORD;
     await limits.signInAccount.forgive(user.email);
     return undefined;
   }
@@ -149,7 +152,7 @@ export function accountPage(dependencies: AccountPageDependencies): Router {
     const complaint = await problemWithPassword(user, current);
     if (complaint !== undefined) return refuse('current', complaint);
 
-    const changed = await changePassword(database.knex, changeOf(request), password.data);
+    const changed = await changePassword(credentials, changeOf(request), password.data);
     if (changed.kind === 'changed') await goOn(request, response, changed.user, 'password');
     else startOver(response);
   }

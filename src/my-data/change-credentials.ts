@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
+import type { Passwords } from '../users/passwords.js';
 import { endSessions } from '../users/session.js';
-import { hashPassword, lockUser, type User } from '../users/users.js';
+import { lockUser, type User } from '../users/users.js';
 import { row } from '../database/database.js';
 import { closeLiveViewsOfUser } from '../live-views/live-views.js';
 import { changeIdentifier } from '../linking/rename-at-ring.js';
@@ -36,8 +37,12 @@ export async function changeEmail(db: Knex, change: Change, email: string): Prom
   }
 }
 
-export async function changePassword(db: Knex, change: Change, password: string): Promise<Changed> {
-  const value = await hashPassword(password);
+export async function changePassword(
+  { db, passwords }: { db: Knex; passwords: Passwords },
+  change: Change,
+  password: string,
+): Promise<Changed> {
+  const value = await passwords.hash(password);
   return changeUser(db, change, () => Promise.resolve({ column: 'password_hash', value }));
 }
 

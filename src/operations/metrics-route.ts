@@ -11,16 +11,18 @@ export interface MetricsRouteDependencies extends HealthDependencies {
   gauges: DatabaseGauges;
   /** The bearer token that is asked for; undefined: anybody may read. */
   token: string | undefined;
+  /** How long the database is waited for, in ms. */
+  limitMs?: number;
 }
 
 /** Prometheus waits longer, but a database that is away should not make it. */
-const LIMIT_MS = 1_500;
+const DEFAULT_LIMIT_MS = 1_500;
 
 /** `GET /metrics`, for Prometheus. It answers also when nothing else works, with what the process knows by itself. */
 export function metricsRoute(dependencies: MetricsRouteDependencies): Router {
-  const { metrics, gauges, token } = dependencies;
+  const { metrics, gauges, token, limitMs = DEFAULT_LIMIT_MS } = dependencies;
   const { registry } = metrics;
-  addProcessGauges(registry, dependencies, LIMIT_MS);
+  addProcessGauges(registry, dependencies, limitMs);
 
   /** One for all who ask meanwhile. */
   let underWay: Promise<string[]> | undefined;
@@ -28,7 +30,7 @@ export function metricsRoute(dependencies: MetricsRouteDependencies): Router {
   const router = Router();
   const route = router.route('/metrics');
   route.get(bearer(token), async (_request, response) => {
-    underWay ??= Promise.all([registry.metrics(), gauges.exposition(LIMIT_MS)]).finally(() => (underWay = undefined));
+    underWay ??= Promise.all([registry.metrics(), gauges.exposition(limitMs)]).finally(() => (underWay = undefined));
     const texts = await underWay;
     response.set({ 'Content-Type': registry.contentType, 'Cache-Control': 'no-store' }).send(texts.join('\n'));
   });

@@ -3,6 +3,7 @@ import { Passport } from 'passport';
 import { Strategy as LocalStrategy } from 'passport-local';
 import type { Knex } from 'knex';
 import { z } from 'zod';
+import type { Passwords } from './passwords.js';
 import { saveSession, SIGNED_IN_LIFETIME_MS } from './session.js';
 import { Credentials, findUser, type User, verifyCredentials } from './users.js';
 
@@ -30,7 +31,7 @@ export interface Authentication {
 
 const UserId = z.uuid();
 
-export function createAuthentication(db: Knex): Authentication {
+export function createAuthentication(db: Knex, passwords: Passwords): Authentication {
   const passport = new Passport();
   passport.use(
     new LocalStrategy({ usernameField: 'email', passwordField: 'password' }, (email, password, done) => {
@@ -39,7 +40,7 @@ export function createAuthentication(db: Knex): Authentication {
         done(null, false);
         return;
       }
-      verifyCredentials(db, credentials.data).then((user) => {
+      verifyCredentials({ db, passwords }, credentials.data).then((user) => {
         done(null, user ?? false);
       }, done);
     }),

@@ -7,6 +7,7 @@ import { methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { seeOther } from '../http/see-other.js';
 import type { Authentication } from './authentication.js';
+import type { Passwords } from './passwords.js';
 import { createUser, Credentials, NewAccount } from './users.js';
 
 /** What the page with the form was shown for: to link a Ring account, or to visit the home page. */
@@ -23,6 +24,7 @@ export interface AccountRoutesDependencies {
   db: Knex;
   clock: Clock;
   authentication: Authentication;
+  passwords: Passwords;
   limits: RateLimits;
   /** Goes on with what the user came for. */
   proceed: (request: Request, response: Response, intent: Intent) => Promise<void>;
@@ -43,7 +45,7 @@ const EMAIL_TAKEN = 'There is already an account with this email address. Sign i
 
 /** Sign-in, sign-up and sign-out: forms that carry `email`, `password` and `intent`. */
 export function accountRoutes(dependencies: AccountRoutesDependencies): Router {
-  const { db, clock, authentication, limits, proceed, showForms } = dependencies;
+  const { db, clock, authentication, passwords, limits, proceed, showForms } = dependencies;
   const router = Router();
 
   router.post('/sign-in', csrfProtection, limitAddress(limits.signInAddress), async (request, response) => {
@@ -73,7 +75,7 @@ export function accountRoutes(dependencies: AccountRoutesDependencies): Router {
       await showForms(request, response, intent, email, { form: 'sign-up', field, message: issue?.message ?? '' });
       return;
     }
-    const user = await createUser({ db, clock }, account.data);
+    const user = await createUser({ db, passwords, clock }, account.data);
     if (user === undefined) {
       response.status(409);
       await showForms(request, response, intent, email, { form: 'sign-up', field: 'email', message: EMAIL_TAKEN });

@@ -1,8 +1,8 @@
-import { hash, verify } from '@node-rs/argon2';
 import type { Knex } from 'knex';
 import { z } from 'zod';
 import type { Clock } from '../time/clock.js';
 import { row } from '../database/database.js';
+import type { Passwords } from './passwords.js';
 
 /** A partner user: someone's account with us. */
 export interface User {
@@ -13,9 +13,6 @@ export interface User {
 }
 
 const COLUMNS = 'id, email, credentials_version AS "credentialsVersion"';
-
-/** OWASP's first choice for argon2id, which is the library's default variant: 19 MiB, 2 passes, 1 lane. */
-const HASHING = { memoryCost: 19_456, timeCost: 2, parallelism: 1 };
 
 const BAD_EMAIL = 'Enter an email address like name@example.com.';
 
@@ -40,20 +37,20 @@ export const NewAccount = z.object({ email: NewEmail, password: NewPassword });
 
 /** Creates an account, or returns undefined when there is one with this e-mail already. */
 export async function createUser(
-  { db, clock }: { db: Knex; clock: Clock },
+  { db, passwords, clock }: { db: Knex; passwords: Passwords; clock: Clock },
   { email, password }: { email: string; password: string },
 ): Promise<User | undefined> {
   return row<User>(
     db,
     `INSERT INTO users (email, password_hash, created_at) VALUES (?, ?, ?)
      ON CONFLICT (email) DO NOTHING RETURNING ${COLUMNS}`,
-    [email, await hashPassword(password), clock()],
+    [email, await passwords.hash(password), clock()],
   );
 }
 
 /** The user with these credentials. An unknown e-mail costs one verification too, so that the time taken tells nothing. */
 export async function verifyCredentials(
-  db: Knex,
+  { db, passwords }: { db: Knex; passwords: Passwords },
   { email, password }: { email: string; password: string },
 ): Promise<User | undefined> {
   const user = await row<User & { password_hash: string }>(
@@ -61,18 +58,20 @@ export async function verifyCredentials(
     `SELECT ${COLUMNS}, password_hash FROM users WHERE email = ?`,
     [email],
   );
-  const isCorrect = await verify(user?.password_hash ?? (await hashOfNobody), password);
+  const isCorrect = await passwords.verify(user?.password_hash, password);
   if (user === undefined || !isCorrect) return undefined;
   return { id: user.id, email: user.email, credentialsVersion: user.credentialsVersion };
 }
 
 /** Whether this is the password of a user who is signed in. */
-export async function verifyPassword(db: Knex, userId: string, password: string): Promise<boolean> {
+export async function verifyPassword(
+  { db, passwords }: { db: Knex; passwords: Passwords },
+  userId: string,
+  password: string,
+): Promise<boolean> {
   const user = await row<{ password_hash: string }>(db, 'SELECT password_hash FROM users WHERE id = ?', [userId]);
-  return user !== undefined && verify(user.password_hash, password);
+  return passwords.verify(user?.password_hash, password);
 }
-
-export const hashPassword = (password: string): Promise<string> => hash(password, HASHING);
 
 export function findUser(db: Knex, id: string): Promise<User | undefined> {
   return row<User>(db, `SELECT ${COLUMNS} FROM users WHERE id = ?`, [id]);
@@ -91,6 +90,3 @@ export function lockUser(trx: Knex, id: string, purpose: 'to stay' | 'to change'
   const strength = purpose === 'to stay' ? 'FOR SHARE' : 'FOR NO KEY UPDATE';
   return row<User>(trx, `SELECT ${COLUMNS} FROM users WHERE id = ? ${strength}`, [id]);
 }
-
-/** A hash like any user's, of a password that nobody can send: it is longer than the form's limit. */
-const hashOfNobody = hash('x'.repeat(1_000), HASHING);

@@ -33,9 +33,8 @@ const frames = () =>
   page.evaluate<number>('document.querySelector("video").getVideoPlaybackQuality().totalVideoFrames');
 const status = () => page.locator('.live [role="status"]').innerText();
 
-const untilWatching = () => until('frames arrive', async () => (await frames()) > 5, 15_000);
-const untilTold = (words: string) =>
-  until(`the page says ${words}`, async () => (await status()).includes(words), 15_000);
+const untilWatching = () => until('frames arrive', async () => (await frames()) > 5);
+const untilTold = (words: string) => until(`the page says ${words}`, async () => (await status()).includes(words));
 
 async function sessionsOf(owner: Owner): Promise<string[]> {
   const views = await world.ring.liveViews();

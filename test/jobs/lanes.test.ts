@@ -3,6 +3,7 @@ import { tick } from '../support/clocks.js';
 import { sharing } from '../support/devices.js';
 import { inboxOf } from '../support/inbox.js';
 import { untilJobsAreDone } from '../support/jobs.js';
+import { WAIT_LIMIT_MS } from '../support/limits.js';
 import { installed } from '../support/linking.js';
 import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';
@@ -11,7 +12,7 @@ const HANGING = 5;
 
 let world: World;
 beforeAll(async () => {
-  world = await startWorld({ ringTimeoutMs: 8_000 });
+  world = await startWorld({ ringTimeoutMs: WAIT_LIMIT_MS });
 });
 afterAll(() => world.stop());
 
@@ -32,7 +33,7 @@ test('pictures that Ring lets hang keep no removal and nobody who links waiting'
        FROM scheduled_operations, generate_series(1, 40) WHERE account_id = $1`,
     [ringUser.account_id],
   );
-  await world.ring.setFaults([{ endpoint: 'image', fault: { kind: 'silence' } }]);
+  await world.ring.setFaults([{ endpoint: 'image', fault: { kind: 'hold' } }]);
   world.clock.advance(3_600);
   await tick('start due snapshots');
   await until('pictures hang', async () => (await countHangingPictures()) >= HANGING);
@@ -46,5 +47,6 @@ test('pictures that Ring lets hang keep no removal and nobody who links waiting'
   // None of them has come to an end meanwhile.
   expect(await countHangingPictures()).toBe(HANGING);
   await world.sql('DELETE FROM scheduled_operations');
+  await world.ring.release();
   await untilJobsAreDone(world, 'take_snapshot');
 });

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { scaled } from '../support/limits.js';
 import {
   cards,
   arriving,
@@ -23,7 +24,7 @@ import { startWorld, type World } from '../support/world.js';
 
 let world: World;
 beforeAll(async () => {
-  world = await startWorld({ patienceMs: 5_000 });
+  world = await startWorld({ patienceMs: scaled(5_000) });
 });
 afterEach(() => world.ring.setFaults([]));
 afterAll(() => world.stop());
@@ -204,14 +205,10 @@ describe('the same user who installs the app anew', () => {
     await outcome;
 
     expect(await delivered).toBe(200);
-    await until(
-      'the new pair serves the link',
-      async () => {
-        const [former, current] = await pairsOf(world, ringUser);
-        return former?.status === 'REVOKED' && current?.status === 'CLAIMED';
-      },
-      3_000,
-    );
+    await until('the new pair serves the link', async () => {
+      const [former, current] = await pairsOf(world, ringUser);
+      return former?.status === 'REVOKED' && current?.status === 'CLAIMED';
+    });
     await untilLink(world, ringUser, 'COMPLETED');
     expect(await world.ring.integrationOf(ringUser)).toMatchObject({ status: 'completed' });
   });

@@ -16,16 +16,17 @@ import {
   signedIn,
   untilLink,
 } from '../support/linking.js';
+import { scaled } from '../support/limits.js';
 import type { Fault, RingUser } from '../support/ring.js';
 import { until } from '../support/until.js';
 import type { Visitor } from '../support/visitor.js';
 import { startWorld, type World } from '../support/world.js';
 
-const RING_TIMEOUT_MS = 1_000;
+const RING_TIMEOUT_MS = scaled(1_000);
 
 let world: World;
 beforeAll(async () => {
-  world = await startWorld({ patienceMs: 200, ringTimeoutMs: RING_TIMEOUT_MS });
+  world = await startWorld({ patienceMs: scaled(200), ringTimeoutMs: RING_TIMEOUT_MS });
 });
 afterEach(async () => {
   await world.ring.setFaults([]);
@@ -62,7 +63,7 @@ function untilLinkSoon(ringUser: RingUser, status: string) {
     await passPauses();
     return undefined;
   };
-  return until(`the link is ${status}`, settled, 8_000);
+  return until(`the link is ${status}`, settled);
 }
 
 async function expectCompletedOnce(ringUser: RingUser): Promise<void> {
@@ -171,14 +172,15 @@ describe('Ring that misbehaves once', () => {
 
   test('and acts on a POST while we send it again: the link is completed, once', async () => {
     const { ringUser } = await linkWhile([
-      once('integration-post', { kind: 'delay', ms: 1_600 }),
-      once('integration-post', { kind: 'delay', ms: 900 }),
+      once('integration-post', { kind: 'hold' }),
+      once('integration-post', { kind: 'hold' }),
     ]);
     await until('Ring has heard of it twice', async () => {
       if ((await integrationCalls(world, ringUser)).filter(({ method }) => method === 'POST').length > 1) return true;
       await passPauses();
       return false;
     });
+    await world.ring.release();
 
     await until('the link is settled', async () => {
       const [link] = await linksOf(world, ringUser);

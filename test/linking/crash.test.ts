@@ -125,7 +125,7 @@ beforeAll(async () => {
   for (const instance of instances) await instance.ended;
   await world.startApp();
   redelivered = deliveries.flatMap(({ code }) => [deliver(code), deliver(code)]);
-}, 60_000);
+});
 afterAll(() => world.stop());
 
 describe.each(PLACES)('a crash $where', ({ where }) => {
@@ -133,13 +133,13 @@ describe.each(PLACES)('a crash $where', ({ where }) => {
 
   test('is made good by the next process: the link is completed, here and at Ring', async () => {
     const { ringUser } = linking();
-    await until('the link is completed', async () => (await linksOf(ringUser))[0]?.status === 'COMPLETED', 25_000);
+    await until('the link is completed', async () => (await linksOf(ringUser))[0]?.status === 'COMPLETED');
 
     expect(await linksOf(ringUser)).toEqual([{ status: 'COMPLETED', confirmation_step: null, last_error: null }]);
     expect(await world.ring.integrationOf(ringUser)).toMatchObject({ status: 'completed' });
     const tokens = await world.sql('SELECT status FROM ring_tokens WHERE account_id = $1', [ringUser.account_id]);
     expect(tokens).toEqual([{ status: 'CLAIMED' }]);
-  }, 40_000);
+  });
 
   test('has taken effect at Ring once, and no more', async () => {
     const effects = (await requestsTo(INTEGRATION_PATH))
@@ -160,13 +160,11 @@ describe.each(PLACES)('a crash $where', ({ where }) => {
 
 describe('a crash between the exchange of a code and the question whose it is', () => {
   test('loses nothing: every pair gets its account and enters the pool', async () => {
-    await until(
-      'every pair is unclaimed',
-      async () => (await statusesOf(unidentified)).every((status) => status === 'UNCLAIMED'),
-      25_000,
+    await until('every pair is unclaimed', async () =>
+      (await statusesOf(unidentified)).every((status) => status === 'UNCLAIMED'),
     );
     for (const user of unidentified) expect(await exchangesOf(user)).toHaveLength(1);
-  }, 40_000);
+  });
 
   test('lets its user link', async () => {
     const visitor = world.visitor();

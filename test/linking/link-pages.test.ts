@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { send } from '../support/http.js';
+import { scaled } from '../support/limits.js';
 import {
   cards,
   arriving,
@@ -24,7 +25,7 @@ import { startWorld, type World } from '../support/world.js';
 
 let world: World;
 beforeAll(async () => {
-  world = await startWorld({ patienceMs: 5_000 });
+  world = await startWorld({ patienceMs: scaled(5_000) });
 });
 afterEach(() => world.ring.setFaults([]));
 afterAll(() => world.stop());

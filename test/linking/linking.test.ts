@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { scaled } from '../support/limits.js';
 import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';
 
 let world: World;
 beforeAll(async () => {
-  world = await startWorld({ patienceMs: 5_000 });
+  world = await startWorld({ patienceMs: scaled(5_000) });
 });
 afterAll(() => world.stop());
 

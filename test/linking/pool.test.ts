@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { tick } from '../support/clocks.js';
+import { scaled } from '../support/limits.js';
 import { ERASED, type Pair } from '../support/pairs.js';
 import type { Fault, RingUser } from '../support/ring.js';
 import { until } from '../support/until.js';
@@ -7,12 +8,9 @@ import { startWorld, type World } from '../support/world.js';
 
 const PASSWORD = 'correct horse battery staple';
 
-/** Longer than a test needs to let something else happen while Ring is still thinking. */
-const SLOW_MS = 2_500;
-
 let world: World;
 beforeAll(async () => {
-  world = await startWorld({ patienceMs: 5_000, ringTimeoutMs: 4_000 });
+  world = await startWorld({ patienceMs: scaled(5_000), ringTimeoutMs: scaled(4_000) });
   await world.startAnother();
 });
 afterEach(() => world.ring.setFaults([]));
@@ -53,7 +51,7 @@ async function pairById(id: string): Promise<Pair | undefined> {
 
 /** Ring answers one lookup rightly, but late: what it answers may be old by then. */
 const answerOneLookupLate = () =>
-  world.ring.setFaults([{ endpoint: 'users-me', fault: { kind: 'delay', ms: SLOW_MS }, when: 'after', times: 1 }]);
+  world.ring.setFaults([{ endpoint: 'users-me', fault: { kind: 'hold' }, when: 'after', times: 1 }]);
 
 async function link(user: RingUser, email: string): Promise<string> {
   const visitor = world.visitor();
@@ -175,8 +173,9 @@ describe('a token pair that was received', () => {
   });
 });
 
-/** The late answer has arrived and what came of it is in the database. */
+/** The held answer has arrived and what came of it is in the database. */
 async function untilLateAnswer(user: RingUser): Promise<void> {
+  await world.ring.release();
   await until('the late answer is out', async () => (await lookupsOf(user))[0]?.status === 200);
   await until('its job is done', async () => {
     const jobs = await world.sql(`SELECT 1 FROM graphile_worker.jobs WHERE locked_at IS NOT NULL`);
@@ -245,7 +244,7 @@ describe('a newer pair for the same account', () => {
     const refused = JSON.stringify({ errors: [{ status: '400', title: 'Invalid Nonce', detail: '' }] });
     const contentType = 'application/vnd.api+json';
     await world.ring.setFaults([
-      { endpoint: 'users-me', fault: { kind: 'delay', ms: SLOW_MS }, when: 'after', times: 1 },
+      { endpoint: 'users-me', fault: { kind: 'hold' }, when: 'after', times: 1 },
       { endpoint: 'integration-post', fault: { kind: 'body', status: 400, contentType, body: refused }, times: 1 },
     ]);
     const user = await world.ring.createUser();
@@ -263,14 +262,13 @@ describe('a newer pair for the same account', () => {
 
   test('is the only one left of five installations in a row whose lookups end at about the same moment', async () => {
     const user = await world.ring.createUser();
-    await world.ring.setFaults([
-      { endpoint: 'users-me', fault: { kind: 'delay', ms: 1_000 }, when: 'after', times: 5 },
-    ]);
+    await world.ring.setFaults([{ endpoint: 'users-me', fault: { kind: 'hold' }, when: 'after', times: 5 }]);
     for (let n = 1; n <= 5; n += 1) {
       await install(user);
       await untilAskedAbout(user, n);
       world.clock.advance(1);
     }
+    await world.ring.release();
     await untilStatuses(user, 'EXPIRED', 'EXPIRED', 'EXPIRED', 'EXPIRED', 'UNCLAIMED');
     for (const older of (await pairsOf(user)).slice(0, 4)) expect(older).toMatchObject(ERASED);
   });

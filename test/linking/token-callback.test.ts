@@ -4,6 +4,7 @@ import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { Service } from '../../src/service.js';
+import { scaled } from '../support/limits.js';
 import type { Fault } from '../support/ring.js';
 import { until } from '../support/until.js';
 import { freePort, startWorld, type World } from '../support/world.js';
@@ -25,7 +26,7 @@ let other: Service;
 beforeAll(async () => {
   world = await startWorld();
   other = await world.startAnother();
-  impatient = await startWorld({ ringTimeoutMs: 700 });
+  impatient = await startWorld({ ringTimeoutMs: scaled(700) });
 });
 afterEach(async () => {
   await world.ring.setFaults([]);
@@ -119,12 +120,13 @@ describe('a good code', () => {
 
   test('is stored even when Ring hangs up before the exchange is through', async () => {
     const { code, account_id, exchanges } = await freshCode();
-    await world.ring.setFaults([{ endpoint: 'token', fault: { kind: 'delay', ms: 400 }, times: 1 }]);
+    await world.ring.setFaults([{ endpoint: 'token', fault: { kind: 'hold' }, times: 1 }]);
     const hangUp = new AbortController();
     const sending = send({ headers: JSON_TYPE, body: JSON.stringify({ code }), signal: hangUp.signal });
     await until('Ring is asked', async () => (await exchanges()) === 1);
     hangUp.abort();
     await expect(sending).rejects.toThrow();
+    await world.ring.release();
     await until('the pair is stored', async () => {
       const pairs = await world.sql('SELECT 1 FROM ring_tokens WHERE account_id = $1', [account_id]);
       return pairs.length === 1;
@@ -423,7 +425,7 @@ describe('when Ring fails in the exchange', () => {
     ['silence', { endpoint: 'token', fault: { kind: 'silence' }, times: 1 }],
     [
       'an answer that comes too late',
-      { endpoint: 'token', fault: { kind: 'delay', ms: 1_500 }, when: 'after', times: 1 },
+      { endpoint: 'token', fault: { kind: 'delay', ms: scaled(1_500) }, when: 'after', times: 1 },
     ],
   ])('with %s, deliveries together and later get 503, and the code is not sent again', async (_how, fault) => {
     const { code, exchanges } = await freshCode(impatient);

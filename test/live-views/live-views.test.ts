@@ -6,6 +6,7 @@ import { type Owner, sharing } from '../support/devices.js';
 import { type Answer, send, type Sent } from '../support/http.js';
 import { holdAccount } from '../support/inbox.js';
 import { untilJobsAreDone } from '../support/jobs.js';
+import { scaled } from '../support/limits.js';
 import { once } from '../support/linking.js';
 import { closeLiveView, OFFER, openLiveView } from '../support/live-views.js';
 import { untilLocksAwaited } from '../support/locks.js';
@@ -13,7 +14,7 @@ import type { EventType } from '../support/ring.js';
 import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';
 
-const RING_TIMEOUT_MS = 1_500;
+const RING_TIMEOUT_MS = scaled(1_500);
 
 let world: World;
 beforeAll(async () => {
@@ -25,7 +26,7 @@ afterEach(async () => {
 });
 afterAll(() => world.stop());
 
-const LATE_ANSWER = once('whep-post', { kind: 'delay', ms: 700 }, 'after');
+const HELD_ANSWER = once('whep-post', { kind: 'hold' }, 'after');
 
 interface Row {
   id: string;
@@ -122,11 +123,12 @@ describe('a live view', () => {
 
   test('is known here before Ring hears of it', async () => {
     const owner = await sharing(world);
-    await world.ring.setFaults([once('whep-post', { kind: 'delay', ms: 500 })]);
+    await world.ring.setFaults([once('whep-post', { kind: 'hold' })]);
 
     const answering = open(owner);
     await untilOpening(owner);
     expect(await sessionsOf(owner)).toEqual([]);
+    await world.ring.release();
 
     expect((await answering).status).toBe(201);
   });
@@ -367,12 +369,13 @@ describe('closing a live view', () => {
 
   test('while it opens: the opening is told, and Ring’s session is closed', async () => {
     const owner = await sharing(world);
-    await world.ring.setFaults([LATE_ANSWER]);
+    await world.ring.setFaults([HELD_ANSWER]);
     const opening = open(owner);
     const { id } = await untilOpening(owner);
 
     expect((await close(owner, `${owner.path}/live-views/${id}`)).status).toBe(204);
 
+    await world.ring.release();
     await expectProblem(opening, 409, /closed while it opened/);
     expect(await rowsOf(owner)).toMatchObject([{ status: 'ENDED', end_reason: 'CLOSED' }]);
     await untilClosed(owner);
@@ -454,7 +457,7 @@ describe('closing a live view', () => {
 
   test('follows by itself when nobody waits for the answer any more', async () => {
     const owner = await sharing(world);
-    await world.ring.setFaults([LATE_ANSWER]);
+    await world.ring.setFaults([HELD_ANSWER]);
     const hangUp = new AbortController();
     const opening = fetch(`${world.url}${owner.path}/live-views`, {
       method: 'POST',
@@ -471,6 +474,7 @@ describe('closing a live view', () => {
 
     hangUp.abort();
     await refused;
+    await world.ring.release();
 
     await untilClosed(owner);
     expect(await rowsOf(owner)).toMatchObject([{ status: 'ENDED', end_reason: 'CLOSED' }]);
@@ -497,13 +501,14 @@ describe('what happens to the device', () => {
     ['offline', 'device_offline', 'DEVICE_OFFLINE', 409],
   ] as const)('when it is %s while a live view opens closes that at Ring', async (_what, type, reason, status) => {
     const owner = await sharing(world);
-    await world.ring.setFaults([LATE_ANSWER]);
+    await world.ring.setFaults([HELD_ANSWER]);
     const opening = open(owner);
     await untilOpenAtRing(owner);
 
     await webhook(owner, type);
     await untilEnded(owner, reason);
 
+    await world.ring.release();
     await expectProblem(opening, status, /device/);
     expect(await rowsOf(owner)).toMatchObject([{ status: 'ENDED', end_reason: reason }]);
     await untilClosed(owner);
@@ -511,12 +516,13 @@ describe('what happens to the device', () => {
 
   test('when its row is erased while a live view opens closes that at Ring', async () => {
     const owner = await sharing(world);
-    await world.ring.setFaults([LATE_ANSWER]);
+    await world.ring.setFaults([HELD_ANSWER]);
     const opening = open(owner);
     await untilOpenAtRing(owner);
 
     await world.sql('DELETE FROM live_views WHERE account_id = $1', [owner.ringUser.account_id]);
 
+    await world.ring.release();
     await expectProblem(opening, 404, /no longer shared/);
     await untilClosed(owner);
   });
@@ -524,13 +530,14 @@ describe('what happens to the device', () => {
   test('when the whole link ends makes no call to Ring, whether a live view is open or opening', async () => {
     const owner = await sharing(world);
     const { location } = await open(owner);
-    await world.ring.setFaults([LATE_ANSWER]);
+    await world.ring.setFaults([HELD_ANSWER]);
     const opening = open(owner);
     await until('Ring has opened both', async () => (await sessionsOf(owner)).length === 2);
 
     await webhook(owner, 'app_integration_removed');
     await untilEnded(owner, 'LINK_REMOVED');
 
+    await world.ring.release();
     await expectProblem(opening, 404, /no longer shared/);
     expect(await stateOf(owner, location)).toMatchObject({ status: 'ENDED', endReason: 'LINK_REMOVED' });
     await untilJobsAreDone(world, 'close_live_view');

@@ -57,18 +57,21 @@ beforeAll(async () => {
   await until(
     'every deletion has got to its place',
     async () =>
-      (await world.sql(`SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'`)).length === victims.length,
+      (await world.sql(`SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'`))
+        .length === victims.length,
   );
 
   app.kill('SIGKILL');
   await app.ended;
   await Promise.all(deletions);
-  await world.sql(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'`);
+  await world.sql(
+    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'`,
+  );
   await world.sql('DELETE FROM slow_places');
   afterKill = new Map();
   for (const victim of victims) afterKill.set(victim, await heldOf(victim));
   await world.startApp();
-}, 60_000);
+});
 afterAll(() => world.stop());
 
 describe.each(PLACES)('a deletion, killed $where,', ({ where }) => {

@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { type Owner, sharing } from '../support/devices.js';
 import { inboxOf, untilIdle, untilProcessed } from '../support/inbox.js';
 import { untilJobsAreDone } from '../support/jobs.js';
+import { scaled } from '../support/limits.js';
 import {
   arriving,
   installed,
@@ -29,7 +30,7 @@ const DELETED = 'Your account is deleted';
 
 let world: World;
 beforeAll(async () => {
-  world = await startWorld({ patienceMs: 100 });
+  world = await startWorld({ patienceMs: scaled(100) });
 });
 afterEach(() => world.ring.setFaults([]));
 afterAll(() => world.stop());
@@ -249,12 +250,14 @@ describe('deleting the account', () => {
   test('is possible while Ring is down: the live view ends by itself', async () => {
     const resident = await newResident(world);
     await world.ring.setFaults([{ endpoint: 'whep-delete', fault: { kind: 'silence' } }]);
-    const startedAt = performance.now();
+    const hasGivenUp = () => world.log.some((line) => line.includes('a live view is not closed at Ring'));
 
     await deleteAccount(resident.visitor);
 
     expect(resident.visitor.heading).toBe(DELETED);
-    expect(performance.now() - startedAt).toBeLessThan(6_000);
+    // The user is not kept waiting for as long as Ring is.
+    expect(hasGivenUp()).toBe(false);
+    await until('the call is given up', () => Promise.resolve(hasGivenUp()));
     await untilIdle(world);
     expect(Object.keys(await tracesOfOwner(resident))).toEqual([resident.userId]);
     world.clock.advance(61);
@@ -274,7 +277,7 @@ describe('deleting the account', () => {
     await deleteAccount(resident.visitor);
 
     expect(resident.visitor.heading).toBe(DELETED);
-  }, 30_000);
+  });
 });
 
 describe('of a Ring account that is somebody else’s by now', () => {
@@ -402,7 +405,7 @@ describe('deleting the account while', () => {
       // What came when everything was erased waits for a link, and is purged.
       expect((await tracesOf(world, ringUser.account_id)).filter((table) => table !== 'webhook_events')).toEqual([]);
     }
-  }, 60_000);
+  });
 
   test('an event is applied: it waits for that, and erases what the event has brought', async () => {
     const { visitor, ringUser, device } = await sharing(world, { name: `Door ${randomUUID()}` });
@@ -424,11 +427,12 @@ describe('deleting the account while', () => {
 
   test('a live view is opening: it is closed or ends by itself, and leaves no row', async () => {
     const owner = await sharing(world, { name: `Door ${randomUUID()}` });
-    await world.ring.setFaults([once('whep-post', { kind: 'delay', ms: 1_000 }, 'after')]);
+    await world.ring.setFaults([once('whep-post', { kind: 'hold' }, 'after')]);
     const opening = openLiveView(world.url, owner);
     await until('Ring has opened it', async () => (await stateAtRing(owner.ringUser)).length > 0);
 
     await deleteAccount(owner.visitor);
+    await world.ring.release();
 
     expect((await opening).status).toBeGreaterThanOrEqual(400);
     await untilJobsAreDone(world);
@@ -458,7 +462,7 @@ describe('deleting the account while', () => {
       expect(statuses.filter((status) => status !== 'UNCLAIMED')).toEqual([]);
     }
     expect(deadlocks()).toEqual([]);
-  }, 60_000);
+  });
 
   test('someone who is about to claim waits: the claim finds nobody to claim for', async () => {
     const email = newEmail();
@@ -487,8 +491,8 @@ describe('deleting the account while', () => {
   });
 
   test.each([
-    ['the POST', once('integration-post', { kind: 'delay', ms: 1_000 }), 'POSTING'],
-    ['the PATCH', once('integration-patch', { kind: 'delay', ms: 1_000 }, 'after'), 'PATCHING'],
+    ['the POST', once('integration-post', { kind: 'hold' }), 'POSTING'],
+    ['the PATCH', once('integration-patch', { kind: 'hold' }, 'after'), 'PATCHING'],
     ['Ring, which is away', once('integration-post', { kind: 'status', status: 503, retryAfterSeconds: 2 }), 'POSTING'],
   ])('its link is confirmed and waits for %s', async (_what, fault, step) => {
     const logged = world.log.length;
@@ -499,6 +503,7 @@ describe('deleting the account while', () => {
     await until(`the link is at ${step}`, async () => (await linksOf(world, ringUser))[0]?.confirmation_step === step);
 
     await deleteAccount(visitor);
+    await world.ring.release();
 
     expect(visitor.heading).toBe(DELETED);
     await untilJobsAreDone(world);
@@ -510,7 +515,7 @@ describe('deleting the account while', () => {
   test('its tokens are refreshed: the new pair is nobody’s', async () => {
     const owner = await sharing(world, { name: `Door ${randomUUID()}` });
     world.clock.advance(ACCESS_LIFETIME + 1);
-    await world.ring.setFaults([once('token', { kind: 'delay', ms: 1_500 }, 'after')]);
+    await world.ring.setFaults([once('token', { kind: 'hold' }, 'after')]);
     const watching = openLiveView(world.url, owner);
     await until(
       'the pair is refreshed',
@@ -518,6 +523,7 @@ describe('deleting the account while', () => {
     );
 
     await deleteAccount(owner.visitor);
+    await world.ring.release();
 
     expect(owner.visitor.heading).toBe(DELETED);
     expect((await watching).status).toBeGreaterThanOrEqual(400);

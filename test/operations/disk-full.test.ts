@@ -34,7 +34,7 @@ beforeAll(async () => {
   await world.ring.setSettings({ webhookSpeed: 20 });
   app = await world.startApp();
   owner = await sharing(world);
-}, 60_000);
+});
 beforeEach(() => {
   logged = app.stdout().length;
 });
@@ -153,10 +153,11 @@ describe('when the disk of Postgres fills up', () => {
   test('during the exchange of a code, the pair is kept until there is room, and then linked', async () => {
     const ringUser = await world.ring.createUser();
     const { code } = await world.ring.issueCode(ringUser);
-    await world.ring.setFaults([once('token', { kind: 'delay', ms: 4_000 }, 'after')]);
+    await world.ring.setFaults([once('token', { kind: 'hold' }, 'after')]);
     const answer = send(world.url, '/ring/token', { form: { code } });
     await until('Ring is asked', async () => (await exchangesAtRing(ringUser)).length === 1);
     await disk.fill();
+    await world.ring.release();
 
     await untilLogged('a received token pair is not stored; trying again');
     expect((await answer).status).toBe(503);
@@ -171,16 +172,17 @@ describe('when the disk of Postgres fills up', () => {
     await visitor.submit('/ring/link');
     expect(visitor.heading).toBe('Your Ring account is linked');
     expect(log()).not.toMatch(/sim-(at|rt)-/);
-  }, 60_000);
+  });
 
   test('during a refresh, the new pair is kept until there is room, and the row says meanwhile what is', async () => {
     const { ringUser } = owner;
     const before = await tokenOf(world, ringUser);
     await world.sql('UPDATE ring_tokens SET access_token_expires_at = now() WHERE id = $1', [before.id]);
-    await world.ring.setFaults([once('token', { kind: 'delay', ms: 4_000 }, 'after')]);
+    await world.ring.setFaults([once('token', { kind: 'hold' }, 'after')]);
     const view = openLiveView(world.url, owner);
     await until('Ring is asked', async () => (await refreshesOf(world, ringUser)).length === 1);
     await disk.fill();
+    await world.ring.release();
 
     await untilLogged('a new token pair is not stored; trying again');
     expect(await tokenOf(world, ringUser)).toMatchObject({
@@ -202,12 +204,12 @@ describe('when the disk of Postgres fills up', () => {
     expect((await openLiveView(world.url, owner)).status).toBe(201);
     expect((await refreshesOf(world, ringUser)).map(({ status }) => status)).toEqual([200, 200]);
     expect(log()).not.toMatch(/sim-(at|rt)-/);
-  }, 60_000);
+  });
 
   test('during a confirmation, the link is completed when there is room', async () => {
     const ringUser = await installed(world);
     const visitor = await arriving(world, ringUser, await signedIn(world));
-    await world.ring.setFaults([once('integration-post', { kind: 'delay', ms: 4_000 }, 'after')]);
+    await world.ring.setFaults([once('integration-post', { kind: 'hold' }, 'after')]);
     const page = visitor.submit('/ring/link');
     await until('Ring is asked', async () =>
       (await world.ring.requests()).some(
@@ -216,6 +218,7 @@ describe('when the disk of Postgres fills up', () => {
       ),
     );
     await disk.fill();
+    await world.ring.release();
 
     await until('it is told', () => Promise.resolve(log().includes('"code":"53100"')));
     expect(await linksOf(world, ringUser)).toMatchObject([{ status: 'CONFIRMING' }]);
@@ -229,7 +232,7 @@ describe('when the disk of Postgres fills up', () => {
       return devices.length === ringUser.devices.length;
     });
     await until('no job is left', async () => (await world.sql('SELECT 1 FROM graphile_worker.jobs')).length === 0);
-  }, 60_000);
+  });
 });
 
 /** How often Ring was asked to exchange a code of this user's. */

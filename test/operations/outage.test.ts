@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { migrateToLatest } from '../../src/database/migrate.js';
 import { type OwnPostgres, startOwnPostgres } from '../support/postgres.js';
 import { type AppProcess, createProcessWorld, isReady, type ProcessWorld, statusOf } from '../support/process.js';
 import type { Fault, RingRequest, RingUser } from '../support/ring.js';
@@ -15,10 +14,9 @@ let app: AppProcess;
 
 beforeAll(async () => {
   postgres = await startOwnPostgres();
-  await migrateToLatest(postgres.url);
   world = await createProcessWorld({ databaseUrl: postgres.url });
   app = await world.startApp();
-}, 30_000);
+});
 afterAll(async () => {
   await world.stop();
   await postgres.remove();
@@ -44,15 +42,16 @@ describe.each([
     stranger = { visitor, html: (await visitor.open('/ring/home')).text };
     codeOwner = await world.ring.createUser();
     ({ code } = await world.ring.issueCode(codeOwner));
-    await world.ring.setFaults([hold('integration-post', 'after', 2_000)]);
+    await world.ring.setFaults([hold('integration-post')]);
     interrupted.visitor.submit('/ring/link').catch(() => undefined);
     await until('Ring has the POST', async () => (await requestsOf(interrupted.ringUser, 'POST')).length === 1);
     await end();
+    await world.ring.release();
     await until("Ring's answer finds no database", async () => {
       const [post] = await requestsOf(interrupted.ringUser, 'POST');
       return typeof post?.status === 'number';
     });
-  }, 30_000);
+  });
 
   test('the callback answers 503 as problem details, says when to come again, and spares the code', async () => {
     const response = await fetch(`${world.url}/ring/token`, { method: 'POST', body: new URLSearchParams({ code }) });
@@ -105,7 +104,7 @@ describe.each([
 
     await isReady(app, world.url);
     expect(app.hasEnded()).toBe(false);
-  }, 40_000);
+  });
 
   test('the code that was turned away is exchanged when it comes again', async () => {
     const response = await fetch(`${world.url}/ring/token`, { method: 'POST', body: new URLSearchParams({ code }) });
@@ -123,30 +122,27 @@ describe.each([
 
   test('the interrupted link is completed by the queue, once', async () => {
     const { ringUser } = interrupted;
-    await until(
-      'the link is completed',
-      async () => {
-        const links = await world.sql<{ status: string }>('SELECT status FROM account_links WHERE account_id = $1', [
-          ringUser.account_id,
-        ]);
-        return links.length === 1 && links[0]?.status === 'COMPLETED';
-      },
-      25_000,
-    );
+    await until('the link is completed', async () => {
+      const links = await world.sql<{ status: string }>('SELECT status FROM account_links WHERE account_id = $1', [
+        ringUser.account_id,
+      ]);
+      return links.length === 1 && links[0]?.status === 'COMPLETED';
+    });
     expect(await world.ring.integrationOf(ringUser)).toMatchObject({ status: 'completed' });
     const effects = (await requestsOf(ringUser, 'POST')).filter(({ effect_status }) => effect_status === 200);
     expect(effects).toHaveLength(1);
-  }, 40_000);
+  });
 });
 
 describe('when Postgres restarts while Ring answers the exchange of a code', () => {
   test('the token pair, which exists nowhere else, is stored all the same', async () => {
     const ringUser = await world.ring.createUser();
     const { code } = await world.ring.issueCode(ringUser);
-    await world.ring.setFaults([hold('token', 'after', 1_500)]);
+    await world.ring.setFaults([hold('token')]);
     const answer = fetch(`${world.url}/ring/token`, { method: 'POST', body: new URLSearchParams({ code }) });
     await until('Ring has the code', async () => (await requestsTo('/oauth/token', ringUser)).length === 1);
     await postgres.stop();
+    await world.ring.release();
     await until('Ring has answered', async () => {
       const [exchange] = await requestsTo('/oauth/token', ringUser);
       return typeof exchange?.status === 'number';
@@ -154,8 +150,8 @@ describe('when Postgres restarts while Ring answers the exchange of a code', () 
     await postgres.restart();
 
     expect((await answer).status).toBe(200);
-    await until('the pair is unclaimed', async () => (await tokenStatusOf(ringUser)) === 'UNCLAIMED', 25_000);
-  }, 40_000);
+    await until('the pair is unclaimed', async () => (await tokenStatusOf(ringUser)) === 'UNCLAIMED');
+  });
 });
 
 interface Arrival {
@@ -163,12 +159,7 @@ interface Arrival {
   visitor: Visitor;
 }
 
-const hold = (endpoint: Fault['endpoint'], when: 'before' | 'after', ms: number): Fault => ({
-  endpoint,
-  when,
-  fault: { kind: 'delay', ms },
-  times: 1,
-});
+const hold = (endpoint: Fault['endpoint']): Fault => ({ endpoint, when: 'after', fault: { kind: 'hold' }, times: 1 });
 
 /** Someone who installed the app, signed up, and is asked for the one click that links. */
 async function arriveAtTheButton(): Promise<Arrival> {
@@ -177,7 +168,7 @@ async function arriveAtTheButton(): Promise<Arrival> {
   await visitor.submit('/sign-up', { email: `user-${randomUUID()}@example.com`, password: PASSWORD });
   const ringUser = await world.ring.createUser();
   await world.ring.install(ringUser);
-  await until('the pair is unclaimed', async () => (await tokenStatusOf(ringUser)) === 'UNCLAIMED', 25_000);
+  await until('the pair is unclaimed', async () => (await tokenStatusOf(ringUser)) === 'UNCLAIMED');
   await visitor.open((await world.ring.linkUrl(ringUser)).url);
   return { ringUser, visitor };
 }

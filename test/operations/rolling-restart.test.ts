@@ -11,9 +11,6 @@ import { until } from '../support/until.js';
 import type { Visitor } from '../support/visitor.js';
 import { deliver, type Envelope, newEvent } from '../support/webhooks.js';
 
-/** What an orchestrator gives a process before it kills it. */
-const STOP_LIMIT_MS = 25_000;
-
 let world: ProcessWorld;
 beforeEach(async () => {
   world = await createProcessWorld();
@@ -22,18 +19,18 @@ afterEach(() => world.stop());
 
 async function stop(app: AppProcess): Promise<void> {
   app.kill('SIGTERM');
-  await until('the process has ended', () => Promise.resolve(app.hasEnded()), STOP_LIMIT_MS);
+  await until('the process has ended', () => Promise.resolve(app.hasEnded()));
   expect(await app.ended).toEqual({ code: 0, signal: null });
   expect(app.stdout()).not.toContain('did not stop');
 }
 
 describe('two instances that are restarted one after the other, under load,', () => {
-  test('lose no webhook and no claim, even if they stop at once', () => restartBoth({ DRAIN_SECONDS: '0' }), 90_000);
+  test('lose no webhook and no claim, even if they stop at once', () => restartBoth({ DRAIN_SECONDS: '0' }));
 
   test('let nobody notice, if they go on until the load balancer has noticed', async () => {
     const load = await restartBoth({ DRAIN_SECONDS: '2' });
     expect(load.failures).toEqual([]);
-  }, 90_000);
+  });
 
   async function restartBoth(environment: Record<string, string>): Promise<Load> {
     const ports = [`${await freePorts()}`, `${await freePorts()}`];
@@ -220,8 +217,7 @@ async function startBalancer(port: number, backends: string[]) {
   server.listen(port);
   await once(server, 'listening');
   return {
-    untilReady: () =>
-      until('the load balancer sees all ready', () => Promise.resolve(ready.size === backends.length), 30_000),
+    untilReady: () => until('the load balancer sees all ready', () => Promise.resolve(ready.size === backends.length)),
     async stop() {
       isStopped = true;
       await Promise.all(polling);
@@ -233,7 +229,7 @@ async function startBalancer(port: number, backends: string[]) {
 }
 
 describe('an instance that is told to stop', () => {
-  const SLOW: Fault = { endpoint: 'token', fault: { kind: 'delay', ms: 2_500 }, when: 'after', times: 1 };
+  const HELD: Fault = { endpoint: 'token', fault: { kind: 'hold' }, when: 'after', times: 1 };
 
   test.each(['0', '2'])(
     'finishes what is under way, says meanwhile that it is not ready, and ends well (drain time: %s s)',
@@ -241,7 +237,7 @@ describe('an instance that is told to stop', () => {
       const app = await world.startApp({ DRAIN_SECONDS });
       const ringUser = await world.ring.createUser();
       const { code } = await world.ring.issueCode(ringUser);
-      await world.ring.setFaults([SLOW]);
+      await world.ring.setFaults([HELD]);
       const connection = connect(Number(world.environment.PORT), '127.0.0.1');
       let received = '';
       connection.on('data', (chunk: Buffer) => (received += chunk.toString()));
@@ -252,8 +248,9 @@ describe('an instance that is told to stop', () => {
       await untilExchangeIsAsked();
 
       const ended = stop(app);
-      await until('it has heard', () => Promise.resolve(app.stdout().includes('"stopping"')));
+      await untilHeard(app);
       connection.write('GET /readyz HTTP/1.1\r\nHost: app\r\n\r\n');
+      await world.ring.release();
       await once(connection, 'close');
       await ended;
 
@@ -262,14 +259,13 @@ describe('an instance that is told to stop', () => {
       expect(readiness).toMatch(/^HTTP\/1\.1 503 [\s\S]*"accepting":"failed"/);
       expect(await outcomes()).toEqual(['STORED']);
     },
-    60_000,
   );
 
   test('stores what Ring answers to an exchange whose caller has hung up', async () => {
     const app = await world.startApp();
     const ringUser = await world.ring.createUser();
     const { code } = await world.ring.issueCode(ringUser);
-    await world.ring.setFaults([SLOW]);
+    await world.ring.setFaults([HELD]);
     const caller = new AbortController();
     const answer = fetch(`${world.url}/ring/token`, {
       method: 'POST',
@@ -280,13 +276,19 @@ describe('an instance that is told to stop', () => {
 
     caller.abort();
     expect(await answer).toBe('hung up');
-    await stop(app);
+    const ended = stop(app);
+    await untilHeard(app);
+    await world.ring.release();
+    await ended;
 
     expect(await outcomes()).toEqual(['STORED']);
     expect(await world.sql('SELECT status FROM ring_tokens')).toEqual([{ status: 'RECEIVED' }]);
     await world.startApp();
     await until('the pair is in the pool', async () => (await pairStatuses(world, ringUser))[0] === 'UNCLAIMED');
-  }, 60_000);
+  });
+
+  const untilHeard = (app: AppProcess) =>
+    until('it has heard', () => Promise.resolve(app.stdout().includes('"stopping"')));
 
   function untilExchangeIsAsked() {
     return until('Ring is asked', async () =>

@@ -34,7 +34,7 @@ beforeAll(async () => {
   app.kill('SIGTERM');
   await app.ended;
   written = app.stdout() + app.stderr();
-}, 60_000);
+});
 afterAll(() => world.stop());
 
 describe('the run that is searched', () => {

@@ -3,15 +3,16 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { tick } from '../support/clocks.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { send } from '../support/http.js';
-import { inboxOf, untilIdle, untilProcessed } from '../support/inbox.js';
+import { inboxOf, untilApplied, untilIdle, untilProcessed } from '../support/inbox.js';
 import { passPauses, untilJobsAreDone } from '../support/jobs.js';
+import { scaled } from '../support/limits.js';
 import { once } from '../support/linking.js';
 import type { EventType, Fault } from '../support/ring.js';
 import { refreshesOf } from '../support/tokens.js';
 import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';
 
-const RING_TIMEOUT_MS = 1_500;
+const RING_TIMEOUT_MS = scaled(1_500);
 const HOUR = 3_600;
 
 let world: World;
@@ -437,17 +438,20 @@ describe('a device that is offline', () => {
 });
 
 describe('a picture that is under way', () => {
-  const SLOW = once('media', { kind: 'delay', ms: 800 });
+  const HELD = once('media', { kind: 'hold' });
 
   async function underWay(): Promise<Owner> {
     const owner = await scheduled();
-    await world.ring.setFaults([SLOW]);
+    await world.ring.setFaults([HELD]);
     await nextHour();
     await until('the download has begun', async () => (await callsOf(owner, DOWNLOADED)).length > 0);
     return owner;
   }
 
-  const noJob = () => untilJobsAreDone(world, 'take_snapshot');
+  async function untilOver(): Promise<void> {
+    await world.ring.release();
+    await untilJobsAreDone(world, 'take_snapshot');
+  }
 
   test.each([
     ['goes offline', 'device_offline'],
@@ -457,7 +461,8 @@ describe('a picture that is under way', () => {
     const owner = await underWay();
 
     await webhook(owner, type);
-    await noJob();
+    await untilApplied(world, owner.ringUser);
+    await untilOver();
 
     expect(await callsOf(owner, DOWNLOADED)).toMatchObject([{ status: 200 }]);
     expect(await picturesOf(owner)).toEqual([]);
@@ -469,7 +474,7 @@ describe('a picture that is under way', () => {
     await owner.visitor.open(owner.path);
 
     await owner.visitor.submit(`${owner.path}/scheduled-operations/${id}/delete`);
-    await noJob();
+    await untilOver();
 
     expect(await picturesOf(owner)).toEqual([]);
     expect(await operationsOf(owner)).toEqual([]);
@@ -479,7 +484,7 @@ describe('a picture that is under way', () => {
     const owner = await underWay();
 
     await world.sql('DELETE FROM devices WHERE account_id = $1', [owner.ringUser.account_id]);
-    await noJob();
+    await untilOver();
 
     expect(await picturesOf(owner)).toEqual([]);
   });
@@ -491,7 +496,8 @@ describe('a picture that is under way', () => {
     await until('Ring is asked', async () => (await callsOf(owner, ASKED)).length > 0);
 
     await webhook(owner, 'device_offline');
-    await noJob();
+    await untilApplied(world, owner.ringUser);
+    await untilOver();
 
     expect(await callsOf(owner, ASKED)).toHaveLength(1);
     expect(await operationOf(owner)).toMatchObject({ status: 'PAUSED', last_error: null });

@@ -423,13 +423,15 @@ describe('the report of a call', () => {
       response.end(JSON.stringify({ data, links: { next } }));
     });
     const reports: CallReport[] = [];
+    const startedAt = performance.now();
     await clientOf(url, { onCall: (report) => reports.push(report) }).getSubscriptions(ACCESS_TOKEN);
 
     expect(reports).toMatchObject([
       { endpoint: 'GET /v1/accounts/me/subscriptions', result: 200, rateLimit: { limit: 100, remaining: 99 } },
       { endpoint: 'GET /v1/accounts/me/subscriptions', result: 200, rateLimit: { limit: 100, remaining: undefined } },
     ]);
-    expect(reports.every(({ durationMs }) => durationMs > 0 && durationMs < 5_000)).toBe(true);
+    const tookMs = performance.now() - startedAt;
+    expect(reports.every(({ durationMs }) => durationMs > 0 && durationMs < tookMs)).toBe(true);
   });
 
   test('says why there was no answer', async () => {

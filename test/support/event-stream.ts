@@ -15,6 +15,8 @@ export interface EventStream {
   /** Waits until it has said so more often than that. */
   untilNews: (before: number) => Promise<void>;
   hasEnded: () => boolean;
+  /** Whether it was ended in order, and not hung up on. */
+  isWhole: () => boolean;
   untilEnded: () => Promise<void>;
   close: () => void;
 }
@@ -41,6 +43,7 @@ export async function openStream(origin: string, cookie: string): Promise<EventS
       await until('the stream tells news', () => Promise.resolve(news() > before));
     },
     hasEnded: () => hasEnded,
+    isWhole: () => response.complete,
     async untilEnded() {
       await until('the stream ends', () => Promise.resolve(hasEnded));
     },

@@ -5,32 +5,30 @@ import { join } from 'node:path';
 import { startEmbeddedPostgres } from '../../src/development/embedded-postgres.js';
 import { migrateToLatest } from '../../src/database/migrate.js';
 import { inflateChromium } from './browser.js';
-import { databaseUrl, query, TEMPLATE_DATABASE, TEST_SETTINGS } from './postgres.js';
+import { clusterTemplate, copyCluster, databaseUrl, query, TEMPLATE_DATABASE, TEST_SETTINGS } from './postgres.js';
+import { measureSlowness } from './speed.js';
 
 /**
  * The data is thrown away, so nothing waits for the disk. Everything else is as in production: what commits is visible,
  * locks lock, constraints hold.
  */
-const DISPOSABLE = { ...TEST_SETTINGS, fsync: 'off', full_page_writes: 'off', max_connections: '300' };
+const SHARED = {
+  settings: { ...TEST_SETTINGS, fsync: 'off', full_page_writes: 'off', max_connections: '300' },
+  log: () => undefined,
+};
 
 let stopPostgres = () => Promise.resolve();
 
-/** Once for each run of jest, before the workers start: one Postgres, one template database, one Chromium on disk. */
+/**
+ * Once for each run of jest, before the workers start: what the tests of the lane share. Called without a lane, as by
+ * `npx jest`, it makes everything ready.
+ */
 export default async function globalSetup(): Promise<void> {
-  const directory = await mkdtemp(join(tmpdir(), 'ring-account-linking-'));
-  leaveNothingBehind(directory);
-  // As root, Postgres runs as another user, who has to get to its data.
-  await chmod(directory, 0o711);
-
-  const [postgres] = await Promise.all([
-    startEmbeddedPostgres({ dataDir: join(directory, 'shared'), settings: DISPOSABLE, log: () => undefined }),
-    inflateChromium(),
-  ]);
-  stopPostgres = () => postgres.stop();
-  await createTemplate(postgres.url);
   // Workers inherit the environment.
-  process.env.TEST_POSTGRES_URL = postgres.url;
-  process.env.TEST_DIRECTORY = directory;
+  process.env.TEST_SLOWNESS = `${await measureSlowness()}`;
+  const lane = process.env.TEST_LANE;
+  if (lane === 'unit') return;
+  await Promise.all([startSharedPostgres(), lane !== 'integration' && inflateChromium()]);
 }
 
 /** Global teardown: see the file of that name. */
@@ -38,10 +36,26 @@ export async function stopSharedPostgres(): Promise<void> {
   await stopPostgres();
 }
 
-async function createTemplate(server: string): Promise<void> {
-  await query(server, `CREATE DATABASE ${TEMPLATE_DATABASE}`);
-  await migrateToLatest(databaseUrl(server, TEMPLATE_DATABASE));
-  await query(server, `ALTER DATABASE ${TEMPLATE_DATABASE} IS_TEMPLATE true ALLOW_CONNECTIONS false`);
+/** One Postgres, with a migrated database to copy, and its files as they were before it started, to copy too. */
+async function startSharedPostgres(): Promise<void> {
+  const directory = await mkdtemp(join(tmpdir(), 'ring-account-linking-'));
+  leaveNothingBehind(directory);
+  // As root, Postgres runs as another user, who has to get to its data.
+  await chmod(directory, 0o711);
+  process.env.TEST_DIRECTORY = directory;
+
+  const template = await startEmbeddedPostgres({ ...SHARED, dataDir: clusterTemplate() });
+  await migrateToLatest(template.url);
+  await template.stop();
+  const dataDir = join(directory, 'shared');
+  await copyCluster(dataDir);
+  const postgres = await startEmbeddedPostgres({ ...SHARED, dataDir });
+  stopPostgres = () => postgres.stop();
+  await query(
+    databaseUrl(postgres.url, 'postgres'),
+    `ALTER DATABASE ${TEMPLATE_DATABASE} IS_TEMPLATE true ALLOW_CONNECTIONS false`,
+  );
+  process.env.TEST_POSTGRES_URL = databaseUrl(postgres.url, 'postgres');
 }
 
 /**

@@ -16,11 +16,16 @@ export function inboxOf(world: Pick<World, 'sql'>, { account_id }: RingUser): Pr
   return world.sql<InboxRow>('SELECT * FROM webhook_events WHERE account_id = $1 ORDER BY id', [account_id]);
 }
 
-/** Waits until nothing of the account waits in the inbox, and no job is left that is due. */
-export async function untilProcessed(world: Pick<World, 'sql'>, ringUser: RingUser): Promise<void> {
+/** Waits until nothing of the account waits in the inbox. Jobs may go on. */
+export async function untilApplied(world: Pick<World, 'sql'>, ringUser: RingUser): Promise<void> {
   await until('the inbox is processed', async () =>
     (await inboxOf(world, ringUser)).every(({ status }) => status !== 'PENDING'),
   );
+}
+
+/** Waits until nothing of the account waits in the inbox, and no job is left that is due. */
+export async function untilProcessed(world: Pick<World, 'sql'>, ringUser: RingUser): Promise<void> {
+  await untilApplied(world, ringUser);
   await untilIdle(world);
 }
 

@@ -91,14 +91,10 @@ export async function startApp(
 }
 
 export async function isReady(app: AppProcess, url: string, probe: Probe = '/readyz'): Promise<void> {
-  await until(
-    `${url}${probe} says yes`,
-    async () => {
-      if (app.hasEnded()) throw new Error(`the app ended while starting:\n${app.stdout()}\n${app.stderr()}`);
-      return (await statusOf(url + probe)) === 200;
-    },
-    30_000,
-  );
+  await until(`${url}${probe} says yes`, async () => {
+    if (app.hasEnded()) throw new Error(`the app ended while starting:\n${app.stdout()}\n${app.stderr()}`);
+    return (await statusOf(url + probe)) === 200;
+  });
 }
 
 /** The status of the answer; undefined when there is none. */

@@ -192,6 +192,11 @@ export class Ring {
     return this.#call('PUT', '/control/faults', faults);
   }
 
+  /** Lets go of what a fault of the kind `hold` holds, and of all other faults. */
+  release(): Promise<void> {
+    return this.setFaults([]);
+  }
+
   setIntegrationBody(integrationBody: 'flat' | 'json-api'): Promise<void> {
     return this.setSettings({ integrationBody });
   }

@@ -4,8 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
-import { migrateToLatest } from '../../src/database/migrate.js';
-import { databaseUrl, query, startOwnPostgres } from './postgres.js';
+import { databaseUrl, query, startOwnPostgres, TEMPLATE_DATABASE } from './postgres.js';
 
 const execute = promisify(execFile);
 
@@ -40,9 +39,11 @@ export async function startSmallDisk(): Promise<SmallDisk> {
     await chown(location, uid, gid);
     await query(postgres.url, `CREATE TABLESPACE small LOCATION '${location}'`);
   }
-  await query(postgres.url, `CREATE DATABASE small ${location === undefined ? '' : 'TABLESPACE small'}`);
   const url = databaseUrl(postgres.url, 'small');
-  await migrateToLatest(url);
+  await query(
+    databaseUrl(postgres.url, 'postgres'),
+    `CREATE DATABASE small TEMPLATE ${TEMPLATE_DATABASE} ${location === undefined ? '' : 'TABLESPACE small'}`,
+  );
   await query(url, disk === undefined ? REFUSALS : LITTLE_ROOM);
   const setFull = (isFull: boolean) => query(url, `UPDATE disk.state SET is_full = ${isFull}`);
   return {

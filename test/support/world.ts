@@ -8,11 +8,15 @@ import type { EventStreamSettings } from '../../src/events/event-streams.js';
 import { createLogger } from '../../src/operations/logging.js';
 import { type Service, startService } from '../../src/service.js';
 import { startSimulator } from '../../src/simulator/simulator.js';
+import type { HashCost } from '../../src/users/passwords.js';
+import { scaled, WAIT_LIMIT_MS } from './limits.js';
 import { createTestDatabase } from './postgres.js';
 import { Ring } from './ring.js';
 import { Visitor } from './visitor.js';
 
 export const HMAC_KEY = 'a-signing-key-for-tests-with-ünïcode';
+
+const CHEAPEST: HashCost = { memoryCost: 8, timeCost: 1, parallelism: 1 };
 
 /** Time that stands still until it is told to go on. The app and the simulator share it. */
 export class TestClock {
@@ -33,7 +37,12 @@ export interface WorldOptions {
   databaseUrl?: string;
   /** How long a page waits for Ring, in ms. Short by default: most tests don't want to wait. */
   patienceMs?: number;
+  /** How long a call to Ring may take, in ms; by default as in production. */
   ringTimeoutMs?: number;
+  /** How long a scrape waits for the database, in ms; for as long as it takes unless given. */
+  scrapeLimitMs?: number;
+  /** What hashing a password costs; as little as possible unless given. */
+  hashCost?: HashCost;
   eventStreams?: Partial<EventStreamSettings>;
   /** Ring's clock, epoch ms; the app's unless given. */
   ringNow?: () => number;
@@ -93,8 +102,10 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
       port,
       clock: () => new Date(clock.now().getTime() + aheadSeconds * 1_000),
       log: createLogger(config, { write: (line) => log.push(line) }),
-      patienceMs: options.patienceMs ?? 300,
-      ...(options.ringTimeoutMs !== undefined && { ringTimeoutMs: options.ringTimeoutMs }),
+      patienceMs: options.patienceMs ?? scaled(300),
+      ringTimeoutMs: options.ringTimeoutMs ?? scaled(8_000),
+      scrapeLimitMs: options.scrapeLimitMs ?? WAIT_LIMIT_MS,
+      hashCost: options.hashCost ?? CHEAPEST,
       ...(options.eventStreams && { eventStreams: options.eventStreams }),
     });
   const service = await start(appPort);

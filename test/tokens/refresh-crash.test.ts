@@ -9,16 +9,13 @@ import { type AppProcess, createProcessWorld, type ProcessWorld, statusOf } from
 import { liveViewRequest, openLiveView, refreshesOf, tokenOf } from '../support/tokens.js';
 import { until } from '../support/until.js';
 
-/** A clock ticks once a minute. */
-const TICK_LIMIT_MS = 75_000;
-
 let world: ProcessWorld;
 let app: AppProcess;
 beforeAll(async () => {
   world = await createProcessWorld();
   app = await world.startApp();
   await keepHistory();
-}, 60_000);
+});
 afterAll(() => world.stop());
 
 describe('a process that is killed while it refreshes', () => {
@@ -35,7 +32,7 @@ describe('a process that is killed while it refreshes', () => {
     await beginRefresh(beforeRing);
     await world.ring.setFaults([once('token', { kind: 'silence' }, 'after')]);
     await beginRefresh(beforeAnswer);
-    await world.ring.setFaults([once('token', { kind: 'delay', ms: 500 }, 'after')]);
+    await world.ring.setFaults([once('token', { kind: 'hold' }, 'after')]);
     await beginRefresh(beforeWrite);
     const lock = new pg.Client({ connectionString: world.databaseUrl });
     await lock.connect();
@@ -43,6 +40,7 @@ describe('a process that is killed while it refreshes', () => {
     await lock.query('SELECT 1 FROM ring_tokens WHERE id = $1 FOR UPDATE', [
       (await tokenOf(world, beforeWrite.ringUser)).id,
     ]);
+    await world.ring.release();
     await until('the write hangs', async () => {
       const waiting = await world.sql(
         `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
@@ -56,7 +54,7 @@ describe('a process that is killed while it refreshes', () => {
     await app.ended;
     await lock.query('ROLLBACK');
     await lock.end();
-  }, 60_000);
+  });
 
   test('leaves pairs that nobody takes for fine', async () => {
     for (const owner of [beforeRing, beforeAnswer, beforeWrite]) {
@@ -73,29 +71,24 @@ describe('a process that is killed while it refreshes', () => {
     // Spares the test the time until they count as abandoned.
     await world.sql(`UPDATE ring_tokens SET refresh_started_at = now() - interval '45 seconds'`);
 
-    await until(
-      'the pair is replaced',
-      async () => (await tokenOf(world, beforeRing.ringUser)).generation === 1,
-      TICK_LIMIT_MS,
-    );
+    await until('the pair is replaced', async () => (await tokenOf(world, beforeRing.ringUser)).generation === 1);
 
     expect(await tokenOf(world, beforeRing.ringUser)).toMatchObject({ status: 'CLAIMED', refresh_state: 'FINE' });
     expect(await historyOf(beforeRing)).toEqual(['REFRESHING', 'UNCERTAIN', 'REFRESHING', 'FINE']);
     expect((await openLiveView(world.url, beforeRing)).status).toBe(201);
     expect(app.stdout()).toContain('a process died while it refreshed a token pair');
-  }, 100_000);
+  });
 
   test('and tells the users of the others to link again', async () => {
     for (const owner of [beforeAnswer, beforeWrite]) {
       await until(
         'the link has to be made again',
         async () => (await linksOf(world, owner.ringUser))[0]?.status === 'REAUTH_REQUIRED',
-        TICK_LIMIT_MS,
       );
       expect((await historyOf(owner)).slice(0, 3)).toEqual(['REFRESHING', 'UNCERTAIN', 'REFRESHING']);
       expect(await tokenOf(world, owner.ringUser)).toMatchObject({ status: 'REVOKED', key_id: null });
     }
-  }, 100_000);
+  });
 });
 
 describe('a process that is told to stop while it refreshes', () => {
@@ -106,7 +99,7 @@ describe('a process that is told to stop while it refreshes', () => {
   test('stores the answer before it ends, also when whoever wanted it has hung up', async () => {
     const owner = await sharing(world);
     await expire(owner);
-    await world.ring.setFaults([once('token', { kind: 'delay', ms: 1_500 }, 'after')]);
+    await world.ring.setFaults([once('token', { kind: 'hold' }, 'after')]);
     const { address, init } = liveViewRequest(world.url, owner);
     const caller = new AbortController();
     const answer = fetch(address, { ...init, signal: caller.signal }).catch(() => 'hung up');
@@ -115,50 +108,53 @@ describe('a process that is told to stop while it refreshes', () => {
     caller.abort();
     expect(await answer).toBe('hung up');
     app.kill('SIGTERM');
+    await until('it has heard', () => Promise.resolve(app.stdout().includes('"stopping"')));
+    await world.ring.release();
 
     expect(await app.ended).toMatchObject({ code: 0 });
     expect(await refreshesOf(world, owner.ringUser)).toMatchObject([{ effect_status: 200 }]);
     expect(await tokenOf(world, owner.ringUser)).toMatchObject({ generation: 1, refresh_state: 'FINE' });
-  }, 60_000);
+  });
 
   test('hangs up on who goes on sending a request, takes no job meanwhile, and stores the answer', async () => {
     const owner = await sharing(world);
     await expire(owner);
     const trickle = await sendSlowly();
-    await world.ring.setFaults([once('token', { kind: 'delay', ms: 500 }, 'after')]);
+    await world.ring.setFaults([once('token', { kind: 'hold' }, 'after')]);
     await beginRefresh(owner);
     const release = await holdLock(world, 'SELECT 1 FROM ring_tokens WHERE account_id = $1 FOR UPDATE', [
       owner.ringUser.account_id,
     ]);
+    await world.ring.release();
     await untilLocksAwaited(world, 1);
 
-    const begun = performance.now();
-    const elapsed = () => performance.now() - begun;
     app.kill('SIGTERM');
     await until('nobody is served any more', async () => (await statusOf(`${world.url}/livez`)) === undefined);
     await world.sql(`SELECT graphile_worker.add_job('fetch_inventory', $1::json, job_key => 'too late')`, [
       JSON.stringify({ accountId: owner.ringUser.account_id, attempt: 1 }),
     ]);
     await trickle.ended;
-    expect(elapsed()).toBeLessThan(17_000);
+    // Not because its request has taken too long, of which it would be told.
+    expect(trickle.received()).not.toContain('408');
     expect(app.hasEnded()).toBe(false);
     await release();
 
     expect(await app.ended).toMatchObject({ code: 0 });
-    expect(elapsed()).toBeLessThan(20_000);
     expect(app.stdout()).not.toContain('something did not stop');
     expect(await tokenOf(world, owner.ringUser)).toMatchObject({ generation: 1, refresh_state: 'FINE' });
     expect(await world.sql(`SELECT attempts, locked_at FROM graphile_worker.jobs WHERE key = 'too late'`)).toEqual([
       { attempts: 0, locked_at: null },
     ]);
-  }, 60_000);
+  });
 });
 
 /** Someone who takes minutes for one request, of which the app has seen the beginning. */
-async function sendSlowly(): Promise<{ ended: Promise<unknown> }> {
+async function sendSlowly(): Promise<{ ended: Promise<unknown>; received: () => string }> {
   const socket = connect(Number(world.environment.PORT), '127.0.0.1');
-  const head = ['POST /ring/token HTTP/1.1', 'Host: app', 'Content-Type: application/json', 'Content-Length: 100'];
+  const head = ['POST /ring/token HTTP/1.1', 'Host: app', 'Content-Type: application/json', 'Content-Length: 100000'];
   socket.write([...head, 'Expect: 100-continue', '', '{"code":'].join('\r\n'));
+  let received = '';
+  socket.on('data', (chunk: Buffer) => (received += chunk.toString()));
   await onceEvent(socket, 'data');
   const sending = setInterval(() => socket.write(' '), 1_000);
   // Whoever is hung up on while he sends sees the connection break.
@@ -166,7 +162,7 @@ async function sendSlowly(): Promise<{ ended: Promise<unknown> }> {
   const ended = onceEvent(socket, 'close').finally(() => {
     clearInterval(sending);
   });
-  return { ended };
+  return { ended, received: () => received };
 }
 
 function expire({ ringUser }: Owner): Promise<unknown> {

@@ -3,6 +3,7 @@ import pg from 'pg';
 import { tick } from '../support/clocks.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { untilJobsAreDone } from '../support/jobs.js';
+import { scaled } from '../support/limits.js';
 import { arriving, cards, installed, isErased, linksOf, once, signedIn, untilLink } from '../support/linking.js';
 import type { Fault } from '../support/ring.js';
 import {
@@ -18,7 +19,7 @@ import {
 import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';
 
-const RING_TIMEOUT_MS = 2_000;
+const RING_TIMEOUT_MS = scaled(2_000);
 
 let world: World;
 /** Of two instances. */
@@ -123,18 +124,22 @@ describe('an access token', () => {
   });
 
   test('that somebody else is replacing is used while it holds, rather than waiting for the new one', async () => {
+    const other = await expiring();
     const owner = await sharing(world);
     world.clock.advance(ACCESS_LIFETIME - 4 * MINUTE);
     await world.sql(
-      `UPDATE ring_tokens SET refresh_state = 'REFRESHING', refresh_started_at = now() WHERE account_id = $1`,
-      [owner.ringUser.account_id],
+      `UPDATE ring_tokens SET refresh_state = 'REFRESHING', refresh_started_at = now() WHERE account_id = ANY ($1)`,
+      [[owner, other].map(({ ringUser }) => ringUser.account_id)],
     );
 
-    const begun = performance.now();
-    expect(await viewStatus(owner)).toBe(201);
+    // When there is no other way, somebody else is waited for, and then given up on.
+    const answered: number[] = [];
+    const helpless = viewStatus(other).then((status) => answered.push(status));
+    expect(answered.push(await viewStatus(owner))).toBe(1);
+    await helpless;
 
-    // Somebody else is waited for for 12 s, when there is no other way.
-    expect(performance.now() - begun).toBeLessThan(6_000);
+    expect(answered[0]).toBe(201);
+    expect(answered[1]).toBeGreaterThanOrEqual(500);
     expect(await refreshesOf(world, owner.ringUser)).toEqual([]);
     expect(await tokenOf(world, owner.ringUser)).toMatchObject({ generation: 0, refresh_state: 'REFRESHING' });
   });
@@ -581,10 +586,11 @@ describe('an answer that can’t be written', () => {
 
   test('because somebody holds the row is written once it is free', async () => {
     const owner = await expiring();
-    await world.ring.setFaults([once('token', { kind: 'delay', ms: 400 }, 'after')]);
+    await world.ring.setFaults([once('token', { kind: 'hold' }, 'after')]);
     const waiting = viewStatus(owner);
     await until('Ring is asked', async () => (await refreshesOf(world, owner.ringUser)).length === 1);
     const lock = await lockRow(owner);
+    await world.ring.release();
     await untilWaiting(1);
     await lock.release();
 
@@ -646,12 +652,13 @@ describe('a removal while a refresh is under way', () => {
 
   test('erases the pair, and the answer of Ring does not bring it back', async () => {
     const owner = await expiring();
-    await world.ring.setFaults([once('token', { kind: 'delay', ms: 1_200 }, 'after')]);
+    await world.ring.setFaults([once('token', { kind: 'hold' }, 'after')]);
     const waiting = viewStatus(owner);
     await until('Ring is asked', async () => (await refreshesOf(world, owner.ringUser)).length === 1);
 
     await removal(owner);
     await untilLink(world, owner.ringUser, 'REMOVED');
+    await world.ring.release();
 
     expect(await waiting).toBe(404);
     await expectErased(owner);
@@ -659,7 +666,7 @@ describe('a removal while a refresh is under way', () => {
 
   test('that is being committed while the answer is written erases the pair all the same', async () => {
     const owner = await expiring();
-    await world.ring.setFaults([once('token', { kind: 'delay', ms: 1_200 }, 'after')]);
+    await world.ring.setFaults([once('token', { kind: 'hold' }, 'after')]);
     const gate = new pg.Client({ connectionString: world.databaseUrl });
     await gate.connect();
     await gate.query('SELECT pg_advisory_lock(4711)');
@@ -673,6 +680,8 @@ describe('a removal while a refresh is under way', () => {
       await until('Ring is asked', async () => (await refreshesOf(world, owner.ringUser)).length === 1);
       await removal(owner);
       // The removal at the gate, and the answer behind the removal.
+      await untilWaiting(1);
+      await world.ring.release();
       await untilWaiting(2);
       await gate.query('SELECT pg_advisory_unlock(4711)');
 

@@ -49,7 +49,7 @@ beforeAll(async () => {
   });
   await world.ring.setFaults([]);
   await stop();
-}, 120_000);
+});
 afterAll(() => world.stop());
 
 async function stop(): Promise<void> {
@@ -171,7 +171,9 @@ describe('a rotation while the service runs', () => {
 
     const rotation = rotate();
     await until('a batch waits at the gate', async () => {
-      const waiting = await world.sql(`SELECT 1 FROM pg_stat_activity WHERE wait_event = 'advisory'`);
+      const waiting = await world.sql(
+        `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'`,
+      );
       return waiting.length > 0;
     });
     rotation.kill('SIGKILL');
@@ -189,7 +191,7 @@ describe('a rotation while the service runs', () => {
     });
     expect(Object.keys(await rowsByKey()).sort()).toEqual([NEW_ID, OLD_ID]);
     for (const owner of owners) expect((await openLiveView(world.url, owner)).status).toBe(201);
-  }, 60_000);
+  });
 
   test('goes on where it stopped, with refreshes and claims meanwhile', async () => {
     // A row that somebody holds is left to the end.
@@ -217,7 +219,7 @@ describe('a rotation while the service runs', () => {
     expect(rotation.stdout().trim().split('\n').at(-1)).toBe('Everything is sealed under "key-of-today".');
     expectNoSecret(rotation.stdout() + rotation.stderr());
     expect(Object.keys(await rowsByKey())).toEqual([NEW_ID]);
-  }, 60_000);
+  });
 
   test('leaves no trace of the old key, and nothing that the new one does not open', async () => {
     const tables = await world.sql<{ name: string }>(
@@ -255,18 +257,14 @@ describe('a rotation while the service runs', () => {
       expect((await openLiveView(world.url, owner)).status).toBe(201);
       expect((await tokenOf(world, owner.ringUser)).generation).toBe(generation + 1);
     }
-    await until(
-      'the link is completed',
-      async () => {
-        await world.sql(`SELECT graphile_worker.reschedule_jobs(array_agg(id), run_at => now())
+    await until('the link is completed', async () => {
+      await world.sql(`SELECT graphile_worker.reschedule_jobs(array_agg(id), run_at => now())
                            FROM graphile_worker.jobs WHERE locked_at IS NULL`);
-        return (await linksByStatus()).CONFIRMING === undefined;
-      },
-      20_000,
-    );
+      return (await linksByStatus()).CONFIRMING === undefined;
+    });
     expect(Object.keys(await linksByStatus())).toEqual(['COMPLETED']);
     expectNoSecret(app.stdout() + app.stderr());
-  }, 60_000);
+  });
 
   test('lets someone whose browser waits with the old key’s seal tap Sign In again', async () => {
     const page = await undecided.open('/ring/link');

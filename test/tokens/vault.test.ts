@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { openAccessToken, sealPair } from '../../src/tokens/token-pairs.js';
 import { createVault, VaultError } from '../../src/tokens/vault.js';
+import { scaled } from '../support/limits.js';
 import type { Pair } from '../support/pairs.js';
 import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';
@@ -119,7 +120,7 @@ describe('a stored token pair', () => {
   beforeAll(async () => {
     world = await startWorld({
       environment: { TOKEN_ENCRYPTION_KEYS: `${written(recentKey)},${written(oldKey)}` },
-      patienceMs: 5_000,
+      patienceMs: scaled(5_000),
     });
   });
   afterAll(() => world.stop());

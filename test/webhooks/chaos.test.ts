@@ -5,6 +5,7 @@ import { type Owner, sharing } from '../support/devices.js';
 import { type Answer, send } from '../support/http.js';
 import { inboxOf } from '../support/inbox.js';
 import { untilJobsAreDone } from '../support/jobs.js';
+import { scaled } from '../support/limits.js';
 import { arriving, installed, isErased, linksOf, pairsOf } from '../support/linking.js';
 import { closeLiveView, openLiveView } from '../support/live-views.js';
 import { tracesOf } from '../support/traces.js';
@@ -38,11 +39,11 @@ let owners: Owner[];
 const failures: string[] = [];
 
 beforeAll(async () => {
-  world = await startWorld({ ringTimeoutMs: 3_000 });
+  world = await startWorld({ ringTimeoutMs: scaled(3_000) });
   origins = [world.url, `http://localhost:${(await world.startAnother()).port}`];
   owners = [];
   for (let number = 0; number < ACCOUNTS; number++) owners.push(await sharing(world));
-}, 60_000);
+});
 afterAll(() => world.stop());
 
 /** Numbers from 0 to 1 that are always the same for a seed: mulberry32. */
@@ -167,7 +168,7 @@ describe(`after chaos with CHAOS_SEED=${SEED}`, () => {
       await deliver(world.url, JSON.stringify(event));
     }
     await untilJobsAreDone(world);
-  }, 120_000);
+  });
 
   test('nobody was refused but by Ring, and nobody waited in a circle', () => {
     expect(failures).toEqual([]);

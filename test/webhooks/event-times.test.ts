@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Owner, sharing } from '../support/devices.js';
-import { holdAccount, inboxOf, untilIdle, untilProcessed } from '../support/inbox.js';
+import { holdAccount, inboxOf, untilApplied, untilIdle, untilProcessed } from '../support/inbox.js';
 import { installed, linked, linksOf, once, pairStatuses } from '../support/linking.js';
 import type { EventType, RingUser } from '../support/ring.js';
 import { tracesOf } from '../support/traces.js';
@@ -202,11 +202,13 @@ describe('with a clock of ours that is 3 s ahead of Ring’s', () => {
 
   test('a device that is removed while all devices are asked for is not brought back by the answer', async () => {
     const ringUser = await world.ring.createUser({ devices: [{ name: 'Front Door' }] });
-    await world.ring.setFaults([once('devices', { kind: 'delay', ms: 1_500 }, 'after')]);
+    await world.ring.setFaults([once('devices', { kind: 'hold' }, 'after')]);
     await linked(world, ringUser);
     await untilAsked(ringUser, '/v1/devices');
 
-    await tell({ ringUser }, 'device_removed', { at: fromNow(-3) });
+    await send(ringUser, 'device_removed', { at: fromNow(-3) });
+    await untilApplied(world, ringUser);
+    await world.ring.release();
     await untilIdle(world);
 
     expect(await deviceOf(ringUser)).toMatchObject({ removed_at: new Date(fromNow(-3)), capabilities: null });
@@ -216,11 +218,14 @@ describe('with a clock of ours that is 3 s ahead of Ring’s', () => {
     const owner = await sharing(world);
     const { ringUser, device } = owner;
     world.clock.advance(60);
-    await world.ring.setFaults([once('device', { kind: 'delay', ms: 1_500 }, 'after')]);
+    await world.ring.setFaults([once('device', { kind: 'hold' }, 'after')]);
     await send(ringUser, 'device_added', { at: fromNow(-4) });
     await untilAsked(ringUser, `/v1/devices/${device.id}`);
 
-    await tell(owner, 'device_removed', { at: fromNow(-3) });
+    await send(ringUser, 'device_removed', { at: fromNow(-3) });
+    await untilApplied(world, ringUser);
+    await world.ring.release();
+    await untilIdle(world);
 
     expect(await deviceOf(ringUser)).toMatchObject({ removed_at: new Date(fromNow(-3)), capabilities: null });
   });

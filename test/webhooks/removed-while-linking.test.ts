@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { inboxOf, untilIdle, untilProcessed } from '../support/inbox.js';
+import { scaled } from '../support/limits.js';
 import { arriving, installed, isErased, linksOf, once, pairsOf, signedIn } from '../support/linking.js';
 import type { Fault, RingUser } from '../support/ring.js';
 import { until } from '../support/until.js';
@@ -8,9 +9,11 @@ import { startWorld, type World } from '../support/world.js';
 
 /** The user removes the app in the Ring app while we are still linking it: whoever comes second, the link has ended. */
 
+const HELD = { kind: 'hold' };
+
 let world: World;
 beforeAll(async () => {
-  world = await startWorld({ patienceMs: 100 });
+  world = await startWorld({ patienceMs: scaled(100) });
 });
 afterEach(() => world.ring.setFaults([]));
 afterAll(() => world.stop());
@@ -46,15 +49,16 @@ async function removeWhile(fault: Fault, step: string): Promise<{ visitor: Visit
 }
 
 test.each([
-  ['before Ring has acted on the POST', once('integration-post', { kind: 'delay', ms: 1_500 }), 'POSTING'],
-  ['after Ring has acted on the POST', once('integration-post', { kind: 'delay', ms: 1_500 }, 'after'), 'POSTING'],
-  ['before Ring has acted on the PATCH', once('integration-patch', { kind: 'delay', ms: 1_500 }), 'PATCHING'],
-  ['after Ring has acted on the PATCH', once('integration-patch', { kind: 'delay', ms: 1_500 }, 'after'), 'PATCHING'],
+  ['before Ring has acted on the POST', once('integration-post', HELD), 'POSTING'],
+  ['after Ring has acted on the POST', once('integration-post', HELD, 'after'), 'POSTING'],
+  ['before Ring has acted on the PATCH', once('integration-patch', HELD), 'PATCHING'],
+  ['after Ring has acted on the PATCH', once('integration-patch', HELD, 'after'), 'PATCHING'],
   ['while Ring is away', once('integration-post', { kind: 'status', status: 503, retryAfterSeconds: 2 }), 'POSTING'],
 ])('%s: the link is removed, and stays so when the answer comes', async (_when, fault, step) => {
   const { visitor, ringUser } = await removeWhile(fault, step);
 
   await until('the link is removed', async () => (await linksOf(world, ringUser))[0]?.status === 'REMOVED');
+  await world.ring.release();
   await expectEnded(ringUser);
 
   await visitor.open('/ring/home');
@@ -78,11 +82,11 @@ test('at the moment of the claim: it is removed or was never made', async () => 
     expect(links.map(({ status }) => status).filter((status) => status !== 'REMOVED')).toEqual([]);
     expect((await pairsOf(world, ringUser)).every(isErased)).toBe(true);
   }
-}, 60_000);
+});
 
 test('before we know whose the token pair is: it never gets into the pool', async () => {
   const ringUser = await world.ring.createUser();
-  await world.ring.setFaults([once('users-me', { kind: 'delay', ms: 1_000 }, 'after')]);
+  await world.ring.setFaults([once('users-me', HELD, 'after')]);
   await world.ring.install(ringUser);
   await until('Ring is asked whose it is', async () =>
     (await world.ring.requests()).some(
@@ -91,6 +95,7 @@ test('before we know whose the token pair is: it never gets into the pool', asyn
   );
 
   await world.ring.sendEvent({ user_id: ringUser.id, type: 'app_integration_removed' });
+  await world.ring.release();
   await until('the pair is identified', async () => (await pairsOf(world, ringUser)).length === 1);
 
   const [pair] = await pairsOf(world, ringUser);

@@ -55,6 +55,7 @@ export function serve(simulation: Simulation, endpoint: RingEndpoint): RequestHa
       request_id: request.get('x-request-id'),
       ...facts,
     });
+    const { standing } = state.faults;
     const fault = endpoint.name === null ? undefined : state.faults.takeFor(endpoint.name);
     record.fault = fault?.fault.kind ?? null;
 
@@ -64,7 +65,7 @@ export function serve(simulation: Simulation, endpoint: RingEndpoint): RequestHa
       return answer;
     };
     try {
-      const reaction = await react(fault, handle, (status) => endpoint.fail(status), signal);
+      const reaction = await react(fault, handle, (status) => endpoint.fail(status), { signal, standing });
       await carryOut(reaction, record, response, signal);
     } catch (error) {
       // The simulator was reset or closed while a fault held this request.
@@ -89,27 +90,38 @@ function readRequest(request: Request): RingRequest {
   };
 }
 
+/** What ends the wait of a request that is late. */
+interface HoldEnds {
+  /** Aborted when the simulator is reset or closed. */
+  signal: AbortSignal;
+  /** Aborted when the list of faults is replaced. */
+  standing: AbortSignal;
+}
+
 async function react(
   fault: RingFault | undefined,
   handle: () => Promise<RingAnswer>,
   fail: (status: number) => RingAnswer,
-  signal: AbortSignal,
+  ends: HoldEnds,
 ): Promise<Reaction> {
   if (fault === undefined) return { kind: 'answer', answer: await handle() };
-  if (fault.when === 'before') return misbehave(fault.fault, handle, fail, signal);
+  if (fault.when === 'before') return misbehave(fault.fault, handle, fail, ends);
   const answer = await handle();
-  return misbehave(fault.fault, () => Promise.resolve(answer), fail, signal);
+  return misbehave(fault.fault, () => Promise.resolve(answer), fail, ends);
 }
 
 async function misbehave(
   fault: AnswerFault,
   rightAnswer: () => Promise<RingAnswer>,
   fail: (status: number) => RingAnswer,
-  signal: AbortSignal,
+  { signal, standing }: HoldEnds,
 ): Promise<Reaction> {
   switch (fault.kind) {
     case 'delay':
       await sleep(fault.ms, undefined, { signal });
+      return { kind: 'answer', answer: await rightAnswer() };
+    case 'hold':
+      if (!standing.aborted) await once(standing, 'abort', { signal });
       return { kind: 'answer', answer: await rightAnswer() };
     case 'status':
       return { kind: 'answer', answer: withRetryAfter(fail(fault.status), fault.retryAfterSeconds) };

@@ -54,6 +54,7 @@ function ringFaultForm(): Markup {
         <label for="kind">What goes wrong</label>
         <select id="kind" name="kind">
           ${option('delay', 'Late answer')}
+          ${option('hold', 'Late until the faults are cleared')}
           ${option('status', 'Another status')}
           ${option('reset', 'Connection reset')}
           ${option('silence', 'No answer')}
@@ -128,6 +129,8 @@ function describeKind(fault: Fault['fault']): string {
   switch (fault.kind) {
     case 'delay':
       return `late by ${fault.ms} ms`;
+    case 'hold':
+      return 'late until the faults are cleared';
     case 'status':
       return `status ${fault.status}`;
     case 'reset':

@@ -29,6 +29,8 @@ const times = z.int().min(1).optional();
 
 const answerFault = z.discriminatedUnion('kind', [
   delay,
+  // Late by as long as the list of faults stands.
+  z.strictObject({ kind: z.literal('hold') }),
   z.strictObject({ kind: z.literal('status'), status, retryAfterSeconds: z.int().min(0).optional() }),
   z.strictObject({ kind: z.literal('reset') }),
   z.strictObject({ kind: z.literal('silence') }),
@@ -78,6 +80,12 @@ export type Fault = z.infer<typeof faultSchema>;
 /** The faults that are waiting to happen, in order. A request meets at most one: the first for its endpoint. */
 export class Faults {
   #waiting: Fault[] = [];
+  #standing = new AbortController();
+
+  /** Aborted when the list is replaced, which lets go of what a `hold` holds. */
+  get standing(): AbortSignal {
+    return this.#standing.signal;
+  }
 
   list(): readonly Fault[] {
     return this.#waiting;
@@ -85,6 +93,8 @@ export class Faults {
 
   replace(faults: readonly Fault[]): void {
     this.#waiting = [...faults];
+    this.#standing.abort();
+    this.#standing = new AbortController();
   }
 
   add(fault: Fault): void {

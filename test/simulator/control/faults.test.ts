@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 
+import { until } from '../../support/until.js';
 import type { Rig } from '../rig.js';
 import {
   callIntegrations,
@@ -86,6 +87,20 @@ test('a delay is as long as asked, and the answer is the right one', async () =>
   const startedAt = performance.now();
   expect((await getMe(rig, access_token)).status).toBe(200);
   expect(performance.now() - startedAt).toBeGreaterThanOrEqual(145);
+});
+
+test('what is held is answered rightly when the list of faults is replaced, and not before', async () => {
+  const { access_token } = await newTokens(rig);
+  await setFaults({ endpoint: 'users-me', fault: { kind: 'hold' }, when: 'before', times: 1 });
+  let isAnswered = false;
+  const held = getMe(rig, access_token).finally(() => (isAnswered = true));
+  await until('Ring is asked', async () => (await recordedRequests(rig)).some(({ path }) => path === '/v1/users/me'));
+  expect((await getMe(rig, access_token)).status).toBe(200);
+  expect(isAnswered).toBe(false);
+
+  await setFaults();
+
+  expect((await held).status).toBe(200);
 });
 
 test('a status fault can carry Retry-After and keeps the JSON:API error shape', async () => {

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 
 import { startWorld, type World } from '../../support/world.js';
 import type { Rig } from '../rig.js';
+import { scaled } from '../../support/limits.js';
 import { control, startRig } from '../rig.js';
 
 interface Life {
@@ -23,7 +24,7 @@ const EVENTS = [
 describe('with the app', () => {
   let world: World;
   beforeEach(async () => {
-    world = await startWorld({ patienceMs: 10_000 });
+    world = await startWorld({ patienceMs: scaled(10_000) });
   });
   afterEach(() => world.stop());
 

@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { Browser, Page } from 'playwright-core';
 
 import { launchBrowser } from '../../support/browser.js';
+import { scaled } from '../../support/limits.js';
 import { until } from '../../support/until.js';
 import type { Rig } from '../rig.js';
 import { callRing, control, errorTitle, newTokens, sendEvent, startRig } from '../rig.js';
@@ -71,9 +72,13 @@ afterEach(async () => {
   await untilNoSocketIsOpen();
 });
 
-/** Of those for media. Node lets go of a socket a moment after it is closed. */
+/** Of those for media. Node lets go of a socket a moment after it is closed; werift would after half a minute. */
 const untilNoSocketIsOpen = (): Promise<boolean> =>
-  until('no socket is open', () => Promise.resolve(!process.getActiveResourcesInfo().includes('UDPWrap')), 1_000);
+  until(
+    'no socket is open',
+    () => Promise.resolve(!process.getActiveResourcesInfo().includes('UDPWrap')),
+    scaled(2_000),
+  );
 
 const post = (body: string): Promise<Response> =>
   callRing(rig, 'POST', SESSIONS, token, { body, headers: { 'Content-Type': 'application/sdp' } });

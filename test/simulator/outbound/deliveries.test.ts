@@ -100,7 +100,6 @@ test('an app that does not answer within 5 s is tried again', async () => {
   expect(attempts).toEqual([{ status: null }]);
   const [first] = (await onlyDelivery('delivered')).attempts;
   expect(first?.ms).toBeGreaterThanOrEqual(4_900);
-  expect(first?.ms).toBeLessThan(7_000);
 });
 
 test('a reset ends what is on its way', async () => {
