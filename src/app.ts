@@ -128,8 +128,7 @@ export function createApp(dependencies: AppDependencies): App {
     }),
   );
   app.use(tokenCallback(dependencies.codes, limits));
-  app.get('/assets/style.css', stylesheet());
-  app.use('/assets', express.static(ASSETS_DIR, { maxAge: '1h' }));
+  app.use('/assets', stylesheet(), express.static(ASSETS_DIR, { maxAge: '1h' }));
 
   app.use(storedNowhere);
   app.use(sessions.middleware, ...authentication.middleware);
