@@ -40,6 +40,8 @@ function walk(layers: Layer[], prefix: string): AppRoute[] {
     found.set(path, new Set([...(found.get(path) ?? []), ...methods]));
   };
   for (const { name, rawPath, handle, route } of layers) {
+    // Files, and no routes.
+    if (rawPath === '/assets') continue;
     if (route !== undefined) {
       // A handler of all methods has none of its own.
       const methods = route.stack.flatMap(({ method }) => (method === undefined ? [] : [method.toUpperCase()]));
@@ -47,7 +49,7 @@ function walk(layers: Layer[], prefix: string): AppRoute[] {
     } else if (handle.stack !== undefined) {
       const mount = [rawPath].flat().join('|');
       for (const { path, methods } of walk(handle.stack, prefix + (mount === '/' ? '' : mount))) add(path, methods);
-    } else if (rawPath !== '/' && name !== 'serveStatic' && handle.length < 4) {
+    } else if (rawPath !== '/' && handle.length < 4) {
       add(prefix + [rawPath].flat().join('|'), [`USE ${name}`]);
     }
   }

@@ -17,6 +17,8 @@ import { readTemplates } from '../support/templates.js';
  */
 
 const ROOT = join(VIEWS_DIR, '..');
+/** As what is checked imports it. */
+const SOURCE = './src';
 const PARTIALS = 'partials/';
 
 /** A name and the code that is checked under it. */
@@ -128,8 +130,8 @@ function readDeclaration(text: string): { fields: Map<string, string>; complaint
 
 /** What the code of all templates needs. @param types that they name */
 const preamble = (types: string): string => `
-import type {} from './src/app.js';
-import { render, type Views } from './src/http/render.js';
+import type {} from '${SOURCE}/app.js';
+import { render, type Views } from '${SOURCE}/http/render.js';
 ${importsOf(new Set(types.match(/\b[A-Z]\w+/g)))}
 type Include<Folder extends string> = <Name extends keyof Partials>(
   path: \`\${Folder}\${Name}\`,
@@ -147,7 +149,7 @@ function importsOf(names: ReadonlySet<string>): string {
     .flatMap((file) => {
       const text = readFileSync(join(ROOT, 'src', file), 'utf8');
       const exported = [...text.matchAll(/^export (?:interface|type) (\w+)/gm)].map(([, name = '']) => name);
-      const path = `./src/${file.replace(/\.ts$/, '.js')}`;
+      const path = `${SOURCE}/${file.replace(/\.ts$/, '.js')}`;
       return exported.filter((name) => names.has(name)).map((name) => `import type { ${name} } from '${path}';`);
     })
     .join('\n');
