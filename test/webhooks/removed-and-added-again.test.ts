@@ -112,11 +112,15 @@ async function deliverAround(life: Life, code: string, isRemoved: () => Promise<
       return requests.filter((one) => one.path === '/v1/users/me' && one.account_id === ringUser.account_id).length;
     };
     const askedBefore = await asked();
-    await world.ring.setFaults([once('users-me', { kind: 'delay', ms: 1_000 }, 'after')]);
+    await world.ring.setFaults([once('users-me', { kind: 'hold' }, 'after')]);
     await deliverCode(world, code);
     await until('Ring is asked whose it is', async () => (await asked()) > askedBefore);
     await isRemoved();
     await tellAt(moment, life);
+    await until('the removal is applied', async () =>
+      (await inboxOf(world, ringUser)).every(({ status }) => status === 'PROCESSED'),
+    );
+    await world.ring.release();
   } else {
     await deliverCode(world, code);
   }
