@@ -31,6 +31,7 @@ export default defineConfig(
       ],
     },
   },
+  { files: ['jest.config.js'], languageOptions: { globals: { process: 'readonly' } } },
   { files: ['views/assets/**/*.js'], languageOptions: { globals: browserGlobals() } },
 );
 

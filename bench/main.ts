@@ -5,6 +5,7 @@ import { startEmbeddedPostgres } from '../src/development/embedded-postgres.js';
 import { migrateToLatest } from '../src/database/migrate.js';
 import { benchMatch } from './match.js';
 import { benchTokens } from './tokens.js';
+import { benchTrouble } from './trouble.js';
 import { benchWebhooks } from './webhooks.js';
 
 const USAGE = `Runs every benchmark on a Postgres of its own. Figures are ratios to a baseline that is measured in the same run.
@@ -23,6 +24,7 @@ await chmod(directory, 0o711);
 const postgres = await startEmbeddedPostgres({ dataDir: join(directory, 'postgres'), log: () => undefined });
 try {
   await migrateToLatest(postgres.url);
+  await benchTrouble(postgres.url);
   await benchMatch(postgres.url);
   await benchTokens(postgres.url);
   await benchWebhooks(postgres.url, directory);

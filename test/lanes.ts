@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 
 /** The order in which they run: what is fast and shows most comes first. */
@@ -23,6 +23,8 @@ const ALONE: readonly string[] = [
   'test/webhooks/chaos.test.js',
   'test/webhooks/kill.test.js',
 ];
+
+const IMPORT = /(?:\bfrom\s|^import\s|\bimport\()\s*'(\.[^']+)'/gm;
 
 /** A compiled test, by its path below `dist`. */
 export interface TestFile {
@@ -52,8 +54,10 @@ function filesBehind(entry: string): Set<string> {
   const found = new Set([entry]);
   // A set gives out what is added to it on the way, too.
   for (const file of found) {
-    for (const [, specifier = ''] of readFileSync(file, 'utf8').matchAll(/(?:from|import\()\s*'(\.[^']+)'/g)) {
-      found.add(resolve(dirname(file), specifier));
+    for (const [, specifier = ''] of readFileSync(file, 'utf8').matchAll(IMPORT)) {
+      const imported = resolve(dirname(file), specifier);
+      // A test may have the text of some other file in it.
+      if (existsSync(imported)) found.add(imported);
     }
   }
   return found;

@@ -25,6 +25,8 @@ const POLL_MS = 1_000;
 const HEARTBEAT_MS = 2_000;
 const DEAD_AFTER_MS = 10_000;
 const RESTART_PAUSE_MS = 1_000;
+/** How long the jobs of a runner that gives up may take to end, in ms, before another one is started. */
+const LAST_JOBS_MS = 10_000;
 
 /**
  * Runs the durable jobs of this process, and takes over those of processes that died: the queue itself would leave a
@@ -69,6 +71,7 @@ export function startQueue(database: Database, lanes: readonly Lane[], log: Logg
 interface RunningLane {
   /** Of the pools of workers that it has: a job is locked by the pool that took it. */
   poolIds(): string[];
+  /** Whether it takes jobs. */
   isRunning(): boolean;
   /** Waits for the running jobs. */
   stop(): Promise<void>;
@@ -79,6 +82,7 @@ function runLane(database: Database, { tasks, concurrency }: Lane, log: Logger, 
   const events: WorkerEvents = new EventEmitter();
   events.on('pool:create', ({ workerPool }) => poolIds.add(workerPool.id));
   let runner: Runner | undefined;
+  let isTakingJobs = false;
 
   // A runner gives up after some errors in a row (Postgres away for a while); this one is started again until stopped.
   async function keepRunning(): Promise<void> {
@@ -98,22 +102,42 @@ function runLane(database: Database, { tasks, concurrency }: Lane, log: Logger, 
           events,
           logger: workerLogger(log),
         });
+        isTakingJobs = true;
+        const abandoned = givesUp();
         // Told to stop while it was starting.
         if (isAborted(stopping)) await runner.stop();
-        await runner.promise;
+        await Promise.race([runner.promise, abandoned]);
       } catch (error) {
         if (!isAborted(stopping)) log.error({ err: error }, 'the job queue stopped; starting it again');
       }
+      isTakingJobs = false;
       runner = undefined;
+      // From now on its jobs are those of a dead process, which somebody takes over.
       poolIds.clear();
       await delay(RESTART_PAUSE_MS, undefined, { signal: stopping }).catch(() => undefined);
     }
   }
 
+  /**
+   * Rejects when the runner has given up by itself and has had time to end. It may never end: when two of its jobs could
+   * not be marked as done, graphile-worker 0.17 waits for a third one.
+   */
+  function givesUp(): Promise<never> {
+    return new Promise((_resolve, reject) => {
+      events.once('pool:gracefulShutdown', () => {
+        isTakingJobs = false;
+        if (isAborted(stopping)) return;
+        setTimeout(() => {
+          reject(new Error(`gave up, and did not end within ${LAST_JOBS_MS} ms`));
+        }, LAST_JOBS_MS).unref();
+      });
+    });
+  }
+
   const running = keepRunning();
   return {
     poolIds: () => [...poolIds],
-    isRunning: () => runner !== undefined,
+    isRunning: () => isTakingJobs,
     async stop() {
       await runner?.stop().catch((error: unknown) => {
         // Already stopping by itself: its jobs are handed back all the same.

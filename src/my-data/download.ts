@@ -162,11 +162,13 @@ export function createDownloads(pool: Pool, now: () => Date): Downloads {
           response.setHeader('Content-Type', 'application/json');
           response.setHeader('Content-Disposition', 'attachment; filename="my-data.json"');
           const file = writeFile(client, userId, account, now());
-          await pipeline(Readable.from(file), response, { signal: AbortSignal.timeout(LIMIT_MS) });
+          await pipeline(Readable.from(file), response, { signal: AbortSignal.timeout(LIMIT_MS), end: false });
         });
       } finally {
         underWay.delete(userId);
       }
+      // Last: whoever has seen the end may ask again.
+      response.end();
     },
   };
 }

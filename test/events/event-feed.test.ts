@@ -76,7 +76,7 @@ describe('the stream of events', () => {
   });
 
   test('tells nothing of what has happened, and nobody else that something has', async () => {
-    const [owner, stranger] = [await sharing(world, { name: 'Secret Door' }), await sharing(world)];
+    const [owner, stranger] = await Promise.all([sharing(world, { name: 'Secret Door' }), sharing(world)]);
     await quiet(world, owner, stranger);
     const [mine, theirs] = [await streamOf(owner, world.url), await streamOf(stranger, world.url)];
     const [before, strange] = [mine.news(), theirs.news()];
@@ -92,7 +92,7 @@ describe('the stream of events', () => {
   });
 
   test('says nothing of a device whose link has to be made again', async () => {
-    const [owner, witness] = [await sharing(world), await sharing(world)];
+    const [owner, witness] = await Promise.all([sharing(world), sharing(world)]);
     await quiet(world, owner, witness);
     const [stream, probe] = [await streamOf(owner, world.url), await streamOf(witness, world.url)];
     const [before, heard] = [stream.news(), probe.news()];
@@ -150,7 +150,7 @@ describe('the stream of events', () => {
   });
 
   test('is open six times for one user at most, and again when one is closed', async () => {
-    const [owner, neighbour] = [await sharing(world), await sharing(world)];
+    const [owner, neighbour] = await Promise.all([sharing(world), sharing(world)]);
     for (let times = 0; times < 6; times += 1) expect((await streamOf(owner, world.url)).status).toBe(200);
 
     const seventh = await streamOf(owner, world.url);

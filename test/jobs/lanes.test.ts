@@ -22,7 +22,7 @@ async function countHangingPictures(): Promise<number> {
 }
 
 test('pictures that Ring lets hang keep no removal and nobody who links waiting', async () => {
-  const [owner, leaving] = [await sharing(world), await sharing(world)];
+  const [owner, leaving] = await Promise.all([sharing(world), sharing(world)]);
   const { ringUser, visitor, path, csrfToken } = owner;
   await visitor.post(`${path}/scheduled-operations`, { _csrf: csrfToken, frequency: 'HOURLY' });
   // As if forty users had scheduled one each.

@@ -2,8 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import knex, { type Knex } from 'knex';
+import { pino } from 'pino';
+import { openDatabase } from '../../src/database/database.js';
 import { enqueue } from '../../src/jobs/enqueue.js';
+import { startQueue } from '../../src/jobs/queue.js';
 import { WAIT_LIMIT_MS } from '../support/limits.js';
+import { createTestDatabase } from '../support/postgres.js';
 import type { RingUser } from '../support/ring.js';
 import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';
@@ -76,6 +80,52 @@ describe('the jobs of a worker that died', () => {
     });
 
     await until('the pair is unclaimed', async () => (await statusOf(ringUser)) === 'UNCLAIMED');
+  });
+});
+
+describe('jobs whose end can not be written down, because the database is in trouble', () => {
+  test('are done again, and keep no other job from being done', async () => {
+    const own = await createTestDatabase();
+    const log: string[] = [];
+    const database = openDatabase(own.url, pino({ level: 'silent' }));
+    const begun: string[] = [];
+    const ends: (() => void)[] = [];
+    const work = async (payload: unknown) => {
+      const { name } = payload as { name: string };
+      begun.push(name);
+      if (name !== 'later' && begun.length <= 2) await new Promise<void>((resolve) => ends.push(resolve));
+    };
+    const queue = startQueue(
+      database,
+      [{ concurrency: 4, tasks: { work } }],
+      pino({ level: 'error' }, { write: (line) => log.push(line) }),
+    );
+    const failures = () => log.filter((line) => line.includes('Failed to complete jobs')).length;
+    try {
+      for (const name of ['one', 'other']) await enqueue(database.knex, 'work', { name }, { key: name });
+      await until('both have begun', () => Promise.resolve(ends.length === 2));
+      await database.pool.query(`
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;
+        CREATE TRIGGER refuse BEFORE DELETE ON graphile_worker._private_jobs EXECUTE FUNCTION refuse()`);
+      for (const [index, end] of ends.entries()) {
+        end();
+        await until('its end is not written', () => Promise.resolve(failures() > index));
+      }
+      expect(queue.isAlive()).toBe(false);
+      await database.pool.query('DROP FUNCTION refuse CASCADE');
+      await enqueue(database.knex, 'work', { name: 'later' }, { key: 'later' });
+
+      await until('all are done', async () => {
+        const { rowCount } = await database.pool.query('SELECT 1 FROM graphile_worker.jobs');
+        return rowCount === 0;
+      });
+      expect([...begun].sort()).toEqual(['later', 'one', 'one', 'other', 'other']);
+      expect(queue.isAlive()).toBe(true);
+    } finally {
+      await queue.stop();
+      await database.close();
+      await own.drop();
+    }
   });
 });
 

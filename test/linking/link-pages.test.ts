@@ -349,7 +349,7 @@ describe('the session', () => {
   });
 
   test('links nothing else than what its page showed', async () => {
-    const [shown, slippedIn] = [await installed(world), await installed(world)];
+    const [shown, slippedIn] = await Promise.all([installed(world), installed(world)]);
     const visitor = await arriving(world, shown, await signedIn(world));
     const { text } = visitor.page;
     const { nonce, time } = await redirectOf(world, slippedIn);

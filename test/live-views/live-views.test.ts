@@ -186,7 +186,7 @@ describe('a live view is not opened', () => {
   });
 
   test('for the token of someone else: 403', async () => {
-    const [owner, other] = [await sharing(world), await sharing(world)];
+    const [owner, other] = await Promise.all([sharing(world), sharing(world)]);
 
     await expectProblem(open(owner, { headers: { 'x-csrf-token': other.csrfToken } }), 403, /./);
 
@@ -229,7 +229,7 @@ describe('a live view is not opened', () => {
   });
 
   test('of someone else’s device: 404, the same as for an unknown one', async () => {
-    const [owner, other] = [await sharing(world), await sharing(world)];
+    const [owner, other] = await Promise.all([sharing(world), sharing(world)]);
 
     const strange = await open({ ...other, path: owner.path });
     const unknown = await open({ ...other, path: '/devices/no-such-device' });
@@ -321,7 +321,7 @@ describe('too many live views', () => {
   test('in a minute are refused to their user alone: 429', async () => {
     const strict = await startWorld({ environment: { RATE_LIMIT_SCALE: '0.5' } });
     try {
-      const [owner, other] = [await sharing(strict), await sharing(strict)];
+      const [owner, other] = await Promise.all([sharing(strict), sharing(strict)]);
       const from = (who: Owner) =>
         send(strict.url, `${who.path}/live-views`, {
           body: OFFER,
@@ -425,7 +425,7 @@ describe('closing a live view', () => {
   });
 
   test('is for its user alone: 404, and it stays open', async () => {
-    const [owner, other] = [await sharing(world), await sharing(world)];
+    const [owner, other] = await Promise.all([sharing(world), sharing(world)]);
     const { location } = await open(owner);
 
     await expectProblem(close(other, location), 404, /no such live view/);

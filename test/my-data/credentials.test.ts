@@ -136,7 +136,7 @@ describe('changing the e-mail', () => {
 
   test('to the same address by two people at once gives it to one of them', async () => {
     const wanted = newEmail();
-    const visitors = [await signedIn(world), await signedIn(world)];
+    const visitors = await Promise.all([signedIn(world), signedIn(world)]);
     await Promise.all(visitors.map((visitor) => submitAccountForm(visitor, 'email', { new: wanted })));
 
     expect(visitors.map(({ page }) => page.status).sort()).toEqual([200, 409]);

@@ -110,7 +110,7 @@ describe('the page of a device', () => {
   });
 
   test('is for its user alone: anyone else sees what an unknown device shows', async () => {
-    const [owner, other] = [await sharing(world), await sharing(world)];
+    const [owner, other] = await Promise.all([sharing(world), sharing(world)]);
     const { cookie } = other.visitor;
 
     const strange = await send(world.url, owner.path, { cookie });
@@ -300,7 +300,7 @@ describe('a schedule', () => {
   });
 
   test('is made by its user alone: 404 for anyone else', async () => {
-    const [owner, other] = [await sharing(world), await sharing(world)];
+    const [owner, other] = await Promise.all([sharing(world), sharing(world)]);
     const form = { _csrf: other.csrfToken, frequency: 'HOURLY' };
 
     for (const entries of [form, { ...form, frequency: 'DAILY' }]) {
@@ -372,7 +372,7 @@ describe('deleting a schedule', () => {
   });
 
   test('is for its user alone', async () => {
-    const [owner, other] = [await sharing(world), await sharing(world)];
+    const [owner, other] = await Promise.all([sharing(world), sharing(world)]);
     await fillIn(owner, { frequency: 'HOURLY' });
     const [operation] = await operationsOf(owner);
     const asOther = { cookie: other.visitor.cookie, form: { _csrf: other.csrfToken } };
@@ -500,7 +500,7 @@ describe('a picture that a user asks for', () => {
   });
 
   test('is for its user alone, needs the token of the page, and leaves an address that leads back', async () => {
-    const [owner, other] = [await sharing(world), await sharing(world)];
+    const [owner, other] = await Promise.all([sharing(world), sharing(world)]);
     const address = `${owner.path}/snapshots`;
     const { cookie } = other.visitor;
 

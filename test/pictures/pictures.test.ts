@@ -611,7 +611,7 @@ describe('a daily picture', () => {
   });
 
   test('in a zone that Postgres knows no more is left alone, and stops no other', async () => {
-    const [owner, other] = [await sharing(later), await sharing(later)];
+    const [owner, other] = await Promise.all([sharing(later), sharing(later)]);
     const wish = { frequency: 'DAILY', time_of_day: '07:30', time_zone: 'Europe/Berlin' };
     for (const one of [owner, other]) await schedule(one, wish);
     const { account_id } = owner.ringUser;

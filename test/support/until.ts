@@ -18,6 +18,6 @@ export async function until<Value>(
     const waitedMs = performance.now() - startedAt;
     if (waitedMs > limitMs) throw new Error(`waited ${Math.round(waitedMs)} ms in vain until ${what}`);
     // Who asks costs time that others need, and what has taken long is not in a hurry.
-    await delay(Math.min(10 + waitedMs / 5, 500));
+    await delay(Math.min(20 + waitedMs / 4, 500));
   }
 }

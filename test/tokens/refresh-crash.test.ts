@@ -24,7 +24,7 @@ describe('a process that is killed while it refreshes', () => {
   let beforeWrite: Owner;
 
   beforeAll(async () => {
-    [beforeRing, beforeAnswer, beforeWrite] = [await sharing(world), await sharing(world), await sharing(world)];
+    [beforeRing, beforeAnswer, beforeWrite] = await Promise.all([sharing(world), sharing(world), sharing(world)]);
     for (const owner of [beforeRing, beforeAnswer, beforeWrite]) await expire(owner);
 
     // From here on, all within the 8 seconds that a call to Ring may take.

@@ -29,7 +29,7 @@ let undecided: Visitor;
 beforeAll(async () => {
   world = await createProcessWorld();
   app = await world.startApp({ TOKEN_ENCRYPTION_KEYS: oldKey });
-  owners.push(await sharing(world), await sharing(world));
+  owners.push(...(await Promise.all([sharing(world), sharing(world)])));
   const environment = { ...world.environment, TOKEN_ENCRYPTION_KEYS: oldKey };
   await manyLinks({ ...world, environment, clock: { now: () => new Date() } }, 250);
   undecided = await arriving(world, await installed(world), await signedIn(world));

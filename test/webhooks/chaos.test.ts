@@ -41,8 +41,7 @@ const failures: string[] = [];
 beforeAll(async () => {
   world = await startWorld({ ringTimeoutMs: scaled(3_000) });
   origins = [world.url, `http://localhost:${(await world.startAnother()).port}`];
-  owners = [];
-  for (let number = 0; number < ACCOUNTS; number++) owners.push(await sharing(world));
+  owners = await Promise.all(Array.from({ length: ACCOUNTS }, () => sharing(world)));
 });
 afterAll(() => world.stop());
 
