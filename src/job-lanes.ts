@@ -16,11 +16,14 @@ import { processInbox } from './webhooks/process.js';
 import type { Core } from './core.js';
 
 export interface JobDependencies extends Pick<Metrics, 'onApplied' | 'onFailed' | 'onSnapshot'>, Core {
-  /** What follows from a completed link, in the transaction that completes it. */
+  /** Called when a link is completed, in the transaction that completes it. */
   onCompleted: (trx: Knex, accountId: string) => Promise<void>;
 }
 
-/** Every job there is. What may be many, each waiting for Ring, keeps nothing waiting that somebody waits for. */
+/**
+ * Every job, in two lanes. Jobs of the second may be many, and each waits for Ring: they must not delay those of the first,
+ * for which users wait.
+ */
 export function jobLanes(database: Database, dependencies: JobDependencies): Lane[] {
   return [
     {
