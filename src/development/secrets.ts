@@ -33,7 +33,7 @@ export function withDevelopmentSecrets(environment: Environment, dataDir: string
   return {
     ...environment,
     ...Object.fromEntries(missing.map((name) => [name, secrets[name]])),
-    // Now that there are credentials, they no longer say by their absence that the simulator is wanted.
+    // Said explicitly: without it, the credentials that are there now would mean the real Ring.
     ...(simulator && { RING_SIMULATOR: 'on' }),
   };
 }
