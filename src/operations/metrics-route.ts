@@ -24,7 +24,6 @@ export function metricsRoute(options: MetricsRouteOptions): Router {
   const { registry } = metrics;
   addProcessGauges(registry, options, limitMs);
 
-
   /** The reading under way, shared by all requests meanwhile. */
   let underWay: Promise<string[]> | undefined;
 
