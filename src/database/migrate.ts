@@ -10,7 +10,7 @@ const MIGRATIONS: Knex.MigratorConfig = { directory: MIGRATIONS_DIR, loadExtensi
 
 /**
  * Brings our tables and the job engine's schema to the newest version. Instances that start together take turns: the
- * advisory lock goes away with its connection, so a process that dies halfway blocks nobody. The connections keep the
+ * advisory lock goes away with its connection, so a process that dies halfway blocks no other. The connections keep the
  * time zone that the database gives them: times that were stored without one were written in it.
  */
 export async function migrateToLatest(databaseUrl: string): Promise<void> {

@@ -40,7 +40,7 @@ const TABLES = `
    ORDER BY relname`;
 
 /** The texts of `migrations/schema.sql` and `src/database/tables.ts`, for a migrated database. */
-export async function describeSchema(databaseUrl: string): Promise<{ sql: string; typescript: string }> {
+export async function schemaFilesOf(databaseUrl: string): Promise<{ sql: string; typescript: string }> {
   const client = new pg.Client({ connectionString: databaseUrl });
   await client.connect();
   try {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { RequestHandler } from 'express';
 import { ASSETS_DIR } from '../configuration/paths.js';
 
-/** `GET /assets/style.css`, without comments and indentation: they weigh, and no reader sees them. */
+/** `GET /assets/style.css`, without comments and indentation, so that pages stay small. */
 export function stylesheet(): RequestHandler {
   const css = readFileSync(join(ASSETS_DIR, 'style.css'), 'utf8')
     .replaceAll(/\/\*.*?\*\//gs, '')
