@@ -23,7 +23,7 @@ export function describeEvent({ requestId, occurredAt, kind, deviceId, deviceNam
   };
 }
 
-/** What the address of a list of events says; cursors are written by `event-cursor`. */
+/** The parts of the address of a list of events. Cursors are written by `event-cursor`. */
 export interface EventsAddress {
   device?: string | undefined;
   kind?: EventKind | undefined;

@@ -3,7 +3,7 @@ import type { Knex } from 'knex';
 import { z } from 'zod';
 import { csrfToken } from '../users/csrf.js';
 import { signedInOrHome, userIdOf } from '../users/current-user.js';
-import { row } from '../database/database.js';
+import { row, sql } from '../database/sql.js';
 import { IS_LIVE, IS_USABLE } from '../ring-accounts/link-conditions.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
@@ -59,7 +59,7 @@ const PAGE_SIZE = 25;
 
 const KINDS = Object.keys(EVENT_KINDS) as EventKind[];
 
-/** The form sends what is not chosen as an empty text. */
+/** The form sends a choice that was not made as an empty text. */
 const unlessEmpty = (value: unknown): unknown => (value === '' ? undefined : value);
 
 const Query = z
@@ -84,7 +84,7 @@ export function eventsPage({ db, limits }: EventsPageDependencies): Router {
     }
     const filter: EventFilter = { deviceId: device, kind };
     const page = await listEvents(db, userId, filter, place, PAGE_SIZE);
-    // The way back ends where the list begins, and there it is whole and kept up to date.
+    // The way back to newer events ends at the beginning of the list, where the page is full and kept up to date.
     if (place.after !== undefined && !page.hasMore) {
       seeOther(response, pathOfEvents({ device, kind }));
       return;
@@ -94,7 +94,7 @@ export function eventsPage({ db, limits }: EventsPageDependencies): Router {
       csrfToken: await csrfToken(request),
       events: page.events.map(describeEvent),
       empty: page.events.length > 0 ? null : await whyEmpty(db, userId, devices, { device, kind, ...place }),
-      // There is nothing to choose among before there are devices.
+      // Without devices there is nothing to choose among.
       filter: devices.length === 0 ? null : describeFilter(devices, filter),
       isNewest: place.before === undefined && place.after === undefined,
       ...describeNeighbours(page, { device, kind }, place),
@@ -145,8 +145,8 @@ async function whyEmpty(
   if (devices.length === 0) {
     const links = await row<{ isUsable: boolean | null; isLive: boolean | null }>(
       db,
-      `SELECT bool_or(${IS_USABLE}) AS "isUsable", bool_or(${IS_LIVE}) AS "isLive" FROM account_links WHERE user_id = ?`,
-      [userId],
+      sql`SELECT bool_or(${IS_USABLE}) AS "isUsable", bool_or(${IS_LIVE}) AS "isLive"
+            FROM account_links WHERE user_id = ${userId}`,
     );
     if (links?.isUsable === true) return 'no-devices';
     return links?.isLive === true ? 'link-not-ready' : 'no-link';
