@@ -4,8 +4,10 @@ import { lockUser, type User } from '../users/users.js';
 import { lockAccount } from '../ring-accounts/account-lock.js';
 import { rows } from '../database/database.js';
 import { IS_LIVE } from '../ring-accounts/link-conditions.js';
-import { endLiveViewsOfUser } from '../live-views/live-views.js';
+import { endLiveViewsOfUser, eraseLiveViewsOfUser } from '../live-views/live-views.js';
+import { eraseSchedulesOfUser } from '../pictures/schedule-rows.js';
 import { removeAllDevices } from '../inventory/removal.js';
+import { eraseSubscriptions } from '../inventory/subscriptions.js';
 import { forgetInbox } from '../webhooks/purge.js';
 import { within } from '../time/within.js';
 import type { Core } from '../core.js';
@@ -67,11 +69,11 @@ async function erase(trx: Knex, user: User, now: Date): Promise<'deleted' | 'sta
   await archive(trx, user.id, own, now);
   for (const accountId of own) {
     await removeAllDevices(trx, accountId, now);
-    await trx.raw('DELETE FROM subscriptions WHERE account_id = ?', [accountId]);
+    await eraseSubscriptions(trx, accountId);
   }
   await forgetInbox(trx, { userId: user.id, accountIds, own, now });
-  await trx.raw('DELETE FROM live_views WHERE user_id = ?', [user.id]);
-  await trx.raw('DELETE FROM scheduled_operations WHERE user_id = ?', [user.id]);
+  await eraseLiveViewsOfUser(trx, user.id);
+  await eraseSchedulesOfUser(trx, user.id);
   await trx.raw('DELETE FROM account_links WHERE user_id = ?', [user.id]);
   // A pair that nobody has claimed yet is of an installation that came after, and expires by itself.
   await trx.raw(
