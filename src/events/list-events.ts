@@ -21,7 +21,7 @@ export interface EventFilter {
   kind?: EventKind | undefined;
 }
 
-/** Where a page begins: at the newest event, or next to a place, on the older or the newer side of it. */
+/** The place where a page begins: at the newest event, or next to a cursor, on the older or the newer side of it. */
 export interface EventPlace {
   before?: EventCursor | undefined;
   after?: EventCursor | undefined;

@@ -18,17 +18,17 @@ import {
   schedulesOf,
 } from '../pictures/schedules.js';
 import { findPicture, picturesOf } from '../pictures/pictures.js';
-import { type CapabilityView, describeCapabilities } from '../devices/capabilities-view.js';
+import { type CapabilityView, capabilitiesView } from '../devices/capabilities-view.js';
 import { latestEvents, type LatestEventsView } from '../events/latest-events.js';
 import {
-  describeStatus,
-  describeTime,
+  statusView,
+  timeView,
   nameOfDevice,
   pathOfDevice,
   type StatusView,
   type TimeView,
 } from '../devices/device-view.js';
-import { describeZones, type ZonesView } from '../devices/zones-view.js';
+import { zonesView, type ZonesView } from '../devices/zones-view.js';
 import { detailsOf, refetchIfOld } from '../devices/device-details.js';
 import { takePicture } from '../pictures/picture-now.js';
 import { noSuchDevice, requireDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
@@ -72,7 +72,7 @@ export interface ScheduleView {
   id: string;
   name: string;
   next: TimeView | null;
-  /** What can be done to it: the last part of the address, and the word on the button. */
+  /** Its buttons: the last part of the address, and the word on the button. */
   changes: [change: string, word: string][];
   pauseText: string | null;
   problem: string | null;
@@ -113,18 +113,18 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
       title: nameOfDevice(device.name),
       csrfToken: await csrfToken(request),
       path: pathOfDevice(device.id),
-      device: describeDevice(device),
+      device: deviceView(device),
       pictureProblem: picture ?? null,
       latest,
-      pictures: pictures.map(({ id, taken_at }) => ({ id, takenAt: describeTime(taken_at) })),
-      schedules: schedules.map(describeSchedule),
+      pictures: pictures.map(({ id, taken_at }) => ({ id, takenAt: timeView(taken_at) })),
+      schedules: schedules.map(scheduleView),
       isFull: schedules.length >= MAX_SCHEDULES_OF_DEVICE,
       mostSchedules: MAX_SCHEDULES_OF_DEVICE,
       draft: draft ?? { timeOfDay: '', timeZone: lastZone, error: null },
       timeZones: TIME_ZONES,
-      zones: describeZones(details.capabilities, details.configurations),
-      capabilities: describeCapabilities(details.capabilities, details.configurations),
-      fetched: details.fetchedAt === null ? null : describeTime(details.fetchedAt),
+      zones: zonesView(details.capabilities, details.configurations),
+      capabilities: capabilitiesView(details.capabilities, details.configurations),
+      fetched: details.fetchedAt === null ? null : timeView(details.fetchedAt),
       isOutdated: details.isOutdated,
     });
   }
@@ -250,29 +250,29 @@ const backToDevice: RequestHandler<DeviceParameters> = (request, response) => {
   seeOther(response, pathOfDevice(request.params.deviceId));
 };
 
-function describeDevice(device: UserDevice): DeviceView {
+function deviceView(device: UserDevice): DeviceView {
   const { online, location } = device;
   return {
     name: nameOfDevice(device.name),
     isOffline: online === false,
-    ...describeStatus(device),
+    ...statusView(device),
     location: location === null ? null : [location.state, location.country].filter(Boolean).join(', '),
   };
 }
 
-function describeSchedule(schedule: Schedule): ScheduleView {
+function scheduleView(schedule: Schedule): ScheduleView {
   const { id, frequency, timeOfDay, timeZone, nextRunAt, lastError } = schedule;
   return {
     id,
     name: frequency === 'HOURLY' ? 'Every hour' : `Every day at ${timeOfDay ?? ''} (${timeZone ?? ''})`,
-    next: nextRunAt === null ? null : describeTime(nextRunAt, timeZone ?? 'UTC'),
+    next: nextRunAt === null ? null : timeView(nextRunAt, timeZone ?? 'UTC'),
     changes: [schedule.pauseReason === 'USER' ? ['resume', 'Resume'] : ['pause', 'Pause'], ['delete', 'Delete']],
-    pauseText: describePause(schedule),
-    problem: lastError === null ? null : describeProblem(lastError),
+    pauseText: pauseText(schedule),
+    problem: lastError === null ? null : problemText(lastError),
   };
 }
 
-function describePause({ pauseReason }: Schedule): string | null {
+function pauseText({ pauseReason }: Schedule): string | null {
   switch (pauseReason) {
     case 'OFFLINE':
       return 'Paused while the device is offline. Goes on by itself.';
@@ -284,7 +284,7 @@ function describePause({ pauseReason }: Schedule): string | null {
 }
 
 /** @param lastError kind and status of a failed call to Ring */
-function describeProblem(lastError: string): string {
+function problemText(lastError: string): string {
   return lastError.startsWith('rejected') || lastError.startsWith('unauthorized')
     ? 'Last time, Ring did not let us take a picture. We’ll try again next time.'
     : 'Last time, no picture could be taken. We’ll try again next time.';
