@@ -21,7 +21,7 @@ export interface LiveViewAddress {
 }
 
 /** Ring ends a session after 30 s on battery and 60 s on line power, and does not tell which it will be. */
-export const LIVE_VIEW_LIMIT_MS = 60_000;
+const LIVE_VIEW_LIMIT_MS = 60_000;
 const ENDED_RETENTION_MS = 24 * 60 * 60 * 1_000;
 
 const isAt = ({ id, deviceId, userId }: LiveViewAddress): Sql =>
