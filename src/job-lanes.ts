@@ -4,7 +4,7 @@ import { CLOSE_LIVE_VIEW, closeAtRing } from './live-views/close-live-view.js';
 import { fetchDevice, fetchInventory } from './inventory/fetch-devices.js';
 import { FETCH_DEVICE, FETCH_INVENTORY, FETCH_SUBSCRIPTIONS } from './ring-accounts/refetch.js';
 import { fetchSubscriptions } from './inventory/subscriptions.js';
-import { TAKE_SNAPSHOT, takeSnapshot } from './pictures/scheduled-picture.js';
+import { TAKE_PICTURE, takeScheduledPicture } from './pictures/scheduled-picture.js';
 import { oneAtATime } from './jobs/one-at-a-time.js';
 import type { Lane } from './jobs/queue.js';
 import { CONFIRM_LINK, confirmationKeyOf, confirmLink } from './linking/confirm.js';
@@ -43,7 +43,7 @@ export function jobLanes(database: Database, dependencies: JobDependencies): Lan
         [FETCH_INVENTORY]: (payload) => fetchInventory(dependencies, payload),
         [FETCH_DEVICE]: (payload) => fetchDevice(dependencies, payload),
         [FETCH_SUBSCRIPTIONS]: (payload) => fetchSubscriptions(dependencies, payload),
-        [TAKE_SNAPSHOT]: (payload) => takeSnapshot(dependencies, payload),
+        [TAKE_PICTURE]: (payload) => takeScheduledPicture(dependencies, payload),
         [TELL_IDENTIFIER]: oneAtATime(database, TELL_IDENTIFIER, identifierKeyOf, (payload) =>
           tellIdentifier(dependencies, payload),
         ),

@@ -1,8 +1,8 @@
 import { purgeArchive } from './inventory/archive.js';
-import { forgetOldDeviceEvents } from './events/record-events.js';
-import { endExpiredLiveViews, forgetEndedLiveViews } from './live-views/live-views.js';
-import { forgetRemovedDevices } from './inventory/removal.js';
-import { startDueOperations } from './pictures/schedules.js';
+import { purgeDeviceEvents } from './events/record-events.js';
+import { endExpiredLiveViews, purgeEndedLiveViews } from './live-views/live-views.js';
+import { purgeRemovedDevices } from './inventory/device-rows.js';
+import { startDueSchedules } from './pictures/schedules.js';
 import type { PeriodicTask } from './jobs/periodic.js';
 import { expireUnclaimedTokens, forgetExpiredTokens, forgetOldExchanges } from './linking/expiry.js';
 import { refreshInBackground } from './tokens/background-refresh.js';
@@ -49,14 +49,14 @@ export function periodicTasks(dependencies: PeriodicTaskDependencies): PeriodicT
     },
     'refresh tokens': () => refreshInBackground(dependencies),
     'wake overdue inboxes': () => wakeOverdueInboxes(dependencies),
-    'start due snapshots': () => startDueOperations(dependencies),
+    'start due snapshots': () => startDueSchedules(dependencies),
     'end expired live views': () => endExpiredLiveViews(dependencies),
     'forget old code exchanges': () => forgetOldExchanges(dependencies),
     'purge the inbox': () => purgeInbox(dependencies),
-    'forget ended live views': () => forgetEndedLiveViews(dependencies),
+    'forget ended live views': () => purgeEndedLiveViews(dependencies),
     'forget expired token pairs': () => forgetExpiredTokens(dependencies),
-    'forget old device events': () => forgetOldDeviceEvents(dependencies),
-    'forget removed devices': () => forgetRemovedDevices(dependencies),
+    'forget old device events': () => purgeDeviceEvents(dependencies),
+    'forget removed devices': () => purgeRemovedDevices(dependencies),
     'purge the archive': () => purgeArchive(dependencies, auditRetentionDays),
   };
   return Object.entries(runs).map(([name, run]) => ({ name, schedule: SCHEDULES[name as Name], run }));

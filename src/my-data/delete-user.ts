@@ -5,8 +5,10 @@ import { lockAccount } from '../ring-accounts/account-lock.js';
 import { rows, run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { IS_LIVE } from '../ring-accounts/link-conditions.js';
-import { endLiveViewsOfUser } from '../live-views/live-views.js';
+import { endLiveViewsOfUser, eraseLiveViewsOfUser } from '../live-views/live-views.js';
+import { eraseSchedulesOfUser } from '../pictures/schedule-rows.js';
 import { removeAllDevices } from '../inventory/removal.js';
+import { eraseSubscriptions } from '../inventory/subscriptions.js';
 import { eraseInboxOfUser } from '../webhooks/event-rows.js';
 import { within } from '../time/within.js';
 import type { Core } from '../core.js';
@@ -70,11 +72,11 @@ async function erase(trx: Knex.Transaction, user: User, now: Date): Promise<'del
   await archive(trx, user.id, own, now);
   for (const accountId of own) {
     await removeAllDevices(trx, accountId, now);
-    await run(trx, sql`DELETE FROM subscriptions WHERE account_id = ${accountId}`);
+    await eraseSubscriptions(trx, accountId);
   }
   await eraseInboxOfUser(trx, { userId: user.id, accountIds, own, now });
-  await run(trx, sql`DELETE FROM live_views WHERE user_id = ${user.id}`);
-  await run(trx, sql`DELETE FROM scheduled_operations WHERE user_id = ${user.id}`);
+  await eraseLiveViewsOfUser(trx, user.id);
+  await eraseSchedulesOfUser(trx, user.id);
   await run(trx, sql`DELETE FROM account_links WHERE user_id = ${user.id}`);
   // An unclaimed pair belongs to a later installation, and expires by itself.
   await run(
