@@ -4,7 +4,7 @@ import express, { type Express, type RequestHandler, urlencoded } from 'express'
 import helmet from 'helmet';
 import { createAuthentication } from './users/authentication.js';
 import { createPasswords, type HashCost } from './users/passwords.js';
-import { accountRoutes } from './users/routes.js';
+import { userRoutes } from './users/routes.js';
 import { createSessions } from './users/session.js';
 import type { Config } from './configuration/config.js';
 import type { Database } from './database/database.js';
@@ -33,7 +33,7 @@ import { createInbox } from './webhooks/inbox.js';
 import { webhookReceiver } from './webhooks/receiver.js';
 import type { Core } from './core.js';
 
-export interface AppDependencies {
+export interface AppOptions {
   core: Core;
   config: Config;
   database: Database;
@@ -41,7 +41,7 @@ export interface AppDependencies {
   queue: Pick<JobQueue, 'isAlive'>;
   feed: EventFeed;
   metrics: Metrics;
-  /** Whether the encryption keys open what is in the database. */
+  /** Whether the encryption keys open the tokens in the database. */
   areKeysRight: boolean;
   isShuttingDown: () => boolean;
   /** How long a page waits for Ring, in ms. */
@@ -57,18 +57,18 @@ const FORM_LIMIT = '8kb';
 
 export interface App {
   express: Express;
-  /** Ends the answers that would never end by themselves. */
+  /** Ends the event streams, which would never end by themselves. */
   endStreams: () => void;
-  /** Ends what the app runs in the background. */
+  /** Ends the app's timers. */
   close: () => void;
 }
 
-/** The middleware in order, and the routers. What answers programs comes first: it needs no session. */
-export function createApp(dependencies: AppDependencies): App {
-  const { core, config, database, metrics, patienceMs = 10_000 } = dependencies;
+/** The middleware in order, and the routers. Routes for programs come first: they need no session. */
+export function createApp(options: AppOptions): App {
+  const { core, config, database, metrics, patienceMs = 10_000 } = options;
   const { db, clock, log } = core;
   const limits = createRateLimits(database.pool, config.rateLimitScale);
-  const passwords = createPasswords(dependencies.hashCost);
+  const passwords = createPasswords(options.hashCost);
   const authentication = createAuthentication(db, passwords);
   const sessions = createSessions({
     pool: database.pool,
@@ -80,10 +80,10 @@ export function createApp(dependencies: AppDependencies): App {
   });
   const hmacKey = createSecretKey(config.ring.hmacKey, 'utf8');
   const streams = eventStreams({
-    feed: dependencies.feed,
+    feed: options.feed,
     standing: sessions.standing,
     log,
-    ...(dependencies.eventStreams && { settings: dependencies.eventStreams }),
+    ...(options.eventStreams && { settings: options.eventStreams }),
   });
   const homePage = createHomePage({ db, clock, limits });
   const linkPages = createLinkPages({
@@ -92,14 +92,14 @@ export function createApp(dependencies: AppDependencies): App {
     hmacKey,
     limits,
     patienceMs,
-    isShuttingDown: dependencies.isShuttingDown,
+    isShuttingDown: options.isShuttingDown,
     onClaimed: metrics.onClaimed,
     onMatched: metrics.onMatched,
   });
 
   const app = express();
   app.disable('x-powered-by');
-  // A repeated parameter becomes a list, which no schema takes for text; nothing is nested.
+  // No nested parameters. A repeated one becomes a list, which no schema takes for text.
   app.set('query parser', 'simple');
   app.set('trust proxy', config.trustProxy);
   app.set('views', VIEWS_DIR);
@@ -118,23 +118,23 @@ export function createApp(dependencies: AppDependencies): App {
       onDelivery: metrics.onDelivery,
     }),
   );
-  app.use(healthRoutes(dependencies));
+  app.use(healthRoutes(options));
   app.use(
     metricsRoute({
-      ...dependencies,
+      ...options,
       gauges: createDatabaseGauges({ pool: database.metricsPool, clock, log }),
       token: config.metricsToken,
-      ...(dependencies.scrapeLimitMs !== undefined && { limitMs: dependencies.scrapeLimitMs }),
+      ...(options.scrapeLimitMs !== undefined && { limitMs: options.scrapeLimitMs }),
     }),
   );
-  app.use(tokenCallback(dependencies.codes, limits));
+  app.use(tokenCallback(options.codes, limits));
   app.use('/assets', stylesheet(), express.static(ASSETS_DIR, { maxAge: '1h' }));
 
   app.use(storedNowhere);
   app.use(sessions.middleware, ...authentication.middleware);
   app.use(urlencoded({ extended: false, limit: FORM_LIMIT, parameterLimit: 20 }));
   app.use(
-    accountRoutes({
+    userRoutes({
       db,
       clock,
       authentication,
@@ -160,7 +160,7 @@ export function createApp(dependencies: AppDependencies): App {
   return { express: app, endStreams: streams.close, close: sessions.close };
 }
 
-/** Without the indentation of the templates: it weighs, and no reader sees it. */
+/** Renders a template without its indentation, which browsers don't show. */
 const renderView: Parameters<Express['engine']>[1] = (path, data, done) => {
   ejs.renderFile(path, data, { views: [VIEWS_DIR], cache: true, rmWhitespace: true }, done);
 };
@@ -185,7 +185,7 @@ function securityHeaders({ production }: Config): RequestHandler {
   });
 }
 
-/** Pages belong to one person: no cache may keep them. */
+/** Keeps pages out of every cache, because each belongs to one person. */
 const storedNowhere: RequestHandler = (_request, response, next) => {
   response.set('Cache-Control', 'no-store');
   next();

@@ -6,7 +6,7 @@ import type { AccessTokens } from './tokens/access-tokens.js';
 import type { Vault } from './tokens/vault.js';
 
 /**
- * The few things that nearly every feature works with, made once when the service starts. A function takes the part of it
+ * The objects and settings that nearly every feature needs, made once when the service starts. A function takes the part
  * that it needs: `Pick<Core, 'db' | 'clock'>`.
  */
 export interface Core {

@@ -4,7 +4,7 @@ import { CLOSE_LIVE_VIEW, closeAtRing } from './live-views/close-live-view.js';
 import { fetchDevice, fetchInventory } from './inventory/fetch-devices.js';
 import { FETCH_DEVICE, FETCH_INVENTORY, FETCH_SUBSCRIPTIONS } from './ring-accounts/refetch.js';
 import { fetchSubscriptions } from './inventory/subscriptions.js';
-import { TAKE_SNAPSHOT, takeSnapshot } from './pictures/scheduled-picture.js';
+import { TAKE_PICTURE, takeScheduledPicture } from './pictures/scheduled-picture.js';
 import { oneAtATime } from './jobs/one-at-a-time.js';
 import type { Lane } from './jobs/queue.js';
 import { CONFIRM_LINK, confirmationKeyOf, confirmLink } from './linking/confirm.js';
@@ -16,11 +16,14 @@ import { processInbox } from './webhooks/process.js';
 import type { Core } from './core.js';
 
 export interface JobDependencies extends Pick<Metrics, 'onApplied' | 'onFailed' | 'onSnapshot'>, Core {
-  /** What follows from a completed link, in the transaction that completes it. */
+  /** Called when a link is completed, in the transaction that completes it. */
   onCompleted: (trx: Knex, accountId: string) => Promise<void>;
 }
 
-/** Every job there is. What may be many, each waiting for Ring, keeps nothing waiting that somebody waits for. */
+/**
+ * Every job, in two lanes. Jobs of the second may be many, and each waits for Ring: they must not delay those of the first,
+ * for which users wait.
+ */
 export function jobLanes(database: Database, dependencies: JobDependencies): Lane[] {
   return [
     {
@@ -40,7 +43,7 @@ export function jobLanes(database: Database, dependencies: JobDependencies): Lan
         [FETCH_INVENTORY]: (payload) => fetchInventory(dependencies, payload),
         [FETCH_DEVICE]: (payload) => fetchDevice(dependencies, payload),
         [FETCH_SUBSCRIPTIONS]: (payload) => fetchSubscriptions(dependencies, payload),
-        [TAKE_SNAPSHOT]: (payload) => takeSnapshot(dependencies, payload),
+        [TAKE_PICTURE]: (payload) => takeScheduledPicture(dependencies, payload),
         [TELL_IDENTIFIER]: oneAtATime(database, TELL_IDENTIFIER, identifierKeyOf, (payload) =>
           tellIdentifier(dependencies, payload),
         ),

@@ -19,11 +19,11 @@ if (process.argv.includes('--help')) {
 }
 
 const config = configuration();
-/** What has not stopped by then ends with the process, or with its own server. */
+/** The limit for each step of the shutdown. A step that takes longer ends with the process. */
 const STOP_LIMIT_MS = (config.drainSeconds + 20) * 1_000;
 const log = createLogger(config);
 
-/** What undoes each step of the start, in the order of the steps. */
+/** The functions that undo the steps of the start, in the order of the steps. */
 const undo: (() => Promise<void>)[] = [];
 let shuttingDown: Promise<void> | undefined;
 
@@ -61,8 +61,8 @@ async function start(): Promise<void> {
 }
 
 /**
- * Never in production: the configuration demands a DATABASE_URL there. Imported late, because a production image does not
- * hold the package.
+ * Starts the embedded Postgres. Never in production, where the configuration demands a DATABASE_URL. The import is late,
+ * because a production image does not hold the package.
  */
 async function startOwnDatabase(): Promise<string> {
   const { startEmbeddedPostgres } = await import('./development/embedded-postgres.js');
@@ -91,7 +91,7 @@ async function startOwnSimulator(): Promise<void> {
   announce('The Ring simulator (link an account here)', simulator.url);
 }
 
-/** For the log, and in plain words for the developer who has just started this. */
+/** Tells an address to the log and, outside production, to the developer's terminal. */
 function announce(what: string, url: string): void {
   log.info({ url }, `ready: ${what}`);
   if (!config.production) process.stdout.write(`${what}: ${url}\n`);
@@ -102,9 +102,9 @@ function isShuttingDown(): boolean {
 }
 
 async function shutDown(exitCode: number): Promise<void> {
-  // What is being started right now could not be stopped yet.
+  // A step that is still starting could not be stopped.
   await started;
-  // Each step for itself: whatever is late, the embedded Postgres is the last and must not be left running.
+  // Each step has its own limit, because the embedded Postgres is the last and must not be left running.
   for (const stop of undo.reverse()) {
     const limit = delay(STOP_LIMIT_MS, undefined, { ref: false }).then(() => {
       throw new Error(`not stopped within ${STOP_LIMIT_MS} ms`);

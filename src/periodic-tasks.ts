@@ -1,23 +1,23 @@
 import { purgeArchive } from './inventory/archive.js';
-import { forgetOldDeviceEvents } from './events/record-events.js';
-import { endExpiredLiveViews, forgetEndedLiveViews } from './live-views/live-views.js';
-import { forgetRemovedDevices } from './inventory/removal.js';
-import { startDueOperations } from './pictures/schedules.js';
-import type { ClockTask } from './jobs/periodic.js';
+import { purgeDeviceEvents } from './events/record-events.js';
+import { endExpiredLiveViews, purgeEndedLiveViews } from './live-views/live-views.js';
+import { purgeRemovedDevices } from './inventory/device-rows.js';
+import { startDueSchedules } from './pictures/schedules.js';
+import type { PeriodicTask } from './jobs/periodic.js';
 import { expireUnclaimedTokens, forgetExpiredTokens, forgetOldExchanges } from './linking/expiry.js';
 import { refreshInBackground } from './tokens/background-refresh.js';
 import type { RefreshBudget } from './tokens/refresh-budget.js';
 import { wakeOverdueInboxes } from './webhooks/process.js';
-import { purgeInbox } from './webhooks/purge.js';
+import { purgeInbox } from './webhooks/event-rows.js';
 import type { Core } from './core.js';
 
-/** What is done by the clock, and when: cron expressions in UTC. */
+/** The periodic tasks by their names, which metrics show, and when they run: cron expressions in UTC. */
 export const SCHEDULES = {
   'expire unclaimed tokens': '* * * * *',
   'refresh tokens': '* * * * *',
   'wake overdue inboxes': '* * * * *',
   'start due snapshots': '* * * * *',
-  // Ring ends a session by itself after a minute at most: nobody should be told for long that it is still open.
+  // Often, because Ring ends a session by itself after a minute at most, and pages should not show it as open for long.
   'end expired live views': '*/5 * * * * *',
   'forget old code exchanges': '17 * * * *',
   'purge the inbox': '29 * * * *',
@@ -30,14 +30,17 @@ export const SCHEDULES = {
 
 type Name = keyof typeof SCHEDULES;
 
-export interface ClockDependencies extends Pick<Core, 'db' | 'tokens' | 'clock' | 'log' | 'unclaimedTtlSeconds'> {
+export interface PeriodicTaskDependencies extends Pick<
+  Core,
+  'db' | 'tokens' | 'clock' | 'log' | 'unclaimedTtlSeconds'
+> {
   budget: RefreshBudget;
   auditRetentionDays: number;
   isStopping: () => boolean;
 }
 
-/** Each may run on every instance at once, and again after a crash. */
-export function clockTasks(dependencies: ClockDependencies): ClockTask[] {
+/** Each task may run on every instance at once, and again after a crash. */
+export function periodicTasks(dependencies: PeriodicTaskDependencies): PeriodicTask[] {
   const { log, unclaimedTtlSeconds, auditRetentionDays } = dependencies;
   const runs: Record<Name, () => Promise<void>> = {
     async 'expire unclaimed tokens'() {
@@ -46,14 +49,14 @@ export function clockTasks(dependencies: ClockDependencies): ClockTask[] {
     },
     'refresh tokens': () => refreshInBackground(dependencies),
     'wake overdue inboxes': () => wakeOverdueInboxes(dependencies),
-    'start due snapshots': () => startDueOperations(dependencies),
+    'start due snapshots': () => startDueSchedules(dependencies),
     'end expired live views': () => endExpiredLiveViews(dependencies),
     'forget old code exchanges': () => forgetOldExchanges(dependencies),
     'purge the inbox': () => purgeInbox(dependencies),
-    'forget ended live views': () => forgetEndedLiveViews(dependencies),
+    'forget ended live views': () => purgeEndedLiveViews(dependencies),
     'forget expired token pairs': () => forgetExpiredTokens(dependencies),
-    'forget old device events': () => forgetOldDeviceEvents(dependencies),
-    'forget removed devices': () => forgetRemovedDevices(dependencies),
+    'forget old device events': () => purgeDeviceEvents(dependencies),
+    'forget removed devices': () => purgeRemovedDevices(dependencies),
     'purge the archive': () => purgeArchive(dependencies, auditRetentionDays),
   };
   return Object.entries(runs).map(([name, run]) => ({ name, schedule: SCHEDULES[name as Name], run }));

@@ -6,7 +6,7 @@ import type { Knex } from 'knex';
 import type { Logger } from 'pino';
 import { createApp } from './app.js';
 import type { Clock } from './time/clock.js';
-import { clockTasks, SCHEDULES } from './periodic-tasks.js';
+import { periodicTasks, SCHEDULES } from './periodic-tasks.js';
 import type { Config } from './configuration/config.js';
 import type { Core } from './core.js';
 import { type Database, openDatabase } from './database/database.js';
@@ -16,7 +16,7 @@ import type { EventStreamSettings } from './events/event-streams.js';
 import { refetchInventory, refetchSubscriptions } from './ring-accounts/refetch.js';
 import { gracefulClose } from './http/graceful-close.js';
 import { jobLanes } from './job-lanes.js';
-import { startClocks } from './jobs/periodic.js';
+import { startPeriodicTasks } from './jobs/periodic.js';
 import { startQueue } from './jobs/queue.js';
 import { createCodeExchange } from './linking/exchange.js';
 import { enqueueUntoldIdentifier } from './linking/rename-at-ring.js';
@@ -51,24 +51,24 @@ export interface ServiceOptions {
 export interface Service {
   port: number;
   /**
-   * Is not ready from now on, and goes on serving until load balancers have noticed. Then finishes the requests and jobs
-   * that are under way, and lets go of everything.
+   * Says that it is not ready, and goes on serving until load balancers have noticed. Then finishes the requests and jobs
+   * that are under way, and closes everything.
    */
   stop(): Promise<void>;
 }
 
 const SERVER_OPTIONS = {
-  /** Longer than load balancers keep an idle connection, so that it is never we who hang up on a request. */
+  /** Longer than load balancers keep an idle connection, so that we never close one on which a request is coming. */
   keepAliveTimeout: 65_000,
   headersTimeout: 20_000,
-  /** For receiving one request; no form and no callback takes longer. */
+  /** The time for receiving one request. No form and no callback takes longer. */
   requestTimeout: 30_000,
 };
 
-/** Longer than any of our answers takes. Whoever is still sending a request by then is hung up on. */
+/** Longer than any of our responses takes. A client that is still sending its request by then is cut off. */
 const CLOSE_LIMIT_MS = 14_000;
 
-/** The whole service on an existing database: migrated, listening, with its queue and its clocks. */
+/** Starts the whole service on an existing database: migrations, job queue, periodic tasks, and the server. */
 export async function startService(options: ServiceOptions): Promise<Service> {
   const { config, clock, log } = options;
   const { unclaimedTtlSeconds, linkClockSkewSeconds, auditRetentionDays } = config;
@@ -80,7 +80,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     throw error;
   });
 
-  const metrics = createMetrics({ clock, clocks: Object.keys(SCHEDULES) });
+  const metrics = createMetrics({ clock, periodicTasks: Object.keys(SCHEDULES) });
   const ring = createRingClient({
     ...config.ring,
     ...(options.ringTimeoutMs && { timeoutMs: options.ringTimeoutMs }),
@@ -99,10 +99,10 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const isShuttingDown = () => isStopping;
   const budget = createRefreshBudget(database.pool, isShuttingDown);
   const queue = startQueue(database, jobLanes(database, { ...core, ...metrics, onCompleted: catchUp }), log);
-  const clocks = startClocks(
-    clockTasks({ ...core, budget, auditRetentionDays, isStopping: isShuttingDown }),
+  const periodic = startPeriodicTasks(
+    periodicTasks({ ...core, budget, auditRetentionDays, isStopping: isShuttingDown }),
     log,
-    metrics.onTick,
+    metrics.onTaskRun,
   );
   const feed = startEventFeed(options.databaseUrl, log);
   const app = createApp({
@@ -126,10 +126,10 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   async function stop(): Promise<void> {
     isStopping = true;
     if (server.listening) await delay(config.drainSeconds * 1_000);
-    // Not before, for who is hung up on comes back at once, and by now to another instance.
+    // After draining, so that browsers reconnect to another instance.
     app.endStreams();
-    await Promise.all([server.listening && close(CLOSE_LIMIT_MS), clocks.stop(), queue.stop(), feed.stop()]);
-    // Also those whose caller has hung up: what Ring has answered is nowhere else.
+    await Promise.all([server.listening && close(CLOSE_LIMIT_MS), periodic.stop(), queue.stop(), feed.stop()]);
+    // Exchanges and refreshes are finished even if their caller has gone: Ring's answer exists only in this process.
     await Promise.all([codes.settled(), tokens.settled()]);
     app.close();
     await database.close();
@@ -145,7 +145,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   return { port: (server.address() as AddressInfo).port, stop };
 }
 
-/** @returns whether the keys open what is in the database. @throws {MissingKeyError} */
+/** @returns whether the encryption keys open the tokens in the database. @throws {MissingKeyError} */
 async function checkKeys({ config, log }: ServiceOptions, database: Database, vault: Vault): Promise<boolean> {
   const keyIds = config.encryptionKeys.map(({ id }) => id);
   await requireEveryKey(database.pool, keyIds);
@@ -155,7 +155,7 @@ async function checkKeys({ config, log }: ServiceOptions, database: Database, va
   return false;
 }
 
-/** A link is made: what Ring knows about it is fetched, and what has arrived before it is applied. */
+/** Adds the jobs that follow a new link: fetch what Ring knows about it, and apply the events that came before it. */
 async function catchUp(trx: Knex, accountId: string): Promise<void> {
   await enqueueUntoldIdentifier(trx, accountId);
   await refetchInventory(trx, accountId);

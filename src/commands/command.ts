@@ -4,7 +4,7 @@ import { urlOfRunningPostgres } from '../development/embedded-postgres.js';
 import { DATA_DIR } from '../configuration/paths.js';
 import { useUtc } from '../database/use-utc.js';
 
-/** What went wrong, in words for whoever typed the command. */
+/** An error in words for the person who typed the command. */
 export class CommandError extends Error {}
 
 /**
@@ -12,7 +12,7 @@ export class CommandError extends Error {}
  * @param usage printed for `--help`, for which nothing else is needed
  */
 export async function runCommand(usage: string, run: (client: pg.Client) => Promise<void>): Promise<void> {
-  // Whoever reads the lines has seen enough, as `head` has.
+  // The reader of the lines, such as `head`, may close the pipe before the end.
   process.stdout.once('error', (error: NodeJS.ErrnoException) => {
     process.exit(error.code === 'EPIPE' ? 0 : 1);
   });
@@ -37,7 +37,7 @@ export async function runCommand(usage: string, run: (client: pg.Client) => Prom
   }
 }
 
-/** As for the service itself: given, or outside production the embedded one, which a running `npm start` holds. */
+/** DATABASE_URL, or outside production the embedded Postgres of a running `npm start`. */
 async function databaseUrl(): Promise<string> {
   if (process.env.DATABASE_URL) return process.env.DATABASE_URL;
   const url = isProduction(process.env) ? undefined : await urlOfRunningPostgres(`${DATA_DIR}postgres`);

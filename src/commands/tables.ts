@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { SCHEMA_FILES } from '../configuration/paths.js';
 import { migrateToLatest } from '../database/migrate.js';
 import { startEmbeddedPostgres } from '../development/embedded-postgres.js';
-import { describeSchema } from '../development/schema.js';
+import { schemaFilesOf } from '../development/schema.js';
 
 const USAGE = `Writes migrations/schema.sql and src/database/tables.ts from a database that the migrations have just made. Run it after
 a migration was added or changed.
@@ -22,7 +22,7 @@ try {
   const postgres = await startEmbeddedPostgres({ dataDir, settings: { fsync: 'off' }, log: () => undefined });
   try {
     await migrateToLatest(postgres.url);
-    const { sql, typescript } = await describeSchema(postgres.url);
+    const { sql, typescript } = await schemaFilesOf(postgres.url);
     await writeFile(SCHEMA_FILES.sql, sql);
     await writeFile(SCHEMA_FILES.typescript, typescript);
   } finally {

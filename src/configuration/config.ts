@@ -10,9 +10,9 @@ export interface EncryptionKey {
 export type Config = Readonly<{
   production: boolean;
   port: number;
-  /** Origin under which browsers and Ring reach this service; no trailing slash. */
+  /** The origin at which browsers and Ring reach this service, without a trailing slash. */
   publicUrl: string;
-  /** Undefined outside production when an embedded Postgres is to be started. */
+  /** Undefined when an embedded Postgres is to be started, which is never in production. */
   databaseUrl: string | undefined;
   ring: Readonly<{ clientId: string; clientSecret: string; hmacKey: string; oauthUrl: string; apiUrl: string }>;
   sessionSecret: string;
@@ -27,13 +27,13 @@ export type Config = Readonly<{
   /** Multiplies every rate limit. */
   rateLimitScale: number;
   simulator: boolean;
-  /** What Express' `trust proxy` takes: a number of hops, or addresses and subnets. */
+  /** Express' setting `trust proxy`: a number of hops, or addresses and subnets. */
   trustProxy: number | string[];
   metricsToken: string | undefined;
   logLevel: (typeof LOG_LEVELS)[number];
 }>;
 
-/** The environment is not usable; `problems` has one line for each variable and never a value. */
+/** The environment is not usable. `problems` has one line for each bad variable, and never its value. */
 export class ConfigError extends Error {
   constructor(readonly problems: readonly string[]) {
     super(problems.join('\n'));
@@ -47,7 +47,7 @@ export const RING_CREDENTIALS = ['RING_CLIENT_ID', 'RING_CLIENT_SECRET', 'RING_H
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 const TRUST_PROXY_NAMES = ['loopback', 'linklocal', 'uniquelocal'];
-/** Where plain http meets no network: the simulator's addresses. */
+/** The hosts that plain http may go to in production, because no network is in between: those of the simulator. */
 const LOOPBACK_HOSTS = new Set(['localhost', '127.0.0.1', '[::1]']);
 
 const required = (expected: string) =>
@@ -71,7 +71,7 @@ const integer = (minimum: number, maximum: number, standard: number) => {
 const url = (expected: string, protocols: RegExp) =>
   required(expected).pipe(z.url({ protocol: protocols, error: `expected ${expected}` }));
 
-/** Where our client secret and the tokens go, so in production not in the clear. */
+/** The URL of a Ring API. In production not plain http, because our client secret and tokens go there. */
 const ringUrl = (production: boolean) => {
   const expected = `an ${production ? 'https' : 'http(s)'}:// URL`;
   return url(expected, /^https?$/).transform((value, context) => {
@@ -82,7 +82,7 @@ const ringUrl = (production: boolean) => {
   });
 };
 
-/** An origin as browsers write it. In production https, for browsers send a secure cookie over nothing else. */
+/** An origin as browsers write it. In production https, because browsers send a secure cookie over nothing else. */
 const origin = (production: boolean) => {
   const expected = `an ${production ? 'https' : 'http(s)'}:// URL of scheme, host and port, without a path`;
   return url(expected, /^https?$/).transform((value, context) => {
@@ -140,11 +140,11 @@ export function environmentSchema(production: boolean, simulatorOrigin: string |
   const publicUrl = origin(production);
   const databaseUrl = url('a postgres:// connection URL', /^postgres(ql)?$/);
   return z.object({
-    // Anything else would quietly be no production.
+    // A list, because any other value, a typing error too, would silently mean "not production".
     NODE_ENV: z
       .enum(['production', 'development', 'test'], { error: 'expected production, development or test' })
       .optional(),
-    // Up to two below the last: the simulator listens on the next two ports.
+    // Two ports below the last, because the simulator listens on the next two.
     PORT: integer(1, 65_533, 3000),
     PUBLIC_URL: production ? publicUrl : publicUrl.optional(),
     DATABASE_URL: production ? databaseUrl : databaseUrl.optional(),
@@ -158,7 +158,7 @@ export function environmentSchema(production: boolean, simulatorOrigin: string |
     UNCLAIMED_TTL_SECONDS: integer(600, 900, 600),
     LINK_CLOCK_SKEW_SECONDS: integer(0, 60, 5),
     AUDIT_RETENTION_DAYS: integer(1, 36_500, 365),
-    // Where there is a load balancer; a developer's Ctrl-C has no time for it.
+    // In production there is a load balancer. In development Ctrl-C should not wait.
     DRAIN_SECONDS: integer(0, 60, production ? 5 : 0),
     RATE_LIMIT_SCALE: z
       .string()
@@ -190,7 +190,7 @@ export function simulatorPort(appPort: number): number {
 
 /**
  * Reads and checks the whole environment.
- * @throws {ConfigError} naming every variable that is missing or bad, and what was expected; never its value.
+ * @throws {ConfigError} names every variable that is missing or bad, and what was expected; never its value
  */
 export function readConfig(environment: Environment): Config {
   // An empty variable is what compose files and CI systems pass for "not set".

@@ -7,7 +7,7 @@ export const VIEWS_DIR = fileURLToPath(new URL('views/', ROOT));
 export const ASSETS_DIR = fileURLToPath(new URL('views/assets/', ROOT));
 export const MIGRATIONS_DIR = fileURLToPath(new URL('dist/migrations/', ROOT));
 export const DATA_DIR = fileURLToPath(new URL('.data/', ROOT));
-/** What is written down of the schema: see `npm run tables`. */
+/** The files that `npm run tables` writes. */
 export const SCHEMA_FILES = {
   sql: fileURLToPath(new URL('migrations/schema.sql', ROOT)),
   typescript: fileURLToPath(new URL('src/database/tables.ts', ROOT)),

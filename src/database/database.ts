@@ -4,17 +4,17 @@ import type { Logger } from 'pino';
 import { useUtc } from './use-utc.js';
 
 export interface Database {
-  /** What our own SQL runs through. */
+  /** Runs our own SQL. */
   knex: Knex;
-  /** For the libraries that speak `pg` themselves: the session store and the rate limits. */
+  /** For libraries that use `pg` themselves: the session store and the rate limits. */
   pool: pg.Pool;
-  /** Without a time limit of the client's, which neither LISTEN nor a cursor bears: for the job engine and the matching. */
+  /** No query timeout: LISTEN and cursors run long. For the job engine, the matching and downloads. */
   patientPool: pg.Pool;
-  /** For the inbox of webhooks alone, so that nothing else can keep it waiting. */
+  /** For the webhook inbox alone, so that nothing else can keep it waiting. */
   inboxPool: pg.Pool;
-  /** For what the operator sees, above all when every other connection is taken. */
+  /** For metrics alone, so that the operator sees them when every other connection is taken. */
   metricsPool: pg.Pool;
-  /** How busy each pool is at this moment. */
+  /** How busy each pool is now. */
   usage(): PoolUsage[];
   close(): Promise<void>;
 }
@@ -23,15 +23,15 @@ export interface PoolUsage {
   pool: 'knex' | 'libraries' | 'queue' | 'inbox' | 'metrics';
   inUse: number;
   idle: number;
-  /** Callers who wait for a connection. */
+  /** The callers that wait for a connection. */
   waiting: number;
-  /** How many connections it may open. */
+  /** The most connections that it may open. */
   limit: number;
 }
 
 const APPLICATION = 'ring-account-linking';
 const CONNECT_TIMEOUT_MS = 4_000;
-/** No statement of a request takes longer than this; what does has met a lock or a sick server, and must let go. */
+/** Longer than any statement of a request should take. One that takes longer waits for a lock, or the server is sick. */
 const STATEMENT_TIMEOUT_MS = 10_000;
 const KNEX_LIMIT = 10;
 
@@ -44,7 +44,7 @@ export function openDatabase(url: string, log: Logger): Database {
     idle_in_transaction_session_timeout: STATEMENT_TIMEOUT_MS,
     keepAlive: true,
   };
-  // For a server that is out of reach, and so can't cancel anything.
+  // The client's own limit, for a server that is out of reach and can't cancel the statement.
   const limited = { ...connection, query_timeout: STATEMENT_TIMEOUT_MS + 1_000 };
   const pool = openPool({ ...limited, max: 10, application_name: `${APPLICATION} libraries` }, log);
   const patientPool = openPool({ ...connection, max: 24, application_name: `${APPLICATION} queue` }, log);
@@ -70,7 +70,7 @@ export function openDatabase(url: string, log: Logger): Database {
     },
     acquireConnectionTimeout: CONNECT_TIMEOUT_MS,
     log: knexLog(log),
-    // Bound values have no place in error messages.
+    // Keeps bound values out of error messages.
     compileSqlOnError: false,
   });
   return {
@@ -96,10 +96,10 @@ function openPool(options: pg.PoolConfig, log: Logger): pg.Pool {
   const onLost = (error: Error) => {
     log.warn({ err: error }, 'a database connection was lost');
   };
-  // The pool waits for the promise, which its types do not know.
+  // The pool waits for the promise of `onConnect`, although its types don't say so.
   const connecting = { onConnect: useUtc };
   const pool = new pg.Pool({ ...options, ...connecting });
-  // A connection that Postgres ends is an event, of the pool or of the connection; unheard, it would end the process.
+  // A connection that Postgres ends emits an error, on the pool or on itself. Unhandled, it would end the process.
   pool.on('error', onLost);
   pool.on('connect', (client) => client.on('error', onLost));
   return pool;
@@ -109,7 +109,7 @@ function usageOf(name: PoolUsage['pool'], { totalCount, idleCount, waitingCount,
   return { pool: name, inUse: totalCount - idleCount, idle: idleCount, waiting: waitingCount, limit: options.max };
 }
 
-/** Knex pools its connections by itself, and has no type for that. */
+/** The usage of Knex' own pool, for which it has no type. */
 function usageOfKnex(instance: Knex): PoolUsage {
   const { pool } = instance.client as { pool?: Record<'numUsed' | 'numFree' | 'numPendingAcquires', () => number> };
   return {
@@ -121,7 +121,7 @@ function usageOfKnex(instance: Knex): PoolUsage {
   };
 }
 
-/** Knex would write to the console. Its errors reach whoever made the query; here they are detail. */
+/** Sends Knex' messages to our log, because it would write them to the console. Its errors are thrown to the caller too. */
 function knexLog(log: Logger): Knex.Logger {
   const write = (message: unknown) => {
     log.debug({ message: String(message) }, 'knex');

@@ -1,10 +1,10 @@
 import type { Knex } from 'knex';
 import type { QueryConfig } from 'pg';
 
-/** What Postgres is given for a place in a statement. An array is one value: of an array type, or json once it is text. */
+/** A value in a statement. An array is one value, of an array type. Pass json as text. */
 export type SqlValue = string | number | bigint | boolean | Date | Buffer | null | readonly (string | number | Date)[];
 
-/** A statement, or a part of one, with its values. Made by {@link sql} alone, so its text is never anybody's input. */
+/** A statement, or a part of one, with its values. Only {@link sql} makes it, so its text never comes from input. */
 export class Sql {
   constructor(
     /** The text around the values, as in a tagged template: one more than there are values. */
@@ -15,6 +15,12 @@ export class Sql {
   /** For `pg`, which numbers its parameters. */
   get numbered(): QueryConfig & { values: SqlValue[] } {
     return { text: this.texts.reduce((text, next, index) => `${text}$${index}${next}`), values: [...this.values] };
+  }
+
+  /** For statements that are not written with {@link sql} yet. */
+  toString(): string {
+    if (this.values.length > 0) throw new Error('a fragment with values can only be part of `sql`');
+    return this.texts.join('');
   }
 }
 
@@ -59,7 +65,7 @@ export async function run(on: Knex, statement: Sql): Promise<number> {
   return result.rowCount ?? 0;
 }
 
-/** Knex takes a question mark for the place of a value, unless it is escaped. */
+/** The text and values as `knex.raw` takes them. Question marks are escaped, because Knex takes them for values. */
 function forKnex({ texts, values }: Sql): [text: string, values: Knex.RawBinding[]] {
   return [texts.map((text) => text.replaceAll('?', '\\?')).join('?'), values as Knex.RawBinding[]];
 }

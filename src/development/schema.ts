@@ -7,7 +7,7 @@ interface Table {
   columns: Column[];
   /** As `pg_get_constraintdef` gives them, but for NOT NULL. */
   constraints: { name: string; definition: string; columns: string[] }[];
-  /** Those that no constraint made. */
+  /** The statements of the indexes that no constraint made. */
   indexes: string[];
 }
 
@@ -39,8 +39,8 @@ const TABLES = `
    WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname NOT LIKE 'knex_%'
    ORDER BY relname`;
 
-/** What stands in the repository about a migrated database: `migrations/schema.sql` and `src/database/tables.ts`. */
-export async function describeSchema(databaseUrl: string): Promise<{ sql: string; typescript: string }> {
+/** The texts of `migrations/schema.sql` and `src/database/tables.ts`, for a migrated database. */
+export async function schemaFilesOf(databaseUrl: string): Promise<{ sql: string; typescript: string }> {
   const client = new pg.Client({ connectionString: databaseUrl });
   await client.connect();
   try {
@@ -53,7 +53,7 @@ export async function describeSchema(databaseUrl: string): Promise<{ sql: string
 
 function schemaSql(tables: readonly Table[]): string {
   const text = tables.map(tableSql).join('');
-  // Postgres spells out what goes without saying.
+  // Postgres spells out defaults, which only make the text longer.
   const short = text.replaceAll('timestamp with time zone', 'timestamptz').replaceAll(/::text\b|USING btree /g, '');
   return `-- The whole schema, as the migrations leave it. Made by \`npm run tables\`; a test compares.\n${short}`;
 }
@@ -121,7 +121,7 @@ function declaration(indentation: string, name: string, types: readonly string[]
   return `${indentation}${name}:${types.map((type) => `\n${indentation}  | ${type}`).join('')};\n`;
 }
 
-/** A text that a CHECK restricts to some words is the union of them. */
+/** The TypeScript types of a column. A text that a CHECK restricts to some words is the union of them. */
 function typesOf({ name, type }: Column, constraints: Table['constraints']): string[] {
   const list = new RegExp(String.raw`^CHECK \(\(${name} = ANY \(ARRAY\[(.*)\]\)\)\)$`);
   for (const { definition, columns } of constraints) {

@@ -24,7 +24,7 @@ const Secrets = z.record(z.string(), z.string());
  * second start can still read what the first one encrypted. Ring credentials are generated for the simulator only:
  * against the real Ring, a missing one has to be an error. Never called in production.
  */
-export function withDevelopmentSecrets(environment: Environment, dataDir: string): Environment {
+function withDevelopmentSecrets(environment: Environment, dataDir: string): Environment {
   const simulator = wantsSimulator(environment);
   const needed = ['SESSION_SECRET', 'TOKEN_ENCRYPTION_KEYS', ...(simulator ? RING_CREDENTIALS : [])];
   const missing = needed.filter((name) => !environment[name]);
@@ -33,7 +33,7 @@ export function withDevelopmentSecrets(environment: Environment, dataDir: string
   return {
     ...environment,
     ...Object.fromEntries(missing.map((name) => [name, secrets[name]])),
-    // Now that there are credentials, they no longer say by their absence that the simulator is wanted.
+    // Said explicitly: without it, the credentials that are there now would mean the real Ring.
     ...(simulator && { RING_SIMULATOR: 'on' }),
   };
 }

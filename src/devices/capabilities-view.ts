@@ -16,32 +16,32 @@ const ENHANCEMENTS: Readonly<Record<Enhancement, string>> = {
   auto_zoom_track: 'Zooming in on what moves',
 };
 
-/** Words that say what can be set up in the Ring app. How it is set up stands elsewhere, so they say nothing more. */
+/** Ring's words for what can be set up in its app. How it is set up stands elsewhere, so they are not shown. */
 const SETTINGS = { video: ['resolution'], motion: ['enabled', 'motion_zones'] };
 
-/** How high pictures of 16:9 are that people know by their height. */
+/** Heights by which people know pictures of 16:9. */
 const KNOWN_HEIGHTS = ['360', '480', '540', '720', '1080', '1440', '2160'];
 
 const OR = new Intl.ListFormat('en', { type: 'disjunction' });
 const AND = new Intl.ListFormat('en', { type: 'conjunction' });
 
-/** What Ring tells of a device, in words for people. What Ring does not tell does not appear. */
-export function describeCapabilities(
+/** Facts that Ring tells of a device, in words for people. A fact that Ring does not tell does not appear. */
+export function capabilitiesView(
   capabilities: Capabilities | null,
   configurations: Configurations | null,
 ): CapabilityView[] {
   return [
-    ...describeVideo(capabilities?.video),
-    ...describeMotion(capabilities?.motion_detection, configurations?.motion_detection),
-    ...describeEnhancements(capabilities?.image_enhancements, configurations?.image_enhancements),
+    ...videoFacts(capabilities?.video),
+    ...motionFacts(capabilities?.motion_detection, configurations?.motion_detection),
+    ...enhancementFacts(capabilities?.image_enhancements, configurations?.image_enhancements),
     ...fact('Also named by Ring', AND.format(unknownWords(capabilities))),
   ];
 }
 
-function describeVideo(video: Capabilities['video']): CapabilityView[] {
+function videoFacts(video: Capabilities['video']): CapabilityView[] {
   if (video === undefined) return [];
-  const best = describeResolution(video.max_resolution ?? '');
-  const all = distinct(video.supported_resolutions).map(describeResolution);
+  const best = wordsOfResolution(video.max_resolution ?? '');
+  const all = distinct(video.supported_resolutions).map(wordsOfResolution);
   const codecs = distinct(video.codecs);
   return [
     ...fact('Video', best === '' ? OR.format(all) : `Up to ${best}`),
@@ -51,33 +51,30 @@ function describeVideo(video: Capabilities['video']): CapabilityView[] {
   ];
 }
 
-function describeMotion(
-  can: Capabilities['motion_detection'],
-  is: Configurations['motion_detection'],
-): CapabilityView[] {
+function motionFacts(can: Capabilities['motion_detection'], is: Configurations['motion_detection']): CapabilityView[] {
   if (can === undefined && is === undefined) return [];
   return [
-    { name: 'Motion detection', value: describeState(is?.enabled) },
-    ...describeZoneCount('Motion zones', can?.configurations?.includes('motion_zones'), is?.motion_zones),
+    { name: 'Motion detection', value: wordsOfState(is?.enabled) },
+    ...zoneCountFacts('Motion zones', can?.configurations?.includes('motion_zones'), is?.motion_zones),
   ];
 }
 
-function describeEnhancements(can: Capabilities['image_enhancements'], is: Enhancements | undefined): CapabilityView[] {
+function enhancementFacts(can: Capabilities['image_enhancements'], is: Enhancements | undefined): CapabilityView[] {
   const words = Object.keys(ENHANCEMENTS) as Enhancement[];
   return [
     ...words
       .filter((word) => can?.configurations?.includes(word) === true || is?.[word] !== undefined)
-      .map((word) => ({ name: ENHANCEMENTS[word], value: describeState(is?.[word]) })),
-    ...describeZoneCount('Privacy zones', can?.configurations?.includes('privacy_zones'), is?.privacy_zones),
+      .map((word) => ({ name: ENHANCEMENTS[word], value: wordsOfState(is?.[word]) })),
+    ...zoneCountFacts('Privacy zones', can?.configurations?.includes('privacy_zones'), is?.privacy_zones),
   ];
 }
 
-function describeZoneCount(name: string, isPossible = false, zones?: readonly unknown[]): CapabilityView[] {
+function zoneCountFacts(name: string, isPossible = false, zones?: readonly unknown[]): CapabilityView[] {
   if (zones === undefined) return isPossible ? [{ name, value: 'Available' }] : [];
   return [{ name, value: zones.length === 0 ? 'None set up' : String(zones.length) }];
 }
 
-/** Text that nobody knows is shown as Ring told it: a person may know more than we do. */
+/** Words that we do not know are shown as Ring told them: a person may know more than we do. */
 function unknownWords(capabilities: Capabilities | null): string[] {
   const without = (words: readonly string[] | undefined, known: readonly string[]) =>
     distinct(words).filter((word) => !known.includes(word));
@@ -89,14 +86,14 @@ function unknownWords(capabilities: Capabilities | null): string[] {
 }
 
 /** "1920x1080" as people say it; other text as it is. */
-function describeResolution(text: string): string {
+function wordsOfResolution(text: string): string {
   const [, width, height = ''] = /^(\d{2,5})\s*[x×]\s*(\d{2,5})$/i.exec(text.trim()) ?? [];
   if (width === undefined) return text.trim();
   const isWide = Math.abs(Number(width) / Number(height) - 16 / 9) < 0.01;
   return isWide && KNOWN_HEIGHTS.includes(height) ? `${height}p` : `${width} × ${height} pixels`;
 }
 
-function describeState(state: 'on' | 'off' | undefined): string {
+function wordsOfState(state: 'on' | 'off' | undefined): string {
   switch (state) {
     case 'on':
       return 'On';
@@ -107,7 +104,7 @@ function describeState(state: 'on' | 'off' | undefined): string {
   }
 }
 
-/** None when there is nothing to say. */
+/** A list of one fact, or an empty one when there is nothing to say. */
 function fact(name: string, value: string | undefined): CapabilityView[] {
   return value === undefined || value === '' ? [] : [{ name, value }];
 }

@@ -1,6 +1,6 @@
 import type { UserDevice } from './user-devices.js';
 
-/** What every page says of a device, in the same words. */
+/** Words and addresses for a device, the same on every page. */
 
 /** How a thing stands: its colour and its icon. */
 export type Tone = 'success' | 'working' | 'problem' | 'ended';
@@ -26,7 +26,7 @@ export interface StatusView {
 }
 
 /** Whether a device is online, and since when; or when Ring last said so. */
-export function describeStatus({
+export function statusView({
   online,
   onlineAt,
   onlineSince,
@@ -36,12 +36,12 @@ export function describeStatus({
   return {
     statusText: online ? 'Online' : 'Offline',
     tone: online ? 'success' : 'problem',
-    when: time === null ? null : { word, ...describeTime(time) },
+    when: time === null ? null : { word, ...timeView(time) },
   };
 }
 
 /** Without the reader's time zone, the zone is named. */
-export function describeTime(time: Date, timeZone = 'UTC'): TimeView {
+export function timeView(time: Date, timeZone = 'UTC'): TimeView {
   const format = new Intl.DateTimeFormat('en', {
     timeZone,
     year: 'numeric',

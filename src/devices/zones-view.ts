@@ -1,5 +1,5 @@
 import type { Capabilities, Configurations } from '../ring/devices.js';
-import { describeShape, type Frame, frameOf, measure, pathOf, pointsInside, type Shape, type Vertex } from './zones.js';
+import { wordsOfShape, type Frame, frameOf, measure, pathOf, pointsInside, type Shape, type Vertex } from './zones.js';
 
 /** Motion is only reported from inside a motion zone; a privacy zone is black in every picture. */
 export type ZoneKind = 'motion' | 'privacy';
@@ -7,13 +7,13 @@ export type ZoneKind = 'motion' | 'privacy';
 /** The zones of a device, as its page draws and describes them. */
 export interface ZonesView {
   frame: Frame;
-  /** Those that cover anything, in the order in which they are painted. */
+  /** Zones that cover anything, in the order in which they are painted. */
   shapes: { kind: ZoneKind; path: string }[];
   /** `x` and `y` in percent of the frame, so that the names keep their size whatever the frame's is. */
   labels: { kind: ZoneKind; name: string; x: string; y: string }[];
   /** Every zone in words, those too that can't be drawn. */
   items: { kind: ZoneKind; name: string; text: string }[];
-  /** What zones mean, and what can be done about them. */
+  /** Sentences on what zones mean, and how they are changed. */
   notes: string[];
 }
 
@@ -26,15 +26,12 @@ interface NamedZone {
   shape: Shape;
 }
 
-/** Half of what a name takes of the narrowest frame's width, with some air; and how far two names keep apart. */
+/** Half a name's width as a share of the narrowest frame's, with some air; and the least distance of two names. */
 const LABEL_MARGIN = 0.06;
 const LABEL_DISTANCE = 0.11;
 
 /** Null when there is nothing to say: no zones, and no motion detection that could have some. */
-export function describeZones(
-  capabilities: Capabilities | null,
-  configurations: Configurations | null,
-): ZonesView | null {
+export function zonesView(capabilities: Capabilities | null, configurations: Configurations | null): ZonesView | null {
   const motion = configurations?.motion_detection;
   const zones: NamedZone[] = [
     ...(motion?.motion_zones ?? []).map(({ vertices }, index) => ({
@@ -61,15 +58,15 @@ export function describeZones(
     items: zones.map(({ kind, name, words, vertices, shape }) => ({
       kind,
       name,
-      text: `${words} ${describeShape(vertices, shape)}.`,
+      text: `${words} ${wordsOfShape(vertices, shape)}.`,
     })),
-    notes: describeMeaning(zones, detectsMotion, motion?.enabled === 'off'),
+    notes: notesOn(zones, detectsMotion, motion?.enabled === 'off'),
   };
 }
 
 const MOTION_RULE = 'Motion events only come from motion inside a motion zone';
 
-function describeMeaning(zones: readonly NamedZone[], detectsMotion: boolean, isMotionOff: boolean): string[] {
+function notesOn(zones: readonly NamedZone[], detectsMotion: boolean, isMotionOff: boolean): string[] {
   const has = (kind: ZoneKind) => zones.some((zone) => zone.kind === kind);
   return [
     ...(has('motion') ? [`${MOTION_RULE}.`] : []),

@@ -2,8 +2,8 @@
  * The geometry of Ring's zones: polygons on a picture whose left top is (0, 0) and whose right bottom is (1, 1). Whatever
  * the corners are, there is an answer: polygons may cross themselves, touch themselves, or be no polygons at all.
  *
- * What is inside is decided by SVG's rule "nonzero", so that the words and the drawing agree: everything that the outline
- * goes round belongs to the zone, the heart of a star too, and what it goes round twice is counted once.
+ * SVG's rule "nonzero" decides what is inside, so that the words and the drawing agree: everything that the outline goes
+ * round belongs to the zone, the heart of a star too, and a part that it goes round twice is counted once.
  */
 
 export interface Vertex {
@@ -12,11 +12,11 @@ export interface Vertex {
 }
 
 export interface Shape {
-  /** Of the picture, 0 to 1; 0 for whatever is too thin to be seen. */
+  /** The share of the picture that it covers, 0 to 1; 0 when it is too thin to be seen. */
   share: number;
-  /** Where its parts would balance each other; null when it covers nothing. */
+  /** Its centre of gravity; null when it covers nothing. */
   centre: Vertex | null;
-  /** What it reaches over, between 0 and 1. */
+  /** The extent that it reaches over, 0 to 1. */
   width: number;
   height: number;
 }
@@ -28,20 +28,20 @@ export interface Frame {
 
 const FRAME_WIDTH = 960;
 const USUAL_FRAME: Frame = { width: FRAME_WIDTH, height: 540 };
-/** Nobody's camera sees wider or higher than this; a frame beyond it would be a line. */
+/** No camera's picture is wider or higher than this; a frame beyond it would be a line. */
 const WIDEST = 4;
 const HIGHEST = 1 / 3;
 
-/** Two pixels of a picture with two million: what covers less than that covers nothing. */
+/** Two pixels of a picture with two million. A zone that covers less covers nothing. */
 const SMALLEST_SHARE = 1e-6;
 
 /**
- * In how many strips a picture is measured at least. More are made at each corner of a zone, so that in each strip the
- * edges are straight: only where two edges cross within one is the area not exact, by far less than a percent.
+ * The number of strips in which a picture is measured at least. Each corner of a zone begins another, so that the edges
+ * are straight within a strip. Only where two edges cross within one is the area not exact, by far less than a percent.
  */
 const STRIPS = 64;
 
-/** The frame for a ratio as Ring tells it, such as "16:9"; 16:9 for whatever does not read as one. */
+/** The frame for a ratio as Ring tells it, such as "16:9"; 16:9 for text that does not read as one. */
 export function frameOf(ratio: string | undefined): Frame {
   const [, width, height] = /^\s*(\d{1,5}(?:\.\d{1,5})?)\s*[:x/]\s*(\d{1,5}(?:\.\d{1,5})?)\s*$/.exec(ratio ?? '') ?? [];
   const proportion = Number(width) / Number(height);
@@ -91,12 +91,12 @@ export function pointsInside(vertices: readonly Vertex[], { centre, height } = m
   });
 }
 
-/** What a zone does, to be read after its name: "covers the lower left, about 18 % of the picture". */
-export function describeShape(
+/** A zone in words, to be read after its name: "covers the lower left, about 18 % of the picture". */
+export function wordsOfShape(
   vertices: readonly Vertex[],
   { share, centre, width, height } = measure(vertices),
 ): string {
-  if (centre === null) return describeNothing(vertices);
+  if (centre === null) return wordsOfNothing(vertices);
   if (share >= 0.995) return 'covers the whole picture';
   const percent = share < 0.01 ? 'less than 1 %' : `about ${Math.round(share * 100)} %`;
   const column = placeOn(centre.x, width);
@@ -110,13 +110,13 @@ export function describeShape(
   return `covers ${part}${PLACES[row][column]}, ${percent} of the picture`;
 }
 
-function describeNothing(vertices: readonly Vertex[]): string {
+function wordsOfNothing(vertices: readonly Vertex[]): string {
   if (vertices.length === 0) return 'has no corners, so it covers nothing';
   const isPoint = new Set(vertices.map(({ x, y }) => `${x} ${y}`)).size === 1;
   return isPoint ? 'is a single point, so it covers nothing' : 'is no more than a line, so it covers nothing';
 }
 
-/** Where something lies from left to right, or from top to bottom. */
+/** The place of something from left to right, or from top to bottom. */
 type Place = 'start' | 'middle' | 'end' | 'all';
 
 function placeOn(centre: number, extent: number): Place {
@@ -152,7 +152,7 @@ interface Stretch {
   to: number;
 }
 
-/** Where a level line across the picture is inside, by the rule "nonzero". */
+/** The stretches of a level line across the picture that are inside, by the rule "nonzero". */
 function stretchesAt(vertices: readonly Vertex[], y: number): Stretch[] {
   const crossings = vertices.flatMap((start, index) => {
     const end = vertices[(index + 1) % vertices.length] ?? start;

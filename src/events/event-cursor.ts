@@ -9,12 +9,12 @@ export interface EventCursor {
 
 const Place = z.tuple([epochMs, z.guid()]);
 
-/** The place of an event, for an address. What it is made of is nobody's concern. */
+/** The place of an event, as text for an address. Its form may change: only {@link Cursor} reads it. */
 export function writeCursor({ occurredAt, requestId }: EventCursor): string {
   return Buffer.from(JSON.stringify([occurredAt.getTime(), requestId])).toString('base64url');
 }
 
-/** A cursor in an address: hostile. */
+/** A cursor as it stood in an address: hostile. */
 export const Cursor = z
   .string()
   .regex(/^[\w-]{1,100}$/)

@@ -5,22 +5,22 @@ import { retryPauseMs } from '../time/retry-pause.js';
 import { within } from '../time/within.js';
 import { EVENTS_CHANNEL } from './record-events.js';
 
-/** Tells of events as they are recorded, by whichever instance. */
+/** Tells of events as they are recorded, by any instance. */
 export interface EventFeed {
   /**
-   * @param onNews hears that the user's list of events may have changed; also when nobody knows, as Postgres was away
-   * @returns how to hear no more
+   * @param onNews is called when the user's list of events may have changed, also after Postgres was away
+   * @returns ends the subscription
    */
   subscribe(userId: string, onNews: () => void): () => void;
   stop(): Promise<void>;
 }
 
 const CONNECT_TIMEOUT_MS = 4_000;
-/** A connection can die without a word; whoever only listens would not notice. */
+/** A connection can die without a word. LISTEN alone would not notice, so it is checked. */
 const CHECK_INTERVAL_MS = 10_000;
 const CHECK_TIMEOUT_MS = 4_000;
 const MAX_PAUSE_MS = 30_000;
-/** So that not all who have missed something ask for it at the same moment of a Postgres that is just coming back. */
+/** Pages that have missed something ask for it spread over this time, for Postgres is just coming back. */
 const SPREAD_MS = 2_000;
 
 /** Listens on one connection of its own, however many subscribe, and again whenever that was lost. */
@@ -73,7 +73,7 @@ export function startEventFeed(databaseUrl: string, log: Logger): EventFeed {
   };
 }
 
-/** Until told to stop. @throws when the connection can't be made, or is lost */
+/** Listens until told to stop. @throws when the connection can't be made, or is lost */
 async function listen(
   databaseUrl: string,
   stopping: AbortSignal,
@@ -109,7 +109,7 @@ async function listen(
       await client.query('SELECT 1');
     }
   } finally {
-    // A server that is out of reach says no goodbye.
+    // A server that is out of reach never answers the goodbye.
     await within(1_000, client.end());
   }
 }

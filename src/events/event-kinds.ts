@@ -1,4 +1,6 @@
-/** What an event is to a person, in words and with an icon, and how the filter calls all of them. */
+import { sql } from '../database/sql.js';
+
+/** The kinds of events as people see them: in words, with an icon, and with the filter's word for all of a kind. */
 export const EVENT_KINDS = {
   person: { text: 'A person was seen', filter: 'People', icon: 'person' },
   vehicle: { text: 'A vehicle was seen', filter: 'Vehicles', icon: 'car' },
@@ -11,8 +13,8 @@ export const EVENT_KINDS = {
 
 export type EventKind = keyof typeof EVENT_KINDS;
 
-/** SQL: the kind of a row of `device_events`. What moved may be a word that Ring has added since: it has moved. */
-export const KIND_OF_EVENT = `
+/** SQL: the kind of a row of `device_events`. A subtype that Ring has added since counts as motion. */
+export const KIND_OF_EVENT = sql`
   CASE type WHEN 'button_press' THEN 'doorbell'
             WHEN 'device_offline' THEN 'offline'
             WHEN 'device_online' THEN 'online'

@@ -6,11 +6,11 @@ import type { EventFeed } from './event-feed.js';
 import type { Core } from '../core.js';
 
 export interface EventStreamSettings {
-  /** How many one user may have open at this process: one for each visible page. */
+  /** How many one user may have open in this process: one for each visible page. */
   ofUser: number;
   /** How many this process holds open for all users. */
   ofProcess: number;
-  /** Proxies hang up on what is silent for a minute, and a session that has ended ends its streams at the next beat. */
+  /** Proxies hang up on a connection that is silent for a minute. A stream whose session has ended ends at the next beat. */
   heartbeatMs: number;
 }
 
@@ -18,7 +18,7 @@ const STANDARD: EventStreamSettings = { ofUser: 6, ofProcess: 2_000, heartbeatMs
 
 export interface EventStreamDependencies extends Pick<Core, 'log'> {
   feed: Pick<EventFeed, 'subscribe'>;
-  /** Which of these sessions stand. */
+  /** Tells which of these sessions stand. */
   standing: (sessionIds: string[]) => Promise<Set<string>>;
   settings?: Partial<EventStreamSettings>;
 }
@@ -35,17 +35,17 @@ interface Stream {
   response: Response;
 }
 
-/** A page that asks too late knows more than the stream could tell it: news says nothing but "look again". */
+/** News says nothing but "look again": a page that asks late learns more than the stream could have told it. */
 const NEWS = 'data: news\n\n';
 const HEARTBEAT = ':\n\n';
 
-/** So much, in bytes, is only unsent when the network has taken nothing for long. */
+/** More bytes than this are unsent only when the network has taken nothing for long. */
 const MOST_UNSENT = 1_024;
 const RETRY_AFTER_SECONDS = 30;
 
 /**
  * `GET /events/stream`, server-sent events for the pages of signed-in users: an event says that the list of events may have
- * changed; what is in it, the page asks for itself.
+ * changed, and the page asks for the list itself.
  */
 export function eventStreams({ feed, standing, log, settings }: EventStreamDependencies): EventStreams {
   const { ofUser, ofProcess, heartbeatMs } = { ...STANDARD, ...settings };
@@ -68,7 +68,7 @@ export function eventStreams({ feed, standing, log, settings }: EventStreamDepen
   const router = Router();
   const route = router.route('/events/stream');
   route.get(signedInOrRefused, (request: Request, response: Response) => {
-    // Gone while its session was looked up: it would never be closed again.
+    // A browser that left while its session was looked up would never have its stream closed.
     if (response.closed) return;
     const userId = userIdOf(request);
     requireRoom(userId);
@@ -94,14 +94,14 @@ export function eventStreams({ feed, standing, log, settings }: EventStreamDepen
       open.delete(stream);
       unsubscribe();
     });
-    // When an instance stops, the pages it has served come back, each after another pause. The first news is for what
-    // happened between the page and its stream.
+    // The pauses differ, so that the pages of an instance that stops do not all come back at once. The first news is for
+    // events between the page and its stream.
     send(stream, `retry: ${Math.round(1_000 + Math.random() * 4_000)}\n${NEWS}`);
   });
   route.all(methodNotAllowed('GET', 'HEAD'));
   router.use('/events/stream', problemDetails);
 
-  /** One question for all streams. While it can't be answered nobody can sign out, either. */
+  /** Asks about the sessions of all streams at once. Without an answer all stay open: no one can sign out then, either. */
   async function beat(): Promise<void> {
     const streams = [...open];
     if (streams.length === 0) return;
@@ -137,7 +137,7 @@ export function eventStreams({ feed, standing, log, settings }: EventStreamDepen
   };
 }
 
-/** Whatever Postgres tells at one go is one piece of news: hundreds would look like somebody who does not read. */
+/** Joins all that Postgres tells at one go into one piece of news: hundreds would fill up the response at once. */
 function oncePerTurn(act: () => void): () => void {
   let isDue = false;
   return () => {
@@ -152,7 +152,7 @@ function oncePerTurn(act: () => void): () => void {
 
 function send({ response }: Stream, text: string): void {
   if (response.writableEnded || response.destroyed) return;
-  // Of somebody who does not read, it would pile up here.
+  // News would pile up here for a browser that does not read.
   if (response.writableLength > MOST_UNSENT) response.destroy();
   else response.write(text);
 }

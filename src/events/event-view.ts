@@ -1,29 +1,29 @@
-import { describeTime, nameOfDevice, pathOfDevice, type TimeView } from '../devices/device-view.js';
+import { timeView, nameOfDevice, pathOfDevice, type TimeView } from '../devices/device-view.js';
 import { EVENT_KINDS, type EventKind } from './event-kinds.js';
 import type { ListedEvent } from './list-events.js';
 
 export interface EventView {
   id: string;
   text: string;
-  /** Of a symbol in `partials/icons`. */
+  /** The name of a symbol in `partials/icons`. */
   icon: string;
-  /** Null where nobody has to be told which. */
+  /** Null on the page of that device. */
   device: { name: string; href: string } | null;
   at: TimeView;
 }
 
-export function describeEvent({ requestId, occurredAt, kind, deviceId, deviceName }: ListedEvent): EventView {
+export function eventView({ requestId, occurredAt, kind, deviceId, deviceName }: ListedEvent): EventView {
   const { text, icon } = EVENT_KINDS[kind];
   return {
     id: requestId,
     text,
     icon,
     device: { name: nameOfDevice(deviceName), href: pathOfDevice(deviceId) },
-    at: describeTime(occurredAt),
+    at: timeView(occurredAt),
   };
 }
 
-/** What the address of a list of events says; cursors are written by `event-cursor`. */
+/** The parts of the address of a list of events. Cursors are written by `event-cursor`. */
 export interface EventsAddress {
   device?: string | undefined;
   kind?: EventKind | undefined;

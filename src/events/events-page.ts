@@ -3,7 +3,7 @@ import type { Knex } from 'knex';
 import { z } from 'zod';
 import { csrfToken } from '../users/csrf.js';
 import { signedInOrHome, userIdOf } from '../users/current-user.js';
-import { row } from '../database/database.js';
+import { row, sql } from '../database/sql.js';
 import { IS_LIVE, IS_USABLE } from '../ring-accounts/link-conditions.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
@@ -11,7 +11,7 @@ import { render } from '../http/render.js';
 import { seeOther } from '../http/see-other.js';
 import { nameOfDevice } from '../devices/device-view.js';
 import { noSuchDevice } from '../devices/user-devices.js';
-import { describeEvent, type EventsAddress, type EventView, pathOfEvents } from './event-view.js';
+import { eventView, type EventsAddress, type EventView, pathOfEvents } from './event-view.js';
 import { type ListedDevice, listDevices } from '../devices/device-list.js';
 import { Cursor, writeCursor } from './event-cursor.js';
 import { EVENT_KINDS, type EventKind } from './event-kinds.js';
@@ -31,7 +31,7 @@ declare module '../http/render.js' {
   }
 }
 
-/** What the list can be narrowed down to. */
+/** The choices that narrow the list down. */
 export interface FilterView {
   devices: Choice[];
   kinds: Choice[];
@@ -45,7 +45,7 @@ interface Choice {
   isChosen: boolean;
 }
 
-/** Where the pages on both sides of this one are; null where there is none. */
+/** The addresses of the pages on both sides of this one; null where there is none. */
 interface NeighboursView {
   newer: string | null;
   older: string | null;
@@ -59,7 +59,7 @@ const PAGE_SIZE = 25;
 
 const KINDS = Object.keys(EVENT_KINDS) as EventKind[];
 
-/** The form sends what is not chosen as an empty text. */
+/** The form sends a choice that was not made as an empty text. */
 const unlessEmpty = (value: unknown): unknown => (value === '' ? undefined : value);
 
 const Query = z
@@ -84,7 +84,7 @@ export function eventsPage({ db, limits }: EventsPageDependencies): Router {
     }
     const filter: EventFilter = { deviceId: device, kind };
     const page = await listEvents(db, userId, filter, place, PAGE_SIZE);
-    // The way back ends where the list begins, and there it is whole and kept up to date.
+    // The way back to newer events ends at the beginning of the list, where the page is full and kept up to date.
     if (place.after !== undefined && !page.hasMore) {
       seeOther(response, pathOfEvents({ device, kind }));
       return;
@@ -92,12 +92,12 @@ export function eventsPage({ db, limits }: EventsPageDependencies): Router {
     render(response, 'events', {
       title: 'Events',
       csrfToken: await csrfToken(request),
-      events: page.events.map(describeEvent),
+      events: page.events.map(eventView),
       empty: page.events.length > 0 ? null : await whyEmpty(db, userId, devices, { device, kind, ...place }),
-      // There is nothing to choose among before there are devices.
-      filter: devices.length === 0 ? null : describeFilter(devices, filter),
+      // Without devices there is nothing to choose among.
+      filter: devices.length === 0 ? null : filterView(devices, filter),
       isNewest: place.before === undefined && place.after === undefined,
-      ...describeNeighbours(page, { device, kind }, place),
+      ...neighboursView(page, { device, kind }, place),
     });
   });
   route.all(methodNotAllowed('GET', 'HEAD'));
@@ -111,7 +111,7 @@ function readQuery(request: Request): z.output<typeof Query> {
   throw new HttpError(400, 'This address is not complete. Open your events again from your home page.');
 }
 
-function describeFilter(devices: ListedDevice[], { deviceId, kind }: EventFilter): FilterView {
+function filterView(devices: ListedDevice[], { deviceId, kind }: EventFilter): FilterView {
   return {
     devices: devices.map(({ id, name }) => ({ id, name: nameOfDevice(name), isChosen: id === deviceId })),
     kinds: KINDS.map((id) => ({ id, name: EVENT_KINDS[id].filter, isChosen: id === kind })),
@@ -119,7 +119,7 @@ function describeFilter(devices: ListedDevice[], { deviceId, kind }: EventFilter
   };
 }
 
-function describeNeighbours(
+function neighboursView(
   { events, hasMore }: EventPage,
   filter: EventsAddress,
   { before, after }: EventPlace,
@@ -145,8 +145,8 @@ async function whyEmpty(
   if (devices.length === 0) {
     const links = await row<{ isUsable: boolean | null; isLive: boolean | null }>(
       db,
-      `SELECT bool_or(${IS_USABLE}) AS "isUsable", bool_or(${IS_LIVE}) AS "isLive" FROM account_links WHERE user_id = ?`,
-      [userId],
+      sql`SELECT bool_or(${IS_USABLE}) AS "isUsable", bool_or(${IS_LIVE}) AS "isLive"
+            FROM account_links WHERE user_id = ${userId}`,
     );
     if (links?.isUsable === true) return 'no-devices';
     return links?.isLive === true ? 'link-not-ready' : 'no-link';

@@ -1,5 +1,5 @@
 import type { Knex } from 'knex';
-import { describeEvent, type EventView, pathOfEvents } from './event-view.js';
+import { eventView, type EventView, pathOfEvents } from './event-view.js';
 import { listEvents } from './list-events.js';
 import type { UserDevice } from '../devices/user-devices.js';
 
@@ -7,7 +7,7 @@ const SHOWN = 5;
 
 export interface LatestEventsView {
   events: EventView[];
-  /** Of the page with all of them. */
+  /** The address of the page with all of them. */
   href: string;
 }
 
@@ -16,8 +16,8 @@ export async function latestEvents(db: Knex, userId: string, device?: UserDevice
   const filter = device && { accountId: device.accountId, deviceId: device.id };
   const { events } = await listEvents(db, userId, filter ?? {}, {}, SHOWN);
   return {
-    // On the page of a device nobody has to be told which.
-    events: events.map((event) => ({ ...describeEvent(event), ...(device !== undefined && { device: null }) })),
+    // The page of a device need not name the device.
+    events: events.map((event) => ({ ...eventView(event), ...(device !== undefined && { device: null }) })),
     href: pathOfEvents({ device: device?.id }),
   };
 }

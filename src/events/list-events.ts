@@ -1,5 +1,6 @@
 import type { Knex } from 'knex';
-import { rows } from '../database/database.js';
+import { rows, sql } from '../database/sql.js';
+import type { Tables } from '../database/tables.js';
 import type { EventCursor } from './event-cursor.js';
 import { type EventKind, KIND_OF_EVENT } from './event-kinds.js';
 import { SHARED_DEVICES } from '../devices/user-devices.js';
@@ -8,19 +9,19 @@ import { SHARED_DEVICES } from '../devices/user-devices.js';
 export interface ListedEvent extends EventCursor {
   kind: EventKind;
   /** Ring's */
-  deviceId: string;
+  deviceId: Tables['devices']['id'];
   /** Null until Ring has told it. */
-  deviceName: string | null;
+  deviceName: Tables['devices']['name'];
 }
 
 export interface EventFilter {
-  /** Of two Ring accounts with a device of the same ID, this one's. */
+  /** The Ring account, for two of them may have a device of the same ID. */
   accountId?: string | undefined;
   deviceId?: string | undefined;
   kind?: EventKind | undefined;
 }
 
-/** Where a page begins: at the newest event, or next to a place, on the older or the newer side of it. */
+/** The place where a page begins: at the newest event, or next to a cursor, on the older or the newer side of it. */
 export interface EventPlace {
   before?: EventCursor | undefined;
   after?: EventCursor | undefined;
@@ -34,8 +35,8 @@ export interface EventPage {
 }
 
 /**
- * A page of the user's events of all devices, newest first. A page begins at a place and not at a number, so what arrives
- * meanwhile moves nothing from one page to another.
+ * A page of the user's events of all devices, newest first. A page begins at a place and not at a number, so events that
+ * arrive meanwhile move nothing from one page to another.
  */
 export async function listEvents(
   db: Knex,
@@ -44,29 +45,27 @@ export async function listEvents(
   { before, after }: EventPlace,
   size: number,
 ): Promise<EventPage> {
-  const [comparison, order] = after === undefined ? ['<', 'DESC'] : ['>', 'ASC'];
+  const [comparison, order] = after === undefined ? [sql`<`, sql`DESC`] : [sql`>`, sql`ASC`];
   const place = after ?? before;
-  // Of each device as many as the page may want, along the index; then the newest of all.
+  const inPlace =
+    place === undefined
+      ? sql``
+      : sql`AND (occurred_at, request_id) ${comparison} (${place.occurredAt}, ${place.requestId})`;
+  const ofKind = kind === undefined ? sql`` : sql`AND ${KIND_OF_EVENT} = ${kind}`;
+  // Each device gives as many as the page may want, along the index; of all these the newest are taken.
   const found = await rows<ListedEvent>(
     db,
-    `SELECT event.request_id AS "requestId", event.occurred_at AS "occurredAt", event.kind, device.id AS "deviceId",
-            device.name AS "deviceName"
-       FROM ${SHARED_DEVICES}
-      CROSS JOIN LATERAL
-            (SELECT request_id, occurred_at, ${KIND_OF_EVENT} AS kind
-               FROM device_events
-              WHERE account_id = device.account_id AND device_id = device.id
-                ${place === undefined ? '' : `AND (occurred_at, request_id) ${comparison} (?, ?)`}
-                AND (?::text IS NULL OR ${KIND_OF_EVENT} = ?)
-              ORDER BY occurred_at ${order}, request_id ${order} LIMIT ?) event
-      WHERE link.user_id = ? AND device.account_id = coalesce(?, device.account_id)
-        AND device.id = coalesce(?, device.id)
-      ORDER BY event.occurred_at ${order}, event.request_id ${order} LIMIT ?`,
-    [
-      ...(place === undefined ? [] : [place.occurredAt, place.requestId]),
-      ...[kind ?? null, kind ?? null, size + 1],
-      ...[userId, accountId ?? null, deviceId ?? null, size + 1],
-    ],
+    sql`SELECT event.request_id AS "requestId", event.occurred_at AS "occurredAt", event.kind, device.id AS "deviceId",
+               device.name AS "deviceName"
+          FROM ${SHARED_DEVICES}
+         CROSS JOIN LATERAL
+               (SELECT request_id, occurred_at, ${KIND_OF_EVENT} AS kind
+                  FROM device_events
+                 WHERE account_id = device.account_id AND device_id = device.id ${inPlace} ${ofKind}
+                 ORDER BY occurred_at ${order}, request_id ${order} LIMIT ${size + 1}) event
+         WHERE link.user_id = ${userId} AND device.account_id = coalesce(${accountId ?? null}, device.account_id)
+           AND device.id = coalesce(${deviceId ?? null}, device.id)
+         ORDER BY event.occurred_at ${order}, event.request_id ${order} LIMIT ${size + 1}`,
   );
   const events = found.slice(0, size);
   return { events: after === undefined ? events : events.reverse(), hasMore: found.length > size };

@@ -10,12 +10,12 @@ interface HttpErrorOptions {
   cause?: unknown;
 }
 
-/** An answer other than success, thrown where it is found and written in one place. */
+/** A response other than success. It is thrown anywhere and written in one place. */
 export class HttpError extends Error {
   override readonly name = 'HttpError';
   readonly headers: Record<string, string>;
 
-  /** @param detail what happened and what to do about it, in words for whoever sent the request */
+  /** @param detail what happened and what to do about it, in words for the sender of the request */
   constructor(
     readonly status: number,
     readonly detail: string,
@@ -33,7 +33,7 @@ export const notFound: RequestHandler = () => {
   throw new HttpError(404, 'There is nothing at this address.');
 };
 
-/** The last handler of a route: whoever gets here used a method that the route does not know. */
+/** The last handler of a route: refuses every method that the route does not know (405). */
 export function methodNotAllowed(...allowed: string[]): RequestHandler {
   return (request) => {
     throw new HttpError(405, `This address can’t be used with ${request.method}.`, {
@@ -67,7 +67,10 @@ export const errorPage: ErrorRequestHandler = (error: unknown, request, response
   render(response, 'error', { title: heading, status, reference, heading, message: detail, steps: stepsOf(answer) });
 };
 
-/** Too late to answer otherwise. Express itself would write the error to the console, with all that a driver hangs on it. */
+/**
+ * Ends a response whose head is sent already. Express itself would write the error to the console, with the rows and bodies
+ * that drivers attach to their errors.
+ */
 function breakOff(error: unknown, response: Response): void {
   response.err = asError(error);
   response.destroy();
@@ -94,7 +97,7 @@ function toHttpError(error: unknown): HttpError {
   }
   const { status } = error as { status?: unknown };
   if (typeof status === 'number' && status >= 400 && status < 500) {
-    // From Express' own parsers and the CSRF check; their messages may quote the request, so the words are ours.
+    // Errors of Express' parsers and the CSRF check. Their messages may quote the request, so they are replaced.
     return new HttpError(status, DETAILS[status] ?? 'The request is not valid.', { cause: error });
   }
   return new HttpError(500, 'The service could not answer. Please try again in a moment.', { cause: error });

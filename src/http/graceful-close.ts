@@ -3,9 +3,10 @@ import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 
 /**
- * @returns how to close the server: it takes no more connections, waits for the requests under way, and hangs up on every
- *   connection without one, for browsers open some in advance, on which nothing may ever be sent. After the limit, in ms,
- *   it hangs up on all.
+ * Prepares a server for closing. Call it before the server listens.
+ *
+ * @returns closes the server: no new connections, and the requests under way are finished. Connections without a request
+ *   are closed at once, because browsers open some in advance and may never use them. After `limitMs` all are closed.
  */
 export function gracefulClose(server: Server): (limitMs: number) => Promise<void> {
   const withoutRequest = new Set<Socket>();

@@ -8,15 +8,17 @@ import { tooManyRequests } from './errors.js';
 export interface RateLimit {
   /** Counts one attempt. @throws {HttpError} 429 when there were too many */
   consume(key: string): Promise<void>;
-  /** Forgets the attempts. */
-  forgive(key: string): Promise<void>;
+  /** Sets the count back to 0. */
+  reset(key: string): Promise<void>;
 }
 
 export type RateLimits = ReturnType<typeof createRateLimits>;
 
 /**
- * Every throttle of the service, counted in Postgres so that instances count together. Keys are hashed: the table is no
- * list of addresses and e-mails.
+ * Every rate limit of the service, counted in Postgres so that instances count together. Keys are hashed, so that the table
+ * is no list of addresses and e-mails.
+ *
+ * @param scale multiplies every limit
  */
 export function createRateLimits(pool: Pool, scale: number) {
   const limit = (name: string, points: number, seconds: number): RateLimit => {
@@ -38,26 +40,26 @@ export function createRateLimits(pool: Pool, scale: number) {
           throw error;
         }
       },
-      async forgive(key) {
+      async reset(key) {
         await limiter.delete(hash(key));
       },
     };
   };
   return {
-    /** Ring calls from few addresses for all of its users. */
+    /** High, because Ring calls from few addresses for all of its users. */
     tokenExchange: limit('token_exchange', 600, 60),
-    /** Each visit of a page with a form may store a session. */
+    /** Limited, because a visit of a page with a form may store a session. */
     visit: limit('visit', 120, 60),
-    /** Each attempt may walk the whole pool several times. */
+    /** Limited, because an attempt may walk the whole pool several times. */
     linkAttempt: limit('link_attempt', 10, 60),
     signInAddress: limit('sign_in_address', 60, 15 * 60),
-    signInAccount: limit('sign_in_account', 10, 15 * 60),
+    signInUser: limit('sign_in_account', 10, 15 * 60),
     signUpAddress: limit('sign_up_address', 20, 60 * 60),
     newEmail: limit('new_email', 20, 60 * 60),
-    /** Each opening wakes a camera, and Ring counts the calls of all our users together. */
+    /** Limited, because each wakes a camera, and Ring counts the calls of all our users together. */
     liveView: limit('live_view', 20, 60),
     picture: limit('picture', 20, 60),
-    /** Each may read some hundred pictures, and keeps a connection while it does. */
+    /** Limited, because a download may read some hundred pictures, and keeps a connection while it does. */
     download: limit('download', 10, 60 * 60),
   };
 }
@@ -70,7 +72,7 @@ export function limitAddress(limit: RateLimit): RequestHandler {
   };
 }
 
-/** The address, or of an IPv6 address its /64: whoever has one address of it has them all. */
+/** The address, or the /64 of an IPv6 address: a caller who has one address of it has them all. */
 function network(address: string): string {
   if (isIP(address) !== 6 || address.includes('.')) return address;
   const [head = '', tail] = address.split('::');

@@ -1,7 +1,7 @@
 import type { Response } from 'express';
 
 /**
- * What each page's template gets, by the template's name. The room that shows a page adds its line, which has to say the
+ * The context of each page's template, by the template's name. The room that shows a page adds its line. It has to say the
  * same as the top of the template: `test/views/context.test.ts` compares the two.
  */
 export interface Views {
@@ -11,12 +11,12 @@ export interface Views {
     message: string;
     steps: string[];
     status: number;
-    /** What a person who asks for help can quote; null where there is nothing to look up. */
+    /** The request's id, for a user who asks for help; null where there is nothing to look up. */
     reference: string | null;
   };
 }
 
-/** Answers with a page. A value that its template does not declare is refused, also where it came by a spread. */
+/** Answers with a page. The compiler refuses a value that the template does not declare, even in a spread. */
 export function render<Name extends keyof Views, Given extends Views[Name]>(
   response: Response,
   name: Name,

@@ -1,22 +1,23 @@
 import type { Knex } from 'knex';
-import { row } from '../database/database.js';
+import { run, type Sql, sql } from '../database/sql.js';
+import type { Tables } from '../database/tables.js';
 import { IS_LIVE } from '../ring-accounts/link-conditions.js';
-import { bindScope, type DeviceScope, IN_SCOPE } from '../ring-accounts/device-scope.js';
+import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
 import type { Core } from '../core.js';
 
 export interface Removal extends DeviceScope {
-  kind: 'DEVICE_REMOVED' | 'LINK_REMOVED';
-  /** Why: the webhook that told us, or Ring's answer when we asked. */
+  kind: Exclude<Tables['audit_archive']['kind'], 'ACCOUNT_DELETED'>;
+  /** The webhook that told us, or Ring's answer when we asked. */
   reason: 'device_removed' | 'app_integration_removed' | 'not found at Ring' | 'refused by Ring';
-  /** Of the webhook that told us. */
+  /** The ID of the webhook that told us. */
   requestId?: string | undefined;
   /** When it happened at Ring. */
   occurredAt: Date;
   now: Date;
 }
 
-/** SQL: the last known state of the devices with their schedules. Binds a scope. */
-const DEVICES = `
+/** SQL: the last known state of the devices with their schedules. */
+const lastKnown = ({ accountId, deviceId }: DeviceScope): Sql => sql`
   SELECT coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
            'id', device.id, 'name', device.name, 'online', device.online, 'online_at', device.online_at,
            'capabilities', device.capabilities, 'configurations', device.configurations, 'location', device.location,
@@ -28,53 +29,53 @@ const DEVICES = `
                FROM scheduled_operations
               WHERE account_id = device.account_id AND device_id = device.id))) ORDER BY device.id), '[]')
     FROM devices AS device
-   WHERE device.account_id = ? AND device.id = coalesce(?, device.id)`;
+   WHERE device.account_id = ${accountId} AND device.id = coalesce(${deviceId ?? null}, device.id)`;
 
-/** SQL: how many rows there are of what will be erased. Binds the scope three times. */
-const COUNTS = `
+/** SQL: the numbers of rows that will be erased. */
+const countsOf = (scope: DeviceScope): Sql => sql`
   SELECT coalesce(jsonb_object_agg(what, number), '{}')
     FROM (SELECT type AS what, count(*) AS number FROM device_events
-           WHERE ${IN_SCOPE} GROUP BY type
+           WHERE ${inScope(scope)} GROUP BY type
           UNION ALL
-          SELECT 'snapshots', count(*) FROM snapshots WHERE ${IN_SCOPE}
+          SELECT 'snapshots', count(*) FROM snapshots WHERE ${inScope(scope)}
           UNION ALL
-          SELECT 'live_views', count(*) FROM live_views WHERE ${IN_SCOPE}) AS counted`;
+          SELECT 'live_views', count(*) FROM live_views WHERE ${inScope(scope)}) AS counted`;
 
 /**
- * Writes down who ends what, when, why, and what there was: everything that may be asked about a removal later, and
- * nothing that should not outlive it (no token, no picture, no e-mail in the clear). Always in the transaction that erases,
- * and before it does.
+ * Archives a removal: who, what, when, why, and what there was. That is everything that may be asked about it later, and
+ * nothing that should not outlive it (no token, no picture, no e-mail address in the clear). The caller erases in the same
+ * transaction, after this.
  *
  * @throws when there is no link that it could be a part of: then nothing may be erased
  */
 export async function archive(trx: Knex, removal: Removal): Promise<void> {
   const { accountId, kind, deviceId = null, reason, requestId = null, occurredAt, now } = removal;
-  const scope = bindScope(removal);
-  const archived = await row(
+  const archived = await run(
     trx,
-    `INSERT INTO audit_archive (user_id, link_id, account_id, account_identifier, kind, device_id, occurred_at,
-                                archived_at, reason, request_id, devices, counts)
-     SELECT user_id, id, account_id, account_identifier, ?, ?, ?, ?, ?, ?, (${DEVICES}), (${COUNTS})
-       FROM account_links
-      WHERE account_id = ? AND ${IS_LIVE}
-     RETURNING 1`,
-    [kind, deviceId, occurredAt, now, reason, requestId, ...scope, ...scope, ...scope, ...scope, accountId],
+    sql`INSERT INTO audit_archive (user_id, link_id, account_id, account_identifier,
+                                   kind, device_id, occurred_at, archived_at, reason, request_id,
+                                   devices, counts)
+        SELECT user_id, id, account_id, account_identifier,
+               ${kind}, ${deviceId}, ${occurredAt}, ${now}, ${reason}, ${requestId},
+               (${lastKnown(removal)}), (${countsOf(removal)})
+          FROM account_links
+         WHERE account_id = ${accountId} AND ${IS_LIVE}`,
   );
-  if (archived === undefined) throw new Error('a removal could not be archived: the account has no link');
+  if (archived === 0) throw new Error('a removal could not be archived: the account has no link');
 }
 
 const BATCH = 1_000;
 
-/** Erases what has been kept for long enough. Safe on every instance at once: the rows that one has are not another's. */
+/** Purges rows that have been kept for long enough. Instances may do it side by side: each takes rows of its own. */
 export async function purgeArchive({ db, clock }: Pick<Core, 'db' | 'clock'>, retentionDays: number): Promise<void> {
   const oldest = new Date(clock().getTime() - retentionDays * 86_400_000);
   let purged: number;
   do {
-    const result = await db.raw<{ rowCount: number }>(
-      `DELETE FROM audit_archive WHERE id IN
-         (SELECT id FROM audit_archive WHERE archived_at < ? ORDER BY archived_at LIMIT ? FOR UPDATE SKIP LOCKED)`,
-      [oldest, BATCH],
+    purged = await run(
+      db,
+      sql`DELETE FROM audit_archive WHERE id IN
+            (SELECT id FROM audit_archive WHERE archived_at < ${oldest}
+              ORDER BY archived_at LIMIT ${BATCH} FOR UPDATE SKIP LOCKED)`,
     );
-    purged = result.rowCount;
   } while (purged === BATCH);
 }

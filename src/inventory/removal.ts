@@ -1,12 +1,13 @@
 import type { Knex } from 'knex';
-import { row } from '../database/database.js';
+import { run, sql } from '../database/sql.js';
 import { archive, type Removal } from './archive.js';
+import { eraseDevices, lockDevice, markRemoved } from './device-rows.js';
 import { eraseDeviceEvents } from '../events/record-events.js';
-import { endLiveViews, forgetFormerLiveViews } from '../live-views/live-views.js';
+import { endLiveViews, eraseFormerLiveViews } from '../live-views/live-views.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
-import { cancelOperations } from '../pictures/schedules.js';
-import { bindScope, type DeviceScope, IN_SCOPE } from '../ring-accounts/device-scope.js';
-import type { Core } from '../core.js';
+import { erasePictures } from '../pictures/pictures.js';
+import { eraseSchedules } from '../pictures/schedule-rows.js';
+import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
 
 export type DeviceRemoval = Omit<Removal, 'kind'> & {
   deviceId: string;
@@ -15,17 +16,12 @@ export type DeviceRemoval = Omit<Removal, 'kind'> & {
 };
 
 /**
- * Ends a device: its live views, its scheduled operations, and all that we hold of it but its name and the time, so that
- * its user can be told. Part of a transaction that holds the account's lock: it happens whole or not at all, and is
- * archived once.
+ * Ends a device: its live views, its schedules, and all that we hold of it but its name and the time, so that its user can
+ * be told. Part of a transaction that holds the account's lock: it happens whole or not at all, and is archived once.
  */
 export async function removeDevice(trx: Knex, { unlessAddedAfter, ...removal }: DeviceRemoval): Promise<void> {
   const { accountId, deviceId, occurredAt, now } = removal;
-  const device = await row<{ removed_at: Date | null; added_at: Date | null; fetched_at: Date | null }>(
-    trx,
-    'SELECT removed_at, added_at, fetched_at FROM devices WHERE account_id = ? AND id = ? FOR UPDATE',
-    [accountId, deviceId],
-  );
+  const device = await lockDevice(trx, accountId, deviceId);
   if (isAfter(device?.added_at, unlessAddedAfter)) return;
   // Ring has shown it to us since: it may be back, or not yet quite gone. Only Ring knows.
   if (isAfter(device?.fetched_at, occurredAt)) {
@@ -35,45 +31,35 @@ export async function removeDevice(trx: Knex, { unlessAddedAfter, ...removal }: 
   await endLiveViews(trx, removal, 'DEVICE_REMOVED', now);
   if (device?.removed_at == null) await archive(trx, { ...removal, kind: 'DEVICE_REMOVED' });
   await erase(trx, removal);
-  await trx.raw(
-    `INSERT INTO devices AS device (account_id, id, removed_at) VALUES (?, ?, ?)
-     ON CONFLICT (account_id, id) DO UPDATE
-        SET removed_at = greatest(device.removed_at, excluded.removed_at), online = NULL, online_at = NULL, online_since = NULL,
-            capabilities = NULL, configurations = NULL, location = NULL, added_at = NULL, fetched_at = NULL,
-            fetch_error = NULL`,
-    [accountId, deviceId, occurredAt],
-  );
+  await markRemoved(trx, removal);
 }
 
 const isAfter = (time: Date | null | undefined, other: Date): boolean => time != null && time > other;
 
-/** Ends all devices of an account, whose link the caller has locked. Ring is not called: it knows our tokens no more. */
+/** Ends all devices of a Ring account, whose link the caller has locked. Ring is not called: our tokens are void there. */
 export async function removeAllDevices(trx: Knex, accountId: string, now: Date): Promise<void> {
   await endLiveViews(trx, { accountId }, 'LINK_REMOVED', now);
   await erase(trx, { accountId });
-  await trx.raw('DELETE FROM devices WHERE account_id = ?', [accountId]);
+  await eraseDevices(trx, accountId);
+}
+
+/** Erases the schedules of devices, and all that the devices have told and shown. */
+async function erase(trx: Knex, scope: DeviceScope): Promise<void> {
+  await eraseSchedules(trx, scope);
+  await eraseFormerLiveViews(trx, scope);
+  await eraseDeviceEvents(trx, scope);
+  await erasePictures(trx, scope);
+  await eraseBodies(trx, scope);
 }
 
 /**
- * What was scheduled for the devices, and what they have told and shown; also in the inbox, where only the row stays that
- * knows the event again. What has failed is not going to be of use any more.
+ * Erases the bodies of webhook events that were applied or have failed. A failed one will not be needed any more. The rows
+ * stay, because they recognize a second delivery.
  */
-async function erase(trx: Knex, scope: DeviceScope): Promise<void> {
-  await cancelOperations(trx, scope);
-  await forgetFormerLiveViews(trx, scope);
-  await eraseDeviceEvents(trx, scope);
-  await trx.raw(`DELETE FROM snapshots WHERE ${IN_SCOPE}`, bindScope(scope));
-  await trx.raw(
-    `UPDATE webhook_events SET body = NULL, status = 'PROCESSED'
-      WHERE ${IN_SCOPE} AND status IN ('PROCESSED', 'FAILED') AND body IS NOT NULL`,
-    bindScope(scope),
+async function eraseBodies(trx: Knex, scope: DeviceScope): Promise<void> {
+  await run(
+    trx,
+    sql`UPDATE webhook_events SET body = NULL, status = 'PROCESSED'
+         WHERE ${inScope(scope)} AND status IN ('PROCESSED', 'FAILED') AND body IS NOT NULL`,
   );
-}
-
-/** Long enough for a user to read that it was removed. */
-const REMOVED_DEVICE_DAYS = 30;
-
-export async function forgetRemovedDevices({ db, clock }: Pick<Core, 'db' | 'clock'>): Promise<void> {
-  const oldest = new Date(clock().getTime() - REMOVED_DEVICE_DAYS * 86_400_000);
-  await db.raw('DELETE FROM devices WHERE removed_at < ?', [oldest]);
 }

@@ -1,16 +1,17 @@
 import { createHash } from 'node:crypto';
 import type { Knex } from 'knex';
+import { run, sql } from '../database/sql.js';
 import { currentRequestId } from '../request-id.js';
 
 export interface JobOptions {
-  /** A new job replaces one with the same key that still waits; one that runs already is joined by the new one. */
+  /** A new job replaces one with the same key that still waits. A job that runs already stays, and the new one follows. */
   key: string;
   delayMs?: number;
 }
 
 /**
- * Adds a job inside the caller's transaction, so that it exists exactly when the state that asks for it does. It will be
- * done on behalf of the request that is being served now.
+ * Adds a job inside the caller's transaction, so that the job exists exactly when the state that asks for it does. It runs
+ * on behalf of the request that is being served now.
  */
 export async function enqueue(
   on: Knex,
@@ -18,13 +19,15 @@ export async function enqueue(
   payload: object,
   { key, delayMs = 0 }: JobOptions,
 ): Promise<void> {
-  await on.raw(
-    `SELECT graphile_worker.add_job(?, payload => ?::json, job_key => ?, run_at => now() + ? * interval '1 ms')`,
-    [task, JSON.stringify({ ...payload, requestId: currentRequestId() }), key, delayMs],
+  const json = JSON.stringify({ ...payload, requestId: currentRequestId() });
+  await run(
+    on,
+    sql`SELECT graphile_worker.add_job(${task}, payload => ${json}::json, job_key => ${key},
+                                       run_at => now() + ${delayMs} * interval '1 ms')`,
   );
 }
 
-/** A job key for IDs of Ring's, which may be longer than a key can be. */
+/** A job key from Ring's IDs. They are hashed, because they may be longer than a key can be. */
 export function jobKey(task: string, ...ids: string[]): string {
   return `${task}:${createHash('sha256').update(JSON.stringify(ids)).digest('base64url')}`;
 }

@@ -3,7 +3,7 @@ import cron from 'node-cron';
 import type { Logger } from 'pino';
 import { onBehalfOf } from '../request-id.js';
 
-export interface ClockTask {
+export interface PeriodicTask {
   name: string;
   /** Cron expression in UTC. */
   schedule: string;
@@ -11,52 +11,52 @@ export interface ClockTask {
   run(): Promise<void>;
 }
 
-export interface Clocks {
-  /** Ends the ticking and waits for the ticks that are under way. */
+export interface PeriodicTasks {
+  /** Starts no more runs, and waits for those under way. */
   stop(): Promise<void>;
 }
 
-/** @param onTick hears how each tick of a clock has ended */
-export function startClocks(
-  tasks: readonly ClockTask[],
+/** @param onTaskRun called after each run of a task */
+export function startPeriodicTasks(
+  tasks: readonly PeriodicTask[],
   log: Logger,
-  onTick: (clock: string, outcome: 'done' | 'failed') => void,
-): Clocks {
+  onTaskRun: (task: string, outcome: 'done' | 'failed') => void,
+): PeriodicTasks {
   const running = new Set<Promise<void>>();
   let isStopped = false;
 
-  async function tick(task: ClockTask): Promise<void> {
+  async function runOnce(task: PeriodicTask): Promise<void> {
     try {
       await task.run();
-      onTick(task.name, 'done');
+      onTaskRun(task.name, 'done');
     } catch (error) {
-      log.error({ err: error, clock: task.name }, 'a clock tick failed; the next one tries again');
-      onTick(task.name, 'failed');
+      log.error({ err: error, clock: task.name }, 'a periodic task failed; its next run tries again');
+      onTaskRun(task.name, 'failed');
     }
   }
 
-  /** One run at a time: ticks that come meanwhile are made up for by one more. */
-  function ticker(task: ClockTask): () => void {
+  /** Runs the task once at a time. Times that pass during a run are made up for by one more run. */
+  function runnerOf(task: PeriodicTask): () => void {
     let isDue = false;
     let isRunning = false;
-    async function run(): Promise<void> {
+    async function runWhileDue(): Promise<void> {
       isRunning = true;
       while (isDue && !isStopped) {
         isDue = false;
-        await onBehalfOf(randomUUID(), () => tick(task));
+        await onBehalfOf(randomUUID(), () => runOnce(task));
       }
       isRunning = false;
     }
     return () => {
       isDue = true;
       if (isRunning) return;
-      const done = run().finally(() => running.delete(done));
+      const done = runWhileDue().finally(() => running.delete(done));
       running.add(done);
     };
   }
 
   const scheduled = tasks.map((task) =>
-    cron.schedule(task.schedule, ticker(task), { name: task.name, timezone: 'UTC', logger: cronLogger(log) }),
+    cron.schedule(task.schedule, runnerOf(task), { name: task.name, timezone: 'UTC', logger: cronLogger(log) }),
   );
   return {
     async stop() {
@@ -67,7 +67,7 @@ export function startClocks(
   };
 }
 
-/** The library's own messages in our log: it would write to the console. */
+/** Sends the library's own messages to our log, because it would write them to the console. */
 function cronLogger(log: Logger) {
   const write = (level: 'debug' | 'warn' | 'error') => (message: string | Error) => {
     log[level]({ message: String(message) }, 'node-cron');

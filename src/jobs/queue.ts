@@ -5,6 +5,7 @@ import { Logger as WorkerLogger, type Runner, run, type Task, type TaskList, typ
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { Database } from '../database/database.js';
+import { sql } from '../database/sql.js';
 import { onBehalfOf } from '../request-id.js';
 
 export interface JobQueue {
@@ -14,7 +15,7 @@ export interface JobQueue {
   stop(): Promise<void>;
 }
 
-/** Jobs that wait for each other's workers, and for nobody else's. */
+/** Tasks that share some workers, so that their jobs wait for each other and for no other lane's. */
 export interface Lane {
   tasks: TaskList;
   /** How many of its jobs run at once in this process. */
@@ -29,7 +30,7 @@ const RESTART_PAUSE_MS = 1_000;
 const LAST_JOBS_MS = 10_000;
 
 /**
- * Runs the durable jobs of this process, and takes over those of processes that died: the queue itself would leave a
+ * Runs the durable jobs of this process, and takes over the jobs of processes that died: the engine itself would leave a
  * killed worker's jobs locked for four hours.
  */
 export function startQueue(database: Database, lanes: readonly Lane[], log: Logger): JobQueue {
@@ -61,7 +62,7 @@ export function startQueue(database: Database, lanes: readonly Lane[], log: Logg
     async stop() {
       stopping.abort();
       await Promise.all(running.map((lane) => lane.stop()));
-      // Until here, because another instance would take over the jobs that are still being finished.
+      // The heartbeat goes on until here: otherwise another instance would take over jobs that are still being finished.
       hasStopped.abort();
       await beating;
     },
@@ -69,7 +70,7 @@ export function startQueue(database: Database, lanes: readonly Lane[], log: Logg
 }
 
 interface RunningLane {
-  /** Of the pools of workers that it has: a job is locked by the pool that took it. */
+  /** The IDs of its pools of workers. A job is locked by the pool that took it. */
   poolIds(): string[];
   /** Whether it takes jobs. */
   isRunning(): boolean;
@@ -84,7 +85,7 @@ function runLane(database: Database, { tasks, concurrency }: Lane, log: Logger, 
   let runner: Runner | undefined;
   let isTakingJobs = false;
 
-  // A runner gives up after some errors in a row (Postgres away for a while); this one is started again until stopped.
+  // The engine's runner gives up after some errors in a row (Postgres away for a while), so it is started again.
   async function keepRunning(): Promise<void> {
     while (!stopping.aborted) {
       try {
@@ -94,10 +95,10 @@ function runLane(database: Database, { tasks, concurrency }: Lane, log: Logger, 
           concurrency,
           pollInterval: POLL_MS,
           noHandleSignals: true,
-          // Without it, a file named `crontab` in the working directory would be read.
+          // Given, because otherwise a file named `crontab` in the working directory would be read.
           parsedCronItems: [],
-          // With these, completing and failing a job is retried, reported and waited for at a stop. Without, its promise is
-          // left alone: a lost connection at that moment is an unhandled rejection, which ends the process.
+          // Given, so that marking a job as done or failed is retried, reported, and waited for at a stop. Otherwise a
+          // connection that is lost at that moment is an unhandled rejection, which ends the process.
           preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
           events,
           logger: workerLogger(log),
@@ -140,7 +141,7 @@ function runLane(database: Database, { tasks, concurrency }: Lane, log: Logger, 
     isRunning: () => isTakingJobs,
     async stop() {
       await runner?.stop().catch((error: unknown) => {
-        // Already stopping by itself: its jobs are handed back all the same.
+        // The runner was stopping by itself. Its jobs are handed back all the same.
         log.debug({ err: error }, 'the job queue was stopping already');
       });
       await running;
@@ -150,7 +151,7 @@ function runLane(database: Database, { tasks, concurrency }: Lane, log: Logger, 
 
 const Attributed = z.object({ requestId: z.string() });
 
-/** The task, done on behalf of the request that added the job; or of a new one, so that its log lines hang together. */
+/** The task on behalf of the request that added its job, or of a new id, so that its log lines can be found together. */
 function attributed(task: Task): Task {
   return (payload, helpers) => {
     const { data } = Attributed.safeParse(payload);
@@ -158,38 +159,40 @@ function attributed(task: Task): Task {
   };
 }
 
-/** A function, because the compiler takes the signal for unchanged after an `await`. */
+/** Hides the read from the compiler, which would take the signal for unchanged after an `await`. */
 const isAborted = (signal: AbortSignal): boolean => signal.aborted;
 
 async function beat(database: Database, poolIds: string[]): Promise<void> {
   await database.pool.query(
-    `INSERT INTO job_runners (pool_id, seen_at) SELECT unnest($1::text[]), now()
-     ON CONFLICT (pool_id) DO UPDATE SET seen_at = excluded.seen_at`,
-    [poolIds],
+    sql`INSERT INTO job_runners (pool_id, seen_at) SELECT unnest(${poolIds}::text[]), now()
+        ON CONFLICT (pool_id) DO UPDATE SET seen_at = excluded.seen_at`.numbered,
   );
 }
 
 /**
- * Unlocks what is locked by a pool that has not been seen for {@link DEAD_AFTER_MS}. A pool that was merely slow may
- * then see its job run a second time: every job is idempotent, because "at least once" is what a queue can promise.
+ * Unlocks the jobs of pools that have not been seen for {@link DEAD_AFTER_MS}. A job of a pool that was merely slow may then
+ * run a second time: every job is idempotent, because a queue can only promise "at least once".
+ *
+ * @returns the number of dead pools
  */
 async function releaseOrphanedJobs(database: Database): Promise<number> {
   const silence = `${DEAD_AFTER_MS} ms`;
   const { rows } = await database.pool.query<{ pools: string[] | null }>(
-    `SELECT array_agg(DISTINCT locked_by) AS pools
-       FROM graphile_worker.jobs
-      WHERE locked_at < now() - $1::interval
-        AND NOT EXISTS (SELECT 1 FROM job_runners
-                         WHERE pool_id = locked_by AND seen_at > now() - $1::interval)`,
-    [silence],
+    sql`SELECT array_agg(DISTINCT locked_by) AS pools
+          FROM graphile_worker.jobs
+         WHERE locked_at < now() - ${silence}::interval
+           AND NOT EXISTS (SELECT 1 FROM job_runners
+                            WHERE pool_id = locked_by AND seen_at > now() - ${silence}::interval)`.numbered,
   );
   const pools = rows[0]?.pools ?? [];
-  if (pools.length > 0) await database.pool.query('SELECT graphile_worker.force_unlock_workers($1)', [pools]);
-  await database.pool.query('DELETE FROM job_runners WHERE seen_at < now() - 10 * $1::interval', [silence]);
+  if (pools.length > 0) {
+    await database.pool.query(sql`SELECT graphile_worker.force_unlock_workers(${pools})`.numbered);
+  }
+  await database.pool.query(sql`DELETE FROM job_runners WHERE seen_at < now() - 10 * ${silence}::interval`.numbered);
   return pools.length;
 }
 
-/** The queue's own messages in our log; what it calls info is detail to us. */
+/** Sends the engine's own messages to our log. Its info is our debug. */
 function workerLogger(log: Logger): WorkerLogger {
   const levels = { error: 'error', warning: 'warn', info: 'debug', debug: 'trace' } as const;
   return new WorkerLogger((scope) => (level, message) => {

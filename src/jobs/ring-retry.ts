@@ -4,16 +4,16 @@ import { RingError } from '../ring/errors.js';
 import { enqueue } from './enqueue.js';
 import { retryPauseMs } from '../time/retry-pause.js';
 
-/** Nobody waits for these calls. */
+/** Long, because no user waits for these calls. */
 const MAX_PAUSE_MS = 10 * 60_000;
-/** An answer that makes no sense may come from something in between, which gets well; or it may not. */
+/** A malformed answer may come from a proxy in between, and be better soon; after so many it is taken for Ring's. */
 const MOST_MALFORMED = 8;
 
 /**
- * After a failed call to Ring, adds the job once more with a growing pause, for as long as Ring is away. When Ring has
- * said no, or answers what nobody understands, the same call would get the same answer: it is left at that.
+ * Adds the job of a failed call to Ring once more with a growing pause, for as long as Ring is away. After a refusal, or
+ * after {@link MOST_MALFORMED} malformed answers, it adds none, because the same call would get the same answer.
  *
- * @throws the error, if it is not Ring's doing, so that the queue shows it
+ * @throws the error, if it is not a {@link RingError}, so that the queue shows it
  */
 export async function retryRingCall(
   { db, log }: { db: Knex; log: Logger },
@@ -23,8 +23,8 @@ export async function retryRingCall(
   error: unknown,
 ): Promise<void> {
   if (!(error instanceof RingError)) throw error;
-  const isNo = error.kind === 'rejected' || error.kind === 'unauthorized';
-  const isFinal = isNo || (error.kind === 'malformed' && job.attempt >= MOST_MALFORMED);
+  const isRefusal = error.kind === 'rejected' || error.kind === 'unauthorized';
+  const isFinal = isRefusal || (error.kind === 'malformed' && job.attempt >= MOST_MALFORMED);
   log.warn(
     { err: error, task, attempt: job.attempt },
     isFinal ? 'Ring was asked in vain' : 'Ring could not be asked; trying again',

@@ -60,7 +60,7 @@ export async function claim(
 }
 
 async function claimPair(
-  trx: Knex,
+  trx: Knex.Transaction,
   dependencies: ClaimDependencies,
   claimant: Claimant,
   request: LinkRequest,

@@ -2,6 +2,7 @@ import type { Knex } from 'knex';
 import { linkToldOf, TELLS_OF_INSTALLATION } from '../ring-accounts/installation.js';
 import { archive, type Removal } from '../inventory/archive.js';
 import { removeAllDevices } from '../inventory/removal.js';
+import { eraseSubscriptions } from '../inventory/subscriptions.js';
 import { ERASE } from '../tokens/token-pairs.js';
 
 export interface IntegrationRemoval {
@@ -50,7 +51,7 @@ export async function eraseAccountData(trx: Knex, removal: Omit<Removal, 'kind' 
   const { accountId, now } = removal;
   await archive(trx, { ...removal, kind: 'LINK_REMOVED' });
   await removeAllDevices(trx, accountId, now);
-  await trx.raw('DELETE FROM subscriptions WHERE account_id = ?', [accountId]);
+  await eraseSubscriptions(trx, accountId);
   await trx.raw(
     `UPDATE webhook_events SET body = NULL WHERE account_id = ? AND status IN ('PROCESSED', 'UNKNOWN_TYPE') AND body IS NOT NULL`,
     [accountId],

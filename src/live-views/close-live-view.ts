@@ -9,16 +9,14 @@ import type { Core } from '../core.js';
 /** The job that closes a live view at Ring. */
 export const CLOSE_LIVE_VIEW = 'close_live_view';
 
-/** A session at Ring that nobody watches any more. It is all in the job, because the live view's row may be erased. */
+/** A session at Ring that is not watched any more. The job holds all of it, because the live view's row may be erased. */
 export interface OpenSession {
   liveViewId: string;
   accountId: string;
   sessionPath: string;
-  /** When Ring has ended it by itself at the latest. */
+  /** The time by which Ring has ended it by itself. */
   expiresAt: Date;
 }
-
-export type CloseLiveViewDependencies = Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log'>;
 
 const Payload = z.object({
   liveViewId: z.uuid(),
@@ -28,7 +26,7 @@ const Payload = z.object({
   attempt: z.number().int().min(1),
 });
 
-/** The session lives for a minute at most: a longer pause would be giving up. */
+/** A session lives for a minute at most, so a longer pause would be giving up. */
 const MAX_PAUSE_MS = 8_000;
 
 /** Has the session closed at Ring as soon as the caller's transaction is committed. */
@@ -38,12 +36,14 @@ export async function enqueueClosing(trx: Knex, session: OpenSession, attempt = 
 }
 
 /**
- * Closes a session at Ring, and tries again for as long as it can still live. Closing it twice is harmless, and a session
- * that has ended by itself, or whose device or link is gone, is closed.
+ * Closes a session at Ring, and tries again for as long as it can still live. Closing it twice is harmless. A session
+ * that has ended by itself counts as closed, and so does one whose device or link is gone.
  */
-export async function closeAtRing(dependencies: CloseLiveViewDependencies, payload: unknown): Promise<void> {
+export async function closeAtRing(
+  { db, ring, tokens, clock, log }: Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log'>,
+  payload: unknown,
+): Promise<void> {
   const { attempt, ...session } = Payload.parse(payload);
-  const { db, ring, tokens, clock, log } = dependencies;
   if (clock() >= session.expiresAt) return;
   try {
     await tokens.forAccount(session.accountId, (accessToken) => ring.closeLiveView(accessToken, session.sessionPath));

@@ -31,7 +31,7 @@ const ViewId = z.uuid();
 
 /**
  * Live views for WHEP clients of the user's own browser: `POST` an SDP offer, get Ring's answer, `DELETE` the address in
- * its `Location`. Ring takes no calls from browsers, so ours goes between; the pictures themselves don't.
+ * its `Location`. Ring takes no calls from browsers, so this server goes between; the video itself does not pass here.
  *
  * @see https://developer.amazon.com/docs/ring/api-documentation.html
  */
@@ -51,7 +51,7 @@ export function liveViewRoutes(dependencies: LiveViewDependencies): Router {
       const userId = userIdOf(request);
       await limits.liveView.consume(userId);
       const { id, answer } = await open(dependencies, { userId, deviceId, offer });
-      // Nobody is there any more to watch it, and nobody else knows its address.
+      // The browser has gone, and only it would have learned the address.
       if (response.closed) await closeLiveView(db, { id, deviceId, userId }, clock());
       response
         .status(201)
@@ -65,8 +65,8 @@ export function liveViewRoutes(dependencies: LiveViewDependencies): Router {
   one.get(signedInOrRefused, async (request: Request<ViewParameters>, response: Response) => {
     const view = await findLiveView(db, addressOf(request));
     if (view === undefined) throw noSuchView();
-    const { status, endReason, expiresAt } = view;
-    // By our clock, which the browser's may differ from.
+    const { status, end_reason: endReason, expires_at: expiresAt } = view;
+    // Seconds by our clock: the browser's may differ.
     const secondsLeft = Math.max(0, Math.ceil((expiresAt.getTime() - clock().getTime()) / 1_000));
     response.json({ status, endReason, expiresAt: expiresAt.toISOString(), secondsLeft });
   });
@@ -137,7 +137,7 @@ function refusalOf(error: unknown): unknown {
   });
 }
 
-/** Ring's answer for a device that is offline, which we may not have been told yet. */
+/** Ring's answer for a device that is offline. We may not have been told so yet. */
 const isOffline = (error: unknown): boolean =>
   error instanceof RingError && error.kind === 'unavailable' && error.status === 503;
 
@@ -177,7 +177,7 @@ function offerOf(request: Pick<Request, 'body'>): string {
 /** @throws {HttpError} 404 */
 function addressOf(request: Request<ViewParameters>): LiveViewAddress {
   const id = ViewId.safeParse(request.params.viewId);
-  // No text column bears it.
+  // Postgres stores no NUL in a text column.
   if (!id.success || request.params.deviceId.includes('\0')) throw noSuchView();
   return { id: id.data, deviceId: request.params.deviceId, userId: userIdOf(request) };
 }

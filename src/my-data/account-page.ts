@@ -12,11 +12,11 @@ import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { render } from '../http/render.js';
 import { seeOther } from '../http/see-other.js';
 import { changeEmail, changePassword, type Changed } from './change-credentials.js';
-import { deleteAccount } from './delete-user.js';
+import { deleteUser } from './delete-user.js';
 import { createDownloads } from './download.js';
 import type { Core } from '../core.js';
 
-export interface AccountPageDependencies extends Pick<Core, 'ring' | 'tokens' | 'clock' | 'log'> {
+export interface AccountPageOptions extends Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log'> {
   database: Database;
   authentication: Authentication;
   passwords: Passwords;
@@ -39,26 +39,26 @@ declare module '../http/render.js' {
 
 const PATH = '/account';
 
-/** What one of the forms gets back, beside the field that is to be corrected. */
+/** An error message beside a field of one of the forms. */
 export interface AccountProblem {
   form: 'email' | 'password' | 'delete';
   field: 'current' | 'new' | 'confirmation';
   message: string;
-  /** Of the answer; 400 unless given. */
+  /** The response's status; 400 unless given. */
   status?: number;
-  /** What was typed, to be corrected or not to be typed again. */
+  /** The text that was typed, so that the user need not type it again. */
   email?: string;
   confirmation?: string;
 }
 
-/** Hostile until here. A new e-mail or password has a schema of its own, with what to correct. */
+/** The raw form: what is not a text reads as empty. {@link NewEmail} and {@link NewPassword} check further. */
 const Form = z.object({
   current: z.string().catch(''),
   new: z.string().catch(''),
   confirmation: z.string().catch(''),
 });
 
-/** Short, nothing that a browser fills in by itself, and nothing that is typed by mistake. */
+/** A short word that no browser fills in by itself, and that is not typed by mistake. */
 const CONFIRMATION = 'DELETE';
 
 const NO_PASSWORD = 'Enter your current password.';
@@ -67,11 +67,9 @@ const SAME_EMAIL = 'This is your email address already.';
 const EMAIL_TAKEN = 'There is already an account with this email address. Choose another one.';
 const NOT_CONFIRMED = `Type ${CONFIRMATION} to confirm.`;
 
-/** The page of one's own account: how one signs in, what we hold, and the end of it. */
-export function accountPage(dependencies: AccountPageDependencies): Router {
-  const { database, clock, log, authentication, passwords, limits } = dependencies;
-  const deletion = { ...dependencies, db: database.knex };
-  const credentials = { db: database.knex, passwords };
+/** The page where users change their e-mail or password, download their data, and delete their account. */
+export function accountPage(options: AccountPageOptions): Router {
+  const { db, database, clock, log, authentication, limits } = options;
   const downloads = createDownloads(database.patientPool, clock);
   const router = Router();
 
@@ -90,14 +88,16 @@ export function accountPage(dependencies: AccountPageDependencies): Router {
   }
 
   /**
-   * Whether the form carries the user's password. Guesses are counted together with those at the sign-in form, and before
-   * the password is looked at: guesses that arrive together would all pass a later count.
+   * Verifies the user's current password. Guesses are counted together with those at the sign-in form, and before the
+   * password is verified: guesses that arrive together would all pass a later count.
+   *
+   * @returns the error message; undefined when the password is right
    */
   async function problemWithPassword(user: User, password: string): Promise<string | undefined> {
     if (password === '') return NO_PASSWORD;
-    await limits.signInAccount.consume(user.email);
-    if (!(await verifyPassword(credentials, user.id, password))) return WRONG_PASSWORD;
-    await limits.signInAccount.forgive(user.email);
+    await limits.signInUser.consume(user.email);
+    if (!(await verifyPassword(options, user.id, password))) return WRONG_PASSWORD;
+    await limits.signInUser.reset(user.email);
     return undefined;
   }
 
@@ -111,7 +111,7 @@ export function accountPage(dependencies: AccountPageDependencies): Router {
 
   const changeOf = (request: Request) => ({ user: userOf(request), sessionId: request.sessionID, now: clock() });
 
-  /** Another request of the user's was faster; the page shows how things stand. */
+  /** After another request of the user was faster: the page shows the present state. */
   const startOver = (response: Response) => {
     seeOther(response, PATH);
   };
@@ -128,9 +128,9 @@ export function accountPage(dependencies: AccountPageDependencies): Router {
     const complaint = await problemWithPassword(user, current);
     if (complaint !== undefined) return refuse('current', complaint);
 
-    // The answer may tell that somebody has an account, as that of a sign-up may: no more often.
+    // Limited as sign-ups are, because the answer tells whether another user has this e-mail.
     await limits.newEmail.consume(user.id);
-    const changed: Changed = await changeEmail(database.knex, changeOf(request), email.data);
+    const changed: Changed = await changeEmail(db, changeOf(request), email.data);
     switch (changed.kind) {
       case 'changed':
         return goOn(request, response, changed.user, 'email');
@@ -152,7 +152,7 @@ export function accountPage(dependencies: AccountPageDependencies): Router {
     const complaint = await problemWithPassword(user, current);
     if (complaint !== undefined) return refuse('current', complaint);
 
-    const changed = await changePassword(credentials, changeOf(request), password.data);
+    const changed = await changePassword(options, changeOf(request), password.data);
     if (changed.kind === 'changed') await goOn(request, response, changed.user, 'password');
     else startOver(response);
   }
@@ -160,7 +160,7 @@ export function accountPage(dependencies: AccountPageDependencies): Router {
   async function handleDeletion(request: Request, response: Response): Promise<void> {
     const user = userOf(request);
     const { confirmation, current } = Form.parse(request.body);
-    // Typed on a telephone, it may well come in small letters.
+    // Small letters are accepted: a telephone's keyboard may write them.
     if (confirmation.trim().toUpperCase() !== CONFIRMATION) {
       return show(request, response, { form: 'delete', field: 'confirmation', message: NOT_CONFIRMED });
     }
@@ -169,11 +169,11 @@ export function accountPage(dependencies: AccountPageDependencies): Router {
       return show(request, response, { form: 'delete', field: 'current', message: complaint, confirmation });
     }
 
-    if ((await deleteAccount(deletion, user)) === 'stale') {
+    if ((await deleteUser(options, user)) === 'stale') {
       startOver(response);
       return;
     }
-    log.info('an account was deleted by its user');
+    log.info('a user has deleted their account');
     delete request.session.pendingLink;
     await authentication.signOut(request);
     seeOther(response, `${PATH}/deleted`);
@@ -189,14 +189,14 @@ export function accountPage(dependencies: AccountPageDependencies): Router {
     ['delete', handleDeletion],
   ] as const) {
     const route = router.route(`${PATH}/${name}`);
-    // Whose session has ended meanwhile, perhaps by the first of two clicks, has no token any more either.
+    // First, because a session that has ended, perhaps by the first of two clicks, has no CSRF token any more.
     route.post(signedInOrHome, csrfProtection, limitAddress(limits.signInAddress), handle);
     route.get(backToPage);
     route.all(methodNotAllowed('POST'));
   }
 
   const data = router.route(`${PATH}/data`);
-  // Express would let GET answer it, which reads everything and sends nothing of it.
+  // Express would answer HEAD by the handler of GET, which would read everything and send nothing.
   data.head(methodNotAllowed('GET'));
   data.get(signedInOrHome, async (request, response) => {
     const { id } = userOf(request);
@@ -211,7 +211,7 @@ export function accountPage(dependencies: AccountPageDependencies): Router {
   });
   data.all(methodNotAllowed('GET'));
 
-  // For whoever has just deleted an account, and is nobody any more.
+  // The page after a deletion. Its reader is signed out.
   const deleted = router.route(`${PATH}/deleted`);
   deleted.get(limitAddress(limits.visit), (request, response) => {
     if (request.user === undefined) render(response, 'account-deleted', { title: 'Your account is deleted' });
@@ -221,7 +221,7 @@ export function accountPage(dependencies: AccountPageDependencies): Router {
   return router;
 }
 
-/** A failed form leaves its address in the browser; reloading it should lead back to the page. */
+/** A failed form leaves its address in the browser. Reloading it should lead back to the page. */
 const backToPage: RequestHandler = (_request, response) => {
   seeOther(response, PATH);
 };

@@ -1,40 +1,46 @@
 import type { Knex } from 'knex';
 import { endSessions } from '../users/session.js';
-import { lockUser, type User } from '../users/users.js';
+import { eraseUser, lockUser, type User } from '../users/users.js';
 import { lockAccount } from '../ring-accounts/account-lock.js';
-import { rows } from '../database/database.js';
+import { rows, run, type Sql, sql } from '../database/sql.js';
+import type { Tables } from '../database/tables.js';
 import { IS_LIVE } from '../ring-accounts/link-conditions.js';
-import { endLiveViewsOfUser } from '../live-views/live-views.js';
+import { endLiveViewsOfUser, eraseLiveViewsOfUser } from '../live-views/live-views.js';
+import { eraseSchedulesOfUser } from '../pictures/schedule-rows.js';
 import { removeAllDevices } from '../inventory/removal.js';
-import { forgetInbox } from '../webhooks/purge.js';
+import { eraseSubscriptions } from '../inventory/subscriptions.js';
+import { eraseInboxOfUser } from '../webhooks/event-rows.js';
 import { within } from '../time/within.js';
 import type { Core } from '../core.js';
 
-export type DeleteAccountDependencies = Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log'>;
+type Link = Tables['account_links'];
 
-/** The user is waiting. */
+/** Short, because the user is waiting for the page. */
 const CLOSING_LIMIT_MS = 3_000;
 
 /**
- * Ends a user's live views, and then, in one transaction, erases the account and everything that we hold of its user.
- * Ring is not told, and could not be: there is no call for it, so the user removes the app there. What Ring sends until
- * then finds no link, waits for one, and is purged.
+ * Ends a user's live views, and then, in one transaction, erases the user and everything that we hold about them. Ring has
+ * no call to be told, so the user removes the app there. Webhooks that Ring sends until then find no link, wait for one, and
+ * are purged.
  *
- * @param user as of when the password was checked
- * @returns `stale` when the credentials were changed since; then nothing is erased. An account that is gone is deleted
+ * @param user as of when the password was verified
+ * @returns `stale` when the credentials were changed since: then nothing is erased. `deleted` also when the user was
+ *   deleted meanwhile
  */
-export async function deleteAccount(dependencies: DeleteAccountDependencies, user: User): Promise<'deleted' | 'stale'> {
-  await closeLiveViews(dependencies, user.id);
-  const { db, clock } = dependencies;
-  return db.transaction((trx) => erase(trx, user, clock()));
+export async function deleteUser(
+  core: Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log'>,
+  user: User,
+): Promise<'deleted' | 'stale'> {
+  await closeLiveViews(core, user.id);
+  return core.db.transaction((trx) => erase(trx, user, core.clock()));
 }
 
 /**
- * While there are tokens to do it with. What can't be closed in time (Ring is away, or has not answered yet that it is
- * open) Ring ends by itself: no session lasts longer than a minute.
+ * Closes the user's live views at Ring while there are tokens to do it with. A live view that can't be closed in time (Ring
+ * is away, or has not answered yet that it is open) ends by itself: no session lasts longer than a minute.
  */
 async function closeLiveViews(
-  { db, ring, tokens, clock, log }: DeleteAccountDependencies,
+  { db, ring, tokens, clock, log }: Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log'>,
   userId: string,
 ): Promise<void> {
   const sessions = await endLiveViewsOfUser(db, userId, clock());
@@ -48,82 +54,82 @@ async function closeLiveViews(
   await within(CLOSING_LIMIT_MS, Promise.all(closing));
 }
 
-/** Whole, or not at all. The order of the locks is that of `lockAccount`; the order of the rest is that of the references. */
-async function erase(trx: Knex, user: User, now: Date): Promise<'deleted' | 'stale'> {
+/** Locks are taken in the order that `lockAccount` gives, and rows erased before the rows that they refer to. */
+async function erase(trx: Knex.Transaction, user: User, now: Date): Promise<'deleted' | 'stale'> {
   const current = await lockUser(trx, user.id, 'to change');
   if (current === undefined) return 'deleted';
   if (current.credentialsVersion !== user.credentialsVersion) return 'stale';
 
-  const accounts = await rows<{ account_id: string }>(
+  const links = await rows<Pick<Link, 'account_id'>>(
     trx,
-    'SELECT DISTINCT account_id COLLATE "C" AS account_id FROM account_links WHERE user_id = ? ORDER BY 1',
-    [user.id],
+    sql`SELECT DISTINCT account_id COLLATE "C" AS account_id FROM account_links WHERE user_id = ${user.id} ORDER BY 1`,
   );
-  const accountIds = accounts.map(({ account_id }) => account_id);
+  const accountIds = links.map(({ account_id }) => account_id);
   for (const accountId of accountIds) await lockAccount(trx, accountId);
-  await trx.raw('SELECT 1 FROM account_links WHERE user_id = ? ORDER BY id FOR UPDATE', [user.id]);
+  await run(trx, sql`SELECT 1 FROM account_links WHERE user_id = ${user.id} ORDER BY id FOR UPDATE`);
 
   const own = await withoutThoseOfOthers(trx, user.id, accountIds);
   await archive(trx, user.id, own, now);
   for (const accountId of own) {
     await removeAllDevices(trx, accountId, now);
-    await trx.raw('DELETE FROM subscriptions WHERE account_id = ?', [accountId]);
+    await eraseSubscriptions(trx, accountId);
   }
-  await forgetInbox(trx, { userId: user.id, accountIds, own, now });
-  await trx.raw('DELETE FROM live_views WHERE user_id = ?', [user.id]);
-  await trx.raw('DELETE FROM scheduled_operations WHERE user_id = ?', [user.id]);
-  await trx.raw('DELETE FROM account_links WHERE user_id = ?', [user.id]);
-  // A pair that nobody has claimed yet is of an installation that came after, and expires by itself.
-  await trx.raw(
-    `DELETE FROM ring_tokens AS token
-      WHERE account_id = ANY (?::text[]) AND status IN ('CLAIMED', 'EXPIRED', 'REVOKED')
-        AND NOT EXISTS (SELECT 1 FROM account_links WHERE token_id = token.id)`,
-    [accountIds],
+  await eraseInboxOfUser(trx, { userId: user.id, accountIds, own, now });
+  await eraseLiveViewsOfUser(trx, user.id);
+  await eraseSchedulesOfUser(trx, user.id);
+  await run(trx, sql`DELETE FROM account_links WHERE user_id = ${user.id}`);
+  // An unclaimed pair belongs to a later installation, and expires by itself.
+  await run(
+    trx,
+    sql`DELETE FROM ring_tokens AS token
+         WHERE account_id = ANY (${accountIds}::text[]) AND status IN ('CLAIMED', 'EXPIRED', 'REVOKED')
+           AND NOT EXISTS (SELECT 1 FROM account_links WHERE token_id = token.id)`,
   );
-  await trx.raw('DELETE FROM users WHERE id = ?', [user.id]);
+  await eraseUser(trx, user.id);
   await endSessions(trx, user.id);
   return 'deleted';
 }
 
-/** A Ring account that this user once had may be somebody else's by now, with all that has come through that link. */
-async function withoutThoseOfOthers(trx: Knex, userId: string, accountIds: string[]): Promise<string[]> {
-  const others = await rows<{ account_id: string }>(
+/** Leaves out the Ring accounts that another user has linked since: all that came through that link is theirs. */
+async function withoutThoseOfOthers(trx: Knex.Transaction, userId: string, accountIds: string[]): Promise<string[]> {
+  const others = await rows<Pick<Link, 'account_id'>>(
     trx,
-    `SELECT account_id FROM account_links WHERE account_id = ANY (?::text[]) AND user_id <> ? AND ${IS_LIVE}`,
-    [accountIds, userId],
+    sql`SELECT account_id FROM account_links
+         WHERE account_id = ANY (${accountIds}::text[]) AND user_id <> ${userId} AND ${IS_LIVE}`,
   );
   const ofOthers = new Set(others.map(({ account_id }) => account_id));
   return accountIds.filter((accountId) => !ofOthers.has(accountId));
 }
 
-/** SQL: how many rows there are of what will be erased. Binds the accounts, and the user three times. */
-const COUNTS = `
-  WITH own AS (SELECT unnest(?::text[]) AS account_id)
+/** SQL: how many rows of each table will be erased. */
+const counts = (userId: string, accountIds: readonly string[]): Sql => sql`
+  WITH own AS (SELECT unnest(${accountIds}::text[]) AS account_id)
   SELECT jsonb_build_object(
-           'account_links', (SELECT count(*) FROM account_links WHERE user_id = ?),
+           'account_links', (SELECT count(*) FROM account_links WHERE user_id = ${userId}),
            'devices', (SELECT count(*) FROM devices JOIN own USING (account_id)),
            'device_events', (SELECT count(*) FROM device_events JOIN own USING (account_id)),
            'snapshots', (SELECT count(*) FROM snapshots JOIN own USING (account_id)),
            'subscriptions', (SELECT count(*) FROM subscriptions JOIN own USING (account_id)),
-           'live_views', (SELECT count(*) FROM live_views WHERE user_id = ?),
-           'scheduled_operations', (SELECT count(*) FROM scheduled_operations WHERE user_id = ?))`;
+           'live_views', (SELECT count(*) FROM live_views WHERE user_id = ${userId}),
+           'scheduled_operations', (SELECT count(*) FROM scheduled_operations WHERE user_id = ${userId}))`;
 
 /**
- * Writes down that an account was deleted, when, and how much there was. Of this row and of those that earlier removals
- * have left nobody can tell any more whose they are: what remains is kinds, times, numbers, and two random UUIDs of ours
- * whose rows are gone. Ring's account ID is not kept, not even hashed: whoever knows it could find it again.
+ * Records that a user was deleted, when, and how much there was, and makes the user's earlier rows anonymous. What remains
+ * is kinds, times, numbers, and random UUIDs of ours whose rows are gone. Ring's account ID is not kept, not even hashed,
+ * because the hash of a known ID could be looked up.
  */
-async function archive(trx: Knex, userId: string, accountIds: string[], now: Date): Promise<void> {
-  await trx.raw(
-    `UPDATE audit_archive
-        SET erased_at = ?, account_id = NULL, account_identifier = NULL, device_id = NULL, request_id = NULL,
-            devices = '[]'
-      WHERE user_id = ? AND erased_at IS NULL`,
-    [now, userId],
+async function archive(trx: Knex.Transaction, userId: string, accountIds: string[], now: Date): Promise<void> {
+  await run(
+    trx,
+    sql`UPDATE audit_archive
+           SET erased_at = ${now}, account_id = NULL, account_identifier = NULL, device_id = NULL, request_id = NULL,
+               devices = '[]'
+         WHERE user_id = ${userId} AND erased_at IS NULL`,
   );
-  await trx.raw(
-    `INSERT INTO audit_archive (user_id, kind, occurred_at, archived_at, erased_at, reason, devices, counts)
-     VALUES (?, 'ACCOUNT_DELETED', ?, ?, ?, 'deleted by its user', '[]', (${COUNTS}))`,
-    [userId, now, now, now, accountIds, userId, userId, userId],
+  await run(
+    trx,
+    sql`INSERT INTO audit_archive (user_id, kind, occurred_at, archived_at, erased_at, reason, devices, counts)
+        VALUES (${userId}, 'ACCOUNT_DELETED', ${now}, ${now}, ${now}, 'deleted by its user', '[]',
+                (${counts(userId, accountIds)}))`,
   );
 }

@@ -2,31 +2,33 @@ import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Pool, PoolClient } from 'pg';
+import { type Sql, sql } from '../database/sql.js';
 import { IS_LIVE } from '../ring-accounts/link-conditions.js';
 import { HttpError } from '../http/errors.js';
 import { USER_OF_EVENT } from '../webhooks/user-of-event.js';
 
-/** A list of the file, read some rows at a time. */
+/** One list in the file. */
 interface Section {
   name: string;
-  /** One JSON object a row, in a column named `line`. Binds the user as `$1`. */
-  query: string;
+  /** Selects one JSON object a row, in a column named `line`. */
+  query: Sql;
   rowsAtOnce: number;
 }
 
 const ROWS_AT_ONCE = 200;
 
 /** SQL: the Ring accounts that are the user's now. What came through links that have ended is erased. */
-const OWN_ACCOUNTS = `SELECT account_id FROM account_links WHERE user_id = $1 AND ${IS_LIVE}`;
+const ownAccounts = (userId: string): Sql =>
+  sql`SELECT account_id FROM account_links WHERE user_id = ${userId} AND ${IS_LIVE}`;
 
 /**
- * What is in the file beside the account itself, in this order. Left out is what opens something and tells nothing of the
- * user: the password's hash, tokens, nonces and the IDs of sessions.
+ * The lists of the file, in their order. Secrets that tell nothing about the user are left out: the password's hash, tokens,
+ * nonces and the IDs of sessions.
  */
-const SECTIONS: readonly Section[] = [
+const sectionsOf = (userId: string): readonly Section[] => [
   {
     name: 'links',
-    query: `
+    query: sql`
       SELECT jsonb_build_object(
                'id', link.id, 'account_id', link.account_id, 'status', link.status,
                'account_identifier', link.account_identifier, 'last_error', link.last_error,
@@ -37,83 +39,79 @@ const SECTIONS: readonly Section[] = [
                  'claimed_at', token.claimed_at, 'refreshed_at', token.refreshed_at,
                  'access_token_expires_at', token.access_token_expires_at)) AS line
         FROM account_links AS link JOIN ring_tokens AS token ON token.id = link.token_id
-       WHERE link.user_id = $1 ORDER BY link.created_at, link.id`,
+       WHERE link.user_id = ${userId} ORDER BY link.created_at, link.id`,
     rowsAtOnce: ROWS_AT_ONCE,
   },
   {
     name: 'devices',
-    query: `SELECT to_jsonb(device) AS line FROM devices AS device
-             WHERE account_id IN (${OWN_ACCOUNTS}) ORDER BY account_id, id`,
+    query: sql`SELECT to_jsonb(device) AS line FROM devices AS device
+                WHERE account_id IN (${ownAccounts(userId)}) ORDER BY account_id, id`,
     rowsAtOnce: ROWS_AT_ONCE,
   },
   {
     name: 'device_events',
-    query: `SELECT to_jsonb(event) AS line FROM device_events AS event
-             WHERE account_id IN (${OWN_ACCOUNTS}) ORDER BY occurred_at, request_id`,
+    query: sql`SELECT to_jsonb(event) AS line FROM device_events AS event
+                WHERE account_id IN (${ownAccounts(userId)}) ORDER BY occurred_at, request_id`,
     rowsAtOnce: ROWS_AT_ONCE,
   },
   {
     name: 'live_views',
-    query: `SELECT to_jsonb(view) - '{user_id,session_path}'::text[] AS line FROM live_views AS view
-             WHERE user_id = $1 ORDER BY started_at, id`,
+    query: sql`SELECT to_jsonb(view) - '{user_id,session_path}'::text[] AS line FROM live_views AS view
+                WHERE user_id = ${userId} ORDER BY started_at, id`,
     rowsAtOnce: ROWS_AT_ONCE,
   },
   {
     name: 'scheduled_operations',
-    query: `SELECT to_jsonb(operation) - 'user_id' AS line FROM scheduled_operations AS operation
-             WHERE user_id = $1 ORDER BY created_at, id`,
+    query: sql`SELECT to_jsonb(operation) - 'user_id' AS line FROM scheduled_operations AS operation
+                WHERE user_id = ${userId} ORDER BY created_at, id`,
     rowsAtOnce: ROWS_AT_ONCE,
   },
   {
     name: 'snapshots',
-    query: `
+    query: sql`
       SELECT jsonb_build_object(
                'id', id, 'account_id', account_id, 'device_id', device_id, 'taken_at', taken_at,
                'content_type', content_type,
                'picture_base64', translate(encode(picture, 'base64'), E'\\n', '')) AS line
-        FROM (SELECT * FROM snapshots WHERE account_id IN (${OWN_ACCOUNTS}) ORDER BY taken_at, id OFFSET 0) AS sorted`,
-    // A picture may have 5 MB: they are sorted, by the fence OFFSET 0, before any is read, and read one by one.
+        FROM (SELECT * FROM snapshots WHERE account_id IN (${ownAccounts(userId)}) ORDER BY taken_at, id OFFSET 0) AS sorted`,
+    // A picture may have 5 MB. The fence OFFSET 0 has the rows sorted before any picture is read, and they are read singly.
     rowsAtOnce: 1,
   },
   {
     name: 'subscriptions',
-    query: `SELECT to_jsonb(subscription) AS line FROM subscriptions AS subscription
-             WHERE account_id IN (${OWN_ACCOUNTS}) ORDER BY account_id, id`,
+    query: sql`SELECT to_jsonb(subscription) AS line FROM subscriptions AS subscription
+                WHERE account_id IN (${ownAccounts(userId)}) ORDER BY account_id, id`,
     rowsAtOnce: ROWS_AT_ONCE,
   },
   {
     name: 'webhook_events',
-    query: `
+    query: sql`
       SELECT jsonb_build_object(
                'request_id', request_id, 'account_id', account_id, 'device_id', device_id, 'type', type,
                'status', status, 'occurred_at', occurred_at, 'received_at', received_at,
                'processed_at', processed_at, 'body', body) AS line
         FROM webhook_events AS event
-       WHERE account_id IN (SELECT account_id FROM account_links WHERE user_id = $1) AND (${USER_OF_EVENT}) = $1
+       WHERE account_id IN (SELECT account_id FROM account_links WHERE user_id = ${userId}) AND (${USER_OF_EVENT}) = ${userId}
        ORDER BY event.id`,
     rowsAtOnce: ROWS_AT_ONCE,
   },
   {
     name: 'archived_removals',
-    query: `SELECT to_jsonb(archived) - 'user_id' AS line FROM audit_archive AS archived
-             WHERE user_id = $1 ORDER BY archived_at, id`,
+    query: sql`SELECT to_jsonb(archived) - 'user_id' AS line FROM audit_archive AS archived
+                WHERE user_id = ${userId} ORDER BY archived_at, id`,
     rowsAtOnce: ROWS_AT_ONCE,
   },
   {
     name: 'sessions',
-    query: `SELECT jsonb_build_object('expires_at', expire) AS line
-              FROM sessions WHERE sess #>> '{passport,user}' = $1::text ORDER BY expire`,
+    query: sql`SELECT jsonb_build_object('expires_at', expire) AS line
+                 FROM sessions WHERE sess #>> '{passport,user}' = ${userId} ORDER BY expire`,
     rowsAtOnce: ROWS_AT_ONCE,
   },
 ];
 
-const ACCOUNT = `
-  SELECT jsonb_build_object('id', id, 'email', email, 'created_at', created_at)::text AS account
-    FROM users WHERE id = $1`;
-
-/** For what is some 50 MB at most, also over a slow connection. Until then a connection to the database is taken. */
+/** Enough for some 50 MB over a slow connection. Until then a connection to the database is taken. */
 const LIMIT_MS = 5 * 60_000;
-/** Of this process. Jobs and the matching of links share the pool, and come first. */
+/** The most downloads of this process. Jobs and the matching of links share the pool, and come first. */
 const MOST_AT_ONCE = 4;
 
 export interface Downloads {
@@ -133,10 +131,10 @@ export interface Downloads {
    * | `archived_removals` | what is kept of devices and links that were removed |
    * | `sessions` | until when a browser is signed in |
    *
-   * All of it as of one moment, and read piece by piece: however much there is, little of it is in memory at once.
+   * All of it is as of one moment. It is read piece by piece, so that little of it is in memory at once.
    *
-   * @throws {HttpError} 429 when the user has one under way, 503 when too many have; and what goes wrong before the
-   *   first byte. After it the answer breaks off, so that nobody takes it for whole
+   * @throws {HttpError} 429 when the user has a download under way, 503 when too many users have. An error after the first
+   *   byte breaks the response off, so that an incomplete file is not taken for a whole one
    */
   send(userId: string, response: ServerResponse): Promise<void>;
 }
@@ -173,7 +171,7 @@ export function createDownloads(pool: Pool, now: () => Date): Downloads {
   };
 }
 
-/** Everything that is read in here is as of one moment. */
+/** Runs `read` in a transaction whose statements all see the database as of one moment. */
 async function inSnapshot(pool: Pool, read: (client: PoolClient) => Promise<void>): Promise<void> {
   const client = await pool.connect();
   let isDone = false;
@@ -190,7 +188,10 @@ async function inSnapshot(pool: Pool, read: (client: PoolClient) => Promise<void
 }
 
 async function readAccount(client: PoolClient, userId: string): Promise<string> {
-  const { rows } = await client.query<{ account: string }>(ACCOUNT, [userId]);
+  const { rows } = await client.query<{ account: string }>(
+    sql`SELECT jsonb_build_object('id', id, 'email', email, 'created_at', created_at)::text AS account
+          FROM users WHERE id = ${userId}`.numbered,
+  );
   if (rows[0] === undefined) throw new HttpError(404, 'This account was deleted.');
   return rows[0].account;
 }
@@ -202,10 +203,10 @@ async function* writeFile(
   now: Date,
 ): AsyncGenerator<string, void, undefined> {
   yield `{\n"downloaded_at": "${now.toISOString()}",\n"account": ${account}`;
-  for (const section of SECTIONS) {
+  for (const section of sectionsOf(userId)) {
     yield `,\n"${section.name}": [`;
     let separator = '\n';
-    for await (const lines of readSection(client, userId, section)) {
+    for await (const lines of readSection(client, section)) {
       yield separator + lines.join(',\n');
       separator = ',\n';
     }
@@ -214,13 +215,15 @@ async function* writeFile(
   yield '\n}\n';
 }
 
-/** By FETCH, each of which is a statement with a time limit of its own; the driver's cursors would be one for all. */
+/**
+ * Reads a section by FETCH, because each FETCH is a statement with a time limit of its own. A cursor of the driver would be
+ * one statement altogether.
+ */
 async function* readSection(
   client: PoolClient,
-  userId: string,
   { query, rowsAtOnce }: Section,
 ): AsyncGenerator<string[], void, undefined> {
-  await client.query(`DECLARE section NO SCROLL CURSOR FOR SELECT line::text FROM (${query}) AS read`, [userId]);
+  await client.query(sql`DECLARE section NO SCROLL CURSOR FOR SELECT line::text FROM (${query}) AS read`.numbered);
   for (;;) {
     const { rows } = await client.query<{ line: string }>(`FETCH ${rowsAtOnce} FROM section`);
     if (rows.length > 0) yield rows.map(({ line }) => line);

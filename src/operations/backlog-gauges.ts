@@ -1,9 +1,10 @@
 import { Registry } from 'prom-client';
+import { sql } from '../database/sql.js';
 import { IS_APPLIED } from '../ring-accounts/link-conditions.js';
 import { NONCE_TOO_OLD } from '../ring-accounts/links.js';
-import { ageOf, ageSql, type Count, countOf, gaugesOf, type Reading, type Waiting } from './reading.js';
+import { ageOf, type Count, countOf, gaugesOf, type Reading, secondsSince, type Waiting } from './reading.js';
 
-/** What waits, and for how long. Each statement is served by a partial index of what waits. */
+/** The gauges of everything that waits, and for how long. A partial index serves each statement. */
 export function createBacklog(): Reading {
   const registry = new Registry();
   const gauge = gaugesOf(registry);
@@ -54,38 +55,36 @@ export function createBacklog(): Reading {
     name: 'backlog',
     registry,
     async read(client, now) {
+      // Two statements in one, because a partial index serves only a query that is known to fit it.
       const { rows: pool } = await client.query<Waiting>(
-        // Two statements in one, because a partial index serves only a query that is known to fit it.
-        `SELECT 'UNCLAIMED' AS label, count(*)::int AS count, ${ageSql('min(created_at)')} AS age
-           FROM ring_tokens WHERE status = 'UNCLAIMED'
-         UNION ALL
-         SELECT 'RECEIVED', count(*)::int, ${ageSql('min(created_at)')} FROM ring_tokens WHERE status = 'RECEIVED'`,
-        [now],
+        sql`SELECT 'UNCLAIMED' AS label, count(*)::int AS count, ${secondsSince(sql`min(created_at)`, now)} AS age
+              FROM ring_tokens WHERE status = 'UNCLAIMED'
+            UNION ALL
+            SELECT 'RECEIVED', count(*)::int, ${secondsSince(sql`min(created_at)`, now)}
+              FROM ring_tokens WHERE status = 'RECEIVED'`.numbered,
       );
       const { rows: links } = await client.query<Waiting>(
-        `SELECT CASE WHEN link.last_error = $2 THEN 'user' ELSE 'ring' END AS label,
-                count(*)::int AS count, ${ageSql('min(token.claimed_at)')} AS age
-           FROM account_links link JOIN ring_tokens token ON token.id = link.token_id
-          WHERE link.status = 'CONFIRMING' GROUP BY 1`,
-        [now, NONCE_TOO_OLD],
+        sql`SELECT CASE WHEN link.last_error = ${NONCE_TOO_OLD} THEN 'user' ELSE 'ring' END AS label,
+                   count(*)::int AS count, ${secondsSince(sql`min(token.claimed_at)`, now)} AS age
+              FROM account_links link JOIN ring_tokens token ON token.id = link.token_id
+             WHERE link.status = 'CONFIRMING' GROUP BY 1`.numbered,
       );
+      // LATERAL looks up the few accounts with a backlog, where a plain join would walk all links.
       const { rows: events } = await client.query<Waiting>(
-        // LATERAL, so that the few accounts with a backlog are looked up, and not all links walked.
-        `SELECT CASE WHEN link.found IS NULL THEN 'unlinked' ELSE 'linked' END AS label,
-                sum(event.count)::int AS count, ${ageSql('min(event.oldest)')} AS age
-           FROM (SELECT account_id, count(*) AS count, min(received_at) AS oldest
-                   FROM webhook_events WHERE status = 'PENDING' GROUP BY account_id) event
-           LEFT JOIN LATERAL (SELECT true AS found FROM account_links
-                               WHERE account_id = event.account_id AND ${IS_APPLIED}
-                               LIMIT 1) link ON true
-          GROUP BY 1`,
-        [now],
+        sql`SELECT CASE WHEN link.found IS NULL THEN 'unlinked' ELSE 'linked' END AS label,
+                   sum(event.count)::int AS count, ${secondsSince(sql`min(event.oldest)`, now)} AS age
+              FROM (SELECT account_id, count(*) AS count, min(received_at) AS oldest
+                      FROM webhook_events WHERE status = 'PENDING' GROUP BY account_id) event
+              LEFT JOIN LATERAL (SELECT true AS found FROM account_links
+                                  WHERE account_id = event.account_id AND ${IS_APPLIED}
+                                  LIMIT 1) link ON true
+             GROUP BY 1`.numbered,
       );
-      const { rows: givenUp } = await client.query<Count>(
-        `SELECT 'all' AS label, count(*)::int AS count FROM webhook_events WHERE status = 'FAILED'`,
+      const { rows: failedEvents } = await client.query<Count>(
+        sql`SELECT 'all' AS label, count(*)::int AS count FROM webhook_events WHERE status = 'FAILED'`.numbered,
       );
       const { rows: views } = await client.query<Count>(
-        `SELECT status AS label, count(*)::int AS count FROM live_views WHERE status <> 'ENDED' GROUP BY 1`,
+        sql`SELECT status AS label, count(*)::int AS count FROM live_views WHERE status <> 'ENDED' GROUP BY 1`.numbered,
       );
 
       unclaimed.set(countOf(pool, 'UNCLAIMED'));
@@ -100,7 +99,7 @@ export function createBacklog(): Reading {
         inbox.set({ account }, countOf(events, account));
         inboxAge.set({ account }, ageOf(events, account));
       }
-      failed.set(countOf(givenUp, 'all'));
+      failed.set(countOf(failedEvents, 'all'));
       for (const value of ['OPENING', 'OPEN']) liveViews.set({ status: value }, countOf(views, value));
     },
   };

@@ -1,12 +1,13 @@
 import { Registry } from 'prom-client';
+import { sql } from '../database/sql.js';
 import { LINK_STATUSES } from '../ring-accounts/links.js';
 import { REFRESH_STATES } from '../tokens/refresh-rows.js';
 import { type Count, countOf, gaugesOf, type Reading } from './reading.js';
 
-/** Of refresh tokens, from the youngest. */
+/** The ages of refresh tokens, from the youngest. */
 const AGES = ['0-1d', '1-2d', '2-7d', '7-20d', '20-30d', 'over-30d'] as const;
 
-/** What there is. Walks whole indexes: some 100 ms for a million rows. */
+/** The gauges of everything that there is. Reading them walks whole indexes: some 100 ms for a million rows. */
 export function createCensus(): Reading {
   const registry = new Registry();
   const gauge = gaugesOf(registry);
@@ -26,39 +27,40 @@ export function createCensus(): Reading {
     'Claimed token pairs by what became of their last refresh. UNCERTAIN: Ring may have replaced the pair without our learning of it.',
     'refresh_state',
   );
-  const operations = gauge('ring_link_scheduled_operations', 'Scheduled pictures.', 'status');
+  const schedules = gauge('ring_link_scheduled_operations', 'Scheduled pictures.', 'status');
 
   return {
     name: 'census',
     registry,
     async read(client, now) {
       const { rows: byStatus } = await client.query<Count>(
-        'SELECT status AS label, count(*)::int AS count FROM account_links GROUP BY 1',
+        sql`SELECT status AS label, count(*)::int AS count FROM account_links GROUP BY 1`.numbered,
       );
       const { rows: states } = await client.query<Count>(
-        `SELECT refresh_state AS label, count(*)::int AS count FROM ring_tokens WHERE status = 'CLAIMED' GROUP BY 1`,
+        sql`SELECT refresh_state AS label, count(*)::int AS count
+              FROM ring_tokens WHERE status = 'CLAIMED' GROUP BY 1`.numbered,
       );
+      const daysAgo = (days: number) => sql`${new Date(now.getTime() - days * 86_400_000)}::timestamptz`;
+      // Only tokens that are over a day old are read, normally none. All others are younger.
       const { rows: aged } = await client.query<Count>(
-        // Only what is over a day old is looked at: normally nothing. The others are the rest.
-        `SELECT CASE WHEN issued < $1::timestamptz - interval '30 d' THEN 'over-30d'
-                     WHEN issued < $1::timestamptz - interval '20 d' THEN '20-30d'
-                     WHEN issued < $1::timestamptz - interval '7 d' THEN '7-20d'
-                     WHEN issued < $1::timestamptz - interval '2 d' THEN '2-7d'
-                     ELSE '1-2d' END AS label, count(*)::int AS count
-           FROM (SELECT coalesce(refreshed_at, created_at) AS issued FROM ring_tokens
-                  WHERE status = 'CLAIMED' AND coalesce(refreshed_at, created_at) < $1::timestamptz - interval '1 d') AS old
-          GROUP BY 1`,
-        [now],
+        sql`SELECT CASE WHEN issued < ${daysAgo(30)} THEN 'over-30d'
+                        WHEN issued < ${daysAgo(20)} THEN '20-30d'
+                        WHEN issued < ${daysAgo(7)} THEN '7-20d'
+                        WHEN issued < ${daysAgo(2)} THEN '2-7d'
+                        ELSE '1-2d' END AS label, count(*)::int AS count
+              FROM (SELECT coalesce(refreshed_at, created_at) AS issued FROM ring_tokens
+                     WHERE status = 'CLAIMED' AND coalesce(refreshed_at, created_at) < ${daysAgo(1)}) AS old
+             GROUP BY 1`.numbered,
       );
       const { rows: scheduled } = await client.query<Count>(
-        'SELECT status AS label, count(*)::int AS count FROM scheduled_operations GROUP BY 1',
+        sql`SELECT status AS label, count(*)::int AS count FROM scheduled_operations GROUP BY 1`.numbered,
       );
 
       for (const status of LINK_STATUSES) links.set({ status }, countOf(byStatus, status));
       for (const state of REFRESH_STATES) pairs.set({ refresh_state: state }, countOf(states, state));
       for (const age of AGES) ages.set({ age }, countOf(aged, age));
       ages.set({ age: '0-1d' }, Math.max(0, sum(states) - sum(aged)));
-      for (const status of ['ACTIVE', 'PAUSED']) operations.set({ status }, countOf(scheduled, status));
+      for (const status of ['ACTIVE', 'PAUSED']) schedules.set({ status }, countOf(scheduled, status));
     },
   };
 }

@@ -1,7 +1,6 @@
 import type { Pool, PoolClient } from 'pg';
-import type { Logger } from 'pino';
 import { Gauge, Registry } from 'prom-client';
-import type { Clock } from '../time/clock.js';
+import type { Core } from '../core.js';
 import { within } from '../time/within.js';
 import { createBacklog } from './backlog-gauges.js';
 import { createCensus } from './census-gauges.js';
@@ -9,28 +8,26 @@ import { createQueue } from './queue-gauges.js';
 import type { Reading } from './reading.js';
 
 /**
- * What stands in the database, which all instances share: read when somebody asks, and the same on every instance. Sum
- * what processes count; of these take the maximum.
+ * Metrics that are read from the database, which all instances share. They are read for each scrape, and are the same on
+ * every instance: take their maximum, where counters of processes are summed.
  */
 export interface DatabaseGauges {
   /**
-   * In Prometheus' text format. What could not be read, or not in time, is not there; whether it was read always is.
-   * Takes `limitMs` at most.
+   * The metrics in Prometheus' text format. Gauges that could not be read in time are missing; the gauge that says so never
+   * is. Takes `limitMs` at most.
    */
   exposition(limitMs: number): Promise<string>;
 }
 
-export interface DatabaseGaugeDependencies {
-  /** For two at a time: what takes long must not keep the rest waiting. */
+export interface DatabaseGaugeOptions extends Pick<Core, 'clock' | 'log'> {
+  /** Has two connections, so that a slow reading does not keep the others waiting. */
   pool: Pool;
-  clock: Clock;
-  log: Logger;
 }
 
-export function createDatabaseGauges(dependencies: DatabaseGaugeDependencies): DatabaseGauges {
+export function createDatabaseGauges(options: DatabaseGaugeOptions): DatabaseGauges {
   const readings = [createBacklog(), createQueue(), createCensus()].map((reading) => ({
     name: reading.name,
-    text: textOf(reading, dependencies),
+    text: textOf(reading, options),
   }));
   const status = new Registry();
   const success = new Gauge({
@@ -54,10 +51,10 @@ export function createDatabaseGauges(dependencies: DatabaseGaugeDependencies): D
   };
 }
 
-/** Reads when asked, once for all who ask meanwhile; undefined when it fails or takes longer. */
+/** Reads when called, once for all calls meanwhile. The text is undefined when that fails or takes longer. */
 function textOf(
   { name, registry, read }: Reading,
-  { pool, clock, log }: DatabaseGaugeDependencies,
+  { pool, clock, log }: DatabaseGaugeOptions,
 ): (limitMs: number) => Promise<string | undefined> {
   let underWay: Promise<string | undefined> | undefined;
 
@@ -82,7 +79,7 @@ async function withClient(pool: Pool, use: (client: PoolClient) => Promise<void>
   try {
     await use(client);
   } catch (error) {
-    // It may still be at work on what took too long.
+    // Destroyed, because it may still be at work on a slow statement.
     client.release(true);
     throw error;
   }

@@ -2,12 +2,13 @@ import { Router } from 'express';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Database } from '../database/database.js';
 import { isMigrated } from '../database/migrate.js';
+import { run, sql } from '../database/sql.js';
 import type { JobQueue } from '../jobs/queue.js';
 
-export interface HealthDependencies {
+export interface HealthOptions {
   database: Database;
   queue: Pick<JobQueue, 'isAlive'>;
-  /** Whether the encryption keys open what is in the database. With others, this instance would seal what nobody else opens. */
+  /** Whether the encryption keys open the tokens in the database. An instance with others would seal what no other opens. */
   areKeysRight: boolean;
   isShuttingDown: () => boolean;
 }
@@ -19,13 +20,13 @@ export type Readiness = Readonly<Record<'database' | 'migrations' | 'keys' | 'qu
 const CHECK_LIMIT_MS = 2_000;
 
 /** `/livez`: the process answers. `/readyz`: it can do its work, so a load balancer may send it some. */
-export function healthRoutes(dependencies: HealthDependencies): Router {
+export function healthRoutes(options: HealthOptions): Router {
   const router = Router();
   router.get('/livez', (_request, response) => {
     response.set('Cache-Control', 'no-store').json({ status: 'ok' });
   });
   router.get('/readyz', async (_request, response) => {
-    const checks = await checkReadiness(dependencies, CHECK_LIMIT_MS);
+    const checks = await checkReadiness(options, CHECK_LIMIT_MS);
     const isReady = Object.values(checks).every((result) => result === 'ok');
     response
       .status(isReady ? 200 : 503)
@@ -35,13 +36,13 @@ export function healthRoutes(dependencies: HealthDependencies): Router {
   return router;
 }
 
-/** Each thing that is needed, looked at now. A check that takes too long has failed: whoever asks has a time limit too. */
+/** Checks everything that this instance needs. A check that takes longer than `limitMs` has failed. */
 export async function checkReadiness(
-  { database, queue, areKeysRight, isShuttingDown }: HealthDependencies,
+  { database, queue, areKeysRight, isShuttingDown }: HealthOptions,
   limitMs: number,
 ): Promise<Readiness> {
   const [reachable, migrated] = await Promise.all([
-    check(() => database.knex.raw('SELECT 1').then(() => true), limitMs),
+    check(() => run(database.knex, sql`SELECT 1`).then(() => true), limitMs),
     check(() => isMigrated(database.knex), limitMs),
   ]);
   return {

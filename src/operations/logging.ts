@@ -6,8 +6,8 @@ import { currentRequestId, onBehalfOf } from '../request-id.js';
 import { RingError } from '../ring/errors.js';
 
 /**
- * The process's log: JSON lines, or readable ones on a developer's terminal. Nothing secret gets in by construction:
- * what is logged of a request, an answer and an error is listed here, field by field.
+ * The process's log: JSON lines, or readable ones on a developer's terminal. Nothing secret gets in by construction: the
+ * fields of a request, a response and an error that are logged are listed here one by one.
  */
 export function createLogger(
   { logLevel, production }: Pick<Config, 'logLevel' | 'production'>,
@@ -16,7 +16,7 @@ export function createLogger(
   const options = {
     level: logLevel,
     base: null,
-    serializers: { err: describeError, account: shorten },
+    serializers: { err: errorFields, account: shorten },
     mixin: () => ({ request: currentRequestId() }),
   };
   if (destination !== undefined) return pino(options, destination);
@@ -24,12 +24,12 @@ export function createLogger(
   return isReadable ? pino({ ...options, transport: { target: 'pino-pretty' } }) : pino(options);
 }
 
-/** Enough of a Ring account's ID to find its lines again, and too little to be the ID. */
+/** The end of a Ring account's ID: enough to find its lines again, and too little to be the ID. */
 function shorten(accountId: unknown): string {
   return `…${String(accountId).slice(-6)}`;
 }
 
-/** A development dependency: an image for production does without. */
+/** Whether the printer is installed. It is a development dependency, which production images lack. */
 function hasPrettyPrinter(): boolean {
   try {
     import.meta.resolve('pino-pretty');
@@ -40,20 +40,20 @@ function hasPrettyPrinter(): boolean {
 }
 
 declare global {
-  // eslint-disable-next-line @typescript-eslint/no-namespace -- the only way to name what an answer carries
+  // eslint-disable-next-line @typescript-eslint/no-namespace -- the only way to add fields to a response
   namespace Express {
     interface Response {
-      /** What is done and logged on behalf of the request. */
+      /** The id in the log lines of the request, in its jobs, and in its calls to Ring. */
       requestId: string;
-      /** Why the answer is a 5xx. */
+      /** The cause of a 5xx. */
       err?: Error;
     }
   }
 }
 
 /**
- * Gives each request its id, and logs one line for it when it is over. Neither query strings nor headers nor bodies: that is where codes and nonces
- * travel.
+ * Gives each request its id, and logs one line for it when it is over. Query strings, headers and bodies are never logged,
+ * because codes and nonces travel there.
  */
 export function requestLog(log: Logger): RequestHandler {
   return (request, response, next) => {
@@ -66,7 +66,7 @@ export function requestLog(log: Logger): RequestHandler {
         {
           request: requestId,
           method: request.method,
-          // Only at the end is it known which route the request took.
+          // Read now: the route is known only after the routers have run.
           path: pathOf(request),
           status: statusCode,
           ms: Math.round(performance.now() - startedAt),
@@ -85,8 +85,8 @@ function levelOf(request: Request, status: number): 'trace' | 'info' | 'error' {
 }
 
 /**
- * The path, if it is one of ours, without the IDs of devices. Of a mangled address only the first word: the rest may well
- * be a code or a nonce.
+ * The path without the IDs of devices, if it is one of ours. An unknown path is cut to its first word, because the rest of a
+ * mangled address may be a code or a nonce.
  */
 function pathOf(request: Request): string {
   const { route } = request as { route?: unknown };
@@ -97,24 +97,24 @@ function pathOf(request: Request): string {
 
 const isProbe = (request: Request): boolean => /^\/(livez|readyz|metrics|assets\/)/.test(request.originalUrl);
 
-interface ErrorDescription {
+interface ErrorFields {
   type: string;
   message: string;
   code?: unknown;
   stack?: string | undefined;
-  cause?: ErrorDescription;
+  cause?: ErrorFields;
 }
 
-/** The named fields only: drivers hang rows and bodies on their errors. */
-function describeError(error: unknown): ErrorDescription | undefined {
+/** The fields of an error that are logged. Others are left out, because drivers attach rows and bodies to their errors. */
+function errorFields(error: unknown): ErrorFields | undefined {
   if (!(error instanceof Error)) return undefined;
   const { code } = error as { code?: unknown };
-  const cause = describeError(error.cause);
+  const cause = errorFields(error.cause);
   return {
     type: error.name,
     message: error.message,
     ...(code !== undefined && { code }),
-    // A failed call to Ring is no mistake of the code's, and its message says which call it was.
+    // No stack for a failed call to Ring: it is no fault of the code, and its message names the call.
     ...(!(error instanceof RingError) && { stack: error.stack }),
     ...(cause && { cause }),
   };

@@ -2,29 +2,29 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { type RequestHandler, Router } from 'express';
 import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
 import type { DatabaseGauges } from './database-gauges.js';
-import type { HealthDependencies } from './health.js';
+import type { HealthOptions } from './health.js';
 import type { Metrics } from './metrics.js';
 import { addProcessGauges } from './process-gauges.js';
 
-export interface MetricsRouteDependencies extends HealthDependencies {
+export interface MetricsRouteOptions extends HealthOptions {
   metrics: Metrics;
   gauges: DatabaseGauges;
-  /** The bearer token that is asked for; undefined: anybody may read. */
+  /** The bearer token that is asked for; without it, anybody may read the metrics. */
   token: string | undefined;
   /** How long the database is waited for, in ms. */
   limitMs?: number;
 }
 
-/** Prometheus waits longer, but a database that is away should not make it. */
+/** Less than Prometheus waits, so that it gets the metrics of the process when the database is away. */
 const DEFAULT_LIMIT_MS = 1_500;
 
-/** `GET /metrics`, for Prometheus. It answers also when nothing else works, with what the process knows by itself. */
-export function metricsRoute(dependencies: MetricsRouteDependencies): Router {
-  const { metrics, gauges, token, limitMs = DEFAULT_LIMIT_MS } = dependencies;
+/** `GET /metrics`, for Prometheus. It answers also when nothing else works, with the metrics of the process alone. */
+export function metricsRoute(options: MetricsRouteOptions): Router {
+  const { metrics, gauges, token, limitMs = DEFAULT_LIMIT_MS } = options;
   const { registry } = metrics;
-  addProcessGauges(registry, dependencies, limitMs);
+  addProcessGauges(registry, options, limitMs);
 
-  /** One for all who ask meanwhile. */
+  /** The reading under way, shared by all requests meanwhile. */
   let underWay: Promise<string[]> | undefined;
 
   const router = Router();
@@ -44,7 +44,7 @@ function bearer(token: string | undefined): RequestHandler {
   return (request, _response, next) => {
     if (expected !== undefined) {
       const [, given = ''] = /^Bearer +(.+)$/i.exec(request.get('authorization') ?? '') ?? [];
-      // Digests, for they are equally long.
+      // Digests, because timingSafeEqual wants equal lengths.
       if (!timingSafeEqual(digest(given), expected)) {
         throw new HttpError(401, 'Send METRICS_TOKEN as a bearer token.', {
           headers: { 'WWW-Authenticate': 'Bearer realm="metrics"' },

@@ -10,8 +10,8 @@ import { REFRESH_OUTCOMES, type RefreshOutcome } from '../tokens/refresh.js';
 import { DELIVERY_OUTCOMES, type DeliveredEvent, type DeliveryOutcome } from '../webhooks/receiver.js';
 
 /**
- * What this process has counted, since it started and for itself: Prometheus adds up the instances. Who hears of what is
- * in the types of the features; they know nothing of Prometheus.
+ * The metrics that this process counts by itself since it started; Prometheus adds up the instances. Features call the
+ * functions and know nothing of Prometheus.
  *
  * Every label has a closed list of values, and none is an identifier.
  */
@@ -26,12 +26,12 @@ export interface Metrics {
   onRefresh: (outcome: RefreshOutcome) => void;
   onSnapshot: (outcome: 'taken' | 'failed') => void;
   onCall: (report: CallReport) => void;
-  onTick: (clock: string, outcome: 'done' | 'failed') => void;
+  onTaskRun: (task: string, outcome: 'done' | 'failed') => void;
 }
 
 type WebhookType = DeliveredEvent['type'];
 
-/** A record, so that the compiler sees when one is missing. */
+/** Every outcome of a claim. It is a record, so that the compiler sees when one is missing. */
 const CLAIMS: Record<PatientResult['kind'], true> = {
   claimed: true,
   'made-already': true,
@@ -44,14 +44,14 @@ const CLAIMS: Record<PatientResult['kind'], true> = {
   'from-the-future': true,
 };
 const WEBHOOK_TYPES: readonly WebhookType[] = [...EVENT_TYPES, 'unknown'];
-/** What is told of an event by its type: of any other delivery it may not be known. */
+/** The outcomes that are counted by the event's type. The type of any other delivery may not be known. */
 const TYPED: ReadonlySet<DeliveryOutcome> = new Set(['stored', 'duplicate']);
 
-/** From a commit on the same machine to an event that Ring delivered on its last attempt, more than an hour later. */
+/** In seconds: from a commit on the same machine to Ring's last attempt to deliver, more than an hour later. */
 const DELAY_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 7_200];
 
-/** @param clocks the names of all that is done by the clock */
-export function createMetrics({ clock, clocks }: { clock: Clock; clocks: readonly string[] }): Metrics {
+/** @param periodicTasks the names of all periodic tasks */
+export function createMetrics({ clock, periodicTasks }: { clock: Clock; periodicTasks: readonly string[] }): Metrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
@@ -139,7 +139,7 @@ export function createMetrics({ clock, clocks }: { clock: Clock; clocks: readonl
     help: 'How many of them were left, as the last answer that told it said.',
     registers,
   });
-  // Nothing rather than 0, which would say that Ring takes no more calls.
+  // Missing until Ring has told: a 0 would say that Ring takes no more calls.
   rateLimit.remove();
   rateRemaining.remove();
   const ticks = new Counter({
@@ -149,7 +149,7 @@ export function createMetrics({ clock, clocks }: { clock: Clock; clocks: readonl
     registers,
   });
 
-  // Begun at 0, so that the first of a kind is already an increase.
+  // Every counter begins at 0, so that the first of a kind is already an increase.
   const start = <Label extends string>(counter: Counter<Label>, label: Label, values: readonly string[]) => {
     for (const value of values) counter.inc({ [label]: value } as Record<Label, string>, 0);
   };
@@ -164,11 +164,11 @@ export function createMetrics({ clock, clocks }: { clock: Clock; clocks: readonl
     for (const outcome of ['processed', 'failed']) attempts.inc({ type, outcome }, 0);
   }
   for (const endpoint of ENDPOINTS) ringDuration.zero({ endpoint });
-  for (const name of clocks) {
+  for (const name of periodicTasks) {
     for (const outcome of ['done', 'failed']) ticks.inc({ clock: name, outcome }, 0);
   }
 
-  /** In seconds, from Ring's clock to ours, of which either may be a little ahead. */
+  /** The seconds since a time by Ring's clock, which may be a little ahead of ours. */
   const since = (time: Date) => Math.max(0, (clock().getTime() - time.getTime()) / 1_000);
 
   return {
@@ -206,7 +206,7 @@ export function createMetrics({ clock, clocks }: { clock: Clock; clocks: readonl
       if (limit !== undefined) rateLimit.set(limit);
       if (remaining !== undefined) rateRemaining.set(remaining);
     },
-    onTick(name, outcome) {
+    onTaskRun(name, outcome) {
       ticks.inc({ clock: name, outcome });
     },
   };

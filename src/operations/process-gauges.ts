@@ -1,9 +1,9 @@
 import { Gauge, type Registry } from 'prom-client';
-import { checkReadiness, type HealthDependencies } from './health.js';
+import { checkReadiness, type HealthOptions } from './health.js';
 
-/** What is true of this process at the moment: whether it is ready, and how busy its connections to Postgres are. */
-export function addProcessGauges(registry: Registry, dependencies: HealthDependencies, limitMs: number): void {
-  const { database } = dependencies;
+/** Adds the gauges of this process at the moment: whether it is ready, and how busy its connections to Postgres are. */
+export function addProcessGauges(registry: Registry, health: HealthOptions, limitMs: number): void {
+  const { database } = health;
   const registers = [registry];
   new Gauge({
     name: 'ring_link_ready',
@@ -11,7 +11,7 @@ export function addProcessGauges(registry: Registry, dependencies: HealthDepende
     labelNames: ['check'],
     registers,
     async collect() {
-      for (const [check, result] of Object.entries(await checkReadiness(dependencies, limitMs))) {
+      for (const [check, result] of Object.entries(await checkReadiness(health, limitMs))) {
         this.set({ check }, result === 'ok' ? 1 : 0);
       }
     },

@@ -1,7 +1,8 @@
 import { Registry } from 'prom-client';
+import { sql } from '../database/sql.js';
 import { ageOf, countOf, gaugesOf, type Reading, type Waiting } from './reading.js';
 
-/** The queue's jobs: some dozens, unless something is wrong. */
+/** The gauges of the queue's jobs, of which there are some dozens unless something is wrong. */
 export function createQueue(): Reading {
   const registry = new Registry();
   const gauge = gaugesOf(registry);
@@ -24,13 +25,14 @@ export function createQueue(): Reading {
     name: 'queue',
     registry,
     async read(client) {
+      // `now()`, because the queue itself goes by the clock of Postgres.
       const { rows: queue } = await client.query<Waiting & { failing: number }>(
-        // Now by the clock of Postgres, as the queue itself has it.
-        `SELECT CASE WHEN locked_at IS NOT NULL THEN 'running' WHEN attempts >= max_attempts THEN 'dead'
-                     WHEN run_at > now() THEN 'scheduled' ELSE 'due' END AS label,
-                count(*)::int AS count, count(*) FILTER (WHERE attempts > 0 AND last_error IS NOT NULL)::int AS failing,
-                coalesce(extract(epoch FROM now() - min(run_at)), 0)::float AS age
-           FROM graphile_worker.jobs GROUP BY 1`,
+        sql`SELECT CASE WHEN locked_at IS NOT NULL THEN 'running' WHEN attempts >= max_attempts THEN 'dead'
+                        WHEN run_at > now() THEN 'scheduled' ELSE 'due' END AS label,
+                   count(*)::int AS count,
+                   count(*) FILTER (WHERE attempts > 0 AND last_error IS NOT NULL)::int AS failing,
+                   coalesce(extract(epoch FROM now() - min(run_at)), 0)::float AS age
+              FROM graphile_worker.jobs GROUP BY 1`.numbered,
       );
 
       for (const state of ['due', 'scheduled', 'running', 'dead']) jobs.set({ state }, countOf(queue, state));

@@ -1,11 +1,12 @@
 import type { PoolClient } from 'pg';
 import { Gauge, type Registry } from 'prom-client';
+import { type Sql, sql } from '../database/sql.js';
 
-/** What is read from the database together, and is there or not there together. */
+/** Gauges that are read from the database together. When that fails, all of them are missing. */
 export interface Reading {
   name: string;
   registry: Registry;
-  /** Reads it all, then sets the gauges. Ages are reckoned to `now`. */
+  /** Reads all values, then sets the gauges. Ages are as of `now`. */
   read: (client: PoolClient, now: Date) => Promise<void>;
 }
 
@@ -15,7 +16,7 @@ export interface Count {
 }
 
 export interface Waiting extends Count {
-  /** Of the oldest, in seconds. */
+  /** The age of the oldest, in seconds. */
   age: number;
 }
 
@@ -23,8 +24,9 @@ export function gaugesOf(registry: Registry): (name: string, help: string, ...la
   return (name, help, ...labelNames) => new Gauge({ name, help, labelNames, registers: [registry] });
 }
 
-/** SQL: the seconds from a time to the first parameter, 0 when there is none or it has not come yet. */
-export const ageSql = (time: string): string => `greatest(0, coalesce(extract(epoch FROM $1 - ${time}), 0))::float`;
+/** SQL: the seconds from `time` until `now`; 0 when `time` is null or later. */
+export const secondsSince = (time: Sql, now: Date): Sql =>
+  sql`greatest(0, coalesce(extract(epoch FROM ${now} - ${time}), 0))::float`;
 
 export const countOf = (counts: readonly Count[], label: string): number =>
   counts.find((one) => one.label === label)?.count ?? 0;

@@ -9,29 +9,28 @@ import { seeOther } from '../http/see-other.js';
 import { RingError } from '../ring/errors.js';
 import { NoLinkError } from '../tokens/errors.js';
 import { readScheduleForm, type ScheduleDraft, TIME_ZONES, UNKNOWN_TIME_ZONE } from '../pictures/schedule-form.js';
+import { deleteSchedule, pauseByUser } from '../pictures/schedule-rows.js';
 import {
-  createOperation,
-  deleteOperation,
-  MAX_OPERATIONS_OF_DEVICE,
-  operationsOf,
-  pauseOperation,
-  resumeOperation,
-  type ScheduledOperation,
+  createSchedule,
+  MAX_SCHEDULES_OF_DEVICE,
+  resumeSchedule,
+  type Schedule,
+  schedulesOf,
 } from '../pictures/schedules.js';
-import { findPicture, snapshotsOf } from '../pictures/pictures.js';
-import { type CapabilityView, describeCapabilities } from '../devices/capabilities-view.js';
+import { findPicture, picturesOf } from '../pictures/pictures.js';
+import { type CapabilityView, capabilitiesView } from '../devices/capabilities-view.js';
 import { latestEvents, type LatestEventsView } from '../events/latest-events.js';
 import {
-  describeStatus,
-  describeTime,
+  statusView,
+  timeView,
   nameOfDevice,
   pathOfDevice,
   type StatusView,
   type TimeView,
 } from '../devices/device-view.js';
-import { describeZones, type ZonesView } from '../devices/zones-view.js';
+import { zonesView, type ZonesView } from '../devices/zones-view.js';
 import { detailsOf, refetchIfOld } from '../devices/device-details.js';
-import { takePicture, type TakePictureDependencies } from '../pictures/picture-now.js';
+import { takePicture } from '../pictures/picture-now.js';
 import { noSuchDevice, requireDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
 import type { Core } from '../core.js';
 
@@ -73,17 +72,17 @@ export interface ScheduleView {
   id: string;
   name: string;
   next: TimeView | null;
-  /** What can be done to it: the last part of the address, and the word on the button. */
+  /** Its buttons: the last part of the address, and the word on the button. */
   changes: [change: string, word: string][];
   pauseText: string | null;
   problem: string | null;
 }
 
-export interface DevicePageDependencies extends TakePictureDependencies, Pick<Core, 'log'> {
+export interface DevicePageDependencies extends Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log'> {
   limits: RateLimits;
 }
 
-/** What could not be done, beside what it belongs to. */
+/** Problems that the page shows beside the part that each belongs to. */
 interface Problems {
   draft?: ScheduleDraft;
   picture?: string;
@@ -102,30 +101,30 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
     device: UserDevice,
     { draft, picture }: Problems = {},
   ): Promise<void> {
-    const [operations, snapshots, details, latest] = await Promise.all([
-      operationsOf(db, device),
-      snapshotsOf(db, device),
+    const [schedules, pictures, details, latest] = await Promise.all([
+      schedulesOf(db, device),
+      picturesOf(db, device),
       detailsOf(db, device),
       latestEvents(db, userIdOf(request), device),
     ]);
     await refetchIfOld(db, device, details, clock());
-    const lastZone = operations.findLast(({ timeZone }) => timeZone !== null)?.timeZone ?? '';
+    const lastZone = schedules.findLast(({ timeZone }) => timeZone !== null)?.timeZone ?? '';
     render(response, 'device', {
       title: nameOfDevice(device.name),
       csrfToken: await csrfToken(request),
       path: pathOfDevice(device.id),
-      device: describeDevice(device),
+      device: deviceView(device),
       pictureProblem: picture ?? null,
       latest,
-      pictures: snapshots.map((snapshot) => ({ id: snapshot.id, takenAt: describeTime(snapshot.takenAt) })),
-      schedules: operations.map(describeOperation),
-      isFull: operations.length >= MAX_OPERATIONS_OF_DEVICE,
-      mostSchedules: MAX_OPERATIONS_OF_DEVICE,
+      pictures: pictures.map(({ id, taken_at }) => ({ id, takenAt: timeView(taken_at) })),
+      schedules: schedules.map(scheduleView),
+      isFull: schedules.length >= MAX_SCHEDULES_OF_DEVICE,
+      mostSchedules: MAX_SCHEDULES_OF_DEVICE,
       draft: draft ?? { timeOfDay: '', timeZone: lastZone, error: null },
       timeZones: TIME_ZONES,
-      zones: describeZones(details.capabilities, details.configurations),
-      capabilities: describeCapabilities(details.capabilities, details.configurations),
-      fetched: details.fetchedAt === null ? null : describeTime(details.fetchedAt),
+      zones: zonesView(details.capabilities, details.configurations),
+      capabilities: capabilitiesView(details.capabilities, details.configurations),
+      fetched: details.fetchedAt === null ? null : timeView(details.fetchedAt),
       isOutdated: details.isOutdated,
     });
   }
@@ -140,13 +139,13 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
   });
   page.all(methodNotAllowed('GET', 'HEAD'));
 
-  const operations = router.route('/devices/:deviceId/scheduled-operations');
-  operations.post(signedInOrHome, csrfProtection, async (request: Request<DeviceParameters>, response) => {
+  const schedules = router.route('/devices/:deviceId/scheduled-operations');
+  schedules.post(signedInOrHome, csrfProtection, async (request: Request<DeviceParameters>, response) => {
     const { deviceId } = request.params;
     const read = readScheduleForm(request.body);
     const error =
-      'schedule' in read
-        ? refusal(await createOperation(db, { userId: userIdOf(request), deviceId }, read.schedule, clock()))
+      'recurrence' in read
+        ? refusal(await createSchedule(db, { userId: userIdOf(request), deviceId }, read.recurrence, clock()))
         : read.draft.error;
     if (error === null) {
       seeOther(response, `${pathOfDevice(deviceId)}#schedules`);
@@ -156,16 +155,16 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
     response.status(400);
     await show(request, response, device, { draft: { ...read.draft, error } });
   });
-  operations.get(backToDevice);
-  operations.all(methodNotAllowed('POST'));
+  schedules.get(backToDevice);
+  schedules.all(methodNotAllowed('POST'));
 
   for (const [change, apply] of Object.entries(CHANGES)) {
     const route = router.route(`/devices/:deviceId/scheduled-operations/:operationId/${change}`);
-    route.post(signedInOrHome, csrfProtection, async (request: Request<OperationParameters>, response) => {
+    route.post(signedInOrHome, csrfProtection, async (request: Request<ScheduleParameters>, response) => {
       const device = await deviceOf(request);
-      const operationId = Id.safeParse(request.params.operationId);
-      if (!operationId.success) throw new HttpError(404, 'There is no such schedule.');
-      await apply(dependencies, userIdOf(request), device, operationId.data);
+      const scheduleId = Id.safeParse(request.params.operationId);
+      if (!scheduleId.success) throw new HttpError(404, 'There is no such schedule.');
+      await apply(dependencies, userIdOf(request), device, scheduleId.data);
       seeOther(response, `${pathOfDevice(device.id)}#schedules`);
     });
     route.get(backToDevice);
@@ -182,7 +181,7 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
       seeOther(response, `${pathOfDevice(device.id)}#pictures`);
     } catch (error) {
       if (error instanceof NoLinkError) {
-        // The home page tells what has become of the link.
+        // The home page tells how the link stands.
         seeOther(response, '/ring/home');
         return;
       }
@@ -197,48 +196,48 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
 
   const picture = router.route('/devices/:deviceId/snapshots/:snapshotId');
   picture.get(signedInOrHome, async (request: Request<PictureParameters>, response) => {
-    const snapshotId = Id.safeParse(request.params.snapshotId);
+    const pictureId = Id.safeParse(request.params.snapshotId);
     const device = await deviceOf(request);
-    const found = snapshotId.success ? await findPicture(db, device, snapshotId.data) : undefined;
+    const found = pictureId.success ? await findPicture(db, device, pictureId.data) : undefined;
     if (found === undefined) throw new HttpError(404, 'There is no such picture. Only the newest ones are kept.');
     response
       .set({
-        'Content-Type': found.contentType,
+        'Content-Type': found.content_type,
         'Content-Security-Policy': PICTURE_POLICY,
       })
-      .send(found.bytes);
+      .send(found.picture);
   });
   picture.all(methodNotAllowed('GET', 'HEAD'));
   return router;
 }
 
-/** What a user can do to a schedule. */
+/** Changes that a user can make to a schedule, by the last part of their addresses. */
 const CHANGES: Record<
   string,
-  (dependencies: DevicePageDependencies, userId: string, device: UserDevice, operationId: string) => Promise<void>
+  (core: Pick<Core, 'db' | 'clock'>, userId: string, device: UserDevice, scheduleId: string) => Promise<void>
 > = {
-  pause: ({ db }, _userId, device, operationId) => pauseOperation(db, device, operationId),
-  resume: ({ db, clock }, userId, { id: deviceId }, operationId) =>
-    resumeOperation(db, { userId, deviceId }, operationId, clock()),
-  delete: ({ db }, _userId, device, operationId) => deleteOperation(db, device, operationId),
+  pause: ({ db }, _userId, device, scheduleId) => pauseByUser(db, device, scheduleId),
+  resume: ({ db, clock }, userId, { id: deviceId }, scheduleId) =>
+    resumeSchedule(db, { userId, deviceId }, scheduleId, clock()),
+  delete: ({ db }, _userId, device, scheduleId) => deleteSchedule(db, device, scheduleId),
 };
 
-/** The browser shows a picture that is opened by itself in a page of its own making, with a style in it. */
+/** A picture that is opened by itself is shown by the browser in a page of its own, which has a style in it. */
 const PICTURE_POLICY = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
 const NO_PICTURE = 'Ring gave us no picture. The device may be busy or offline: please try again in a moment.';
 
 type DeviceParameters = { deviceId: string };
-type OperationParameters = DeviceParameters & { operationId: string };
+type ScheduleParameters = DeviceParameters & { operationId: string };
 type PictureParameters = DeviceParameters & { snapshotId: string };
 
 /** @throws {HttpError} 404 */
-function refusal(outcome: Awaited<ReturnType<typeof createOperation>>): ScheduleDraft['error'] {
+function refusal(outcome: Awaited<ReturnType<typeof createSchedule>>): ScheduleDraft['error'] {
   switch (outcome) {
     case 'created':
       return null;
     case 'full':
-      return { message: `A device can have ${MAX_OPERATIONS_OF_DEVICE} schedules. Delete one to make another.` };
+      return { message: `A device can have ${MAX_SCHEDULES_OF_DEVICE} schedules. Delete one to make another.` };
     case 'unknown-zone':
       return { field: 'zone', message: UNKNOWN_TIME_ZONE };
     case 'no-device':
@@ -251,29 +250,29 @@ const backToDevice: RequestHandler<DeviceParameters> = (request, response) => {
   seeOther(response, pathOfDevice(request.params.deviceId));
 };
 
-function describeDevice(device: UserDevice): DeviceView {
+function deviceView(device: UserDevice): DeviceView {
   const { online, location } = device;
   return {
     name: nameOfDevice(device.name),
     isOffline: online === false,
-    ...describeStatus(device),
+    ...statusView(device),
     location: location === null ? null : [location.state, location.country].filter(Boolean).join(', '),
   };
 }
 
-function describeOperation(operation: ScheduledOperation): ScheduleView {
-  const { id, frequency, timeOfDay, timeZone, nextRunAt, lastError } = operation;
+function scheduleView(schedule: Schedule): ScheduleView {
+  const { id, frequency, timeOfDay, timeZone, nextRunAt, lastError } = schedule;
   return {
     id,
     name: frequency === 'HOURLY' ? 'Every hour' : `Every day at ${timeOfDay ?? ''} (${timeZone ?? ''})`,
-    next: nextRunAt === null ? null : describeTime(nextRunAt, timeZone ?? 'UTC'),
-    changes: [operation.pauseReason === 'USER' ? ['resume', 'Resume'] : ['pause', 'Pause'], ['delete', 'Delete']],
-    pauseText: describePause(operation),
-    problem: lastError === null ? null : describeProblem(lastError),
+    next: nextRunAt === null ? null : timeView(nextRunAt, timeZone ?? 'UTC'),
+    changes: [schedule.pauseReason === 'USER' ? ['resume', 'Resume'] : ['pause', 'Pause'], ['delete', 'Delete']],
+    pauseText: pauseText(schedule),
+    problem: lastError === null ? null : problemText(lastError),
   };
 }
 
-function describePause({ pauseReason }: ScheduledOperation): string | null {
+function pauseText({ pauseReason }: Schedule): string | null {
   switch (pauseReason) {
     case 'OFFLINE':
       return 'Paused while the device is offline. Goes on by itself.';
@@ -285,7 +284,7 @@ function describePause({ pauseReason }: ScheduledOperation): string | null {
 }
 
 /** @param lastError kind and status of a failed call to Ring */
-function describeProblem(lastError: string): string {
+function problemText(lastError: string): string {
   return lastError.startsWith('rejected') || lastError.startsWith('unauthorized')
     ? 'Last time, Ring did not let us take a picture. We’ll try again next time.'
     : 'Last time, no picture could be taken. We’ll try again next time.';

@@ -2,8 +2,8 @@ import { type Request, type Response, Router } from 'express';
 import type { FormError } from '../users/routes.js';
 import { csrfToken } from '../users/csrf.js';
 import {
-  describeStatus,
-  describeTime,
+  statusView,
+  timeView,
   nameOfDevice,
   pathOfDevice,
   type StatusView,
@@ -39,7 +39,7 @@ export interface LinkView extends LinkCard {
 
 interface LinkedDeviceView extends StatusView {
   name: string;
-  /** Of its page, if it can be opened. */
+  /** The address of its page; null when it can't be opened. */
   href: string | null;
 }
 
@@ -95,11 +95,11 @@ export function createHomePage({ db, clock, limits }: HomePageDependencies): Hom
       csrfToken: await csrfToken(request),
       email,
       links: standingFirst(links).map((link) => ({
-        ...describe(link),
-        devices: devices.filter(({ linkId }) => linkId === link.id).map(describeDevice),
+        ...linkView(link),
+        devices: devices.filter(({ linkId }) => linkId === link.id).map(linkedDeviceView),
         subscriptions: subscriptions
           .filter(({ linkId }) => linkId === link.id)
-          .map((subscription) => describeSubscription(subscription, clock())),
+          .map((subscription) => subscriptionView(subscription, clock())),
         isUsable: link.status === 'COMPLETED',
         isOutdated: devices.some(({ linkId, isShared, isOutdated }) => linkId === link.id && isShared && isOutdated),
       })),
@@ -164,11 +164,11 @@ const CARDS: Readonly<Record<LinkOutcome, LinkCard>> = {
   },
 };
 
-function describe(link: Link): LinkCard & { since: TimeView } {
-  return { ...CARDS[outcomeOfLink(link)], since: describeTime(link.removedAt ?? link.updatedAt) };
+function linkView(link: Link): LinkCard & { since: TimeView } {
+  return { ...CARDS[outcomeOfLink(link)], since: timeView(link.removedAt ?? link.updatedAt) };
 }
 
-function describeDevice(device: ListedDevice): LinkedDeviceView {
+function linkedDeviceView(device: ListedDevice): LinkedDeviceView {
   const { id, name, removedAt, isShared } = device;
   const common = { name: nameOfDevice(name), href: isShared ? pathOfDevice(id) : null };
   if (removedAt !== null) {
@@ -176,26 +176,23 @@ function describeDevice(device: ListedDevice): LinkedDeviceView {
       ...common,
       tone: 'ended',
       statusText: 'Removed in the Ring app',
-      when: { word: '', ...describeTime(removedAt) },
+      when: { word: '', ...timeView(removedAt) },
     };
   }
-  // Without a link that works, nobody tells us when that changes.
+  // Without a link that works, we are not told when that changes.
   if (!isShared) return { ...common, tone: 'ended', statusText: 'Not known at the moment', when: null };
-  return { ...common, ...describeStatus(device) };
+  return { ...common, ...statusView(device) };
 }
 
-/** What Ring says of a subscription, in a line. One can be ended before its time, and outlast it. */
-function describeSubscription(
-  { subType, status, expiresAt, deviceNames }: UserSubscription,
-  now: Date,
-): SubscriptionView {
+/** A subscription in one line, as Ring tells it. It can end before its date, and outlast it. */
+function subscriptionView({ subType, status, expiresAt, deviceNames }: UserSubscription, now: Date): SubscriptionView {
   const kind = { paid: 'Paid subscription', trial: 'Free trial', other: 'Subscription' }[subType];
   const isActive = status === 'active';
   const isDateTrue = expiresAt !== null && expiresAt > now === isActive;
   const word = isActive ? (isDateTrue ? 'until' : 'active') : 'ended';
   return {
     text: `${kind}, ${word}`,
-    at: isDateTrue ? describeTime(expiresAt) : null,
+    at: isDateTrue ? timeView(expiresAt) : null,
     devices: deviceNames.map(nameOfDevice).join(', '),
   };
 }

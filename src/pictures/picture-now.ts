@@ -2,19 +2,17 @@ import { randomUUID } from 'node:crypto';
 import { isGone } from '../ring/errors.js';
 import type { RingImage } from '../ring/media.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
-import { addSnapshot } from './pictures.js';
+import { addPicture } from './pictures.js';
 import { lockDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
 import type { Core } from '../core.js';
 
-export type TakePictureDependencies = Pick<Core, 'db' | 'ring' | 'tokens' | 'clock'>;
-
 /**
- * Takes a picture for a user who waits for it. One that arrives when the device is gone is not stored.
+ * Takes a picture for a user who waits for it. A picture that arrives when the device is gone is not stored.
  *
  * @throws {RingError} when Ring gave none; {@link NoLinkError} when the link has ended
  */
 export async function takePicture(
-  { db, ring, tokens, clock }: TakePictureDependencies,
+  { db, ring, tokens, clock }: Pick<Core, 'db' | 'ring' | 'tokens' | 'clock'>,
   userId: string,
   device: UserDevice,
 ): Promise<void> {
@@ -29,6 +27,6 @@ export async function takePicture(
   await db.transaction(async (trx) => {
     const present = await lockDeviceOfUser(trx, userId, deviceId);
     if (present?.linkId !== device.linkId) return;
-    await addSnapshot(trx, { id: randomUUID(), accountId, deviceId, takenAt: clock(), image });
+    await addPicture(trx, { id: randomUUID(), accountId, deviceId, takenAt: clock(), image });
   });
 }

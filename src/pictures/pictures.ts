@@ -1,47 +1,65 @@
 import type { Knex } from 'knex';
-import { row, rows } from '../database/database.js';
-import type { RingImage } from '../ring/media.js';
+import { row, rows, run, sql } from '../database/sql.js';
+import type { Tables } from '../database/tables.js';
 import type { UserDevice } from '../devices/user-devices.js';
+import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
+import type { RingImage } from '../ring/media.js';
 
 const KEPT_OF_DEVICE = 20;
 
-/** Adds a picture, once, and forgets all but the newest. Call it with the device's row locked. */
-export async function addSnapshot(
-  trx: Knex,
-  snapshot: { id: string; accountId: string; deviceId: string; takenAt: Date; image: RingImage },
-): Promise<void> {
-  const { id, accountId, deviceId, takenAt, image } = snapshot;
-  await trx.raw(
-    `INSERT INTO snapshots (id, account_id, device_id, taken_at, content_type, picture) VALUES (?, ?, ?, ?, ?, ?)
-     ON CONFLICT (id) DO NOTHING`,
-    [id, accountId, deviceId, takenAt, image.contentType, image.bytes],
-  );
-  await trx.raw(
-    `DELETE FROM snapshots WHERE id IN (SELECT id FROM snapshots WHERE account_id = ? AND device_id = ?
-                                         ORDER BY taken_at DESC, id OFFSET ${KEPT_OF_DEVICE})`,
-    [accountId, deviceId],
+interface NewPicture {
+  id: string;
+  accountId: string;
+  deviceId: string;
+  takenAt: Date;
+  image: RingImage;
+}
+
+/** Adds a picture once, and deletes all but the newest. The caller must hold the lock of the device's row. */
+export async function addPicture(trx: Knex, { id, accountId, deviceId, takenAt, image }: NewPicture): Promise<void> {
+  await trx('snapshots')
+    .insert({
+      id,
+      account_id: accountId,
+      device_id: deviceId,
+      taken_at: takenAt,
+      content_type: image.contentType,
+      picture: image.bytes,
+    })
+    .onConflict('id')
+    .ignore();
+  await run(
+    trx,
+    sql`DELETE FROM snapshots
+         WHERE id IN (SELECT id FROM snapshots WHERE account_id = ${accountId} AND device_id = ${deviceId}
+                       ORDER BY taken_at DESC, id OFFSET ${KEPT_OF_DEVICE})`,
   );
 }
 
 /** The pictures of a device, newest first. */
-export function snapshotsOf(db: Knex, { accountId, id }: UserDevice): Promise<{ id: string; takenAt: Date }[]> {
-  return rows<{ id: string; takenAt: Date }>(
+export function picturesOf(
+  db: Knex,
+  { accountId, id }: UserDevice,
+): Promise<Pick<Tables['snapshots'], 'id' | 'taken_at'>[]> {
+  return rows(
     db,
-    `SELECT id, taken_at AS "takenAt" FROM snapshots WHERE account_id = ? AND device_id = ?
-      ORDER BY taken_at DESC, id LIMIT ${KEPT_OF_DEVICE}`,
-    [accountId, id],
+    sql`SELECT id, taken_at FROM snapshots WHERE account_id = ${accountId} AND device_id = ${id}
+         ORDER BY taken_at DESC, id LIMIT ${KEPT_OF_DEVICE}`,
   );
 }
 
 export function findPicture(
   db: Knex,
   { accountId, id }: UserDevice,
-  snapshotId: string,
-): Promise<RingImage | undefined> {
-  return row<RingImage>(
+  pictureId: string,
+): Promise<Pick<Tables['snapshots'], 'content_type' | 'picture'> | undefined> {
+  return row(
     db,
-    `SELECT content_type AS "contentType", picture AS bytes FROM snapshots
-      WHERE id = ? AND account_id = ? AND device_id = ?`,
-    [snapshotId, accountId, id],
+    sql`SELECT content_type, picture FROM snapshots
+         WHERE id = ${pictureId} AND account_id = ${accountId} AND device_id = ${id}`,
   );
+}
+
+export async function erasePictures(trx: Knex, scope: DeviceScope): Promise<void> {
+  await run(trx, sql`DELETE FROM snapshots WHERE ${inScope(scope)}`);
 }

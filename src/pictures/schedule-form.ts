@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import type { Schedule } from './schedules.js';
+import type { Recurrence } from './schedule-rows.js';
 
-/** What the form shows of an earlier try: what was entered, and what is wrong with it. */
+/** An earlier try, as the form shows it again: what was entered, and what is wrong with it. */
 export interface ScheduleDraft {
   timeOfDay: string;
   timeZone: string;
@@ -10,7 +10,7 @@ export interface ScheduleDraft {
 
 export const TIME_ZONES: readonly string[] = ['UTC', ...Intl.supportedValuesOf('timeZone')];
 
-/** Hostile until here; from here on strings of a known size. */
+/** The fields as they were sent: hostile until here, strings of a known size from here on. */
 const Form = z.object({
   frequency: z.string().catch(''),
   time_of_day: z.string().max(100).catch(''),
@@ -19,15 +19,15 @@ const Form = z.object({
 
 export const UNKNOWN_TIME_ZONE = 'Choose a time zone from the list.';
 
-/** Reads a sent form: a schedule, or what to show beside which field. */
+/** Reads a sent form: how often pictures are wanted, or what to show beside which field. */
 export function readScheduleForm(
   body: unknown,
-): { schedule: Schedule; draft: ScheduleDraft } | { draft: ScheduleDraft } {
+): { recurrence: Recurrence; draft: ScheduleDraft } | { draft: ScheduleDraft } {
   const { frequency, time_of_day: timeOfDay, time_zone: timeZone } = Form.parse(body);
   const draft: ScheduleDraft = { timeOfDay, timeZone, error: null };
   switch (frequency) {
     case 'HOURLY':
-      return { schedule: { frequency }, draft };
+      return { recurrence: { frequency }, draft };
     case 'DAILY':
       if (!isTimeOfDay(timeOfDay)) {
         return {
@@ -35,7 +35,7 @@ export function readScheduleForm(
         };
       }
       if (!isTimeZone(timeZone)) return { draft: { ...draft, error: { field: 'zone', message: UNKNOWN_TIME_ZONE } } };
-      return { schedule: { frequency, timeOfDay, timeZone }, draft };
+      return { recurrence: { frequency, timeOfDay, timeZone }, draft };
     default:
       return { draft: { ...draft, error: { message: 'Choose how often a picture is taken.' } } };
   }
@@ -44,8 +44,8 @@ export function readScheduleForm(
 const isTimeOfDay = (text: string): boolean => /^([01]\d|2[0-3]):[0-5]\d$/.test(text);
 
 /**
- * Whether it names a time zone of the IANA database by area and place. Offsets and abbreviations are none: Postgres takes
- * `+02:00` for two hours west of Greenwich, `IST` for Israel and `CET` for winter all year.
+ * Whether a text names a time zone of the IANA database by area and place. Offsets and abbreviations are refused: Postgres
+ * takes `+02:00` for two hours west of Greenwich, `IST` for Israel and `CET` for winter all year.
  */
 function isTimeZone(text: string): boolean {
   if (!/^(UTC|[A-Za-z]\w*(\/[\w+-]+)+)$/.test(text)) return false;

@@ -1,12 +1,12 @@
-/** Devices of an account: one of them, or all. */
+import { type Sql, sql } from '../database/sql.js';
+
+/** Devices of a Ring account: one of them, or all. */
 export interface DeviceScope {
   accountId: string;
   deviceId?: string | undefined;
 }
 
-/** SQL: the rows that belong to a scope. Binds {@link bindScope}. */
-export const IN_SCOPE = 'account_id = ? AND device_id = coalesce(?, device_id)';
-
-export function bindScope({ accountId, deviceId }: DeviceScope): [accountId: string, deviceId: string | null] {
-  return [accountId, deviceId ?? null];
+/** SQL: the rows of a scope, in a table with `account_id` and `device_id`. */
+export function inScope({ accountId, deviceId }: DeviceScope): Sql {
+  return sql`account_id = ${accountId} AND device_id = coalesce(${deviceId ?? null}, device_id)`;
 }

@@ -11,7 +11,7 @@ export const FETCH_SUBSCRIPTIONS = 'fetch_subscriptions';
 export interface DeviceReference {
   accountId: string;
   deviceId: string;
-  /** When that happened which makes us ask; should Ring answer 404, an event from later knows better. */
+  /** The time of what makes us ask. Should Ring answer 404, a device that was added later than this stays. */
   occurredAt: Date;
 }
 
@@ -19,7 +19,7 @@ export function refetchInventory(on: Knex, accountId: string): Promise<void> {
   return enqueue(on, FETCH_INVENTORY, { accountId, attempt: 1 }, { key: jobKey(FETCH_INVENTORY, accountId) });
 }
 
-/** Also after any call for a device that Ring answers 404: whether it is gone altogether, this finds out. */
+/** Also called when Ring answers any call for a device with 404: the job finds out whether the device is gone. */
 export function refetchDevice(on: Knex, { accountId, deviceId, occurredAt }: DeviceReference): Promise<void> {
   const job = { accountId, deviceId, occurredAt, attempt: 1 };
   return enqueue(on, FETCH_DEVICE, job, { key: jobKey(FETCH_DEVICE, accountId, deviceId) });

@@ -21,13 +21,13 @@ export interface RingClientOptions extends TransportOptions {
   apiUrl: string;
   clientId: string;
   clientSecret: string;
-  /** On whose behalf a call is made: goes along as `X-Request-Id`, for whoever compares Ring's log with ours. */
+  /** The id of the request on whose behalf a call is made, sent as `X-Request-Id`: it finds the call in Ring's log. */
   requestId?: () => string | undefined;
 }
 
 /**
- * Every call that we make to Ring. Nothing is retried here: what may be sent again depends on what the caller knows. Every
- * method throws a {@link RingError} and nothing else.
+ * Every call that we make to Ring. Nothing is retried here, because only the caller knows whether a call may be sent again.
+ * Every method throws a {@link RingError} and nothing else.
  *
  * @see https://developer.amazon.com/docs/ring/app-integrations.html
  * @see https://developer.amazon.com/docs/ring/api-documentation.html
@@ -35,7 +35,7 @@ export interface RingClientOptions extends TransportOptions {
 export interface RingClient {
   /** Exchanges an authorization code, which works once and lives 60 s. */
   exchangeCode(code: string): Promise<TokenGrant>;
-  /** Replaces a token pair: from then on the refresh token that was sent is dead. */
+  /** Replaces a token pair: from then on the old refresh token is dead. */
   refreshTokens(refreshToken: string): Promise<TokenGrant>;
   /** The account ID behind an access token. */
   getAccountId(accessToken: string): Promise<string>;
@@ -55,18 +55,17 @@ export interface RingClient {
   openLiveView(accessToken: string, deviceId: string, offer: string): Promise<{ answer: string; sessionPath: string }>;
   /** Closes a WHEP session. {@link isGone} when it has ended by itself. */
   closeLiveView(accessToken: string, sessionPath: string): Promise<void>;
-  /** A picture of what the device sees now, 5 MB at most. */
+  /** Downloads a picture of what the device sees now, 5 MB at most. */
   downloadImage(accessToken: string, deviceId: string): Promise<RingImage>;
 }
 
 /** Some dozens of devices with their zones. */
 const MAX_LIST_BYTES = 4 * 1024 * 1024;
-/** Nobody has so many subscriptions; a list that never ends is a mistake. */
+/** More pages than any account has. A list that goes on is a mistake. */
 const MAX_PAGES = 40;
 
 /**
- * Whatever else Ring says beside the two tokens, and however: they are the only ones that we get, and an answer that we
- * don't take is a link lost.
+ * Only the two tokens are required, because this is our only chance to get them: refusing the answer would lose the link.
  */
 const TokenAnswer = z.object({
   access_token: opaque(8_192),
@@ -168,8 +167,8 @@ export function createRingClient(options: RingClientOptions): RingClient {
         'completed',
       ),
 
-    // Ring's page has PATCH with a status, and says that an empty body is refused; whether a completed integration takes
-    // its status a second time it does not say. So only what changes is sent, and what the answer looks like is left open.
+    // Ring's page documents PATCH with a status. It does not say whether a completed integration takes its status a second
+    // time, so only the name is sent, and any form of a successful answer is taken.
     async renameLink(accessToken, { accountIdentifier }) {
       const call = integrationCall('PATCH', accessToken, { account_identifier: accountIdentifier });
       await transport.succeed(call, () => undefined);
@@ -220,7 +219,7 @@ export function createRingClient(options: RingClientOptions): RingClient {
 
 const devicePath = (deviceId: string): string => `/v1/devices/${encodeURIComponent(deviceId)}`;
 
-/** A link in an answer, for a bearer token must not go anywhere but to Ring. @throws {RingError} */
+/** The URL of a link in an answer, if it leads to Ring: a bearer token must not go anywhere else. @throws {RingError} */
 function ownUrl(call: Call, link: string): string {
   const url = URL.canParse(link, call.url) ? new URL(link, call.url) : undefined;
   if (url?.origin !== new URL(call.url).origin) throw new RingError('malformed', call.name, { status: 200 });

@@ -4,11 +4,11 @@ import { humanText, ringId } from './text.js';
 const Switch = z.enum(['on', 'off']).optional().catch(undefined);
 const Words = z.array(humanText(100)).max(100).optional().catch(undefined);
 
-/** More than anybody draws on a telephone. What is beyond is left out: each is measured whenever a page shows it. */
+/** More than anybody draws on a telephone. Further zones are left out, because each costs time whenever a page shows it. */
 const MOST_ZONES = 10;
 const MOST_CORNERS = 40;
 
-/** Normalized, 0.0 to 1.0 from the top left; whole numbers may come as integers. */
+/** Coordinates from the top left, 0.0 to 1.0. */
 const Vertex = z.object({ x: z.number().min(0).max(1), y: z.number().min(0).max(1) });
 const Zone = z.object({ id: humanText(100), vertices: z.array(Vertex).max(MOST_CORNERS) });
 const Zones = z.array(z.unknown()).transform(firstOf(MOST_ZONES)).transform(readable(Zone)).optional().catch(undefined);
@@ -42,16 +42,16 @@ const Configurations = z.object({
     .catch(undefined),
 });
 
-/** Never finer than this. */
+/** Where a device is. Ring tells nothing finer. */
 const Location = z.object({ country: humanText(100), state: humanText(100).optional().catch(undefined) });
 
-/** What a device can do. Read-only: it promises no control. */
+/** The abilities of a device. They promise no control over it. */
 export type Capabilities = z.output<typeof Capabilities>;
-/** How it is set up in the Ring app. */
+/** The settings of a device in the Ring app. */
 export type Configurations = z.output<typeof Configurations>;
 export type Location = z.output<typeof Location>;
 
-/** A device as Ring tells it; what Ring did not tell, or told in a shape that nobody knows, is undefined. */
+/** A device as Ring tells it. A part that Ring left out, or told in an unknown form, is undefined. */
 export interface RingDevice {
   id: string;
   name: string;
@@ -82,7 +82,7 @@ const Included = z
   )
   .default([]);
 
-/** The includes of JSON:API that a device is fetched with. */
+/** The JSON:API resources that are fetched with a device. */
 export const DEVICE_INCLUDES = 'status,capabilities,location,configurations';
 
 export const DeviceAnswer = z
@@ -115,7 +115,7 @@ function firstOf(most: number): (entries: unknown[]) => unknown[] {
   return (entries) => entries.slice(0, most);
 }
 
-/** A list without the entries that can't be read: an odd one is no reason to lose the others. */
+/** Leaves out the entries of a list that can't be read, so that an odd one does not cost the others. */
 function readable<Value>(schema: z.ZodType<Value>): (entries: unknown[]) => Value[] {
   return (entries) =>
     entries.flatMap((entry) => {

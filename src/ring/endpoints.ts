@@ -1,6 +1,6 @@
 /**
- * Every endpoint of Ring that we call, by the name that logs and metrics use: a closed list, whatever addresses Ring's
- * answers may send us to, and nothing in it is somebody's.
+ * Every endpoint of Ring that we call, by the name that logs and metrics use. The list is closed, whatever URLs Ring's
+ * answers contain, and no name contains anybody's ID.
  */
 export const ENDPOINTS = [
   'POST /oauth/token',

@@ -1,5 +1,5 @@
 /**
- * What went wrong between us and Ring, named by what the caller can do about it:
+ * The kinds of failed calls, by what the caller can do about them:
  * - `rejected`: Ring understood and said no; final.
  * - `unauthorized`: the access token is not (or no longer) good.
  * - `rate-limited`, `unreachable`: Ring has certainly not acted; the same call may be sent again.
@@ -10,7 +10,7 @@ export type RingErrorKind =
 
 export interface RingErrorDetails {
   status?: number;
-  /** RFC 6749 `error` or JSON:API `title`, if it is one that we know; never free text. */
+  /** The RFC 6749 `error` or JSON:API `title`, if we know it; never free text. */
   code?: string;
   retryAfterSeconds?: number;
   cause?: unknown;
@@ -35,18 +35,18 @@ export class RingError extends Error {
     this.retryAfterSeconds = details.retryAfterSeconds;
   }
 
-  /** Whether nobody here knows if Ring has done what it was asked for. */
+  /** Whether Ring may have done what it was asked for. */
   get mayHaveActed(): boolean {
     return this.kind === 'unavailable' || this.kind === 'no-answer' || this.kind === 'malformed';
   }
 
-  /** Why the call failed, as a table may keep it. */
+  /** Why the call failed, in words that a table may keep: no secret, no free text. */
   get reason(): string {
     return [this.kind, this.status, this.code].filter((fact) => fact !== undefined).join(' ');
   }
 }
 
-/** Ring says that there is no such thing (any more): a fact about the thing, not an outage. */
+/** Whether Ring says that the resource does not exist (any more), which is no outage. */
 export function isGone(error: unknown): boolean {
   return error instanceof RingError && error.kind === 'rejected' && error.status === 404;
 }

@@ -2,9 +2,8 @@ import { z } from 'zod';
 import { epochMs, isoTime, opaque, ringId, someText } from './text.js';
 
 /**
- * Ring's webhook events. The envelope has to be whole; of what is in it, only what we use is asked for: a 4xx is final for
- * Ring, so an event must not be lost over a field that nobody reads. What we don't know is not refused either; the inbox
- * keeps the whole body.
+ * Ring's webhook events. Only the fields that we use are required: a 4xx is final for Ring, so an event must not be lost over
+ * a field that we don't read. Unknown fields and types are accepted, and the inbox keeps the whole body.
  *
  * @see https://developer.amazon.com/docs/ring/api-documentation.html
  */
@@ -34,7 +33,7 @@ const accountEvent = <Type extends string>(type: Type) =>
     .object({ type: z.literal(type), attributes: AccountAttributes })
     .transform(({ attributes }) => ({ type, occurredAt: attributes.timestamp }));
 
-/** Ring's answer is the truth about a subscription; the event only makes us ask. */
+/** No details of the subscription: the event only makes us ask Ring for them. */
 const SubscriptionAttributes = z.object({ timestamp: epochMs.optional() });
 
 const subscriptionEvent = <Type extends string>(type: Type) =>
@@ -42,7 +41,7 @@ const subscriptionEvent = <Type extends string>(type: Type) =>
     .object({ type: z.literal(type), attributes: SubscriptionAttributes })
     .transform(({ attributes }) => ({ type, occurredAt: attributes.timestamp }));
 
-/** What stands in `data`, by its `type`. */
+/** The schema of `data`, by its `type`. */
 const DATA = {
   motion_detected: z
     .object({
@@ -54,7 +53,7 @@ const DATA = {
       type,
       deviceId: attributes.source,
       occurredAt: attributes.timestamp,
-      /** motion, human, vehicle or other_motion; deliveries differ in where it stands. */
+      /** motion, human, vehicle or other_motion. Ring sends it in either of two places. */
       subtype: subType ?? attributes.sub_type ?? undefined,
     })),
   button_press: deviceEvent('button_press'),
@@ -76,13 +75,13 @@ interface EventMeta {
   /** Ring's idempotency key, a UUID in lower case. */
   requestId: string;
   accountId: string;
-  /** When Ring sent it for the first time, by Ring's clock. */
+  /** When Ring sent the event for the first time, by Ring's clock. */
   sentAt: Date;
-  /** When it happened, by Ring's clock. */
+  /** When the event happened, by Ring's clock. */
   occurredAt: Date;
 }
 
-/** The event of one type, as its handler gets it. */
+/** An event of one type, as its handler gets it. */
 export type EventOf<Type extends EventType> = EventMeta & z.output<(typeof DATA)[Type]> & { occurredAt: Date };
 
 export type RingEvent = { [Type in EventType]: EventOf<Type> }[EventType];
@@ -120,7 +119,7 @@ export function isKnown(type: string): type is EventType {
   return Object.hasOwn(DATA, type);
 }
 
-/** One for all: to make one costs more than to decode an event. */
+/** Shared, because making a decoder costs more than decoding an event. */
 const UTF8 = new TextDecoder('utf-8', { fatal: true });
 
 function parseJson(bytes: Buffer): unknown {

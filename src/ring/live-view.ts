@@ -17,7 +17,7 @@ export function openLiveView(
     const location = answered.get('location') ?? '';
     const url = URL.canParse(location, call.url) ? new URL(location, call.url) : undefined;
     const answer = body?.toString('utf8') ?? '';
-    // The bearer token will go there: nowhere but to Ring.
+    // The bearer token will be sent to this URL, so it must be Ring's.
     const isOwn = url?.origin === new URL(call.url).origin && /\/sessions\/[^/]+$/.test(url.pathname);
     if (status !== 201 || !isOwn || !answer.startsWith('v=0')) throw new RingError('malformed', call.name, { status });
     return { answer, sessionPath: url.pathname + url.search };

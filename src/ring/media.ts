@@ -8,13 +8,13 @@ export interface RingImage {
 }
 
 const MAX_IMAGE_BYTES = 5 * 1000 * 1000;
-/** What every browser shows, and what can't be taken for a page. */
+/** The types that every browser shows, and that can't be taken for a page. */
 const IMAGE_TYPE = /^image\/(jpeg|png|webp|avif)$/;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
 /**
- * Asks for a picture and fetches it from the pre-signed URL that Ring redirects to: another host, which must not see the
- * bearer token.
+ * Asks for a picture and fetches it from the pre-signed URL that Ring redirects to. That is another host, which must not see
+ * the bearer token.
  *
  * @see https://developer.amazon.com/docs/ring/api-documentation.html
  */
@@ -35,19 +35,19 @@ export async function downloadImage(transport: Transport, call: Call): Promise<R
       return { contentType, bytes: body };
     });
   } catch (error) {
-    throw ofStorage(error);
+    throw notRings(error);
   }
 }
 
-/** A no of the storage's is none of Ring's: it says nothing about our token, nor about the device. */
-function ofStorage(error: unknown): unknown {
-  const isNo = error instanceof RingError && error.status !== undefined && error.status >= 400 && error.status < 500;
-  return isNo && error.kind !== 'rate-limited' ? new RingError('unavailable', error.call, { cause: error }) : error;
+/** A 4xx from storage is not Ring's refusal: it says nothing about our token, nor about the device. */
+function notRings(error: unknown): unknown {
+  const is4xx = error instanceof RingError && error.status !== undefined && error.status >= 400 && error.status < 500;
+  return is4xx && error.kind !== 'rate-limited' ? new RingError('unavailable', error.call, { cause: error }) : error;
 }
 
 /**
- * Where the picture is: over TLS on a host with a name, and not on some address of our own network; unless the API itself
- * is the simulator on plain http.
+ * The URL of the picture, if it is safe to fetch: over TLS, and on a host with a public name, so that it can't be an address
+ * of our own network. Plain http and addresses are taken when the API itself is on plain http, as the simulator is.
  */
 function storageUrl(call: Call, location: string): URL | undefined {
   if (location === '' || !URL.canParse(location, call.url)) return undefined;
@@ -57,5 +57,5 @@ function storageUrl(call: Call, location: string): URL | undefined {
   return isSafe && isNamed && url.username === '' && url.password === '' ? url : undefined;
 }
 
-/** Of several labels, and no address. A dot at the end makes a name no longer. */
+/** Whether a host has a name of several labels, and no address. A dot at the end does not count as a label. */
 const isPublicName = (host: string): boolean => isIP(host.replace(/[[\]]/g, '')) === 0 && /[^.]\.[^.]/.test(host);

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { epochMs, isoTime, opaque, ringId } from './text.js';
 
-/** What a Ring user pays or tries, and for which devices. */
+/** A subscription that a Ring user pays for or tries. */
 export interface RingSubscription {
   id: string;
   subType: 'paid' | 'trial' | 'other';
@@ -13,7 +13,7 @@ export interface RingSubscription {
   deviceIds: string[];
 }
 
-/** Ring's page does not say in which form. */
+/** A time in either form, because Ring's page does not say which it uses. */
 const Time = z.union([isoTime, epochMs]).nullish();
 
 const Subscription = z
@@ -41,6 +41,6 @@ const Subscription = z
 
 export const SubscriptionsAnswer = z.object({
   data: z.array(Subscription),
-  /** A relative URL, followed as it is until it is absent. */
+  /** `next` is a relative URL, and absent on the last page. */
   links: z.object({ next: z.string().max(2_000).nullish() }).optional(),
 });

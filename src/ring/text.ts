@@ -7,7 +7,7 @@ export const opaque = (maximum: number) =>
     .regex(/^[\x21-\x7e]+$/, { error: 'expected visible ASCII without spaces' })
     .max(maximum, { error: `expected ${maximum} characters at most` });
 
-/** Whatever text Postgres can store. */
+/** Any text that Postgres can store. */
 export const someText = (maximum: number) =>
   z
     .string({ error: 'expected a text' })
@@ -15,12 +15,12 @@ export const someText = (maximum: number) =>
     .max(maximum, { error: `expected ${maximum} characters at most` })
     .regex(/^[^\0\p{Surrogate}]*$/u, { error: 'expected a text' });
 
-/** An ID of Ring's, which becomes part of a path: one that reads as a folder would lead to another endpoint. */
+/** An ID that Ring gave. It becomes part of a path, and `.` or `..` would lead to another endpoint. */
 export const ringId = opaque(512).refine((id) => id !== '.' && id !== '..', { error: 'expected an ID' });
 
 /**
- * Text for people, without what Postgres can't store, U+0000 and halves of surrogate pairs, and without the marks that
- * would turn around the letters of whatever stands beside it.
+ * Text for people, without characters that Postgres can't store (U+0000, halves of surrogate pairs), and without the marks
+ * that would reverse the letters of the text beside it.
  */
 export const humanText = (maximum: number) =>
   z.string().transform((text) =>

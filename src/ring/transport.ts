@@ -3,12 +3,12 @@ import { z } from 'zod';
 import type { Endpoint } from './endpoints.js';
 import { RingError, type RingErrorKind } from './errors.js';
 
-/** One call to Ring: its name for logs and metrics, and what goes out. */
+/** One call to Ring: its name for logs and metrics, and the request. */
 export interface Call extends Omit<RequestInit, 'headers'> {
   name: Endpoint;
   url: string;
   headers?: Record<string, string>;
-  /** The largest answer that is read; larger ones are `malformed`. 64 KiB unless given. */
+  /** The largest answer that is read, in bytes; larger ones are `malformed`. 64 KiB unless given. */
   maxBytes?: number;
 }
 
@@ -21,30 +21,31 @@ export interface Answer {
 
 export interface Transport {
   /**
-   * @param read makes of any answer, also a redirect or an error, what the caller wants, or throws a {@link RingError}
-   * @throws {RingError} that, or that there was no answer
+   * Makes a call and reads its answer, which may be a redirect or an error.
+   *
+   * @throws {RingError} when there is no answer, and when `read` throws one
    */
   exchange<Value>(call: Call, read: (answer: Answer) => Value): Promise<Value>;
-  /** As `exchange`, for the answer to a call that succeeded. @throws {RingError} */
+  /** As `exchange`, but only a 2xx is read. @throws {RingError} */
   succeed<Value>(call: Call, read: (answer: Answer) => Value): Promise<Value>;
-  /** @returns the JSON of a call that succeeded, read by the schema. @throws {RingError} */
+  /** As `succeed`, for an answer in JSON. @throws {RingError} */
   json<Value>(call: Call, schema: z.ZodType<Value>): Promise<Value>;
 }
 
 export interface TransportOptions {
   fetch?: typeof fetch;
-  /** Limit for one whole call, answer included, in ms. */
+  /** The limit for one whole call, answer included, in ms. */
   timeoutMs?: number;
-  /** Hears how each call has ended, whatever its caller makes of it. */
+  /** Called when a call has ended. */
   onCall?: (report: CallReport) => void;
 }
 
 export interface CallReport {
   endpoint: Endpoint;
-  /** Ring's HTTP status, or why there is none; `malformed`: it was a good one, and nobody understands what came with it. */
+  /** Ring's HTTP status, or why there is none. `malformed`: the status was below 400, and the answer could not be read. */
   result: number | 'unreachable' | 'no-answer' | 'malformed';
   durationMs: number;
-  /** What Ring said of our limit of requests a second, if it did. */
+  /** Our limit of requests a second, if Ring's answer told it. */
   rateLimit: { limit: number | undefined; remaining: number | undefined };
 }
 
@@ -59,7 +60,7 @@ const ErrorAnswer = z.union([
     .transform(({ errors }) => errors[0]?.title ?? ''),
 ]);
 
-/** RFC 6749's and Ring's own. Whatever else stands there is not repeated: it goes into logs and tables. */
+/** The error codes of RFC 6749 and of Ring. Others are not repeated, because codes go into logs and tables. */
 const KNOWN_CODES = new Set([
   'invalid_request',
   'invalid_client',
@@ -81,7 +82,7 @@ const NEVER_SENT = new Set([
   'UND_ERR_CONNECT_TIMEOUT',
 ]);
 
-/** What every call to Ring has in common: a time limit, a size limit, no redirects, and errors with a meaning. */
+/** Gives every call a time limit, a size limit, no automatic redirects, and errors that say what can be done. */
 export function createTransport(options: TransportOptions): Transport {
   const send = options.fetch ?? fetch;
   const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
@@ -114,7 +115,7 @@ export function createTransport(options: TransportOptions): Transport {
     startedAt: number,
   ): Promise<Answer> {
     try {
-      // A redirect is never followed by itself: it would carry a bearer token to wherever it points.
+      // No automatic redirects: they would carry a bearer token to another host.
       const response = await send(url, { ...init, redirect: 'manual', signal: AbortSignal.timeout(timeoutMs) });
       const body = await readBody(response, maxBytes);
       return { status: response.status, headers: response.headers, body };
@@ -156,7 +157,7 @@ async function readBody(response: Response, maxBytes: number): Promise<Buffer | 
   return Buffer.concat(chunks);
 }
 
-/** Undefined when it is none; what a wrong body means is for the schema to say. */
+/** The JSON of a body, or undefined when it is none: then the schema refuses it. */
 function parseJson(body: Buffer | undefined): unknown {
   try {
     return body && (JSON.parse(body.toString('utf8')) as unknown);
@@ -171,7 +172,7 @@ function count(headers: Headers | undefined, name: string): number | undefined {
   return /^\d{1,9}$/.test(header) ? Number(header) : undefined;
 }
 
-/** The error that an answer other than success stands for. */
+/** The error for an answer other than a 2xx. */
 export function failure(name: Endpoint, { status, headers, body }: Answer): RingError {
   const parsed = ErrorAnswer.safeParse(parseJson(body));
   return new RingError(kindOf(status, parsed.success), name, {
@@ -181,7 +182,7 @@ export function failure(name: Endpoint, { status, headers, body }: Answer): Ring
   });
 }
 
-/** @param isRings whether the body is an error of Ring's, and not of something in between */
+/** @param isRings whether the body is one of Ring's errors, and not that of a proxy in between */
 function kindOf(status: number, isRings: boolean): RingErrorKind {
   if (status === 401 || (status === 403 && isRings)) return 'unauthorized';
   if (status === 429) return 'rate-limited';
@@ -191,7 +192,7 @@ function kindOf(status: number, isRings: boolean): RingErrorKind {
   return status >= 500 ? 'unavailable' : 'malformed';
 }
 
-/** In seconds, or as a date, which is reckoned from the answer's own. RFC 9110, 10.2.3. */
+/** Reads `Retry-After`: seconds, or a date relative to the `Date` header. RFC 9110, 10.2.3. */
 function retryAfter(headers: Headers): { retryAfterSeconds?: number } {
   const header = headers.get('retry-after') ?? '';
   if (/^\d{1,9}$/.test(header)) return { retryAfterSeconds: Number(header) };
@@ -199,12 +200,12 @@ function retryAfter(headers: Headers): { retryAfterSeconds?: number } {
   return ms >= 0 ? { retryAfterSeconds: Math.ceil(ms / 1_000) } : {};
 }
 
-/** Epoch ms, or NaN. Of the forms in RFC 9110, 5.6.7, one ends with the year, names no zone, and is in UTC all the same. */
+/** Epoch ms, or NaN. One of the forms in RFC 9110, 5.6.7, ends with the year and names no zone: it is in UTC. */
 function parseHttpDate(text: string): number {
   return Date.parse(/ \d{4}$/.test(text) ? `${text} GMT` : text);
 }
 
-/** The system's or undici's code of a failed fetch, which hides it in a chain of causes. */
+/** The code of a failed fetch, by the system or undici, which is hidden in a chain of causes. */
 function networkCode(error: unknown): string {
   for (let current = error; types.isNativeError(current); current = current.cause) {
     const { code } = current as NodeJS.ErrnoException;

@@ -1,10 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 /**
- * What some work comes to, or undefined when that takes longer than the limit, in ms; the work goes on then, and what it
- * throws later is nobody's concern here.
+ * The work's result, or undefined after `limitMs`. The work goes on then, and an error that it throws later is ignored.
  *
- * @throws what the work throws within the limit
+ * @throws the work's error within the limit
  */
 export async function within<Result>(limitMs: number, work: Promise<Result>): Promise<Result | undefined> {
   const isDone = new AbortController();

@@ -19,13 +19,13 @@ declare global {
 }
 
 export interface Authentication {
-  /** Knows the signed-in user of a session again, as `request.user`. */
+  /** Sets `request.user` to the user who has signed in in this session. */
   middleware: RequestHandler[];
   /** The user with the `email` and `password` of the request's form, or undefined. */
   authenticate(request: Request): Promise<User | undefined>;
-  /** Signs in under a new session id. Of the former session only the pending link is kept. */
+  /** Signs in under a new session id. Only the pending link is kept of the former session. */
   signIn(request: Request, user: User): Promise<void>;
-  /** Signs out under a new session id, and keeps the pending link: someone may go on with another account. */
+  /** Signs out under a new session id, and keeps the pending link: another user may sign in to finish it. */
   signOut(request: Request): Promise<void>;
 }
 
@@ -49,7 +49,7 @@ export function createAuthentication(db: Knex, passwords: Passwords): Authentica
     done(null, user.id);
   });
   passport.deserializeUser((request: Request, id: unknown, done: (error: unknown, user?: User | false) => void) => {
-    // Sessions from before there was a version have none.
+    // Sessions that are older than this field have none.
     const { credentialsVersion = 0 } = request.session;
     findUser(db, UserId.parse(id)).then((user) => {
       done(null, user?.credentialsVersion === credentialsVersion && user);
@@ -60,7 +60,7 @@ export function createAuthentication(db: Knex, passwords: Passwords): Authentica
     middleware: [passport.initialize() as RequestHandler, passport.session() as RequestHandler],
 
     authenticate: async (request) => {
-      // Passport would take from the query string what the form lacks, past the throttle that counted the form's e-mail.
+      // Passport reads a missing field from the query string, which the rate limit on the form's e-mail does not see.
       if (!Credentials.safeParse(request.body).success) return undefined;
       return promised<User>((done) => {
         const authenticate = passport.authenticate('local', done) as (request: Request) => void;
@@ -84,7 +84,7 @@ export function createAuthentication(db: Knex, passwords: Passwords): Authentica
   };
 }
 
-/** Passport gives the session a new id at each sign-in and sign-out, and empties it. */
+/** Carries the pending link over Passport's new session: each sign-in and sign-out begins an empty one. */
 async function keepingPendingLink(request: Request, change: (done: (error: unknown) => void) => void): Promise<void> {
   const { pendingLink } = request.session;
   await promised(change);
@@ -97,7 +97,7 @@ function promised<Result>(
 ): Promise<Result | undefined> {
   return new Promise((resolve, reject) => {
     call((error, result) => {
-      // Passport says `false` for "no such user".
+      // Passport passes `false` for "no such user".
       if (error === null || error === undefined) resolve(result === false ? undefined : result);
       else reject(error instanceof Error ? error : new Error('passport failed', { cause: error }));
     });

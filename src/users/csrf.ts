@@ -7,15 +7,15 @@ const forms = csrfSync({
 });
 const scripts = csrfSync({ getTokenFromRequest: (request) => request.get('x-csrf-token') });
 
-/** Refuses (403) every form that does not carry the token of its session in the field `_csrf`. */
+/** Refuses (403) a form that does not carry the token of its session in the field `_csrf`. */
 export const csrfProtection = forms.csrfSynchronisedProtection;
 
-/** Refuses (403) every change by a script that does not carry the token of its session in the header `X-CSRF-Token`. */
+/** Refuses (403) a script's request that does not carry the token of its session in the header `X-CSRF-Token`. */
 export const csrfHeaderProtection = scripts.csrfSynchronisedProtection;
 
 /**
- * The token that the page's forms carry, and its scripts. A session that has none yet is stored before the page is shown:
- * a form that could not be sent is worse than no page.
+ * The token for a page's forms and scripts. A new one is stored before the page is shown, because a page whose forms are
+ * refused is worse than an error.
  */
 export async function csrfToken(request: Request): Promise<string> {
   const { csrfToken: present } = request.session;

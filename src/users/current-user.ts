@@ -3,19 +3,19 @@ import { HttpError } from '../http/errors.js';
 import { seeOther } from '../http/see-other.js';
 import type { User } from './users.js';
 
-/** For pages: who is not signed in can be on the home page. */
+/** For pages: sends a visitor who is not signed in to the home page. */
 export const signedInOrHome: RequestHandler<object> = (request, response, next) => {
   if (request.user === undefined) seeOther(response, '/ring/home?sign-in');
   else next();
 };
 
-/** For scripts. @throws {HttpError} 401 */
+/** For scripts: refuses a visitor who is not signed in. @throws {HttpError} 401 */
 export const signedInOrRefused: RequestHandler<object> = (request, _response, next) => {
   if (request.user === undefined) throw new HttpError(401, 'Your session has ended. Sign in again.');
   next();
 };
 
-/** The user, behind one of the two. */
+/** The signed-in user, in a route behind {@link signedInOrHome} or {@link signedInOrRefused}. */
 export function userOf(request: Pick<Request, 'user'>): User {
   if (request.user === undefined) throw new Error('this route is for signed-in users');
   return request.user;

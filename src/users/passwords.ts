@@ -1,6 +1,6 @@
 import { hash, verify } from '@node-rs/argon2';
 
-/** How much work it is to hash a password once, and so to try one: memory in KiB, passes over it, lanes. */
+/** The work that hashing a password takes, and so each guess: memory in KiB, passes over it, lanes. */
 export interface HashCost {
   memoryCost: number;
   timeCost: number;
@@ -12,19 +12,19 @@ const DEFAULT_COST: HashCost = { memoryCost: 19_456, timeCost: 2, parallelism: 1
 
 export interface Passwords {
   hash(password: string): Promise<string>;
-  /** False for a user that is not there, after one verification all the same: the time taken tells nothing. */
-  verify(hashOfUser: string | undefined, password: string): Promise<boolean>;
+  /** Without a hash, for a user who does not exist, it verifies all the same and is false, so that the time tells nothing. */
+  verify(passwordHash: string | undefined, password: string): Promise<boolean>;
 }
 
-/** @param cost of the hashes that are made; one that was made at another cost is verified at that one */
+/** @param cost the cost of new hashes. An older hash is verified at the cost at which it was made */
 export function createPasswords(cost = DEFAULT_COST): Passwords {
-  /** A hash like any user's, of a password that nobody can send: it is longer than the form's limit. */
-  const hashOfNobody = hash('x'.repeat(1_000), cost);
+  /** A hash like any user's, of a password that no form can send: it is longer than the limit. */
+  const unusedHash = hash('x'.repeat(1_000), cost);
   return {
     hash: (password) => hash(password, cost),
-    async verify(hashOfUser, password) {
-      const isCorrect = await verify(hashOfUser ?? (await hashOfNobody), password);
-      return isCorrect && hashOfUser !== undefined;
+    async verify(passwordHash, password) {
+      const isCorrect = await verify(passwordHash ?? (await unusedHash), password);
+      return isCorrect && passwordHash !== undefined;
     },
   };
 }

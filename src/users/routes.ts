@@ -8,74 +8,74 @@ import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { seeOther } from '../http/see-other.js';
 import type { Authentication } from './authentication.js';
 import type { Passwords } from './passwords.js';
-import { createUser, Credentials, NewAccount } from './users.js';
+import { createUser, Credentials, NewUser } from './users.js';
 
-/** What the page with the form was shown for: to link a Ring account, or to visit the home page. */
+/** Why the user signs in: to link a Ring account, or to visit the home page. */
 export type Intent = 'link' | 'home';
 
-/** A message beside a form, as the views show it. */
+/** An error message beside a form. */
 export interface FormError {
   form: 'sign-in' | 'sign-up';
   field?: 'email' | 'password';
   message: string;
 }
 
-export interface AccountRoutesDependencies {
+export interface UserRoutesOptions {
   db: Knex;
   clock: Clock;
   authentication: Authentication;
   passwords: Passwords;
   limits: RateLimits;
-  /** Goes on with what the user came for. */
+  /** Answers a user who has just signed in. */
   proceed: (request: Request, response: Response, intent: Intent) => Promise<void>;
   /** Shows the page with the forms again. */
   showForms: (request: Request, response: Response, intent: Intent, email: string, error: FormError) => Promise<void>;
 }
 
-/** Hostile until here; from here on strings of a known size. */
+/** The raw form: anything but a text of reasonable size reads as empty. */
 const Form = z.object({
   email: z.string().max(1_000).catch(''),
   password: z.string().catch(''),
   intent: z.enum(['link', 'home']).catch('home'),
 });
 
-/** The same words for an unknown e-mail and a wrong password. */
+/** Does not tell an unknown e-mail from a wrong password. */
 const WRONG_CREDENTIALS = 'The email address or the password is not right. Check both and try again.';
 const EMAIL_TAKEN = 'There is already an account with this email address. Sign in with it instead.';
 
 /** Sign-in, sign-up and sign-out: forms that carry `email`, `password` and `intent`. */
-export function accountRoutes(dependencies: AccountRoutesDependencies): Router {
-  const { db, clock, authentication, passwords, limits, proceed, showForms } = dependencies;
+export function userRoutes(options: UserRoutesOptions): Router {
+  const { db, clock, authentication, passwords, limits, proceed, showForms } = options;
   const router = Router();
 
   router.post('/sign-in', csrfProtection, limitAddress(limits.signInAddress), async (request, response) => {
     const { email, intent } = Form.parse(request.body);
-    // Parsed once: what is counted must be the very account that is signed in to.
+    // The normalized e-mail is counted: one user's must not count as several.
     const credentials = Credentials.safeParse(request.body).data;
-    // Counted before the password is looked at: guesses that arrive together would all pass a later count.
-    if (credentials !== undefined) await limits.signInAccount.consume(credentials.email);
+    // Counted before the password is verified: guesses that arrive together would all pass a later count.
+    if (credentials !== undefined) await limits.signInUser.consume(credentials.email);
     const user = credentials && (await authentication.authenticate(request));
     if (user === undefined) {
       response.status(401);
       await showForms(request, response, intent, email, { form: 'sign-in', message: WRONG_CREDENTIALS });
       return;
     }
-    await limits.signInAccount.forgive(user.email);
+    await limits.signInUser.reset(user.email);
     await authentication.signIn(request, user);
     await proceed(request, response, intent);
   });
 
   router.post('/sign-up', csrfProtection, limitAddress(limits.signUpAddress), async (request, response) => {
     const { email, password, intent } = Form.parse(request.body);
-    const account = NewAccount.safeParse({ email, password });
-    if (!account.success) {
-      const [issue] = account.error.issues;
+    const newUser = NewUser.safeParse({ email, password });
+    if (!newUser.success) {
+      const [issue] = newUser.error.issues;
       const field = issue?.path[0] === 'email' ? 'email' : 'password';
       response.status(400);
       await showForms(request, response, intent, email, { form: 'sign-up', field, message: issue?.message ?? '' });
       return;
     }
-    const user = await createUser({ db, passwords, clock }, account.data);
+    const user = await createUser({ db, passwords, clock }, newUser.data);
     if (user === undefined) {
       response.status(409);
       await showForms(request, response, intent, email, { form: 'sign-up', field: 'email', message: EMAIL_TAKEN });
@@ -92,7 +92,7 @@ export function accountRoutes(dependencies: AccountRoutesDependencies): Router {
     seeOther(response, intent === 'link' ? '/ring/link' : '/ring/home');
   });
 
-  // A failed form leaves its address in the browser; reloading it should lead back to the form.
+  // A failed form leaves its address in the browser. Reloading it should lead back to the form.
   router.get(['/sign-in', '/sign-up', '/sign-out'], (request, response) => {
     seeOther(response, request.session.pendingLink === undefined ? '/ring/home' : '/ring/link');
   });
@@ -100,7 +100,7 @@ export function accountRoutes(dependencies: AccountRoutesDependencies): Router {
   return router;
 }
 
-/** Whose session has ended, perhaps in another tab, has no token any more, and is where a sign-out would lead. */
+/** A user who is signed out already, perhaps in another tab, has no CSRF token any more, and is sent on all the same. */
 const unlessSignedOut: RequestHandler = (request, response, next) => {
   if (request.user !== undefined) next();
   else seeOther(response, request.session.pendingLink === undefined ? '/ring/home' : '/ring/link');

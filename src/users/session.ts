@@ -4,21 +4,23 @@ import type { Request, RequestHandler } from 'express';
 import session, { type SessionData } from 'express-session';
 import type { Knex } from 'knex';
 import type { Pool } from 'pg';
+import { run, sql } from '../database/sql.js';
+import type { Tables } from '../database/tables.js';
 
 declare module 'express-session' {
   interface SessionData {
-    /** Of the user who has signed in here, as it was then: after a change of e-mail or password, the session has ended. */
+    /** The user's as of the sign-in. The session has ended when the user's present one is another. */
     credentialsVersion?: number;
-    /** What has just been changed, for the page that comes next to say so. */
+    /** The credential that was just changed, until the next page has said so. */
     changed?: 'email' | 'password';
     /** The link that this browser came for, sealed; see `linking/pending-link.ts`. */
     pendingLink?: string;
-    /** Set in the table from the first time on; see `SessionStore`. */
+    /** True once the session is in the table; see `SessionStore`. */
     isStored?: boolean;
   }
 }
 
-/** Long enough to finish a link; most of those who never sign in are no people. */
+/** Long enough to finish a link. Most anonymous sessions are bots, so it is no longer. */
 const ANONYMOUS_LIFETIME_MS = 60 * 60 * 1_000;
 export const SIGNED_IN_LIFETIME_MS = 7 * 24 * 60 * 60 * 1_000;
 const PRUNE_INTERVAL_SECONDS = 15 * 60;
@@ -32,12 +34,12 @@ export interface SessionOptions {
 
 /**
  * Browser sessions in Postgres. In production the cookie is `__Host-`: bound to this very host, over TLS only. TLS ends
- * at a proxy there, so the proxy's word that it did is taken; a client that lies about it only gets a cookie that its own
- * browser won't send back.
+ * at a proxy there, so `X-Forwarded-Proto` is believed. A client that forges it gains nothing: its browser won't send the
+ * cookie back.
  */
 export function createSessions({ pool, secret, production, onError }: SessionOptions): {
   middleware: RequestHandler;
-  /** Which of these sessions have neither ended nor expired. */
+  /** Those of the sessions that have neither ended nor expired. */
   standing: (ids: string[]) => Promise<Set<string>>;
   close: () => void;
 } {
@@ -61,9 +63,8 @@ export function createSessions({ pool, secret, production, onError }: SessionOpt
   return {
     middleware,
     async standing(ids) {
-      const { rows } = await pool.query<{ sid: string }>(
-        'SELECT sid FROM sessions WHERE sid = ANY($1) AND expire > now()',
-        [ids],
+      const { rows } = await pool.query<Pick<Tables['sessions'], 'sid'>>(
+        sql`SELECT sid FROM sessions WHERE sid = ANY (${ids}) AND expire > now()`.numbered,
       );
       return new Set(rows.map(({ sid }) => sid));
     },
@@ -74,15 +75,15 @@ export function createSessions({ pool, secret, production, onError }: SessionOpt
 }
 
 /**
- * A session that was stored before is only ever changed, never made again, and one that has expired stays so: a request
- * that outlives a sign-out would otherwise bring the ended session back as it ends itself.
+ * The library's store with updates in place of upserts: a session that is stored is never inserted again, and one that has
+ * expired stays expired. Otherwise a request that outlives a sign-out would bring the ended session back.
  */
 function sessionStore(pool: Pool, onError: (error: Error) => void) {
   return class SessionStore extends connectPgSimple(session) {
-    /** That a session can't be kept alive for longer is no reason to fail: the page has been answered. */
+    /** A failure is only reported: the page has been answered already. */
     override touch(sid: string, data: SessionData, callback?: () => void): void {
       pool
-        .query('UPDATE sessions SET expire = $2 WHERE sid = $1 AND expire > now()', [sid, expiryOf(data)])
+        .query(sql`UPDATE sessions SET expire = ${expiryOf(data)} WHERE sid = ${sid} AND expire > now()`.numbered)
         .catch(onError)
         .finally(() => callback?.());
     }
@@ -93,11 +94,10 @@ function sessionStore(pool: Pool, onError: (error: Error) => void) {
         return;
       }
       pool
-        .query('UPDATE sessions SET sess = $2, expire = $3 WHERE sid = $1 AND expire > now()', [
-          sid,
-          JSON.stringify(data),
-          expiryOf(data),
-        ])
+        .query(
+          sql`UPDATE sessions SET sess = ${JSON.stringify(data)}, expire = ${expiryOf(data)}
+               WHERE sid = ${sid} AND expire > now()`.numbered,
+        )
         .then(
           () => callback?.(),
           (error: unknown) => callback?.(error),
@@ -111,17 +111,21 @@ function expiryOf({ cookie }: SessionData): Date {
 }
 
 /**
- * Ends the sessions of a user, all or all but one, in the caller's transaction. One that a sign-in is only just making
- * is not seen; it has ended too when the transaction has changed the user's credentials.
+ * Ends the sessions of a user, all or all but one, in the caller's transaction. A session that a concurrent sign-in has not
+ * committed yet is missed. It ends all the same if the transaction changes the user's credentials.
  */
-export async function endSessions(trx: Knex, userId: string, { except }: { except?: string } = {}): Promise<void> {
-  await trx.raw(`DELETE FROM sessions WHERE sess #>> '{passport,user}' = ? AND sid IS DISTINCT FROM ?`, [
-    userId,
-    except ?? null,
-  ]);
+export async function endSessions(
+  trx: Knex.Transaction,
+  userId: string,
+  { except = null }: { except?: string | null } = {},
+): Promise<void> {
+  await run(
+    trx,
+    sql`DELETE FROM sessions WHERE sess #>> '{passport,user}' = ${userId} AND sid IS DISTINCT FROM ${except}`,
+  );
 }
 
-/** Stores the session now, and not only as the answer ends. */
+/** Stores the session now, instead of at the end of the response. */
 export function saveSession(request: Request): Promise<void> {
   return new Promise((resolve, reject) => {
     request.session.save((error: unknown) => {
@@ -131,7 +135,7 @@ export function saveSession(request: Request): Promise<void> {
   });
 }
 
-/** An empty session under a new id. */
+/** Replaces the session by an empty one under a new id. */
 export function newSession(request: Request): Promise<void> {
   return new Promise((resolve, reject) => {
     request.session.regenerate((error: unknown) => {

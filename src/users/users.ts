@@ -1,18 +1,21 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
 import type { Clock } from '../time/clock.js';
-import { row } from '../database/database.js';
+import { row, run, sql } from '../database/sql.js';
+import type { Tables } from '../database/tables.js';
 import type { Passwords } from './passwords.js';
 
-/** A partner user: someone's account with us. */
+type UserRow = Tables['users'];
+
+/** A partner user. */
 export interface User {
-  id: string;
-  email: string;
+  id: UserRow['id'];
+  email: UserRow['email'];
   /** Counts the changes of e-mail and password. */
-  credentialsVersion: number;
+  credentialsVersion: UserRow['credentials_version'];
 }
 
-const COLUMNS = 'id, email, credentials_version AS "credentialsVersion"';
+const COLUMNS = sql`id, email, credentials_version AS "credentialsVersion"`;
 
 const BAD_EMAIL = 'Enter an email address like name@example.com.';
 
@@ -22,30 +25,58 @@ const normalizedEmail = z
   .transform((value) => value.trim().toLowerCase())
   .pipe(z.email({ pattern: z.regexes.html5Email, error: BAD_EMAIL }).max(254, { error: BAD_EMAIL }));
 
-/** What the sign-in form sends. Nothing is said about a bad one: it is simply no account's. */
+/** The sign-in form. No error texts: the answer to malformed credentials is the one to wrong credentials. */
 export const Credentials = z.object({ email: normalizedEmail, password: z.string().min(1).max(200) });
 
-/** What someone wants to sign in with from now on, with what to correct. */
+/** A new e-mail or password, whose errors tell the user what to correct. */
 export const NewEmail = normalizedEmail;
 export const NewPassword = z
   .string()
   .min(10, { error: 'Choose a password of at least 10 characters.' })
   .max(200, { error: 'Choose a password of at most 200 characters.' });
 
-/** What the create-account form sends. */
-export const NewAccount = z.object({ email: NewEmail, password: NewPassword });
+/** The sign-up form. */
+export const NewUser = z.object({ email: NewEmail, password: NewPassword });
 
-/** Creates an account, or returns undefined when there is one with this e-mail already. */
+/** Creates a user, or returns undefined when there is one with this e-mail already. */
 export async function createUser(
   { db, passwords, clock }: { db: Knex; passwords: Passwords; clock: Clock },
   { email, password }: { email: string; password: string },
 ): Promise<User | undefined> {
+  const passwordHash = await passwords.hash(password);
   return row<User>(
     db,
-    `INSERT INTO users (email, password_hash, created_at) VALUES (?, ?, ?)
-     ON CONFLICT (email) DO NOTHING RETURNING ${COLUMNS}`,
-    [email, await passwords.hash(password), clock()],
+    sql`INSERT INTO users (email, password_hash, created_at) VALUES (${email}, ${passwordHash}, ${clock()})
+        ON CONFLICT (email) DO NOTHING RETURNING ${COLUMNS}`,
   );
+}
+
+/** A change of what the user signs in with. */
+export type NewCredential = { email: string } | { passwordHash: string };
+
+/**
+ * Changes the e-mail or the password, and counts the change, which ends the sessions that began before it.
+ *
+ * @returns undefined when the user was deleted
+ * @throws the unique violation of Postgres (23505) when another user has this e-mail
+ */
+export function changeCredential(
+  trx: Knex.Transaction,
+  userId: string,
+  credential: NewCredential,
+): Promise<User | undefined> {
+  const change =
+    'email' in credential ? sql`email = ${credential.email}` : sql`password_hash = ${credential.passwordHash}`;
+  return row<User>(
+    trx,
+    sql`UPDATE users SET ${change}, credentials_version = credentials_version + 1 WHERE id = ${userId}
+        RETURNING ${COLUMNS}`,
+  );
+}
+
+/** Erases the user's row. Rows that refer to it have to be erased before. */
+export async function eraseUser(trx: Knex.Transaction, userId: string): Promise<void> {
+  await run(trx, sql`DELETE FROM users WHERE id = ${userId}`);
 }
 
 /** The user with these credentials. An unknown e-mail costs one verification too, so that the time taken tells nothing. */
@@ -53,40 +84,43 @@ export async function verifyCredentials(
   { db, passwords }: { db: Knex; passwords: Passwords },
   { email, password }: { email: string; password: string },
 ): Promise<User | undefined> {
-  const user = await row<User & { password_hash: string }>(
+  const user = await row<User & Pick<UserRow, 'password_hash'>>(
     db,
-    `SELECT ${COLUMNS}, password_hash FROM users WHERE email = ?`,
-    [email],
+    sql`SELECT ${COLUMNS}, password_hash FROM users WHERE email = ${email}`,
   );
   const isCorrect = await passwords.verify(user?.password_hash, password);
   if (user === undefined || !isCorrect) return undefined;
   return { id: user.id, email: user.email, credentialsVersion: user.credentialsVersion };
 }
 
-/** Whether this is the password of a user who is signed in. */
+/** Whether this is the password of the user. */
 export async function verifyPassword(
   { db, passwords }: { db: Knex; passwords: Passwords },
   userId: string,
   password: string,
 ): Promise<boolean> {
-  const user = await row<{ password_hash: string }>(db, 'SELECT password_hash FROM users WHERE id = ?', [userId]);
+  const user = await row<Pick<UserRow, 'password_hash'>>(db, sql`SELECT password_hash FROM users WHERE id = ${userId}`);
   return passwords.verify(user?.password_hash, password);
 }
 
 export function findUser(db: Knex, id: string): Promise<User | undefined> {
-  return row<User>(db, `SELECT ${COLUMNS} FROM users WHERE id = ?`, [id]);
+  return row<User>(db, sql`SELECT ${COLUMNS} FROM users WHERE id = ${id}`);
 }
 
 /**
- * Until the end of the transaction the user stays, with this e-mail.
+ * Locks the user's row until the end of the transaction. This lock comes before every other; see `lockAccount`.
  *
- * - `to stay`: nobody else changes or deletes the user meanwhile; for whoever makes something that belongs to it.
- * - `to change`: nor does anybody else hold this lock, in either way. It comes before every other lock; see `lockAccount`.
+ * - `to stay`: no other transaction changes or deletes the user; for one that adds what belongs to the user.
+ * - `to change`: no other transaction holds this lock for either purpose.
  *
- * @returns undefined when the account was deleted
+ * @returns undefined when the user was deleted
  */
-export function lockUser(trx: Knex, id: string, purpose: 'to stay' | 'to change'): Promise<User | undefined> {
-  // Neither is in the way of rows that refer to the user: those who add them hold locks that come later.
-  const strength = purpose === 'to stay' ? 'FOR SHARE' : 'FOR NO KEY UPDATE';
-  return row<User>(trx, `SELECT ${COLUMNS} FROM users WHERE id = ? ${strength}`, [id]);
+export function lockUser(
+  trx: Knex.Transaction,
+  id: string,
+  purpose: 'to stay' | 'to change',
+): Promise<User | undefined> {
+  // Neither strength blocks inserts that refer to the user: such a transaction may hold locks that come later.
+  const strength = purpose === 'to stay' ? sql`FOR SHARE` : sql`FOR NO KEY UPDATE`;
+  return row<User>(trx, sql`SELECT ${COLUMNS} FROM users WHERE id = ${id} ${strength}`);
 }

@@ -3,15 +3,15 @@ import type { EventOf, EventType } from '../ring/events.js';
 
 export interface HandlerContext {
   /**
-   * Everything that a handler does, it does in here: its effect, the mark that the event was applied, and the jobs for
-   * what takes longer (any call to Ring) are committed together or not at all.
+   * The transaction of everything that a handler does. Its effect, the mark that the event was applied, and the jobs for
+   * slow work (any call to Ring) are committed together or not at all.
    */
-  trx: Knex;
+  trx: Knex.Transaction;
   now: Date;
 }
 
 /**
- * Applies an event of one type. Events of one account come one at a time, in the order of arrival; only the end of the
+ * Applies an event of one type. Events of one Ring account come one at a time, in the order of arrival; only the end of the
  * integration overtakes the others.
  */
 export type Handler<Type extends EventType> = (context: HandlerContext, event: EventOf<Type>) => Promise<void>;

@@ -11,7 +11,7 @@ import { motionDetected } from './handlers/motion-detected.js';
 import { subscriptionActivated } from './handlers/subscription-activated.js';
 import { subscriptionDeactivated } from './handlers/subscription-deactivated.js';
 
-/** What each event does. A new type is a schema in `ring/events.ts`, a file in `handlers/` and a line here. */
+/** The handler of each type of event. A new type is a schema in `ring/events.ts`, a file in `handlers/` and a line here. */
 const HANDLERS: { readonly [Type in EventType]: Handler<Type> } = {
   motion_detected: motionDetected,
   button_press: buttonPress,
@@ -26,7 +26,7 @@ const HANDLERS: { readonly [Type in EventType]: Handler<Type> } = {
 };
 
 export function handle(context: HandlerContext, event: RingEvent): Promise<void> {
-  // The table's type pairs each handler with its event; the compiler can't follow that through an index.
+  // HANDLERS pairs each handler with its event; the compiler can't follow that through an index.
   const handler = HANDLERS[event.type] as Handler<EventType>;
   return handler(context, event);
 }

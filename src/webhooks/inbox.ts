@@ -1,10 +1,11 @@
 import type { Pool } from 'pg';
 import type { Clock } from '../time/clock.js';
+import type { Tables } from '../database/tables.js';
 import { isDatabaseUnavailable } from '../database/unavailable.js';
 import type { ParsedEvent } from '../ring/events.js';
 import { NEXT_ARRIVAL } from '../ring-accounts/installation.js';
 
-/** The job that applies what is in the inbox of some Ring accounts. */
+/** The job that applies the pending events of some Ring accounts. */
 export const PROCESS_INBOX = 'process_inbox';
 
 /** A delivery whose signature and form are good. */
@@ -17,25 +18,25 @@ export type Stored = 'stored' | 'duplicate';
 
 export interface Inbox {
   /**
-   * Stores a delivery together with the job that will apply it, and resolves when both are committed: from then on neither
-   * a crash of ours nor one of Postgres loses it.
+   * Stores a delivery together with the job that will apply it, and resolves when both are committed: from then on no crash,
+   * ours or Postgres's, loses it.
    *
-   * @throws {InboxUnavailableError} when that could not be done in time; the delivery may or may not be stored then
+   * @throws {InboxUnavailableError} when it was not committed in time; it may be stored or not
    */
   store(delivery: Delivery): Promise<Stored>;
 }
 
-/** Ring should deliver it again. */
+/** A delivery could not be stored in time. Ring should deliver it again. */
 export class InboxUnavailableError extends Error {
   override readonly name = 'InboxUnavailableError';
 }
 
 /** Ring gives up after 5 s. */
 const DEFAULT_LIMIT_MS = 4_000;
-/** A batch of this size is a sign of load. Its job waits a little, and then applies what has come meanwhile, too. */
+/** A batch of this size is a sign of load. Its job waits a little, and then applies later arrivals, too. */
 const BUSY_BATCH = 8;
 const BUSY_DELAY_MS = 1_000;
-/** Keeps a batch's memory and its time in Postgres small; more than this never waits unless Postgres is slow. */
+/** Limits a batch's memory and its time in Postgres. More than this wait only when Postgres is slow. */
 const MAX_BATCH = 200;
 const MAX_WAITING = 2_000;
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
@@ -47,19 +48,19 @@ interface Waiting extends Delivery {
 }
 
 /**
- * The inbox with group commit: what arrives while a batch is being committed makes up the next batch, and shares one
- * statement and one commit. A delivery that comes alone finds no batch under way and waits for nobody.
+ * The inbox with group commit: deliveries that arrive while a batch is being committed make up the next batch, and share
+ * one statement and one commit. A delivery that comes alone finds no batch under way and is stored at once.
  */
 export function createInbox({ pool, clock, clockSkewMs, limitMs = DEFAULT_LIMIT_MS }: InboxOptions): Inbox {
   let waiting: Waiting[] = [];
   let waitingBytes = 0;
-  /** While one batch is being committed, the next one grows. */
+  /** Whether a batch is being committed. The next one grows meanwhile. */
   let isCommitting = false;
 
   function commitSoon(): void {
     if (isCommitting || waiting.length === 0) return;
     isCommitting = true;
-    // Not at once: what was received in this same turn of the event loop belongs into the batch.
+    // Not at once: deliveries of this same turn of the event loop belong into the batch.
     setImmediate(() => {
       void commit(takeBatch()).finally(() => {
         isCommitting = false;
@@ -82,7 +83,7 @@ export function createInbox({ pool, clock, clockSkewMs, limitMs = DEFAULT_LIMIT_
       for (const one of batch) one.resolve(stored.delete(one.event.requestId) ? 'stored' : 'duplicate');
     } catch (error) {
       if (batch.length === 1 || isDatabaseUnavailable(error)) for (const one of batch) one.reject(error);
-      // Whatever Postgres has against one of them must not be held against the others.
+      // Postgres may have refused the batch because of one delivery, so each is tried by itself.
       else for (const one of batch) await commit([one]);
     }
   }
@@ -116,18 +117,19 @@ export function createInbox({ pool, clock, clockSkewMs, limitMs = DEFAULT_LIMIT_
 export interface InboxOptions {
   pool: Pool;
   clock: Clock;
-  /** How far Ring's clock and ours may be apart, in ms: what claims to happen later than that, happens now. */
+  /** How far Ring's clock and ours may be apart, in ms. An event that claims to be later than that happens now. */
   clockSkewMs: number;
   /** How long a delivery may wait for its commit, in ms. */
   limitMs?: number;
 }
 
 /**
- * Stores those that are new, and one job for all their accounts: a job for each would cost more than the events.
+ * Stores the deliveries that are new, and one job for all their accounts: a job for each would cost more than the events.
  *
  * - IDs are drawn before anything is sorted: they are the order of arrival.
  * - Rows go in by idempotency key, so that two instances with the same deliveries can't wait for each other in a circle.
  * - A duplicate that another instance is just storing is waited for: when this returns, it is committed.
+ * - The text is constant and the values are arrays, so that Postgres plans the statement once for batches of any size.
  */
 const STORE = `
   WITH arrived AS MATERIALIZED (
@@ -173,6 +175,6 @@ async function storeBatch(
     ],
     query_timeout: limitMs,
   };
-  const { rows } = await pool.query<{ stored: string[] | null }>(query);
+  const { rows } = await pool.query<{ stored: Tables['webhook_events']['request_id'][] | null }>(query);
   return new Set(rows[0]?.stored);
 }

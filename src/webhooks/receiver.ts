@@ -9,7 +9,7 @@ import type { Core } from '../core.js';
 const PATH = '/webhooks/ring';
 const BODY_LIMIT = '256kb';
 
-/** What became of one delivery. */
+/** The ways in which a delivery can end. */
 export const DELIVERY_OUTCOMES = [
   'stored',
   'duplicate',
@@ -20,20 +20,20 @@ export const DELIVERY_OUTCOMES = [
 ] as const;
 export type DeliveryOutcome = (typeof DELIVERY_OUTCOMES)[number];
 
-/** What is known of an event that was delivered. */
+/** The part of a delivered event that is reported. */
 export type DeliveredEvent = Pick<Exclude<ParsedEvent, { kind: 'malformed' }>['event'], 'type' | 'sentAt'>;
 
 export interface ReceiverDependencies extends Pick<Core, 'log'> {
   inbox: Inbox;
   hmacKey: KeyObject;
-  /** Hears of each delivery; of the event itself when it is stored, now or before. */
+  /** Called for each delivery, with its event if that is stored, now or before. */
   onDelivery: (outcome: DeliveryOutcome, event?: DeliveredEvent) => void;
 }
 
 /**
  * Ring's Webhook URL: verify, parse, store, answer. Everything else happens later, in the jobs that the inbox adds.
  *
- * To Ring a 4xx is final and a 5xx a reason to deliver again, so a passing fault is never a 4xx.
+ * To Ring a 4xx is final and a 5xx a reason to deliver again, so a passing fault is never answered by a 4xx.
  *
  * @see https://developer.amazon.com/docs/ring/api-documentation.html
  */
@@ -43,13 +43,13 @@ export function webhookReceiver({ inbox, hmacKey, log, onDelivery }: ReceiverDep
   const refused: ErrorRequestHandler = (error: unknown, _request, _response, next) => {
     const outcome = outcomeOf(error);
     if (outcome !== undefined) onDelivery(outcome);
-    // Ring reads our answers and tells nobody: a wrong key, or an event that has changed, would show nowhere else.
+    // Only Ring sees our answers: without this line a wrong key, or an event that has changed, would go unnoticed.
     if (outcome !== undefined && outcome !== 'unavailable') {
       log.warn({ detail: error instanceof HttpError ? error.detail : undefined }, `a webhook was refused: ${outcome}`);
     }
     next(error instanceof InboxUnavailableError ? asUnavailable(error) : error);
   };
-  // The signature is over the bytes as they came, whatever they are said to be.
+  // The signature is over the raw bytes, so any Content-Type is taken and nothing is decompressed.
   route.post(
     raw({ type: () => true, limit: BODY_LIMIT, inflate: false }),
     async (request: Request, response: Response) => {
@@ -58,7 +58,7 @@ export function webhookReceiver({ inbox, hmacKey, log, onDelivery }: ReceiverDep
       const parsed = parseEvent(body);
       if (parsed.kind === 'malformed') throw new HttpError(400, `${parsed.field}: ${parsed.problem}`);
       const { event } = parsed;
-      // Ring's own name for it goes on with the event, into the jobs that it causes.
+      // Ring's request ID is in the log lines from here on, and in the jobs that the event causes.
       response.requestId = event.requestId;
       const stored = await inbox.store({ event, body: body.toString('utf8') });
       onDelivery(stored, event);
@@ -75,7 +75,7 @@ function rawBody({ body }: Request): Buffer {
   return Buffer.isBuffer(body) ? body : Buffer.alloc(0);
 }
 
-/** Undefined when nothing was delivered: whoever sent it has hung up in the middle. */
+/** The outcome of a delivery that failed; undefined when its sender hung up in the middle. */
 function outcomeOf(error: unknown): DeliveryOutcome | undefined {
   const { status, type } = error as { status?: unknown; type?: unknown };
   if (type === 'request.aborted') return undefined;

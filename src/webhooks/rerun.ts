@@ -1,38 +1,31 @@
 import type { ClientBase } from 'pg';
+import { sql } from '../database/sql.js';
+import type { Tables } from '../database/tables.js';
+import { reopenFailedEvents } from './event-rows.js';
 import { PROCESS_INBOX } from './inbox.js';
 
-export interface FailedEvent {
-  request_id: string;
-  type: string;
-  attempts: number;
-  last_error: string;
-  received_at: Date;
-}
+export type FailedEvent = Pick<
+  Tables['webhook_events'],
+  'request_id' | 'type' | 'attempts' | 'last_error' | 'received_at'
+>;
 
 const MAX_LISTED = 1_000;
 
 /** The events that have failed for good, oldest first. */
 export async function failedEvents(client: ClientBase): Promise<FailedEvent[]> {
   const { rows } = await client.query<FailedEvent>(
-    `SELECT request_id, type, attempts, last_error, received_at FROM webhook_events
-      WHERE status = 'FAILED' ORDER BY id LIMIT $1`,
-    [MAX_LISTED],
+    sql`SELECT request_id, type, attempts, last_error, received_at FROM webhook_events
+         WHERE status = 'FAILED' ORDER BY id LIMIT ${MAX_LISTED}`.numbered,
   );
   return rows;
 }
 
-/** Puts failed events back into the inbox and has it looked at. @returns how many there were */
+/** Puts failed events back into the inbox, and adds the job that applies them. @returns how many there were */
 export async function rerunFailed(client: ClientBase, which: 'all' | readonly string[]): Promise<number> {
   await client.query('BEGIN');
-  const { rows } = await client.query<{ account_id: string }>(
-    `UPDATE webhook_events SET status = 'PENDING', attempts = 0, retry_at = NULL
-      WHERE status = 'FAILED' AND ($1::uuid[] IS NULL OR request_id = ANY ($1::uuid[])) RETURNING account_id`,
-    [which === 'all' ? null : which],
-  );
-  await client.query(`SELECT graphile_worker.add_job($1, $2::json)`, [
-    PROCESS_INBOX,
-    JSON.stringify({ accountIds: [...new Set(rows.map((row) => row.account_id))] }),
-  ]);
+  const accountIds = await reopenFailedEvents(client, which);
+  const payload = JSON.stringify({ accountIds: [...new Set(accountIds)] });
+  await client.query(sql`SELECT graphile_worker.add_job(${PROCESS_INBOX}, ${payload}::json)`.numbered);
   await client.query('COMMIT');
-  return rows.length;
+  return accountIds.length;
 }

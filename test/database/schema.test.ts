@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import knex, { type Knex } from 'knex';
 import { SCHEMA_FILES } from '../../src/configuration/paths.js';
 import { row, rows, run, sql } from '../../src/database/sql.js';
-import { describeSchema } from '../../src/development/schema.js';
+import { schemaFilesOf } from '../../src/development/schema.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 
 let database: TestDatabase;
@@ -22,7 +22,7 @@ describe('what is written down of the schema is what the migrations make (else: 
     ['migrations/schema.sql', 'sql'],
     ['src/database/tables.ts', 'typescript'],
   ] as const)('%s', async (_file, part) => {
-    const described = await describeSchema(database.url);
+    const described = await schemaFilesOf(database.url);
     expect(described[part]).toBe(await readFile(SCHEMA_FILES[part], 'utf8'));
   });
 

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { describeShape, frameOf, measure, pathOf, pointsInside, type Vertex } from '../../src/devices/zones.js';
+import { wordsOfShape, frameOf, measure, pathOf, pointsInside, type Vertex } from '../../src/devices/zones.js';
 import { sharing } from '../support/devices.js';
 import { startWorld, type World } from '../support/world.js';
 
@@ -107,7 +107,7 @@ test('whatever the corners are, there are finite numbers, words and a path', () 
         expect(y).toBeGreaterThanOrEqual(0);
         expect(y).toBeLessThanOrEqual(1);
       }
-      expect(describeShape(vertices)).toMatch(WORDS);
+      expect(wordsOfShape(vertices)).toMatch(WORDS);
       const path = pathOf(vertices, frame);
       if (vertices.length < 3) expect(path).toBeNull();
       else expect(path).toMatch(/^M\d+(\.\d\d?)? \d+(\.\d\d?)?(L\d+(\.\d\d?)? \d+(\.\d\d?)?){2,}Z$/);
@@ -141,7 +141,7 @@ test.each<[words: string, vertices: Vertex[]]>([
   ['is no more than a line, so it covers nothing', polygon([0, 0], [0, 1])],
   ['is no more than a line, so it covers nothing', polygon([0, 0], [0.5, 0.5], [1, 1])],
 ])('a zone %s', (words, vertices) => {
-  expect(describeShape(vertices)).toBe(words);
+  expect(wordsOfShape(vertices)).toBe(words);
 });
 
 test('a name stands inside its zone, also where its middle does not', () => {

@@ -1,10 +1,10 @@
 import { afterEach, expect, test } from '@jest/globals';
 import { pino } from 'pino';
-import { type Clocks, type ClockTask, startClocks } from '../../src/jobs/periodic.js';
+import { type PeriodicTask, type PeriodicTasks, startPeriodicTasks } from '../../src/jobs/periodic.js';
 import { tick } from '../support/clocks.js';
 import { until } from '../support/until.js';
 
-let clocks: Clocks | undefined;
+let clocks: PeriodicTasks | undefined;
 /** Of runs that have begun and are not told to end yet. */
 let ends: (() => void)[] = [];
 afterEach(async () => {
@@ -18,14 +18,14 @@ function endAll(): void {
   ends = [];
 }
 
-function start(...tasks: ClockTask[]): void {
-  clocks = startClocks(tasks, pino({ level: 'silent' }), () => undefined);
+function start(...tasks: PeriodicTask[]): void {
+  clocks = startPeriodicTasks(tasks, pino({ level: 'silent' }), () => undefined);
 }
 
 /** A task whose runs take as long as the test wants. */
-function slowTask(schedule: string): { task: ClockTask; seen: { begun: number; now: number; most: number } } {
+function slowTask(schedule: string): { task: PeriodicTask; seen: { begun: number; now: number; most: number } } {
   const seen = { begun: 0, now: 0, most: 0 };
-  const task: ClockTask = {
+  const task: PeriodicTask = {
     name: 'slow',
     schedule,
     async run() {

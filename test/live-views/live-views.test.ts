@@ -636,7 +636,7 @@ describe('the time limit', () => {
     await until('all are ended', async () =>
       (await rowsOf(owner)).every(({ end_reason }) => end_reason === 'TIME_LIMIT'),
     );
-    expect(world.log.filter((line) => line.includes('a clock tick failed'))).toEqual([]);
+    expect(world.log.filter((line) => line.includes('a periodic task failed'))).toEqual([]);
   });
 
   test('of a day ends our memory of it', async () => {

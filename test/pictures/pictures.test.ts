@@ -626,7 +626,7 @@ describe('a daily picture', () => {
 
     expect(await operationOf(other, later)).toMatchObject({ last_run_at: later.clock.now() });
     expect(await operationOf(owner, later)).toEqual(left);
-    expect(later.log.filter((line) => line.includes('a clock tick failed'))).toEqual([]);
+    expect(later.log.filter((line) => line.includes('a periodic task failed'))).toEqual([]);
   });
 
   test('in a zone that Postgres knows no more keeps its device from nothing', async () => {

@@ -1,5 +1,5 @@
 import { recordDeviceEvent } from '../../events/record-events.js';
 import type { Handler } from '../handler.js';
 
-/** Ring filters by motion zones in the device: whatever arrives here was inside one. */
+/** Every motion that arrives was inside a motion zone: the device itself filters. */
 export const motionDetected: Handler<'motion_detected'> = ({ trx }, event) => recordDeviceEvent(trx, event);

@@ -1,0 +1,146 @@
+import type { Knex } from 'knex';
+import { row, rows, run, sql } from '../database/sql.js';
+import type { Tables } from '../database/tables.js';
+import type { RingDevice } from '../ring/devices.js';
+import type { DeviceReference } from '../ring-accounts/refetch.js';
+import type { Core } from '../core.js';
+
+/** A row of `devices`. All its transitions stand in this file. */
+type DeviceRow = Tables['devices'];
+
+/**
+ * Notes that Ring lets us see a device from this time on.
+ *
+ * @returns false when it was removed later
+ */
+export async function markAdded(trx: Knex, { accountId, deviceId, occurredAt }: DeviceReference): Promise<boolean> {
+  const added = await run(
+    trx,
+    sql`INSERT INTO devices AS device (account_id, id, added_at) VALUES (${accountId}, ${deviceId}, ${occurredAt})
+        ON CONFLICT (account_id, id) DO UPDATE
+           SET added_at = greatest(device.added_at, excluded.added_at), removed_at = NULL
+         WHERE device.removed_at IS NULL OR device.removed_at <= excluded.added_at`,
+  );
+  return added > 0;
+}
+
+/**
+ * Stores a device as Ring has told it. A device that was removed before Ring was asked is back.
+ *
+ * @param askedAt when Ring was asked, by its own clock
+ * @returns false when a newer answer, or a later removal, is stored already
+ */
+export async function storeAnswer(trx: Knex, accountId: string, device: RingDevice, askedAt: Date): Promise<boolean> {
+  const { id, name, capabilities, configurations, location } = device;
+  await run(
+    trx,
+    sql`INSERT INTO devices AS device (account_id, id) VALUES (${accountId}, ${id})
+        ON CONFLICT (account_id, id) DO UPDATE SET removed_at = NULL WHERE device.removed_at < ${askedAt}`,
+  );
+  const stored = await run(
+    trx,
+    sql`UPDATE devices
+           SET name = ${name}, capabilities = ${toJson(capabilities)}, configurations = ${toJson(configurations)},
+               location = ${toJson(location)}, fetched_at = ${askedAt}, fetch_error = NULL
+         WHERE account_id = ${accountId} AND id = ${id} AND removed_at IS NULL
+           AND (fetched_at IS NULL OR fetched_at <= ${askedAt})`,
+  );
+  return stored > 0;
+}
+
+const toJson = (value: object | undefined): string | null => (value === undefined ? null : JSON.stringify(value));
+
+/** Notes why Ring did not tell of a device, or of all devices of a Ring account. */
+export async function recordFetchError(
+  db: Knex,
+  { accountId, deviceId }: { accountId: string; deviceId?: string },
+  error: string,
+): Promise<void> {
+  await run(
+    db,
+    sql`UPDATE devices SET fetch_error = ${error}
+         WHERE account_id = ${accountId} AND id = coalesce(${deviceId ?? null}, id) AND removed_at IS NULL`,
+  );
+}
+
+export interface OnlineState {
+  accountId: string;
+  deviceId: string;
+  online: boolean;
+  /** When Ring said so: the newest word counts, whenever it arrives. */
+  at: Date;
+  /** Whether that is when it became so. An answer to a question of ours tells only that it is so by then. */
+  isChange: boolean;
+  now: Date;
+}
+
+/**
+ * Stores whether a device is online.
+ *
+ * @returns the name that Ring has told of it; undefined when a newer word, or a removal, is stored already
+ */
+export function storeOnline(
+  trx: Knex,
+  { accountId, deviceId, online, at, isChange }: OnlineState,
+): Promise<Pick<DeviceRow, 'name'> | undefined> {
+  return row(
+    trx,
+    sql`INSERT INTO devices AS device (account_id, id, online, online_at, online_since)
+        VALUES (${accountId}, ${deviceId}, ${online}, ${at}, ${isChange ? at : null})
+        ON CONFLICT (account_id, id) DO UPDATE
+           SET online = excluded.online, online_at = excluded.online_at,
+               online_since = CASE WHEN device.online = excluded.online
+                                   THEN coalesce(device.online_since, excluded.online_since)
+                                   ELSE excluded.online_since END
+         WHERE device.removed_at IS NULL AND (device.online_at IS NULL OR device.online_at <= excluded.online_at)
+        RETURNING name`,
+  );
+}
+
+/** Locks a device until the end of the transaction. */
+export function lockDevice(
+  trx: Knex,
+  accountId: string,
+  deviceId: string,
+): Promise<Pick<DeviceRow, 'removed_at' | 'added_at' | 'fetched_at'> | undefined> {
+  return row(
+    trx,
+    sql`SELECT removed_at, added_at, fetched_at FROM devices
+         WHERE account_id = ${accountId} AND id = ${deviceId} FOR UPDATE`,
+  );
+}
+
+/** Marks a device as removed. Its name and the time stay, so that its user can be told. */
+export async function markRemoved(trx: Knex, { accountId, deviceId, occurredAt }: DeviceReference): Promise<void> {
+  await run(
+    trx,
+    sql`INSERT INTO devices AS device (account_id, id, removed_at) VALUES (${accountId}, ${deviceId}, ${occurredAt})
+        ON CONFLICT (account_id, id) DO UPDATE
+           SET removed_at = greatest(device.removed_at, excluded.removed_at), online = NULL, online_at = NULL,
+               online_since = NULL, capabilities = NULL, configurations = NULL, location = NULL, added_at = NULL,
+               fetched_at = NULL, fetch_error = NULL`,
+  );
+}
+
+/** @returns the devices of a Ring account that are stored, and not among `present` */
+export async function missingFrom(trx: Knex, accountId: string, present: readonly RingDevice[]): Promise<string[]> {
+  const missing = await rows<Pick<DeviceRow, 'id'>>(
+    trx,
+    sql`SELECT id FROM devices
+         WHERE account_id = ${accountId} AND removed_at IS NULL AND id <> ALL (${present.map(({ id }) => id)}::text[])`,
+  );
+  return missing.map(({ id }) => id);
+}
+
+export async function eraseDevices(trx: Knex, accountId: string): Promise<void> {
+  await run(trx, sql`DELETE FROM devices WHERE account_id = ${accountId}`);
+}
+
+/** Long enough for a user to read that it was removed. */
+const REMOVED_DEVICE_DAYS = 30;
+
+/** Purges devices that were removed more than 30 days ago. */
+export async function purgeRemovedDevices({ db, clock }: Pick<Core, 'db' | 'clock'>): Promise<void> {
+  const oldest = new Date(clock().getTime() - REMOVED_DEVICE_DAYS * 86_400_000);
+  await run(db, sql`DELETE FROM devices WHERE removed_at < ${oldest}`);
+}

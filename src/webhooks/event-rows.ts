@@ -1,0 +1,119 @@
+import type { Knex } from 'knex';
+import type { ClientBase } from 'pg';
+import type { Core } from '../core.js';
+import { run, sql } from '../database/sql.js';
+import type { Tables } from '../database/tables.js';
+import { USER_OF_EVENT } from './user-of-event.js';
+
+/**
+ * Every change of a row of `webhook_events`, but for its insert, which is the inbox's own statement. `PENDING` becomes
+ * `PROCESSED`, or `FAILED` after too many attempts. A failed event can be put back. `UNKNOWN_TYPE` stays.
+ */
+type EventRow = Tables['webhook_events'];
+
+/** Ring can deliver an event again for 72 h. */
+const RETENTION_MS = 7 * 86_400_000;
+const BATCH = 5_000;
+
+/**
+ * Marks events as applied. Where the link or the device is gone by now, only what tells a duplicate is kept: the body, which
+ * may tell about the user, is erased.
+ */
+export async function markProcessed(
+  trx: Knex.Transaction,
+  ids: readonly EventRow['id'][],
+  { now, voidBefore, hasIntegrationEnded }: { now: Date; voidBefore: Date | null; hasIntegrationEnded: boolean },
+): Promise<void> {
+  await run(
+    trx,
+    sql`UPDATE webhook_events AS event
+           SET status = 'PROCESSED', processed_at = ${now}, last_error = NULL, retry_at = NULL,
+               body = CASE WHEN ${hasIntegrationEnded} OR event.occurred_at < ${voidBefore} OR EXISTS (
+                             SELECT 1 FROM devices
+                              WHERE account_id = event.account_id AND id = event.device_id
+                                AND removed_at >= event.occurred_at)
+                           THEN NULL ELSE body END
+         WHERE id = ANY (${ids}::bigint[])`,
+  );
+}
+
+interface FailedAttempt {
+  id: EventRow['id'];
+  /** How many have failed, this one included. */
+  attempts: number;
+  reason: string;
+}
+
+/** Has a pending event tried again after a pause, in ms. The events behind it wait, too. */
+export async function postponeEvent(db: Knex, { id, attempts, reason }: FailedAttempt, pauseMs: number): Promise<void> {
+  await run(
+    db,
+    sql`UPDATE webhook_events
+           SET attempts = ${attempts}, last_error = ${reason}, retry_at = now() + ${pauseMs} * interval '1 ms'
+         WHERE id = ${id} AND status = 'PENDING'`,
+  );
+}
+
+/** Gives a pending event up, so that those behind it go on. */
+export async function failEvent(db: Knex, { id, attempts, reason }: FailedAttempt): Promise<void> {
+  await run(
+    db,
+    sql`UPDATE webhook_events
+           SET status = 'FAILED', attempts = ${attempts}, last_error = ${reason}, retry_at = NULL
+         WHERE id = ${id} AND status = 'PENDING'`,
+  );
+}
+
+/** Makes failed events pending again. @returns the Ring account of each */
+export async function reopenFailedEvents(client: ClientBase, which: 'all' | readonly string[]): Promise<string[]> {
+  const chosen = which === 'all' ? sql`true` : sql`request_id = ANY (${which}::uuid[])`;
+  const { rows } = await client.query<Pick<EventRow, 'account_id'>>(
+    sql`UPDATE webhook_events SET status = 'PENDING', attempts = 0, retry_at = NULL
+         WHERE status = 'FAILED' AND ${chosen} RETURNING account_id`.numbered,
+  );
+  return rows.map(({ account_id }) => account_id);
+}
+
+/**
+ * Erases everything that Ring has sent for a user, applied or not. The rows stay, without whose they were, so that a second
+ * delivery is known as one. Nothing of it will be applied. The user's links must still be there.
+ *
+ * @param accountIds all Ring accounts that the user has ever linked
+ * @param own those of them that no other user has linked since: everything that was sent for them is erased
+ */
+export async function eraseInboxOfUser(
+  trx: Knex.Transaction,
+  { userId, accountIds, own, now }: { userId: string; accountIds: string[]; own: string[]; now: Date },
+): Promise<void> {
+  await run(
+    trx,
+    sql`UPDATE webhook_events AS event
+           SET account_id = '', device_id = NULL, body = NULL, last_error = NULL, retry_at = NULL,
+               status = CASE status WHEN 'UNKNOWN_TYPE' THEN status ELSE 'PROCESSED' END,
+               processed_at = coalesce(processed_at, ${now})
+         WHERE account_id = ANY (${accountIds}::text[])
+           AND (account_id = ANY (${own}::text[]) OR (${USER_OF_EVENT}) = ${userId})`,
+  );
+}
+
+/**
+ * Purges events that Ring can't deliver again. Failed ones stay until they are run again. Safe on every instance at once:
+ * they skip each other's rows.
+ *
+ * IDs are the order of arrival, so the oldest rows are the first, up to the first one that is young enough.
+ */
+export async function purgeInbox({ db, clock }: Pick<Core, 'db' | 'clock'>): Promise<void> {
+  const oldest = new Date(clock().getTime() - RETENTION_MS);
+  let purged: number;
+  do {
+    purged = await run(
+      db,
+      sql`DELETE FROM webhook_events WHERE id IN
+            (SELECT id FROM webhook_events
+              WHERE id < coalesce((SELECT id FROM webhook_events WHERE received_at >= ${oldest} ORDER BY id LIMIT 1),
+                                  9223372036854775807)
+                AND status <> 'FAILED'
+              ORDER BY id LIMIT ${BATCH} FOR UPDATE SKIP LOCKED)`,
+    );
+  } while (purged === BATCH);
+}
