@@ -7,7 +7,12 @@ import type { Stage } from './stage.js';
 import type { State } from './state.js';
 
 /** The account page with one of its forms sent. */
-async function sendAccountForm(page: Page, visitor: Visitor, form: string, texts: Record<string, string>): Promise<void> {
+async function sendAccountForm(
+  page: Page,
+  visitor: Visitor,
+  form: string,
+  texts: Record<string, string>,
+): Promise<void> {
   await visitAs(page, visitor, '/account');
   await page.locator(`details#${form} summary`).click();
   for (const [field, text] of Object.entries(texts)) await page.locator(`#${form}-${field}`).fill(text);
@@ -50,6 +55,7 @@ export const ACCOUNT: State[] = [
   },
   {
     name: 'account-email-wrong-password',
+    example: 'account',
     says: 'try again',
     visit: sent('email', { new: newEmail(), current: 'not the password' }),
   },
@@ -79,6 +85,7 @@ export const ACCOUNT: State[] = [
   },
   {
     name: 'account-email-changed',
+    example: 'account',
     says: 'Your email address is now',
     visit: sentByNewUser('email', { new: newEmail('ada'), current: PASSWORD }),
   },
@@ -107,4 +114,3 @@ export const ACCOUNT: State[] = [
     visit: sentByNewUser('delete', { confirmation: 'DELETE', current: PASSWORD }),
   },
 ];
-

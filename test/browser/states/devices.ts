@@ -119,6 +119,7 @@ export const DEVICES: State[] = [
   },
   {
     name: 'device-offline',
+    example: 'device',
     says: 'as soon as it is online again',
     async visit(page, { world }) {
       const owner = await eventful(world, await sharing(world, { name: 'Garage', online: false }));
@@ -169,10 +170,19 @@ export const DEVICES: State[] = [
       await visitAs(page, visitor, `/devices/${ringUser.devices.find((device) => device.name === name)?.id}`);
     },
   })),
-  { name: 'device-schedule-no-time', says: 'like 07:30', visit: (page, stage) => sendDaily(page, stage, '', 'Europe/Berlin') },
-  { name: 'device-schedule-no-zone', says: 'Choose a time zone', visit: (page, stage) => sendDaily(page, stage, '07:30', '') },
+  {
+    name: 'device-schedule-no-time',
+    says: 'like 07:30',
+    visit: (page, stage) => sendDaily(page, stage, '', 'Europe/Berlin'),
+  },
+  {
+    name: 'device-schedule-no-zone',
+    says: 'Choose a time zone',
+    visit: (page, stage) => sendDaily(page, stage, '07:30', ''),
+  },
   {
     name: 'device-with-most-of-all',
+    example: 'device',
     says: 'as many as it can have',
     async visit(page, { world }) {
       const owner = await eventful(world, await sharing(world, { name: 'Front Door', ...invented('ada-front-door') }));
@@ -266,4 +276,3 @@ export const DEVICES: State[] = [
     },
   },
 ];
-

@@ -25,7 +25,7 @@ const leaf =
   };
 
 export const EVENTS: State[] = [
-  { name: 'events', visit: leaf() },
+  { name: 'events', example: 'events', visit: leaf() },
   {
     name: 'events-filtered',
     async visit(page, stage) {
@@ -33,7 +33,7 @@ export const EVENTS: State[] = [
       await visitAs(page, visitor, `/events?device=${device.id}&kind=person`);
     },
   },
-  { name: 'events-middle', says: 'Newer events', example: 'events', visit: leaf('Older events') },
+  { name: 'events-middle', says: 'Newer events', visit: leaf('Older events') },
   { name: 'events-last', visit: leaf('Older events', 'Older events') },
   {
     name: 'events-after-last',
@@ -59,7 +59,7 @@ export const EVENTS: State[] = [
       await page.getByText('Somebody rang the doorbell').waitFor();
     },
   },
-  { name: 'events-none', says: 'No events yet', visit: eventsOf(quiet) },
+  { name: 'events-none', example: 'events', says: 'No events yet', visit: eventsOf(quiet) },
   { name: 'events-no-match', says: 'Choose something else', visit: eventsOf(quiet, '?kind=vehicle') },
   { name: 'events-no-link', says: 'Open the Ring app', visit: eventsOf((stage) => stage.newcomer()) },
   {

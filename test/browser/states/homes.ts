@@ -33,6 +33,7 @@ async function subscribed(
 const STATES: State[] = [
   {
     name: 'home-no-link',
+    example: 'home',
     says: 'Open the Ring app',
     visit: async (page, stage) => visitHome(page, await stage.newcomer()),
   },
@@ -63,7 +64,12 @@ const STATES: State[] = [
     },
   },
   { name: 'home-refused', says: 'add it again', visit: homeWith(`status = 'REFUSED'`) },
-  { name: 'home-needs-relinking', says: 'add it again', visit: homeWith(`status = 'REAUTH_REQUIRED'`) },
+  {
+    name: 'home-needs-relinking',
+    example: 'home',
+    says: 'add it again',
+    visit: homeWith(`status = 'REAUTH_REQUIRED'`),
+  },
   {
     name: 'home-link-removed',
     says: 'add it from the Ring Appstore',

@@ -10,6 +10,7 @@ import {
   PASSWORD,
   redirectOf,
   signedIn,
+  untilLink,
 } from '../../support/linking.js';
 import { CONFIRMING, fillIn, holdForms, open, press } from './people.js';
 import type { Stage } from './stage.js';
@@ -38,6 +39,7 @@ export const LINKING: State[] = [
   },
   {
     name: 'link-wrong-password',
+    example: 'link-sign-in',
     says: 'Check both and try again',
     async visit(page, stage) {
       await arrive(page, stage);
@@ -47,6 +49,7 @@ export const LINKING: State[] = [
   },
   {
     name: 'link-confirm',
+    example: 'link-confirm',
     async visit(page, stage) {
       const email = newEmail('a.rather-long-name.of-somebody-who-links');
       await visitAs(page, await signedIn(stage.world, email), '/ring/home');
@@ -65,17 +68,20 @@ export const LINKING: State[] = [
   },
   {
     name: 'linked',
+    example: 'link-outcome',
     async visit(page, stage) {
       const ringUser = await installed(stage.world);
       const { nonce, time } = await redirectOf(stage.world, ringUser);
       await open(page, stage, linkPath(nonce, time));
       await fillIn(page, 'sign-up', newEmail(), PASSWORD);
       await press(page, 'Create account and link');
+      await untilLink(stage.world, ringUser, 'COMPLETED');
       await open(page, stage, '/ring/link');
     },
   },
   {
     name: 'link-being-finished',
+    example: 'link-outcome',
     says: 'Check again',
     visit: linkWith(`${CONFIRMING}, last_error = NULL`),
   },
@@ -105,12 +111,14 @@ export const LINKING: State[] = [
       const visitor = stage.world.visitor();
       await visitor.open(linkPath(nonce, time));
       await visitor.submit('/sign-up', { email: newEmail(), password: PASSWORD });
+      await untilLink(stage.world, ringUser, 'COMPLETED');
       await visitAs(page, visitor, linkPath(nonce, time));
       await press(page, 'Link my Ring account');
     },
   },
   {
     name: 'link-of-somebody-else',
+    example: 'link-outcome',
     says: 'choose “Use another account” and sign in with it',
     async visit(page, stage) {
       const { ringUser } = await linked(stage.world);
@@ -136,4 +144,3 @@ export const LINKING: State[] = [
   },
   { name: 'link-nothing', says: 'tap Sign In again', visit: (page, stage) => open(page, stage, '/ring/link') },
 ];
-

@@ -41,7 +41,8 @@ function listen(page: Page, faults: string[]): () => Promise<string> {
   let html = Promise.resolve('');
   page.on('request', (request) => {
     if (request.isNavigationRequest()) return;
-    if (new URL(request.url()).origin !== new URL(page.url()).origin) faults.push(`asks another host: ${request.url()}`);
+    if (new URL(request.url()).origin !== new URL(page.url()).origin)
+      faults.push(`asks another host: ${request.url()}`);
   });
   page.on('pageerror', ({ message }) => faults.push(`throws: ${message}`));
   page.on('console', (message) => {

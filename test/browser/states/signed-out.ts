@@ -7,8 +7,7 @@ import type { Stage } from './stage.js';
 import type { State } from './state.js';
 
 /** Of the session in the table: the cookie is it, signed. */
-const sessionId = ({ cookie }: Visitor): string =>
-  /s:([^.]+)\./.exec(decodeURIComponent(cookie))?.[1] ?? '';
+const sessionId = ({ cookie }: Visitor): string => /s:([^.]+)\./.exec(decodeURIComponent(cookie))?.[1] ?? '';
 
 export const SIGNED_OUT: State[] = [
   {
@@ -27,6 +26,7 @@ export const SIGNED_OUT: State[] = [
   },
   {
     name: 'home-wrong-password',
+    example: 'home-signed-out',
     title: 'Home',
     says: 'Check both and try again',
     async visit(page, stage) {
@@ -76,4 +76,3 @@ export const SIGNED_OUT: State[] = [
     },
   },
 ];
-
