@@ -23,8 +23,6 @@ each other in dist/screenshots/index.html. They are for a person to judge: what 
 /** What is looked at side by side: while one page waits for its state, another has its pictures taken. */
 const AT_ONCE = 4;
 
-await main(process.argv.slice(2));
-
 async function main(args: string[]): Promise<void> {
   const { values, positionals } = parseArgs({
     args,
@@ -104,3 +102,5 @@ img { width: 320px; max-height: 40rem; object-fit: cover; object-position: top }
 function say(text: string): void {
   process.stdout.write(`${text}\n`);
 }
+
+await main(process.argv.slice(2));
