@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
-import { launchBrowser } from '../support/browser.js';
+import { launchBrowser, newContext } from '../support/browser.js';
 import { untilIdle } from '../support/inbox.js';
 import { newEmail, PASSWORD } from '../support/linking.js';
 import { newResident, type Resident } from '../support/my-data.js';
@@ -31,7 +31,7 @@ describe.each(WAYS)('by keyboard, a person $way', ({ javaScriptEnabled, viewport
   beforeAll(async () => {
     resident = await newResident(world);
     email = newEmail(`grace-${viewport.width}`);
-    context = await browser.newContext({ javaScriptEnabled, viewport, acceptDownloads: true });
+    context = await newContext(browser, { javaScriptEnabled, viewport, acceptDownloads: true });
     page = await context.newPage();
     await page.goto(`${world.url}/ring/home`);
     await page.locator('#sign-in-email').fill(resident.email);

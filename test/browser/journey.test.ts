@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
-import { launchBrowser } from '../support/browser.js';
+import { launchBrowser, newContext } from '../support/browser.js';
+import { arrived } from '../support/person.js';
 import { startWorld, type World } from '../support/world.js';
 
 const PASSWORD = 'correct horse battery staple';
@@ -26,7 +27,7 @@ describe.each(WAYS)('a person $way', ({ javaScriptEnabled, viewport }) => {
   const complaints: string[] = [];
 
   beforeAll(async () => {
-    context = await browser.newContext({ javaScriptEnabled, viewport });
+    context = await newContext(browser, { javaScriptEnabled, viewport });
     page = await context.newPage();
     page.on('request', (request) => {
       const { host } = new URL(request.url());
@@ -99,7 +100,7 @@ test('of two browsers that race for one Ring account, one links it and the other
 
 /** A browser of its own at the link page, with the form for a new account filled in. */
 async function newcomerAt(url: string, name: string): Promise<Page> {
-  const context = await browser.newContext();
+  const context = await newContext(browser);
   const page = await context.newPage();
   await page.goto(url);
   await page.getByText('I’m new to').click();
@@ -122,8 +123,7 @@ async function signInByKeyboard(page: Page, email: string, password: string): Pr
   await page.keyboard.type(email);
   await page.keyboard.press('Tab');
   await page.keyboard.type(password);
-  await page.keyboard.press('Enter');
-  await page.waitForLoadState();
+  await arrived(page, () => page.keyboard.press('Enter'));
 }
 
 async function expectHeading(page: Page, heading: string | RegExp): Promise<void> {

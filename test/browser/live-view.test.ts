@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
-import { launchBrowser } from '../support/browser.js';
+import { launchBrowser, newContext, visitAs } from '../support/browser.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';
@@ -12,20 +12,19 @@ let page: Page;
 const complaints: string[] = [];
 beforeAll(async () => {
   [world, browser] = await Promise.all([startWorld(), launchBrowser()]);
-  context = await browser.newContext({ viewport: { width: 320, height: 640 } });
+  context = await newContext(browser, { viewport: { width: 320, height: 640 } });
   page = await context.newPage();
   page.on('pageerror', (error) => complaints.push(error.message));
 });
 afterAll(async () => {
+  await context.close();
   await browser.close();
   await world.stop();
 });
 
 /** The page of a device, in the browser, for its user. */
 async function visit(owner: Owner): Promise<void> {
-  const [name = '', value = ''] = owner.visitor.cookie.split('=');
-  await context.addCookies([{ name, value, url: world.url }]);
-  await page.goto(world.url + owner.path);
+  await visitAs(page, owner.visitor, owner.path);
 }
 
 const watch = () => page.getByRole('button', { name: 'Watch live' }).click();
@@ -189,8 +188,6 @@ describe('watching live', () => {
   test('waits for a connection to come back, and ends, here and at Ring, when it does not', async () => {
     const owner = await sharing(world);
     const own = await context.newPage();
-    const [name = '', value = ''] = owner.visitor.cookie.split('=');
-    await context.addCookies([{ name, value, url: world.url }]);
     await own.addInitScript(`
       const Native = RTCPeerConnection;
       RTCPeerConnection = function () { return peer = new Native(); };
@@ -199,7 +196,7 @@ describe('watching live', () => {
         peer.dispatchEvent(new Event('connectionstatechange'));
       };`);
     await own.clock.install();
-    await own.goto(world.url + owner.path);
+    await visitAs(own, owner.visitor, owner.path);
     await own.getByRole('button', { name: 'Watch live' }).click();
     await own.getByText('You are watching live.').waitFor();
 

@@ -1,9 +1,8 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Browser } from 'playwright-core';
 import { inventedPeople } from '../../src/simulator/state/invented-people.js';
-import { launchBrowser } from '../support/browser.js';
+import { launchBrowser, newContext, visitAs } from '../support/browser.js';
 import { sharing } from '../support/devices.js';
-import { visitAs } from '../support/gallery.js';
 import { startWorld, type World } from '../support/world.js';
 
 interface Box {
@@ -42,7 +41,7 @@ test.each([
   const invented = inventedPeople().flatMap(({ devices = [] }) => devices);
   const { capabilities = null, configurations = null } = invented.find(({ id }) => id === device) ?? {};
   const { visitor, path } = await sharing(world, { name: device, capabilities, configurations });
-  const context = await browser.newContext({ viewport: { width, height: 800 } });
+  const context = await newContext(browser, { viewport: { width, height: 800 } });
   const page = await context.newPage();
   await visitAs(page, visitor, path);
 

@@ -4,7 +4,8 @@ import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { type Browser, chromium } from 'playwright-core';
+import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
+import type { Visitor } from './visitor.js';
 
 const execute = promisify(execFile);
 
@@ -36,6 +37,26 @@ export async function launchBrowser(): Promise<Browser> {
     ...(await libraries(executablePath)),
   };
   return chromium.launch({ executablePath, args: ARGS, env });
+}
+
+/** Like a browser of somebody's own: nothing is shared with others. Its waits end only when something hangs. */
+export async function newContext(browser: Browser, options: BrowserContextOptions = {}): Promise<BrowserContext> {
+  const context = await browser.newContext(options);
+  context.setDefaultTimeout(hangsAfter(30_000));
+  return context;
+}
+
+/**
+ * How long to wait for what takes at most `ms` on a machine of ordinary speed that does nothing else. Only what never
+ * comes is to be reported, so there is room for a machine that is slow, and busy with other things.
+ */
+export const hangsAfter = (ms: number): number => ms * 4;
+
+/** Opens an address in the browser, with the visitor's session. */
+export async function visitAs(page: Page, { appUrl, cookie }: Visitor, address: string): Promise<void> {
+  const [name = '', value = ''] = cookie.split('=');
+  await page.context().addCookies([{ name, value, url: appUrl, httpOnly: true, sameSite: 'Lax' }]);
+  await page.goto(appUrl + address);
 }
 
 /**

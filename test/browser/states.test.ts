@@ -1,0 +1,60 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Browser } from 'playwright-core';
+import { launchBrowser } from '../support/browser.js';
+import { faultsOfPage } from '../support/look.js';
+import { STATES } from './states/all.js';
+import { show } from './states/shown.js';
+import { Stage } from './states/stage.js';
+import type { State } from './states/state.js';
+
+const VIEWS = join(import.meta.dirname, '../../../views');
+
+let stage: Stage;
+let browser: Browser;
+beforeAll(async () => {
+  [stage, browser] = await Promise.all([Stage.open(), launchBrowser()]);
+});
+afterAll(async () => {
+  await browser.close();
+  await stage.close();
+});
+
+/** What the server sent for each state, without spaces. */
+const pages = new Map<string, string>();
+const closeUp = (text: string): string => text.replaceAll(/\s+/g, '');
+
+async function expectFit(state: State): Promise<void> {
+  await show(browser, stage, state, async ({ page, html, faults }) => {
+    pages.set(state.name, closeUp(html));
+    faults.push(...(await faultsOfPage(page, html, state.title)));
+    expect(faults).toEqual([]);
+  });
+}
+
+describe('holds for everybody', () => {
+  test.concurrent.each(STATES.filter(({ isAlone }) => !isAlone))('$name', expectFit);
+});
+describe('holds for everybody, with nobody else there', () => {
+  test.each(STATES.filter(({ isAlone }) => isAlone))('$name', expectFit);
+});
+
+test('all that the templates can show is shown by one of the states', () => {
+  const all = [...pages.values()];
+  const unseen = readdirSync(VIEWS, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ejs'))
+    .flatMap((file) =>
+      textsOf(readFileSync(join(VIEWS, file), 'utf8'))
+        .filter((text) => !all.some((page) => page.includes(closeUp(text))))
+        .map((text) => `${file}: ${text}`),
+    );
+  expect(unseen).toEqual([]);
+});
+
+/** What a template writes as it stands: what is between its tags. */
+const textsOf = (template: string): string[] =>
+  template
+    .split(/<%[\s\S]*?%>/)
+    .map((text) => text.trim())
+    .filter((text) => text !== '');

@@ -1,0 +1,54 @@
+import { type Owner, sharing } from '../../support/devices.js';
+import { untilProcessed } from '../../support/inbox.js';
+import { linked, signedIn } from '../../support/linking.js';
+import type { Visitor } from '../../support/visitor.js';
+import { startWorld, type World } from '../../support/world.js';
+import { eventful, eventless, household } from './people.js';
+
+/** The world in which every state is found, and people in it whom many states share, because none of them changes anything. */
+export class Stage {
+  readonly #linked = new Map<string, Promise<Visitor>>();
+  #newcomer: Promise<Visitor> | undefined;
+  #quiet: Promise<Owner> | undefined;
+  #eventful: Promise<Owner> | undefined;
+
+  private constructor(readonly world: World) {}
+
+  static async open(): Promise<Stage> {
+    return new Stage(await startWorld({ patienceMs: 100 }));
+  }
+
+  /** Somebody who is signed in and has linked nothing. */
+  newcomer(): Promise<Visitor> {
+    return (this.#newcomer ??= signedIn(this.world));
+  }
+
+  /** Somebody with one device, of which nothing has happened. */
+  quiet(): Promise<Owner> {
+    return (this.#quiet ??= sharing(this.world).then((owner) => eventless(this.world, owner)));
+  }
+
+  /** Somebody with devices of all names, and events of all kinds. */
+  eventful(): Promise<Owner> {
+    return (this.#eventful ??= household(this.world).then((owner) => eventful(this.world, owner)));
+  }
+
+  /** Somebody whose link stands like this. */
+  linkedWith(assignment: string, devices = [{ name: 'Front Door' }]): Promise<Visitor> {
+    const key = JSON.stringify([assignment, devices]);
+    const known = this.#linked.get(key) ?? this.#newlyLinked(assignment, devices);
+    this.#linked.set(key, known);
+    return known;
+  }
+
+  async #newlyLinked(assignment: string, devices: { name: string }[]): Promise<Visitor> {
+    const { visitor, ringUser } = await linked(this.world, await this.world.ring.createUser({ devices }));
+    await untilProcessed(this.world, ringUser);
+    await this.world.sql(`UPDATE account_links SET ${assignment} WHERE account_id = $1`, [ringUser.account_id]);
+    return visitor;
+  }
+
+  close(): Promise<void> {
+    return this.world.stop();
+  }
+}
