@@ -1,3 +1,5 @@
+import process from 'node:process';
+
 // The suite runs in no zone that hides a time without one: the processes east of UTC, their Postgres west of it (see
 // test/support/postgres.ts). Set here, before a worker or a Date exists, however jest was called.
 process.env.TZ = 'Asia/Tokyo';
