@@ -17,7 +17,7 @@ import type { Core } from './core.js';
 
 export interface JobDependencies extends Pick<Metrics, 'onApplied' | 'onFailed' | 'onSnapshot'>, Core {
   /** Called when a link is completed, in the transaction that completes it. */
-  onCompleted: (trx: Knex, accountId: string) => Promise<void>;
+  onCompleted: (trx: Knex.Transaction, accountId: string) => Promise<void>;
 }
 
 /**

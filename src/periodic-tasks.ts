@@ -4,7 +4,7 @@ import { endExpiredLiveViews, purgeEndedLiveViews } from './live-views/live-view
 import { purgeRemovedDevices } from './inventory/device-rows.js';
 import { startDueSchedules } from './pictures/schedules.js';
 import type { PeriodicTask } from './jobs/periodic.js';
-import { expireUnclaimedTokens, forgetExpiredTokens, forgetOldExchanges } from './linking/expiry.js';
+import { expireUnclaimedPairs, purgeExchanges, purgeExpiredPairs } from './linking/expiry.js';
 import { refreshInBackground } from './tokens/background-refresh.js';
 import type { RefreshBudget } from './tokens/refresh-budget.js';
 import { wakeOverdueInboxes } from './webhooks/process.js';
@@ -44,17 +44,17 @@ export function periodicTasks(dependencies: PeriodicTaskDependencies): PeriodicT
   const { log, unclaimedTtlSeconds, auditRetentionDays } = dependencies;
   const runs: Record<Name, () => Promise<void>> = {
     async 'expire unclaimed tokens'() {
-      const expired = await expireUnclaimedTokens(dependencies, unclaimedTtlSeconds);
+      const expired = await expireUnclaimedPairs(dependencies, unclaimedTtlSeconds);
       if (expired > 0) log.info({ expired }, 'expired unclaimed token pairs');
     },
     'refresh tokens': () => refreshInBackground(dependencies),
     'wake overdue inboxes': () => wakeOverdueInboxes(dependencies),
     'start due snapshots': () => startDueSchedules(dependencies),
     'end expired live views': () => endExpiredLiveViews(dependencies),
-    'forget old code exchanges': () => forgetOldExchanges(dependencies),
+    'forget old code exchanges': () => purgeExchanges(dependencies),
     'purge the inbox': () => purgeInbox(dependencies),
     'forget ended live views': () => purgeEndedLiveViews(dependencies),
-    'forget expired token pairs': () => forgetExpiredTokens(dependencies),
+    'forget expired token pairs': () => purgeExpiredPairs(dependencies),
     'forget old device events': () => purgeDeviceEvents(dependencies),
     'forget removed devices': () => purgeRemovedDevices(dependencies),
     'purge the archive': () => purgeArchive(dependencies, auditRetentionDays),

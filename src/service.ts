@@ -156,7 +156,7 @@ async function checkKeys({ config, log }: ServiceOptions, database: Database, va
 }
 
 /** Adds the jobs that follow a new link: fetch what Ring knows about it, and apply the events that came before it. */
-async function catchUp(trx: Knex, accountId: string): Promise<void> {
+async function catchUp(trx: Knex.Transaction, accountId: string): Promise<void> {
   await enqueueUntoldIdentifier(trx, accountId);
   await refetchInventory(trx, accountId);
   await refetchSubscriptions(trx, accountId);

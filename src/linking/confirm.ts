@@ -1,48 +1,55 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
-import { lockAccount } from '../ring-accounts/account-lock.js';
-import { row } from '../database/database.js';
-import { enqueue } from '../jobs/enqueue.js';
-import { retryPauseMs } from '../time/retry-pause.js';
-import { RingError } from '../ring/errors.js';
-import { ERASE } from '../tokens/token-pairs.js';
-import { linkRequestPlace } from '../tokens/places.js';
-import { NoLinkError } from '../tokens/errors.js';
-import { requireReauthorization } from '../tokens/refresh-rows.js';
-import type { Vault } from '../tokens/vault.js';
-import { isExpired, type LinkRequest } from './redirect.js';
-import { NONCE_TOO_OLD } from '../ring-accounts/links.js';
-import { openRequest } from './sealed-redirect.js';
-import { eraseAccountData } from './unlink.js';
 import type { Core } from '../core.js';
+import { row, sql } from '../database/sql.js';
+import type { Tables } from '../database/tables.js';
+import { enqueue } from '../jobs/enqueue.js';
+import { lockAccount } from '../ring-accounts/account-lock.js';
+import {
+  completeLink,
+  isConfirming,
+  noteFailure,
+  noteNonceTooOld,
+  reachStep,
+  refuseLink,
+} from '../ring-accounts/link-rows.js';
+import { RingError } from '../ring/errors.js';
+import { retryPauseMs } from '../time/retry-pause.js';
+import { NoLinkError } from '../tokens/errors.js';
+import { requireReauthorization } from '../tokens/pair-and-link.js';
+import { revokePair } from '../tokens/pair-rows.js';
+import { redirectPlace } from '../tokens/places.js';
+import type { Vault } from '../tokens/vault.js';
+import { eraseAccountData } from './end-link.js';
+import { isExpired, type Redirect } from './redirect.js';
+import { openRedirect } from './sealed-redirect.js';
 
 /** The job that finishes a claimed link with Ring. */
 export const CONFIRM_LINK = 'confirm_link';
 
 export interface ConfirmDependencies extends Pick<Core, 'db' | 'ring' | 'vault' | 'tokens' | 'clock' | 'log'> {
-  /** What follows from a completed link, in the transaction that completes it. */
-  onCompleted: (trx: Knex, accountId: string) => Promise<void>;
+  /** Called when a link is completed, in the transaction that completes it. */
+  onCompleted: (trx: Knex.Transaction, accountId: string) => Promise<void>;
 }
+
+type LinkRow = Tables['account_links'];
 
 /**
- * How far Ring was told, written before each call and after its answer, so that a crash at any point is seen for what it
- * is: `CLAIMED` nothing was sent; `POSTING` the POST may have reached Ring; `PROBING` so may a PATCH that was sent to find
- * that out; `AWAITING` Ring has confirmed the POST; `PATCHING` the PATCH may have reached Ring.
+ * How far Ring was told. The step is written before each call and after its answer, so that it tells after a crash what Ring
+ * may have heard:
+ * - `CLAIMED`: nothing was sent.
+ * - `POSTING`: the POST may have reached Ring.
+ * - `PROBING`: so may a PATCH that was sent to find out whether the POST had.
+ * - `AWAITING`: Ring has confirmed the POST.
+ * - `PATCHING`: the PATCH may have reached Ring.
  */
-type ConfirmationStep = 'CLAIMED' | 'POSTING' | 'PROBING' | 'AWAITING' | 'PATCHING';
+type ConfirmationStep = NonNullable<LinkRow['confirmation_step']>;
 
-interface ConfirmingLink {
-  id: string;
-  account_id: string;
-  token_id: string;
-  confirmation_step: ConfirmationStep;
-  account_identifier: string;
-  nonce_digest: Buffer;
-  request_key_id: string;
-  request_ciphertext: Buffer;
-}
+type ConfirmingLink = Pick<LinkRow, 'id' | 'account_id' | 'token_id' | 'account_identifier' | 'nonce_digest'> & {
+  [Column in 'confirmation_step' | 'request_key_id' | 'request_ciphertext']: NonNullable<LinkRow[Column]>;
+};
 
-/** The link ended or got a newer pair while this job was at work; whoever changed it has taken over. */
+/** The link ended or got a newer pair while this job was at work. The transaction that changed it has taken over. */
 class LinkMovedOn extends Error {}
 
 const Payload = z.object({ linkId: z.uuid(), tokenId: z.uuid(), attempt: z.number().int().min(1) });
@@ -51,23 +58,17 @@ const MAX_PAUSE_MS = 60_000;
 
 export const confirmationKey = (linkId: string): string => `${CONFIRM_LINK}:${linkId}`;
 
-/** Two jobs of one link would talk to Ring at cross purposes. */
+/** One job at a time for each link: two would tell Ring contradictory things. */
 export const confirmationKeyOf = (payload: unknown): string => confirmationKey(Payload.parse(payload).linkId);
 
-/** SQL: the link is still the one that this job loaded, on its way with the same token pair. */
-const IS_AS_LOADED = `id = ? AND token_id = ? AND status = 'CONFIRMING'`;
-
-/** SQL: Ring's redirect has done its work, whatever came of it. */
-const FORGET_REQUEST = 'confirmation_step = NULL, request_key_id = NULL, request_ciphertext = NULL';
-
-/** What Ring says to a PATCH of an integration that is not `awaiting`. */
+/** Ring's answer to a PATCH of an integration that is not `awaiting`. */
 const INVALID_TRANSITION = 'Invalid Status Transition';
-/** What Ring says to a nonce that is forged, too old or used. */
+/** Ring's answer to a nonce that is forged, too old or used. */
 const INVALID_NONCE = 'Invalid Nonce';
 
 /**
- * Brings a claimed link from where it stands to `COMPLETED`, or to `REFUSED` when Ring says no for good. Safe to run
- * again after a crash at any point; when Ring can't be reached it is tried again, with growing pauses, until Ring answers.
+ * Brings a claimed link from where it stands to `COMPLETED`, or to `REFUSED` when Ring's refusal is final. Safe to run again
+ * after a crash at any point. When Ring can't be reached it is tried again, with growing pauses, until Ring answers.
  *
  * @see https://developer.amazon.com/docs/ring/app-integrations.html
  */
@@ -79,24 +80,27 @@ export async function confirmLink(dependencies: ConfirmDependencies, payload: un
     await tellRing(dependencies, link);
     await complete(dependencies, link);
   } catch (error) {
-    // Ended meanwhile, by its user at Ring or because Ring takes its tokens no more.
+    // The link has ended meanwhile: its user has removed the app, or Ring no longer accepts its tokens.
     if (error instanceof LinkMovedOn || error instanceof NoLinkError) return;
     dependencies.log.warn({ err: error, linkId, attempt }, 'the link is not confirmed');
     await copeWith(dependencies, link, attempt, error);
   }
 }
 
-/** What follows from a failure. What is not Ring's doing (a missing key, a mistake of ours) can be put right: try later. */
+/** Decides what a failure means for the link. One that is our own (a missing key, a bug) can be put right: try later. */
 async function copeWith(
   dependencies: ConfirmDependencies,
   link: ConfirmingLink,
   attempt: number,
   error: unknown,
 ): Promise<void> {
-  if (isRefusal(error, INVALID_NONCE) && isNonceExpired(dependencies, link)) await waitForUser(dependencies, link);
-  else if (isRefusal(error)) await refuse(dependencies, link, error);
+  if (isRefusal(error, INVALID_NONCE) && isNonceExpired(dependencies, link)) {
+    // Ring was away for longer than a nonce lives. The integration is still pending there, so the link goes on as soon as the
+    // user taps Sign In again and brings a fresh nonce.
+    await noteNonceTooOld(dependencies.db, link);
+  } else if (isRefusal(error)) await refuse(dependencies, link, error);
   else if (error instanceof RingError && error.kind === 'unauthorized') {
-    // Although the pair was refreshed.
+    // Ring refuses the access token although it was refreshed.
     await requireReauthorization(dependencies, { id: link.token_id }, error.reason);
   } else await tryLater(dependencies, link, attempt, error);
 }
@@ -104,11 +108,9 @@ async function copeWith(
 function findConfirming(db: Knex, linkId: string, tokenId: string): Promise<ConfirmingLink | undefined> {
   return row<ConfirmingLink>(
     db,
-    `SELECT link.id, link.account_id, link.token_id, link.confirmation_step, link.account_identifier,
-            link.nonce_digest, link.request_key_id, link.request_ciphertext
-       FROM account_links link
-      WHERE link.id = ? AND link.token_id = ? AND link.status = 'CONFIRMING'`,
-    [linkId, tokenId],
+    sql`SELECT id, account_id, token_id, confirmation_step, account_identifier, nonce_digest, request_key_id,
+               request_ciphertext
+          FROM account_links WHERE ${isConfirming({ id: linkId, token_id: tokenId })}`,
   );
 }
 
@@ -139,7 +141,7 @@ async function patch(dependencies: ConfirmDependencies, link: ConfirmingLink): P
   await sendPatch(dependencies, link);
 }
 
-/** After a PATCH whose answer never came, "not awaiting any more" means that it got through. */
+/** Sends the PATCH again after one whose answer never came. "Not awaiting any more" means that the first got through. */
 async function patchAgain(dependencies: ConfirmDependencies, link: ConfirmingLink): Promise<void> {
   try {
     await sendPatch(dependencies, link);
@@ -149,8 +151,8 @@ async function patchAgain(dependencies: ConfirmDependencies, link: ConfirmingLin
 }
 
 /**
- * After a POST whose answer never came. A nonce may work only once, so sending it again could be refused because it got
- * through; a PATCH can tell, for Ring accepts it from an awaiting integration and from no other.
+ * Finds out whether a POST got through whose answer never came. A nonce may work only once, so a second POST could be refused
+ * because the first got through. A PATCH can tell, because Ring accepts it only for an awaiting integration.
  */
 async function probe(dependencies: ConfirmDependencies, link: ConfirmingLink): Promise<'completed' | 'awaiting'> {
   const hasProbed = link.confirmation_step === 'PROBING';
@@ -170,7 +172,7 @@ async function probe(dependencies: ConfirmDependencies, link: ConfirmingLink): P
   }
 }
 
-/** False when Ring says that there is nothing awaiting. */
+/** Sends a PATCH. @returns false when Ring answers that the integration is not awaiting */
 async function isCompletedByPatch(dependencies: ConfirmDependencies, link: ConfirmingLink): Promise<boolean> {
   try {
     await sendPatch(dependencies, link);
@@ -182,7 +184,7 @@ async function isCompletedByPatch(dependencies: ConfirmDependencies, link: Confi
 }
 
 function sendPost({ ring, tokens, vault }: ConfirmDependencies, link: ConfirmingLink): Promise<void> {
-  const { nonce } = requestOf(vault, link);
+  const { nonce } = redirectOf(vault, link);
   return tokens.forPair(link.token_id, (accessToken) =>
     ring.announceLink(accessToken, { accountIdentifier: link.account_identifier, nonce }),
   );
@@ -194,46 +196,34 @@ function sendPatch({ ring, tokens }: ConfirmDependencies, link: ConfirmingLink):
   );
 }
 
-function requestOf(vault: Vault, link: ConfirmingLink): LinkRequest {
-  return openRequest(
+function redirectOf(vault: Vault, link: ConfirmingLink): Redirect {
+  return openRedirect(
     vault,
     { keyId: link.request_key_id, ciphertext: link.request_ciphertext },
-    linkRequestPlace(link.id),
+    redirectPlace(link.id),
   );
 }
 
 function isNonceExpired({ vault, clock }: ConfirmDependencies, link: ConfirmingLink): boolean {
-  return isExpired(requestOf(vault, link), clock);
+  return isExpired(redirectOf(vault, link), clock);
 }
 
 async function reach({ db, clock }: ConfirmDependencies, link: ConfirmingLink, step: ConfirmationStep): Promise<void> {
-  const reached = await row(
-    db,
-    `UPDATE account_links SET confirmation_step = ?, updated_at = ?
-      WHERE ${IS_AS_LOADED} RETURNING 1`,
-    [step, clock(), link.id, link.token_id],
-  );
-  if (reached === undefined) throw new LinkMovedOn();
+  if (!(await reachStep(db, link, step, clock()))) throw new LinkMovedOn();
 }
 
 async function complete({ db, clock, onCompleted }: ConfirmDependencies, link: ConfirmingLink): Promise<void> {
   const now = clock();
   await db.transaction(async (trx) => {
-    const completed = await row<{ account_id: string }>(
-      trx,
-      `UPDATE account_links SET status = 'COMPLETED', completed_at = ?, last_error = NULL, ${FORGET_REQUEST}, updated_at = ?
-        WHERE ${IS_AS_LOADED} RETURNING account_id`,
-      [now, now, link.id, link.token_id],
-    );
-    if (completed !== undefined) await onCompleted(trx, completed.account_id);
+    if (await completeLink(trx, link, now)) await onCompleted(trx, link.account_id);
   });
 }
 
 /**
- * Ends the link for good; its tokens are of no use without one. Not when the user came with a fresh nonce meanwhile: then
- * it was the former nonce that Ring refused, and the job that the fresh one brought is already waiting.
+ * Ends the link for good, and its pair with it. Not when the user came with a fresh nonce meanwhile: then Ring has refused
+ * the former nonce, and the job for the fresh one is already waiting.
  *
- * A link that was only being renewed takes with it what it had brought before.
+ * The devices of a link that was only being renewed are erased with it.
  */
 async function refuse({ db, clock }: ConfirmDependencies, link: ConfirmingLink, error: RingError): Promise<void> {
   const now = clock();
@@ -241,34 +231,17 @@ async function refuse({ db, clock }: ConfirmDependencies, link: ConfirmingLink, 
     await lockAccount(trx, link.account_id);
     const ending = await row<{ has_devices: boolean }>(
       trx,
-      `SELECT EXISTS (SELECT 1 FROM devices WHERE account_id = link.account_id) AS has_devices
-         FROM account_links AS link WHERE ${IS_AS_LOADED} AND nonce_digest = ? FOR UPDATE`,
-      [link.id, link.token_id, link.nonce_digest],
+      sql`SELECT EXISTS (SELECT 1 FROM devices WHERE account_id = link.account_id) AS has_devices
+            FROM account_links AS link
+           WHERE ${isConfirming(link)} AND nonce_digest = ${link.nonce_digest} FOR UPDATE`,
     );
     if (ending === undefined) return;
     if (ending.has_devices) {
       await eraseAccountData(trx, { accountId: link.account_id, reason: 'refused by Ring', occurredAt: now, now });
     }
-    await trx.raw(
-      `UPDATE account_links SET status = 'REFUSED', last_error = ?, ${FORGET_REQUEST}, updated_at = ?
-        WHERE id = ?`,
-      [describe(error), now, link.id],
-    );
-    await trx.raw(`UPDATE ring_tokens SET status = 'REVOKED', ${ERASE} WHERE id = ?`, [link.token_id]);
+    await refuseLink(trx, link.id, reasonOf(error), now);
+    await revokePair(trx, link.token_id);
   });
-}
-
-/**
- * Ring was away for longer than a nonce lives. The integration is still pending there, so the link goes on as soon as the
- * user taps Sign In again and brings a fresh one.
- */
-async function waitForUser({ db }: ConfirmDependencies, link: ConfirmingLink): Promise<void> {
-  await db.raw(`UPDATE account_links SET last_error = ? WHERE ${IS_AS_LOADED} AND nonce_digest = ?`, [
-    NONCE_TOO_OLD,
-    link.id,
-    link.token_id,
-    link.nonce_digest,
-  ]);
 }
 
 async function tryLater(
@@ -279,13 +252,9 @@ async function tryLater(
 ): Promise<void> {
   const retryAfterSeconds = error instanceof RingError ? error.retryAfterSeconds : undefined;
   await db.transaction(async (trx) => {
-    const current = await row(trx, `UPDATE account_links SET last_error = ? WHERE ${IS_AS_LOADED} RETURNING 1`, [
-      describe(error),
-      link.id,
-      link.token_id,
-    ]);
-    // The job of whoever changed it waits under the same key, and would be replaced.
-    if (current === undefined) return;
+    const isCurrent = await noteFailure(trx, link, reasonOf(error));
+    // The transaction that changed the link has added a job under the same key, which this one would replace.
+    if (!isCurrent) return;
     await enqueue(
       trx,
       CONFIRM_LINK,
@@ -299,6 +268,6 @@ function isRefusal(error: unknown, code?: string): error is RingError {
   return error instanceof RingError && error.kind === 'rejected' && (code === undefined || error.code === code);
 }
 
-function describe(error: unknown): string {
+function reasonOf(error: unknown): string {
   return error instanceof RingError ? error.reason : 'internal';
 }

@@ -1,34 +1,34 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Knex } from 'knex';
-import { row } from '../database/database.js';
+import type { Core } from '../core.js';
 import { enqueue } from '../jobs/enqueue.js';
-import { NEXT_ARRIVAL } from '../ring-accounts/installation.js';
 import type { TokenGrant } from '../ring/client.js';
 import { RingError } from '../ring/errors.js';
 import { within } from '../time/within.js';
 import { insist } from '../time/insist.js';
+import { storePair } from '../tokens/pair-rows.js';
 import { sealPair } from '../tokens/token-pairs.js';
+import { beginExchange, dropExchange, type ExchangeRow, findExchange, settleExchange } from './exchange-rows.js';
 import { IDENTIFY_ACCOUNT } from './identify-pair.js';
-import type { Core } from '../core.js';
 
 /**
- * How an authorization code ended. These four are remembered and answered again for the same code, which is never
- * exchanged twice:
+ * How the exchange of an authorization code ended. These four are remembered and answered again for the same code, which is
+ * never exchanged twice:
  * - `STORED`: the token pair is in the database.
- * - `REFUSED`: Ring says that the code is not good.
+ * - `REFUSED`: Ring says that the code is not valid.
  * - `FAILED`: Ring answered something else than a token pair.
- * - `UNCERTAIN`: nobody knows whether Ring used the code up: no answer came, or we died before we could store it.
+ * - `UNCERTAIN`: Ring may have used the code up. No answer came, or the process died before it could store it.
  */
-type FinalOutcome = 'STORED' | 'REFUSED' | 'FAILED' | 'UNCERTAIN';
+type FinalOutcome = Exclude<ExchangeRow['outcome'], 'EXCHANGING'>;
 
 /**
- * The others are not remembered. Ring has certainly not used the code: `NOT_SENT` (no connection, or too many requests) and
- * `MISCONFIGURED` (Ring does not accept our client credentials). `UNSETTLED`: it takes longer than the caller can wait.
+ * The other three are not remembered. After `NOT_SENT` (no connection, or too many requests) and `MISCONFIGURED` (Ring does
+ * not accept our client credentials) Ring has certainly not used the code. `UNSETTLED`: the caller can't wait any longer.
  */
 export type ExchangeOutcome = FinalOutcome | 'NOT_SENT' | 'MISCONFIGURED' | 'UNSETTLED';
 
-/** What came of one exchange in the end; `LOST`: Ring gave us a pair that we could not store while it was of use. */
+/** The results of an exchange in the end. `LOST`: Ring gave us a pair that we could not store while it was of use. */
 export const EXCHANGE_RESULTS = [
   'STORED',
   'REFUSED',
@@ -44,7 +44,7 @@ export interface ExchangeDependencies extends Pick<
   Core,
   'db' | 'ring' | 'vault' | 'clock' | 'log' | 'unclaimedTtlSeconds' | 'linkClockSkewSeconds'
 > {
-  /** Hears what came of each exchange; a repeated delivery is none. */
+  /** Called with the result of each exchange. A repeated delivery of a code is none. */
   onExchange: (result: ExchangeResult) => void;
 }
 
@@ -64,7 +64,7 @@ export interface CodeExchange {
    * @see https://developer.amazon.com/docs/ring/app-deployment.html
    */
   exchange(code: string): Promise<ExchangeOutcome>;
-  /** Waits for all that are under way. */
+  /** Waits for all exchanges that are under way. */
   settled(): Promise<void>;
 }
 
@@ -85,10 +85,11 @@ export function createCodeExchange(dependencies: ExchangeDependencies): CodeExch
 async function exchangeOnce(dependencies: ExchangeDependencies, code: string): Promise<ExchangeOutcome> {
   const received = { digest: createHash('sha256').update(code).digest(), at: dependencies.clock() };
   const { digest } = received;
-  if (!(await begin(dependencies, received))) return outcomeOfFirst(dependencies, digest);
-  let grant: TokenGrant;
+  // Committed before Ring is called: a crash in between reads as `UNCERTAIN`.
+  if (!(await beginExchange(dependencies.db, digest, received.at))) return outcomeOfFirst(dependencies, digest);
+  let pair: TokenGrant;
   try {
-    grant = await dependencies.ring.exchangeCode(code);
+    pair = await dependencies.ring.exchangeCode(code);
   } catch (error) {
     if (!(error instanceof RingError)) throw error;
     dependencies.log.warn({ err: error }, 'the code exchange failed');
@@ -96,7 +97,7 @@ async function exchangeOnce(dependencies: ExchangeDependencies, code: string): P
     return recordFailure(dependencies.db, digest, error);
   }
   try {
-    await storeInsistently(dependencies, received, grant);
+    await storeInsistently(dependencies, received, pair);
   } catch (error) {
     dependencies.onExchange('LOST');
     throw error;
@@ -107,27 +108,16 @@ async function exchangeOnce(dependencies: ExchangeDependencies, code: string): P
 
 interface ReceivedCode {
   digest: Buffer;
-  /** When it came, which is soon after the installation; its exchange may take seconds. */
+  /** When the code came, which is soon after the installation. Its exchange may take seconds. */
   at: Date;
-}
-
-/** Takes the code for this delivery. Committed before Ring is called: a crash in between reads as `UNCERTAIN`. */
-async function begin({ db }: ExchangeDependencies, { digest, at }: ReceivedCode): Promise<boolean> {
-  const taken = await row(
-    db,
-    `INSERT INTO token_exchanges (code_digest, outcome, started_at) VALUES (?, 'EXCHANGING', ?)
-     ON CONFLICT (code_digest) DO NOTHING RETURNING 1`,
-    [digest, at],
-  );
-  return taken !== undefined;
 }
 
 async function recordFailure(db: Knex, digest: Buffer, error: RingError): Promise<ExchangeOutcome> {
   const outcome = outcomeOf(error);
   if (outcome === 'NOT_SENT' || outcome === 'MISCONFIGURED') {
-    await db.raw('DELETE FROM token_exchanges WHERE code_digest = ?', [digest]);
+    await dropExchange(db, digest);
   } else {
-    await settle(db, digest, outcome);
+    await settleExchange(db, digest, outcome);
   }
   return outcome;
 }
@@ -150,21 +140,17 @@ function outcomeOf(error: RingError): Exclude<ExchangeOutcome, 'STORED' | 'UNSET
   }
 }
 
-async function settle(on: Knex, digest: Buffer, outcome: FinalOutcome): Promise<void> {
-  await on.raw('UPDATE token_exchanges SET outcome = ? WHERE code_digest = ?', [outcome, digest]);
-}
-
-/** Right now the pair exists in this process and nowhere else: we let go of it when nobody could claim it any more. */
+/** Stores the pair, which exists only in this process. Gives up when it is too old to be claimed. */
 async function storeInsistently(
   dependencies: ExchangeDependencies,
   code: ReceivedCode,
-  grant: TokenGrant,
+  pair: TokenGrant,
 ): Promise<void> {
   const { log, unclaimedTtlSeconds } = dependencies;
   const tokenId = randomUUID();
   const giveUpAt = performance.now() + unclaimedTtlSeconds * 1_000;
   await insist(
-    () => store(dependencies, code, tokenId, grant),
+    () => store(dependencies, code, tokenId, pair),
     (error) => {
       if (performance.now() > giveUpAt) throw error;
       log.error({ err: error, tokenId }, 'a received token pair is not stored; trying again');
@@ -176,43 +162,31 @@ async function store(
   { db, vault, clock, linkClockSkewSeconds }: ExchangeDependencies,
   code: ReceivedCode,
   tokenId: string,
-  grant: TokenGrant,
+  pair: TokenGrant,
 ): Promise<void> {
   const now = clock();
-  const pair = sealPair(vault, tokenId, grant);
+  const sealed = sealPair(vault, tokenId, pair);
   await db.transaction(async (trx) => {
-    // The same id on every attempt: if an earlier commit got through and only its answer was lost, this changes nothing.
-    await trx.raw(
-      `INSERT INTO ring_tokens (id, status, key_id, access_token_ciphertext, refresh_token_ciphertext, scope,
-                                access_token_expires_at, created_at, arrival, installed_since)
-       VALUES (?, 'RECEIVED', ?, ?, ?, ?, ?, ?, ${NEXT_ARRIVAL}, ?)
-       ON CONFLICT (id) DO NOTHING`,
-      [
-        tokenId,
-        pair.key_id,
-        pair.access_token_ciphertext,
-        pair.refresh_token_ciphertext,
-        grant.scope,
-        new Date(now.getTime() + grant.expiresIn * 1_000),
-        now,
-        // As Ring's clock showed it at the earliest.
-        new Date(code.at.getTime() - linkClockSkewSeconds * 1_000),
-      ],
-    );
-    await settle(trx, code.digest, 'STORED');
+    // The ID is the same on every attempt: if an earlier commit got through and only its answer was lost, nothing changes.
+    await storePair(trx, {
+      id: tokenId,
+      ...sealed,
+      scope: pair.scope,
+      access_token_expires_at: new Date(now.getTime() + pair.expiresIn * 1_000),
+      created_at: now,
+      // The earliest time that Ring's clock may have shown.
+      installed_since: new Date(code.at.getTime() - linkClockSkewSeconds * 1_000),
+    });
+    await settleExchange(trx, code.digest, 'STORED');
     await enqueue(trx, IDENTIFY_ACCOUNT, { tokenId, attempt: 1 }, { key: `${IDENTIFY_ACCOUNT}:${tokenId}` });
   });
 }
 
-/** The answer that the first delivery of this code got, waiting for it if it is still on its way. */
+/** The outcome of the code's first delivery. Waits for it while it is under way. */
 async function outcomeOfFirst({ db, clock }: ExchangeDependencies, digest: Buffer): Promise<ExchangeOutcome> {
   const giveUpAt = performance.now() + ANSWER_LIMIT_MS;
   for (;;) {
-    const exchange = await row<{ outcome: FinalOutcome | 'EXCHANGING'; started_at: Date }>(
-      db,
-      'SELECT outcome, started_at FROM token_exchanges WHERE code_digest = ?',
-      [digest],
-    );
+    const exchange = await findExchange(db, digest);
     if (exchange === undefined) return 'NOT_SENT';
     if (exchange.outcome !== 'EXCHANGING') return exchange.outcome;
     const isAbandoned = clock().getTime() - exchange.started_at.getTime() > ANSWER_LIMIT_MS;

@@ -10,12 +10,12 @@ import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { render } from '../http/render.js';
 import { seeOther } from '../http/see-other.js';
-import { accountDeleted, claim, type Claimant, type ClaimResult, wasRemovedLately } from './claim.js';
-import { freshness, type Freshness, type LinkRequest, nonceDigest, parseLinkRequest } from './redirect.js';
+import { claim, type Claimant, type ClaimResult, userDeleted, wasRemovedLately } from './claim.js';
+import { freshness, type Freshness, nonceDigest, parseRedirect, type Redirect } from './redirect.js';
 import { findLink, type Link, newestLinkOfUser } from '../ring-accounts/links.js';
 import type { MatchReport } from './match.js';
 import { OUTCOME_PAGES, type Outcome, outcomeOfLink, type OutcomeView } from './outcomes.js';
-import { dropPendingLink, keepPendingLink, readPendingLink } from './pending-link.js';
+import { dropPendingRedirect, keepPendingRedirect, readPendingRedirect } from './pending-redirect.js';
 import type { Core } from '../core.js';
 
 declare module '../http/render.js' {
@@ -32,10 +32,11 @@ export interface LinkPagesDependencies extends Pick<Core, 'vault' | 'clock' | 'l
   limits: RateLimits;
   /** How long a page waits for Ring, in ms: once for the pair to arrive, once for the link to be confirmed. */
   patienceMs: number;
-  /** Then nobody is kept waiting. */
+  /** When true, pages stop waiting for Ring. */
   isShuttingDown: () => boolean;
-  /** Hears how each attempt to link has ended, once for all its tries. */
+  /** Called with the result of each attempt to link, once for all its tries. */
   onClaimed: (result: PatientResult['kind']) => void;
+  /** Called after each walk through the pool. */
   onMatched: (report: MatchReport) => void;
 }
 
@@ -43,15 +44,15 @@ export interface LinkPages {
   router: Router;
   /** Links for the user who has just signed in on the link page, and answers with the outcome. */
   link: (request: Request, response: Response) => Promise<void>;
-  /** The link page for someone who is not signed in. */
+  /** Shows the link page with the sign-in form. */
   showSignIn: (request: Request, response: Response, email?: string, error?: FormError) => Promise<void>;
 }
 
-/** What the form carries of the page that it stood on. */
+/** The part of the form that names the redirect which its page was shown for. */
 const Shown = z.object({ link: z.string().optional().catch('') });
 
-/** Tells one pending link from another on a page, where the nonce itself must not stand. */
-const pageId = (link: LinkRequest): string => nonceDigest(link.nonce).toString('base64url');
+/** An ID of the redirect for forms, where the nonce itself must not stand. */
+const pageId = (redirect: Redirect): string => nonceDigest(redirect.nonce).toString('base64url');
 
 const PAIR_POLL_MS = 1_000;
 const CONFIRMATION_POLL_MS = 100;
@@ -61,8 +62,8 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
   const { database, vault, clock, log, limits, linkClockSkewSeconds } = dependencies;
 
   async function show(request: Request, response: Response, outcome: Outcome): Promise<void> {
-    const { status, switchAccount, ...view } = OUTCOME_PAGES[outcome];
-    const canSwitch = switchAccount && request.user !== undefined;
+    const { status, switchUser, ...view } = OUTCOME_PAGES[outcome];
+    const canSwitch = switchUser && request.user !== undefined;
     response.status(status);
     render(response, 'link-outcome', {
       title: view.heading,
@@ -71,24 +72,24 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
     });
   }
 
-  /** Ring's redirect: what it carries goes into the session, and out of the address bar. */
+  /** Takes Ring's redirect into the session, and out of the address bar. */
   async function receive(request: Request, response: Response): Promise<void> {
-    const link = parseLinkRequest(request.query);
-    const outcome = link === undefined ? 'malformed' : turnedAway(link);
-    if (link === undefined || outcome !== undefined) {
+    const redirect = parseRedirect(request.query);
+    const outcome = redirect === undefined ? 'malformed' : turnedAway(redirect);
+    if (redirect === undefined || outcome !== undefined) {
       await show(request, response, outcome ?? 'malformed');
       return;
     }
-    // Under a new id: someone else may know the one that this browser came with.
+    // A new session ID, because someone else may know the one that this browser came with.
     if (request.user === undefined) await newSession(request);
-    keepPendingLink(vault, request, link);
+    keepPendingRedirect(vault, request, redirect);
     await saveSession(request);
     seeOther(response, '/ring/link');
   }
 
-  /** Why a link that is no longer or not yet fresh is not made. */
-  function turnedAway(link: LinkRequest): Outcome | undefined {
-    const age = freshness(link, clock, linkClockSkewSeconds);
+  /** Turns a redirect away that is too old, or from the future. @returns undefined when it is fresh */
+  function turnedAway(redirect: Redirect): Outcome | undefined {
+    const age = freshness(redirect, clock, linkClockSkewSeconds);
     if (age === 'fresh') return undefined;
     dependencies.onClaimed(age);
     log.warn({ outcome: age }, 'a link is turned away; if this happens to everyone, check the clock of this machine');
@@ -109,21 +110,21 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
     }
   }
 
-  /** The link that this browser came for, if it is still fresh: its page may have been open for a while. */
-  async function pendingLinkOrAnswer(request: Request, response: Response): Promise<LinkRequest | undefined> {
-    const pending = readPendingLink(vault, request);
+  /** The redirect that this browser came with, if it is still fresh. Otherwise the request is answered, with the reason. */
+  async function pendingRedirectOrAnswer(request: Request, response: Response): Promise<Redirect | undefined> {
+    const pending = readPendingRedirect(vault, request);
     if (pending === undefined) {
       await showNewestLink(request, response);
       return undefined;
     }
     const stale = turnedAway(pending);
     if (stale === undefined) return pending;
-    dropPendingLink(request);
+    dropPendingRedirect(request);
     await show(request, response, stale);
     return undefined;
   }
 
-  /** Nothing is pending in this browser: after a reload, that is because the link was made. */
+  /** Answers when nothing is pending in this browser. After a reload, that is because the link was made. */
   async function showNewestLink(request: Request, response: Response): Promise<void> {
     const newest = request.user && (await newestLinkOfUser(database.knex, request.user.id));
     await show(request, response, newest === undefined ? 'nothing-to-link' : outcomeOfLink(newest));
@@ -144,9 +145,9 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
     });
   }
 
-  /** What the page's forms carry of the link that the page was shown for. */
+  /** The ID of the pending redirect, for the forms of its page. */
   function pendingId(request: Request): string {
-    const pending = readPendingLink(vault, request);
+    const pending = readPendingRedirect(vault, request);
     return pending === undefined ? '' : pageId(pending);
   }
 
@@ -161,9 +162,9 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
 
   async function link(request: Request, response: Response): Promise<void> {
     if (request.user === undefined) throw new HttpError(401, 'Sign in first.');
-    const pending = await pendingLinkOrAnswer(request, response);
+    const pending = await pendingRedirectOrAnswer(request, response);
     if (pending === undefined) return;
-    // Another tab, or another site, may have brought another link since this page was shown.
+    // Another tab, or another site, may have brought another redirect since this page was shown.
     const { link: shown } = Shown.parse(request.body);
     if (shown !== undefined && shown !== pageId(pending)) {
       seeOther(response, '/ring/link');
@@ -174,12 +175,12 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
     dependencies.onClaimed(result.kind);
     logUnmatched(result);
     if (!canBeTriedAgain(result)) {
-      dropPendingLink(request);
-      // Now, and not after the next wait: it would overwrite what another tab did meanwhile, a sign-out included.
+      dropPendingRedirect(request);
+      // Saved before the next wait. After it, the session would overwrite another tab's changes, a sign-out included.
       await saveSession(request);
     }
     const outcome = await outcomeOfClaim(dependencies, result);
-    // The same is told there, of the user's newest link, and can be loaded again: this answer to a form can not.
+    // The link page shows the same outcome of the user's newest link. It can be reloaded, which an answer to a form can't.
     if (result.kind === 'claimed' || result.kind === 'resumed') seeOther(response, '/ring/link');
     else await show(request, response, outcome);
   }
@@ -191,12 +192,12 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
       await receive(request, response);
       return;
     }
-    const pending = await pendingLinkOrAnswer(request, response);
+    const pending = await pendingRedirectOrAnswer(request, response);
     if (pending === undefined) return;
     if (request.user === undefined) await showSignIn(request, response);
     else await showConfirm(request, response, request.user);
   });
-  // Who has signed out meanwhile, in another tab, has no token any more, and signs in there.
+  // A user who has signed out meanwhile in another tab has no CSRF token any more, and signs in on the link page.
   route.post(
     (request, response, next) => {
       if (request.user === undefined) seeOther(response, '/ring/link');
@@ -210,25 +211,25 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
   return { router, link, showSignIn };
 }
 
-/** `app-removed`: nothing fits, and Ring has lately told us that the user removed the app. */
+/** The result of the attempts to claim. `app-removed`: no pair fits, and Ring has lately told us that the app was removed. */
 export type PatientResult = ClaimResult | { kind: Exclude<Freshness, 'fresh'> | 'app-removed' };
 
-/** Ring's callback can be slower than the browser, so a pair that is missing is waited for while the request is fresh. */
+/** Waits for a pair that is missing, while the redirect is fresh: Ring's callback can be slower than the browser. */
 async function claimPatiently(
   dependencies: LinkPagesDependencies,
   claimant: Claimant,
-  request: LinkRequest,
+  redirect: Redirect,
 ): Promise<PatientResult> {
   const { clock, linkClockSkewSeconds, patienceMs, isShuttingDown } = dependencies;
   const giveUpAt = performance.now() + patienceMs;
   for (;;) {
-    const age = freshness(request, clock, linkClockSkewSeconds);
+    const age = freshness(redirect, clock, linkClockSkewSeconds);
     if (age !== 'fresh') return { kind: age };
-    const result = await claim(dependencies, claimant, request);
+    const result = await claim(dependencies, claimant, redirect);
     const mayStillArrive = result.kind === 'no-match' || result.kind === 'not-renewed';
     if (!mayStillArrive) return result;
     if (performance.now() > giveUpAt) {
-      const isRemoved = result.kind === 'no-match' && (await wasRemovedLately(dependencies, request));
+      const isRemoved = result.kind === 'no-match' && (await wasRemovedLately(dependencies, redirect));
       return isRemoved ? { kind: 'app-removed' } : result;
     }
     if (isShuttingDown()) throw new HttpError(503, 'The service is being restarted.', { retryAfterSeconds: 5 });
@@ -236,7 +237,7 @@ async function claimPatiently(
   }
 }
 
-/** With another attempt, or from another account. */
+/** Whether another attempt with the same redirect, or by another user, may succeed. */
 function canBeTriedAgain({ kind }: PatientResult): boolean {
   return kind === 'no-match' || kind === 'app-removed' || kind === 'linked-by-someone-else';
 }
@@ -260,7 +261,7 @@ async function outcomeOfClaim(dependencies: LinkPagesDependencies, result: Patie
   }
 }
 
-/** The job of the claim does the work, here or on another instance; this only watches, for as long as a user would. */
+/** Watches the link while the claim's job confirms it, here or on another instance, for as long as a user would wait. */
 async function waitForConfirmation(
   { database, patienceMs, isShuttingDown }: LinkPagesDependencies,
   linkId: string,
@@ -268,7 +269,7 @@ async function waitForConfirmation(
   const giveUpAt = performance.now() + patienceMs;
   for (;;) {
     const link = await findLink(database.knex, linkId);
-    if (link === undefined) throw accountDeleted();
+    if (link === undefined) throw userDeleted();
     if (link.status !== 'CONFIRMING' || performance.now() > giveUpAt || isShuttingDown()) return link;
     await delay(CONFIRMATION_POLL_MS);
   }

@@ -2,25 +2,25 @@ import { type KeyObject, timingSafeEqual } from 'node:crypto';
 import type { Pool } from 'pg';
 import Cursor from 'pg-cursor';
 import { computeNonce, NONCE_LENGTH } from '../ring/nonce.js';
-import type { LinkRequest } from './redirect.js';
+import type { Redirect } from './redirect.js';
 
 /**
- * The whole pool. No other predicate, because only the nonce says whose pair it is; no other column, so that the partial
- * index answers alone.
+ * SQL: the whole pool. There is no other predicate, because only the nonce says whose pair it is, and no other column, so that
+ * the partial index answers by itself.
  */
 export const UNCLAIMED_ACCOUNTS = `SELECT account_id FROM ring_tokens WHERE status = 'UNCLAIMED'`;
 
-/** Candidates between two turns of the event loop: some 2 ms of hashing. */
+/** How many candidates are hashed between two turns of the event loop. They take some 2 ms. */
 const BATCH = 1_000;
 
-/** What one walk through the pool took, whether or not anything fitted. */
+/** How much one walk through the pool took, whether or not a pair fitted. */
 export interface MatchReport {
   candidates: number;
   durationMs: number;
 }
 
 /**
- * The account ID for which Ring signed this request, if its pair is in the pool. Every candidate is computed and
+ * Finds the Ring account for which Ring signed this redirect, if its pair is in the pool. Every candidate is computed and
  * compared in constant time, also after a match, so that the time taken tells only how large the pool is.
  *
  * @see https://developer.amazon.com/docs/ring/developer-faq.html (nonce matching and the unclaimed token pool)
@@ -28,10 +28,10 @@ export interface MatchReport {
 export async function matchNonce(
   pool: Pool,
   hmacKey: KeyObject,
-  request: LinkRequest,
+  redirect: Redirect,
   onMatched?: (report: MatchReport) => void,
 ): Promise<string | undefined> {
-  const isSigned = nonceCheck(hmacKey, request);
+  const isSigned = nonceCheck(hmacKey, redirect);
   const startedAt = performance.now();
   let match: string | undefined;
   let candidates = 0;
@@ -45,8 +45,8 @@ export async function matchNonce(
   return match;
 }
 
-/** A constant-time check whether the request was signed for an account. */
-export function nonceCheck(hmacKey: KeyObject, { nonce, time }: LinkRequest): (accountId: string) => boolean {
+/** A constant-time check whether the redirect was signed for a Ring account. */
+export function nonceCheck(hmacKey: KeyObject, { nonce, time }: Redirect): (accountId: string) => boolean {
   const expected = Buffer.from(nonce, 'latin1');
   // One buffer for all candidates: an allocation for each would cost as much as the hash.
   const computed = Buffer.alloc(NONCE_LENGTH);
@@ -56,7 +56,7 @@ export function nonceCheck(hmacKey: KeyObject, { nonce, time }: LinkRequest): (a
   };
 }
 
-/** Reads the pool in batches; the next one is on its way while the caller works on this one. */
+/** Reads the pool in batches. The next batch is on its way while the caller works on this one. */
 async function* unclaimedAccounts(pool: Pool): AsyncGenerator<[accountId: string][]> {
   const client = await pool.connect();
   let isAtEnd = false;
@@ -71,7 +71,7 @@ async function* unclaimedAccounts(pool: Pool): AsyncGenerator<[accountId: string
     }
     await cursor.close();
   } finally {
-    // A connection in the middle of a cursor is of no use to anyone else.
+    // A connection in the middle of a cursor can't be used again.
     client.release(!isAtEnd);
   }
 }

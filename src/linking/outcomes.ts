@@ -1,10 +1,10 @@
 import { type Link, NONCE_TOO_OLD } from '../ring-accounts/links.js';
 
-/** How a link can stand. */
+/** The states of a link, as pages show them. */
 export type LinkOutcome =
   'linked' | 'being-finished' | 'ring-unreachable' | 'sign-in-again' | 'refused' | 'needs-relinking' | 'removed';
 
-/** Every way in which a visit of the Account Link URL can end. */
+/** The outcomes of a visit to the Account Link URL. */
 export type Outcome =
   | LinkOutcome
   | 'already-linked'
@@ -16,12 +16,12 @@ export type Outcome =
   | 'malformed'
   | 'nothing-to-link';
 
-/** What the page of an outcome shows. */
+/** The page of an outcome. */
 export interface OutcomeView {
   tone: 'success' | 'working' | 'problem';
   heading: string;
   paragraphs: string[];
-  /** What the user does next, in order. */
+  /** The user's next steps, in order. */
   steps: string[];
   homeLink: boolean;
   refreshLink: boolean;
@@ -29,8 +29,8 @@ export interface OutcomeView {
 
 export interface OutcomePage extends OutcomeView {
   status: number;
-  /** Whether another account here may be the right one. */
-  switchAccount: boolean;
+  /** Whether the visitor may be another user here, and is offered to sign in as that one. */
+  switchUser: boolean;
 }
 
 const TAP_SIGN_IN_AGAIN = ['Go back to the Ring app.', 'Open this app there and tap Sign In again.'];
@@ -47,7 +47,7 @@ const page = (
   heading: string,
   paragraphs: string[],
   steps: string[],
-  ways: Partial<Pick<OutcomePage, 'homeLink' | 'refreshLink' | 'switchAccount'>> = {},
+  ways: Partial<Pick<OutcomePage, 'homeLink' | 'refreshLink' | 'switchUser'>> = {},
 ): OutcomePage => ({
   status,
   tone,
@@ -56,11 +56,11 @@ const page = (
   steps,
   homeLink: false,
   refreshLink: false,
-  switchAccount: false,
+  switchUser: false,
   ...ways,
 });
 
-/** What the user reads: what happened, and what to do next. */
+/** The page of each outcome: what happened, and what to do next. */
 export const OUTCOME_PAGES: Readonly<Record<Outcome, OutcomePage>> = {
   linked: page(
     200,
@@ -116,7 +116,7 @@ export const OUTCOME_PAGES: Readonly<Record<Outcome, OutcomePage>> = {
       'If it isn’t, open My Apps in the Ring app and remove this app.',
       'Then add it again from the Ring Appstore and tap Sign In.',
     ],
-    { switchAccount: true },
+    { switchUser: true },
   ),
   refused: page(
     409,
@@ -154,7 +154,7 @@ export const OUTCOME_PAGES: Readonly<Record<Outcome, OutcomePage>> = {
       'If you see this page again, open My Apps in the Ring app and remove this app.',
       'Then add it again from the Ring Appstore.',
     ],
-    { switchAccount: true },
+    { switchUser: true },
   ),
   'app-removed': page(
     409,
@@ -198,7 +198,7 @@ export const OUTCOME_PAGES: Readonly<Record<Outcome, OutcomePage>> = {
   ),
 };
 
-/** How a link stands, in the same words wherever it is shown. */
+/** The state of a link, the same wherever it is shown. */
 export function outcomeOfLink(link: Link): LinkOutcome {
   switch (link.status) {
     case 'CONFIRMING':

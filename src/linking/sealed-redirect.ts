@@ -1,13 +1,13 @@
 import type { Sealed, Vault } from '../tokens/vault.js';
-import type { LinkRequest } from './redirect.js';
+import type { Redirect } from './redirect.js';
 
-/** Whoever holds a fresh request can finish somebody's link: wherever one has to wait, it waits sealed. */
-export function sealRequest(vault: Vault, { nonce, time }: LinkRequest, place: string): Sealed {
+/** Seals a redirect wherever it has to wait, because a fresh one is enough to finish its user's link. */
+export function sealRedirect(vault: Vault, { nonce, time }: Redirect, place: string): Sealed {
   return vault.seal(`${time}:${nonce}`, place);
 }
 
 /** @throws {VaultError} */
-export function openRequest(vault: Vault, sealed: Sealed, place: string): LinkRequest {
+export function openRedirect(vault: Vault, sealed: Sealed, place: string): Redirect {
   const [time = '', nonce = ''] = vault.open(sealed, place).split(':');
   return { nonce, time };
 }

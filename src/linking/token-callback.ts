@@ -39,7 +39,7 @@ export function tokenCallback(codes: CodeExchange, limits: RateLimits): Router {
   return router;
 }
 
-/** The one code in body and query, or undefined when there is none, a malformed one, or two that differ. */
+/** The code in body or query, or undefined when there is none, a malformed one, or two that differ. */
 function codeOf(body: unknown, query: unknown): string | undefined {
   const inBody = Sent.safeParse(body ?? {});
   const inQuery = Sent.safeParse(query);

@@ -5,12 +5,14 @@ import { lockAccount } from '../ring-accounts/account-lock.js';
 import { rows, run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { IS_LIVE } from '../ring-accounts/link-conditions.js';
+import { eraseLinksOfUser } from '../ring-accounts/link-rows.js';
 import { endLiveViewsOfUser, eraseLiveViewsOfUser } from '../live-views/live-views.js';
 import { eraseSchedulesOfUser } from '../pictures/schedule-rows.js';
 import { removeAllDevices } from '../inventory/removal.js';
 import { eraseSubscriptions } from '../inventory/subscriptions.js';
 import { eraseInboxOfUser } from '../webhooks/event-rows.js';
 import { within } from '../time/within.js';
+import { erasePairsWithoutLink } from '../tokens/pair-rows.js';
 import type { Core } from '../core.js';
 
 type Link = Tables['account_links'];
@@ -77,14 +79,8 @@ async function erase(trx: Knex.Transaction, user: User, now: Date): Promise<'del
   await eraseInboxOfUser(trx, { userId: user.id, accountIds, own, now });
   await eraseLiveViewsOfUser(trx, user.id);
   await eraseSchedulesOfUser(trx, user.id);
-  await run(trx, sql`DELETE FROM account_links WHERE user_id = ${user.id}`);
-  // An unclaimed pair belongs to a later installation, and expires by itself.
-  await run(
-    trx,
-    sql`DELETE FROM ring_tokens AS token
-         WHERE account_id = ANY (${accountIds}::text[]) AND status IN ('CLAIMED', 'EXPIRED', 'REVOKED')
-           AND NOT EXISTS (SELECT 1 FROM account_links WHERE token_id = token.id)`,
-  );
+  await eraseLinksOfUser(trx, user.id);
+  await erasePairsWithoutLink(trx, accountIds);
   await eraseUser(trx, user.id);
   await endSessions(trx, user.id);
   return 'deleted';

@@ -1,7 +1,7 @@
 import { Registry } from 'prom-client';
 import { sql } from '../database/sql.js';
 import { LINK_STATUSES } from '../ring-accounts/links.js';
-import { REFRESH_STATES } from '../tokens/refresh-rows.js';
+import { REFRESH_STATES } from '../tokens/pair-rows.js';
 import { type Count, countOf, gaugesOf, type Reading } from './reading.js';
 
 /** The ages of refresh tokens, from the youngest. */

@@ -1,27 +1,29 @@
 import type { Knex } from 'knex';
-import { row } from '../database/database.js';
+import { row, type Sql, sql } from '../database/sql.js';
+import type { Tables } from '../database/tables.js';
 import { IS_LIVE } from './link-conditions.js';
 
 /**
- * SQL: the next place in the order of arrival, in which webhook events and pairs stand together. A sequence, because
- * it is one for all instances; their clocks are not.
+ * SQL: the next place in the order of arrival, which webhook events and pairs share. It comes from a sequence because all
+ * instances share that, while their clocks differ.
  */
-export const NEXT_ARRIVAL = `nextval('webhook_events_id_seq')`;
+export const NEXT_ARRIVAL = sql`nextval('webhook_events_id_seq')`;
 
 /**
- * SQL: an `event` was received before the pair of a `token` was stored, so it tells of an earlier installation. While the
- * code is exchanged, the order leaves that open. Then the pair is kept: should it be dead, Ring says so when it is used.
+ * SQL: an `event` was received before the pair of a `token` was stored, so it tells of an earlier installation. For an event
+ * that arrives while the code is being exchanged, this order says nothing. The pair is kept then: if it is dead, Ring says so
+ * when it is used.
  */
-const CAME_BEFORE_PAIR = 'event.id < token.arrival';
+const CAME_BEFORE_PAIR = sql`event.id < token.arrival`;
 
 /**
- * SQL: an `event` tells of the installation that has brought a `token`. Their order of arrival decides; where it leaves
- * that open, because an event may come late, decides when it happened.
+ * SQL: an `event` tells of the installation that has brought a `token`. The order of arrival decides first. An event may
+ * come late, though: where it came after the pair, the time at which it happened decides.
  *
- * Ring's clock says when that was. `installed_since` is by Ring's clock, too, as soon as the pair is claimed: the user's
- * redirect was signed for an account that had the app. Until then it is by ours, less the skew.
+ * Events have Ring's time. So has `installed_since` once the pair is claimed, because Ring signed the user's redirect for an
+ * account that had the app. Until then it is our time, less the skew.
  */
-export const TELLS_OF_INSTALLATION = `
+export const TELLS_OF_INSTALLATION = sql`
   (NOT ${CAME_BEFORE_PAIR} AND event.occurred_at >= coalesce(token.installed_since, token.created_at))`;
 
 /** An event in the inbox. */
@@ -30,29 +32,30 @@ export interface ReceivedEvent {
   requestId: string;
 }
 
-/** The account's live link, if the event tells of the installation that it was made for. */
-export function linkToldOf(trx: Knex, event: ReceivedEvent): Promise<{ id: string; token_id: string } | undefined> {
-  return liveLink(trx, event, TELLS_OF_INSTALLATION);
+type LinkedPair = Pick<Tables['account_links'], 'id' | 'token_id'>;
+
+/** Locks the account's live link, if the event tells of the installation that it was made for. */
+export function linkToldOf(trx: Knex.Transaction, event: ReceivedEvent): Promise<LinkedPair | undefined> {
+  return lockLiveLink(trx, event, TELLS_OF_INSTALLATION);
 }
 
-/** Whether the event was received before the installation that the account's live link was made for. */
-export async function cameBeforeLink(trx: Knex, event: ReceivedEvent): Promise<boolean> {
-  return (await liveLink(trx, event, CAME_BEFORE_PAIR)) !== undefined;
+/** Whether the event was received before the installation that the account's live link was made for. Locks that link. */
+export async function cameBeforeLink(trx: Knex.Transaction, event: ReceivedEvent): Promise<boolean> {
+  return (await lockLiveLink(trx, event, CAME_BEFORE_PAIR)) !== undefined;
 }
 
-function liveLink(
-  trx: Knex,
+function lockLiveLink(
+  trx: Knex.Transaction,
   { accountId, requestId }: ReceivedEvent,
-  condition: string,
-): Promise<{ id: string; token_id: string } | undefined> {
-  return row(
+  condition: Sql,
+): Promise<LinkedPair | undefined> {
+  return row<LinkedPair>(
     trx,
-    `SELECT link.id, link.token_id
-       FROM account_links AS link
-       JOIN ring_tokens AS token ON token.id = link.token_id
-       JOIN webhook_events AS event ON event.request_id = ?
-      WHERE link.account_id = ? AND link.${IS_LIVE} AND ${condition}
-        FOR UPDATE OF link`,
-    [requestId, accountId],
+    sql`SELECT link.id, link.token_id
+          FROM account_links AS link
+          JOIN ring_tokens AS token ON token.id = link.token_id
+          JOIN webhook_events AS event ON event.request_id = ${requestId}
+         WHERE link.account_id = ${accountId} AND link.${IS_LIVE} AND ${condition}
+           FOR UPDATE OF link`,
   );
 }

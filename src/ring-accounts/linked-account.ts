@@ -1,18 +1,23 @@
 import type { Knex } from 'knex';
 import { lockAccount } from './account-lock.js';
-import { row } from '../database/database.js';
+import { row, sql } from '../database/sql.js';
 import { IS_USABLE } from './link-conditions.js';
 
 /**
- * Stores an answer of Ring's: in one transaction, alone with the account, and only while it is linked, for an answer may
- * come after the link has ended.
+ * Stores an answer of Ring's in one transaction that holds the account's lock. Does nothing when the account is not linked,
+ * because an answer may come after the link has ended.
  */
-export async function inLinkedAccount(db: Knex, accountId: string, store: (trx: Knex) => Promise<void>): Promise<void> {
+export async function inLinkedAccount(
+  db: Knex,
+  accountId: string,
+  store: (trx: Knex.Transaction) => Promise<void>,
+): Promise<void> {
   await db.transaction(async (trx) => {
     await lockAccount(trx, accountId);
-    const linked = await row(trx, `SELECT 1 FROM account_links WHERE account_id = ? AND ${IS_USABLE} FOR UPDATE`, [
-      accountId,
-    ]);
+    const linked = await row(
+      trx,
+      sql`SELECT 1 FROM account_links WHERE account_id = ${accountId} AND ${IS_USABLE} FOR UPDATE`,
+    );
     if (linked !== undefined) await store(trx);
   });
 }

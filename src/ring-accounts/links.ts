@@ -1,58 +1,55 @@
 import type { Knex } from 'knex';
-import { row, rows } from '../database/database.js';
-import { linkToldOf, type ReceivedEvent } from './installation.js';
+import { row, rows, sql } from '../database/sql.js';
+import type { Tables } from '../database/tables.js';
 import { IS_LIVE } from './link-conditions.js';
 
-export const LINK_STATUSES = ['CONFIRMING', 'COMPLETED', 'REFUSED', 'REAUTH_REQUIRED', 'REMOVED'] as const;
-export type LinkStatus = (typeof LINK_STATUSES)[number];
+type LinkRow = Tables['account_links'];
 
-/** `last_error` of a link that waits for its user, because Ring takes no nonce as old as the one that we hold. */
+export const LINK_STATUSES = [
+  'CONFIRMING',
+  'COMPLETED',
+  'REFUSED',
+  'REAUTH_REQUIRED',
+  'REMOVED',
+] as const satisfies readonly LinkRow['status'][];
+
+/** The `last_error` of a link that waits for its user, because Ring does not accept a nonce as old as the one that we hold. */
 export const NONCE_TOO_OLD = 'nonce too old';
 
 /** A link as its user may see it. */
 export interface Link {
-  id: string;
-  status: LinkStatus;
-  /** Ring's last no, or why it could not be asked; null when all went well so far. */
-  lastError: string | null;
-  updatedAt: Date;
+  id: LinkRow['id'];
+  status: LinkRow['status'];
+  /** Why Ring refused last, or why it could not be asked. Null when nothing has failed so far. */
+  lastError: LinkRow['last_error'];
+  updatedAt: LinkRow['updated_at'];
   /** When the user removed the app, by Ring's clock. */
-  removedAt: Date | null;
+  removedAt: LinkRow['removed_at'];
 }
 
-const COLUMNS = 'id, status, last_error AS "lastError", updated_at AS "updatedAt", removed_at AS "removedAt"';
+const COLUMNS = sql`id, status, last_error AS "lastError", updated_at AS "updatedAt", removed_at AS "removedAt"`;
 
 /** The user's links, newest first. */
 export function linksOfUser(db: Knex, userId: string): Promise<Link[]> {
-  return rows<Link>(db, `SELECT ${COLUMNS} FROM account_links WHERE user_id = ? ORDER BY updated_at DESC LIMIT 50`, [
-    userId,
-  ]);
+  return rows<Link>(
+    db,
+    sql`SELECT ${COLUMNS} FROM account_links WHERE user_id = ${userId} ORDER BY updated_at DESC LIMIT 50`,
+  );
 }
 
-/** The link that changed last. One that has ended is none of the newest when its user has linked the same account again. */
+/** The user's link that changed last. A link that has ended does not count once the user has linked its account again. */
 export function newestLinkOfUser(db: Knex, userId: string): Promise<Link | undefined> {
   return row<Link>(
     db,
-    `SELECT ${COLUMNS} FROM account_links AS link
-      WHERE user_id = ?
-        AND (${IS_LIVE} OR NOT EXISTS (SELECT 1 FROM account_links AS again
-                                        WHERE again.account_id = link.account_id AND again.user_id = link.user_id
-                                          AND again.${IS_LIVE}))
-      ORDER BY updated_at DESC LIMIT 1`,
-    [userId],
+    sql`SELECT ${COLUMNS} FROM account_links AS link
+         WHERE user_id = ${userId}
+           AND (${IS_LIVE} OR NOT EXISTS (SELECT 1 FROM account_links AS again
+                                           WHERE again.account_id = link.account_id AND again.user_id = link.user_id
+                                             AND again.${IS_LIVE}))
+         ORDER BY updated_at DESC LIMIT 1`,
   );
 }
 
 export function findLink(db: Knex, linkId: string): Promise<Link | undefined> {
-  return row<Link>(db, `SELECT ${COLUMNS} FROM account_links WHERE id = ?`, [linkId]);
-}
-
-/** Records Ring's own confirmation: it says by a webhook that the app was added. */
-export async function markConfirmedByRing(trx: Knex, event: ReceivedEvent & { occurredAt: Date }): Promise<void> {
-  const link = await linkToldOf(trx, event);
-  if (link === undefined) return;
-  await trx.raw('UPDATE account_links SET ring_confirmed_at = greatest(ring_confirmed_at, ?) WHERE id = ?', [
-    event.occurredAt,
-    link.id,
-  ]);
+  return row<Link>(db, sql`SELECT ${COLUMNS} FROM account_links WHERE id = ${linkId}`);
 }

@@ -1,20 +1,20 @@
 import type { Knex } from 'knex';
-import { row } from '../database/database.js';
+import { row, type Sql, sql } from '../database/sql.js';
 import { IS_CALLABLE, IS_USABLE } from '../ring-accounts/link-conditions.js';
 import { RingError } from '../ring/errors.js';
 import { within } from '../time/within.js';
 import { NoLinkError, NotRefreshedError } from './errors.js';
 import { createRefresh, type Refresh, type RefreshDependencies } from './refresh.js';
-import type { SeenPair } from './refresh-rows.js';
-import { openAccessToken } from './token-pairs.js';
+import type { PairRow, SeenPair } from './pair-rows.js';
+import { openAccessToken, type SealedPair } from './token-pairs.js';
 import type { Vault } from './vault.js';
 
 /** A call to Ring that needs an access token. */
 export type AuthorizedCall<Answer> = (accessToken: string) => Promise<Answer>;
 
 /**
- * The one way to call Ring on behalf of a link: with an access token that is valid, refreshed before it runs out and, when
- * Ring refuses it with 401 all the same, once more; then the call is repeated once.
+ * The one way to call Ring on behalf of a link. The access token is valid: it is refreshed before it runs out. When Ring
+ * refuses it with 401 all the same, it is refreshed and the call repeated, once.
  *
  * Throws what the call throws; {@link NotRefreshedError} when the token has run out and can't be refreshed now;
  * {@link NoLinkError} when there is no link (any more) on whose behalf Ring could be called; and {@link VaultError} when
@@ -32,9 +32,9 @@ export interface AccessTokens {
 }
 
 const REFRESH_BEFORE_MS = 5 * 60_000;
-/** For a new pair while the old one still holds. */
+/** How long a caller waits for a new pair while the old one is still valid. */
 const PATIENCE_MS = 1_000;
-/** A token as young as that does not get better by being replaced. */
+/** A token that is younger than this is not replaced when Ring refuses it: another would be refused, too. */
 const YOUNG_MS = 60_000;
 
 interface Pair extends SeenPair {
@@ -55,13 +55,13 @@ export function createAccessTokens(dependencies: RefreshDependencies): AccessTok
       return await call(pair.accessToken);
     } catch (error) {
       if (!(error instanceof RingError && error.status === 401) || isYoung(pair)) throw error;
-      // Whoever was faster has replaced it already: then this returns at once.
+      // Returns at once when another caller has replaced it already.
       await refresh(pair);
       return call((await find()).accessToken);
     }
   }
 
-  /** A pair whose access token holds for a while; or one that holds just yet, when Ring can't be asked for another. */
+  /** A pair whose access token is valid for a while, or for the moment when Ring can't be asked for another. */
   async function fresh(find: Find): Promise<Pair> {
     const pair = await find();
     const restMs = pair.expiresAt.getTime() - clock().getTime();
@@ -76,8 +76,9 @@ export function createAccessTokens(dependencies: RefreshDependencies): AccessTok
 
   return {
     forAccount: (accountId, call) =>
-      use(() => findPair(db, vault, `link.account_id = ? AND link.${IS_USABLE}`, accountId), call),
-    forPair: (tokenId, call) => use(() => findPair(db, vault, `token.id = ? AND link.${IS_CALLABLE}`, tokenId), call),
+      use(() => findPair(db, vault, sql`link.account_id = ${accountId} AND link.${IS_USABLE}`), call),
+    forPair: (tokenId, call) =>
+      use(() => findPair(db, vault, sql`token.id = ${tokenId} AND link.${IS_CALLABLE}`), call),
     refresh,
     settled,
   };
@@ -87,21 +88,16 @@ function ignoreNotRefreshed(error: unknown): void {
   if (!(error instanceof NotRefreshedError)) throw error;
 }
 
-async function findPair(db: Knex, vault: Vault, condition: string, id: string): Promise<Pair> {
-  const token = await row<{
-    id: string;
-    generation: number;
-    key_id: string;
-    access_token_ciphertext: Buffer;
-    access_token_expires_at: Date;
-    refreshed_at: Date | null;
-  }>(
+async function findPair(db: Knex, vault: Vault, condition: Sql): Promise<Pair> {
+  const token = await row<
+    Pick<PairRow, 'id' | 'generation' | 'access_token_expires_at' | 'refreshed_at'> &
+      Pick<SealedPair, 'key_id' | 'access_token_ciphertext'>
+  >(
     db,
-    `SELECT token.id, token.generation, token.key_id, token.access_token_ciphertext, token.access_token_expires_at,
-            token.refreshed_at
-       FROM account_links link JOIN ring_tokens token ON token.id = link.token_id
-      WHERE ${condition} AND token.status = 'CLAIMED'`,
-    [id],
+    sql`SELECT token.id, token.generation, token.key_id, token.access_token_ciphertext, token.access_token_expires_at,
+               token.refreshed_at
+          FROM account_links AS link JOIN ring_tokens AS token ON token.id = link.token_id
+         WHERE ${condition} AND token.status = 'CLAIMED'`,
   );
   if (token === undefined) throw new NoLinkError('there is no link on whose behalf Ring could be called');
   return {

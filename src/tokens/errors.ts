@@ -1,16 +1,16 @@
 import { RingError } from '../ring/errors.js';
 
-/** There is no pair any more with which Ring could be called: the link has ended, or has to be made again. */
+/** Ring can't be called, because the link has ended or has to be made again. The `cause` is Ring's refusal, if there was one. */
 export class NoLinkError extends Error {
   override readonly name = 'NoLinkError';
 }
 
 /**
- * There is no valid access token at the moment. The call that wants one was not sent, so it may be sent later; whatever
- * Ring answered to the refresh must not be taken for its answer to that call.
+ * There is no valid access token at the moment. The call that needs it was not sent, so it may be sent later. Ring's answer
+ * to the refresh must not be taken for its answer to that call.
  */
 export class NotRefreshedError extends RingError {
-  /** @param ringsAnswer what became of the refresh, if it was this caller's */
+  /** @param ringsAnswer why Ring did not refresh the pair, when this caller has asked it */
   constructor(
     pauseMs: number,
     readonly ringsAnswer?: RingError,

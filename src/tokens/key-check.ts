@@ -25,10 +25,10 @@ export async function requireEveryKey(database: Pool, keyIds: readonly string[])
   );
 }
 
-/** One row may have been altered; if none of so many opens, it is the key. */
+/** How many rows are tried. One of them may have been altered. When none opens, the key is wrong. */
 const SAMPLE = 20;
 
-/** @returns the keys that open nothing of what is sealed under their ids: they have the right name and other bytes */
+/** @returns the IDs of keys that open no row which is sealed under that ID: their bytes are wrong */
 export async function findWrongKeys(database: Pool, vault: Vault, keyIds: readonly string[]): Promise<string[]> {
   const wrong: string[] = [];
   for (const keyId of keyIds) {

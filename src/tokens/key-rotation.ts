@@ -4,7 +4,7 @@ import { openSealed, SEALED_COLUMNS, type SealedColumns, type SealedRow } from '
 import type { Vault } from './vault.js';
 
 const BATCH = 100;
-/** Rows that somebody holds at the moment are come back to. */
+/** The pause before rows that were locked are tried again. */
 const BUSY_PAUSE_MS = 200;
 const FIRST_ID = '00000000-0000-0000-0000-000000000000';
 
@@ -14,12 +14,11 @@ export interface Progress {
 }
 
 /**
- * Seals under the newest key whatever is sealed under another one. Rows are changed in batches of their own transactions,
- * so the service can go on meanwhile, and whoever is interrupted starts again where it stopped.
+ * Seals under the newest key all that is sealed under another one. Each batch of rows is a transaction, so the service can go
+ * on meanwhile, and a rotation that was interrupted can be started again.
  *
- * @param report hears of each batch
- * @returns the rows that do not open with the keys that are given, which are left as they are: altered, or sealed under
- *   another key
+ * @param report called after each batch
+ * @returns the rows that none of the keys opens. They are left as they are: altered, or sealed under another key
  */
 export async function resealUnderNewestKey(
   client: ClientBase,
@@ -49,7 +48,7 @@ export async function resealUnderNewestKey(
 }
 
 interface Batch {
-  /** Undefined when there was nothing left to look at. */
+  /** Undefined when no row was left. */
   lastId: string | undefined;
   resealed: number;
   unreadable: string[];

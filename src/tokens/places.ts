@@ -1,13 +1,13 @@
 import { type Vault, VaultError } from './vault.js';
 
 /**
- * Where secrets are sealed. A place is authenticated with the ciphertext, so one that is moved to another row or column
- * does not open there.
+ * The places of sealed secrets. A place is authenticated with its ciphertext, so a ciphertext that is moved to another row or
+ * column does not open there.
  */
 export const accessTokenPlace = (tokenId: string): string => `ring_tokens/${tokenId}/access_token`;
 export const refreshTokenPlace = (tokenId: string): string => `ring_tokens/${tokenId}/refresh_token`;
-/** The request that made a link. Here, because a key rotation has to reach it. */
-export const linkRequestPlace = (linkId: string): string => `account_links/${linkId}/request`;
+/** The redirect that a link is made with. It is here because a key rotation has to find it. */
+export const redirectPlace = (linkId: string): string => `account_links/${linkId}/request`;
 
 export interface SealedColumns {
   table: string;
@@ -15,7 +15,7 @@ export interface SealedColumns {
   ciphertexts: readonly { column: string; place: (rowId: string) => string }[];
 }
 
-/** Everything that is sealed for longer than a session waits. */
+/** All columns that hold sealed secrets. A session's are not among them, because they are of use for minutes only. */
 export const SEALED_COLUMNS: readonly SealedColumns[] = [
   {
     table: 'ring_tokens',
@@ -28,7 +28,7 @@ export const SEALED_COLUMNS: readonly SealedColumns[] = [
   {
     table: 'account_links',
     keyColumn: 'request_key_id',
-    ciphertexts: [{ column: 'request_ciphertext', place: linkRequestPlace }],
+    ciphertexts: [{ column: 'request_ciphertext', place: redirectPlace }],
   },
 ];
 

@@ -4,20 +4,20 @@ import { RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible';
 
 /** The share of Ring's request limit that the background refresh may use, on all instances together. */
 export interface RefreshBudget {
-  /** Waits its turn. @returns false when there is none for now: Ring wants to be left alone, or the service stops */
+  /** Waits for a turn. @returns false when there is none for now: Ring has asked for a pause, or the service stops */
   take(): Promise<boolean>;
-  /** Ring wants to be left alone for so long, by all instances. */
+  /** Keeps all instances from calling, because Ring has asked for a pause. */
   pause(seconds: number): Promise<void>;
 }
 
-/** Ring allows 100 requests a second for all of us; the rest is for what users and events ask for. */
+/** Half of the 100 requests a second that Ring allows. The other half is for users and events. */
 const CALLS_PER_SECOND = 50;
-/** Counted in short pieces: the end of a long one and the beginning of the next would make twice as many in one second. */
+/** Turns are counted in short windows. With a long one, its end and the next one's start could take twice as many a second. */
 const WINDOWS_PER_SECOND = 10;
 const KEY = 'background';
-/** Whoever asks for more is asked again after this. */
+/** The longest pause. Ring can ask for another one after it. */
 const MAX_PAUSE_SECONDS = 15 * 60;
-/** Nobody waits that long for a turn: it is a pause. */
+/** A wait that is longer than any wait for a turn: it is a pause. */
 const PAUSED_MS = 1_000;
 
 export function createRefreshBudget(pool: Pool, isStopping: () => boolean): RefreshBudget {
@@ -31,7 +31,7 @@ export function createRefreshBudget(pool: Pool, isStopping: () => boolean): Refr
     duration: 1 / WINDOWS_PER_SECOND,
   });
 
-  /** @returns for how long there is no turn, in ms; 0: it has been taken */
+  /** @returns 0 when a turn was taken, or how long there is none, in ms */
   async function consume(): Promise<number> {
     try {
       await limiter.consume(KEY);
@@ -47,7 +47,7 @@ export function createRefreshBudget(pool: Pool, isStopping: () => boolean): Refr
       while (!isStopping()) {
         const waitMs = await consume();
         if (waitMs === 0) return true;
-        // Set by a clock that went wrong.
+        // A wait this long was set by a wrong clock.
         if (waitMs > 2 * MAX_PAUSE_SECONDS * 1_000) await limiter.delete(KEY);
         else if (waitMs > PAUSED_MS) return false;
         else await delay(waitMs);
@@ -58,7 +58,7 @@ export function createRefreshBudget(pool: Pool, isStopping: () => boolean): Refr
     async pause(seconds) {
       const bounded = Math.min(Math.max(1, seconds), MAX_PAUSE_SECONDS);
       const present = await limiter.get(KEY);
-      // A later answer may ask for less than an earlier one.
+      // A pause is never made shorter: a later answer may ask for less than an earlier one.
       if ((present?.msBeforeNext ?? 0) < bounded * 1_000) await limiter.block(KEY, bounded);
     },
   };

@@ -1,20 +1,19 @@
+import type { Tables } from '../database/tables.js';
 import type { TokenGrant } from '../ring/client.js';
 import { accessTokenPlace, refreshTokenPlace } from './places.js';
 import type { Vault } from './vault.js';
 
 /** The columns of `ring_tokens` that hold a sealed pair. */
-export interface SealedPair {
-  key_id: string;
-  access_token_ciphertext: Buffer;
-  refresh_token_ciphertext: Buffer;
-}
+export type SealedPair = {
+  [Column in 'key_id' | 'access_token_ciphertext' | 'refresh_token_ciphertext']: NonNullable<
+    Tables['ring_tokens'][Column]
+  >;
+};
 
-/** SQL: what a row of `ring_tokens` loses when its pair ends. The row itself stays, to show that there was one. */
-export const ERASE = 'key_id = NULL, access_token_ciphertext = NULL, refresh_token_ciphertext = NULL';
-
-export function sealPair(vault: Vault, tokenId: string, grant: TokenGrant): SealedPair {
-  const access = vault.seal(grant.accessToken, accessTokenPlace(tokenId));
-  const refresh = vault.seal(grant.refreshToken, refreshTokenPlace(tokenId));
+/** Seals both tokens of a pair under the vault's newest key, for the row with this ID alone. */
+export function sealPair(vault: Vault, tokenId: string, pair: TokenGrant): SealedPair {
+  const access = vault.seal(pair.accessToken, accessTokenPlace(tokenId));
+  const refresh = vault.seal(pair.refreshToken, refreshTokenPlace(tokenId));
   return {
     key_id: access.keyId,
     access_token_ciphertext: access.ciphertext,

@@ -17,7 +17,7 @@ export class VaultError extends Error {
 }
 
 export interface Vault {
-  /** Of the key that seals. */
+  /** The ID of the key that seals. */
   newestKeyId: string;
   /** Encrypts under the first key. `place` is the secret's identity; the ciphertext opens nowhere else. */
   seal(secret: string, place: string): Sealed;

@@ -133,7 +133,7 @@ export interface InboxOptions {
  */
 const STORE = `
   WITH arrived AS MATERIALIZED (
-    SELECT ${NEXT_ARRIVAL} AS id, delivery.*
+    SELECT ${NEXT_ARRIVAL.numbered.text} AS id, delivery.*
       FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::text[])
            AS delivery (request_id, account_id, type, status, occurred_at, body, device_id)
   ), stored AS (

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/g
 import pg from 'pg';
 import { pino } from 'pino';
 import { type Database, openDatabase } from '../../src/database/database.js';
-import { expireUnclaimedTokens } from '../../src/linking/expiry.js';
+import { expireUnclaimedPairs } from '../../src/linking/expiry.js';
 import { tick } from '../support/clocks.js';
 import { ERASED, insertPairs, type Pair } from '../support/pairs.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
@@ -36,7 +36,7 @@ describe('expiring what nobody claims', () => {
 
   const expireOn = (instance: Database | undefined, now = NOW) => {
     if (instance === undefined) throw new Error('there is no such instance');
-    return expireUnclaimedTokens({ db: instance.knex, clock: () => now }, TTL_SECONDS);
+    return expireUnclaimedPairs({ db: instance.knex, clock: () => now }, TTL_SECONDS);
   };
   const expire = (now = NOW) => expireOn(instances[0], now);
 

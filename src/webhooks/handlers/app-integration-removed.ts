@@ -1,5 +1,5 @@
-import { endIntegration } from '../../linking/unlink.js';
+import { endLink } from '../../linking/end-link.js';
 import type { Handler } from '../handler.js';
 
 export const appIntegrationRemoved: Handler<'app_integration_removed'> = ({ trx, now }, event) =>
-  endIntegration(trx, { ...event, now });
+  endLink(trx, { ...event, now });
