@@ -11,11 +11,7 @@ export default defineConfig(
     languageOptions: { parserOptions: { projectService: true } },
     rules: {
       '@typescript-eslint/switch-exhaustiveness-check': 'error',
-      '@typescript-eslint/restrict-template-expressions': [
-        'error',
-        // `Sql` until the last statement is written with `sql`; its `toString` goes with it.
-        { allowNumber: true, allow: [{ from: 'file', name: 'Sql' }] },
-      ],
+      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
       '@typescript-eslint/consistent-type-definitions': 'off',
       'no-console': 'error',
       // Express knows a handler of errors by its four parameters.

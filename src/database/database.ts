@@ -128,15 +128,3 @@ function knexLog(log: Logger): Knex.Logger {
   };
   return { warn: write, error: write, debug: write, deprecate: write };
 }
-
-/** Runs one statement and returns its rows. `Row` is what the caller's SQL selects: the two stand side by side. */
-export async function rows<Row>(on: Knex, sql: string, bindings: Knex.RawBinding[] = []): Promise<Row[]> {
-  const result = await on.raw<{ rows: Row[] }>(sql, bindings);
-  return result.rows;
-}
-
-/** As {@link rows}, for a statement that touches one row or none. */
-export async function row<Row>(on: Knex, sql: string, bindings: Knex.RawBinding[] = []): Promise<Row | undefined> {
-  const [first] = await rows<Row>(on, sql, bindings);
-  return first;
-}

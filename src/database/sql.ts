@@ -16,12 +16,6 @@ export class Sql {
   get numbered(): QueryConfig & { values: SqlValue[] } {
     return { text: this.texts.reduce((text, next, index) => `${text}$${index}${next}`), values: [...this.values] };
   }
-
-  /** For statements that are not written with {@link sql} yet. */
-  toString(): string {
-    if (this.values.length > 0) throw new Error('a fragment with values can only be part of `sql`');
-    return this.texts.join('');
-  }
 }
 
 /**
