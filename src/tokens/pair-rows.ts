@@ -7,7 +7,7 @@ import type { SealedPair } from './token-pairs.js';
 
 /**
  * A pair's row. All its transitions stand in this file. A pair is `RECEIVED` from Ring, and `UNCLAIMED` once its Ring account
- * is known. Then its user claims it: `CLAIMED`. It ends `EXPIRED` when nobody claims it in time or a newer one has come, and
+ * is known. Then its user claims it: `CLAIMED`. It ends `EXPIRED` when it is not claimed in time or a newer one has come, and
  * `REVOKED` when Ring or its link has ended it.
  */
 export type PairRow = Tables['ring_tokens'];
