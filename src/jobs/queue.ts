@@ -110,6 +110,8 @@ function runLane(database: Database, { tasks, concurrency }: Lane, log: Logger, 
         await Promise.race([runner.promise, abandoned]);
       } catch (error) {
         if (!isAborted(stopping)) log.error({ err: error }, 'the job queue stopped; starting it again');
+        // One that has not ended would keep its timers.
+        await stopRunner();
       }
       isTakingJobs = false;
       runner = undefined;
@@ -135,15 +137,26 @@ function runLane(database: Database, { tasks, concurrency }: Lane, log: Logger, 
     });
   }
 
+  async function stopRunner(): Promise<void> {
+    await runner?.stop().catch((error: unknown) => {
+      // Already stopping by itself: its jobs are handed back all the same.
+      log.debug({ err: error }, 'the job queue was stopping already');
+    });
+  }
+
   const running = keepRunning();
   return {
     poolIds: () => [...poolIds],
     isRunning: () => isTakingJobs,
     async stop() {
+<<<<<<< HEAD
       await runner?.stop().catch((error: unknown) => {
         // The runner was stopping by itself. Its jobs are handed back all the same.
         log.debug({ err: error }, 'the job queue was stopping already');
       });
+=======
+      await stopRunner();
+>>>>>>> 19279d6 (A job queue that has given up and does not end is left behind, and is not ready meanwhile: two job ends that a dying Postgres refused kept a lane from ever working again)
       await running;
     },
   };

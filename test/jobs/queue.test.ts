@@ -89,11 +89,14 @@ describe('jobs whose end can not be written down, because the database is in tro
     const log: string[] = [];
     const database = openDatabase(own.url, pino({ level: 'silent' }));
     const begun: string[] = [];
-    const ends: (() => void)[] = [];
+    const ends = new Map<string, () => void>();
     const work = async (payload: unknown) => {
       const { name } = payload as { name: string };
+      const isFirst = !begun.includes(name);
       begun.push(name);
-      if (name !== 'later' && begun.length <= 2) await new Promise<void>((resolve) => ends.push(resolve));
+      if (!isFirst || name === 'later') return;
+      await new Promise<void>((resolve) => ends.set(name, resolve));
+      if (name === 'failing') throw new Error('failed');
     };
     const queue = startQueue(
       database,
@@ -102,15 +105,16 @@ describe('jobs whose end can not be written down, because the database is in tro
     );
     const failures = () => log.filter((line) => line.includes('Failed to complete jobs')).length;
     try {
-      for (const name of ['one', 'other']) await enqueue(database.knex, 'work', { name }, { key: name });
-      await until('both have begun', () => Promise.resolve(ends.length === 2));
+      for (const name of ['one', 'other', 'failing']) await enqueue(database.knex, 'work', { name }, { key: name });
+      await until('all have begun', () => Promise.resolve(ends.size === 3));
       await database.pool.query(`
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;
         CREATE TRIGGER refuse BEFORE DELETE ON graphile_worker._private_jobs EXECUTE FUNCTION refuse()`);
-      for (const [index, end] of ends.entries()) {
-        end();
+      for (const [index, name] of ['one', 'other'].entries()) {
+        ends.get(name)?.();
         await until('its end is not written', () => Promise.resolve(failures() > index));
       }
+      ends.get('failing')?.();
       expect(queue.isAlive()).toBe(false);
       await database.pool.query('DROP FUNCTION refuse CASCADE');
       await enqueue(database.knex, 'work', { name: 'later' }, { key: 'later' });
@@ -119,7 +123,7 @@ describe('jobs whose end can not be written down, because the database is in tro
         const { rowCount } = await database.pool.query('SELECT 1 FROM graphile_worker.jobs');
         return rowCount === 0;
       });
-      expect([...begun].sort()).toEqual(['later', 'one', 'one', 'other', 'other']);
+      expect([...begun].sort()).toEqual(['failing', 'failing', 'later', 'one', 'one', 'other', 'other']);
       expect(queue.isAlive()).toBe(true);
     } finally {
       await queue.stop();
