@@ -10,6 +10,8 @@ import { median, printTable, timed } from './report.js';
 import { type Server, startServer } from './servers.js';
 
 const EVENTS = 200;
+/** Who looks at the page counts on it, in ms. The tests only show that the event appears, whenever it does. */
+const LIMIT_MS = 1_000;
 const APP = fileURLToPath(new URL('../src/main.js', import.meta.url));
 const ACCOUNT_ID = `ava1.ring.account.${randomUUID()}`;
 
@@ -39,12 +41,13 @@ export async function benchFreshness(server: string, directory: string): Promise
     await listener.end();
     printTable(
       'An event, from its webhook at one instance to an open page at another',
-      ['', 'median ms', 'p99 ms', 'to NOTIFY alone'],
+      ['', 'median ms', 'p99 ms', 'at most ms', 'to NOTIFY alone'],
       [
-        ['told to the page', ...figures(all), (median(all) / median(notified)).toFixed(1)],
-        ['NOTIFY alone', ...figures(notified), '1.0'],
+        ['told to the page', ...figures(all), `${LIMIT_MS}`, (median(all) / median(notified)).toFixed(1)],
+        ['NOTIFY alone', ...figures(notified), '', '1.0'],
       ],
     );
+    if (percentile(all, 0.99) > LIMIT_MS) process.exitCode = 1;
   } finally {
     for (const instance of instances) await instance.stop();
     await pool.end();
