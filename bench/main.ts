@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startEmbeddedPostgres } from '../src/development/embedded-postgres.js';
 import { migrateToLatest } from '../src/database/migrate.js';
+import { benchFreshness } from './freshness.js';
 import { benchMatch } from './match.js';
 import { benchTokens } from './tokens.js';
 import { benchTrouble } from './trouble.js';
@@ -27,6 +28,7 @@ try {
   await benchTrouble(postgres.url);
   await benchMatch(postgres.url);
   await benchTokens(postgres.url);
+  await benchFreshness(postgres.url, directory);
   await benchWebhooks(postgres.url, directory);
 } finally {
   await postgres.stop();

@@ -1,13 +1,12 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Browser } from 'playwright-core';
 import { launchBrowser } from '../support/browser.js';
 import { faultsOfPage } from '../support/look.js';
 import { STATES } from './states/all.js';
 import { show } from './states/shown.js';
 import { Stage } from './states/stage.js';
-import type { State } from './states/state.js';
 
 const VIEWS = join(import.meta.dirname, '../../../views');
 
@@ -25,19 +24,12 @@ afterAll(async () => {
 const pages = new Map<string, string>();
 const closeUp = (text: string): string => text.replaceAll(/\s+/g, '');
 
-async function expectFit(state: State): Promise<void> {
+test.each(STATES)('$name holds for everybody', async (state) => {
   await show(browser, stage, state, async ({ page, html, faults }) => {
     pages.set(state.name, closeUp(html));
     faults.push(...(await faultsOfPage(page, html, state.title)));
     expect(faults).toEqual([]);
   });
-}
-
-describe('holds for everybody', () => {
-  test.concurrent.each(STATES.filter(({ isAlone }) => !isAlone))('$name', expectFit);
-});
-describe('holds for everybody, with nobody else there', () => {
-  test.each(STATES.filter(({ isAlone }) => isAlone))('$name', expectFit);
 });
 
 test('all that the templates can show is shown by one of the states', () => {

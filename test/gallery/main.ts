@@ -20,9 +20,6 @@ each other in dist/screenshots/index.html. They are for a person to judge: what 
   FILTER    only states whose name contains this, as "device" or "link-confirm"; several: any of them
   --help    this text`;
 
-/** What is looked at side by side: while one page waits for its state, another has its pictures taken. */
-const AT_ONCE = 4;
-
 async function main(args: string[]): Promise<void> {
   const { values, positionals } = parseArgs({
     args,
@@ -54,14 +51,8 @@ async function takePictures(states: State[]): Promise<void> {
   await mkdir(SCREENSHOTS, { recursive: true });
   const [stage, browser] = await Promise.all([Stage.open(), launchBrowser()]);
   try {
-    const together = states.filter(({ isAlone }) => !isAlone);
-    const takeNext = async (): Promise<void> => {
-      for (let state = together.shift(); state !== undefined; state = together.shift()) {
-        await takePicturesOf(browser, stage, state);
-      }
-    };
-    await Promise.all(Array.from({ length: AT_ONCE }, takeNext));
-    for (const state of states.filter(({ isAlone }) => isAlone)) await takePicturesOf(browser, stage, state);
+    // One after the other: some change for a moment what others would see.
+    for (const state of states) await takePicturesOf(browser, stage, state);
   } finally {
     await browser.close();
     await stage.close();

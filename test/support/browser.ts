@@ -5,6 +5,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
+import { WAIT_LIMIT_MS } from './limits.js';
 import type { Visitor } from './visitor.js';
 
 const execute = promisify(execFile);
@@ -42,15 +43,9 @@ export async function launchBrowser(): Promise<Browser> {
 /** Like a browser of somebody's own: nothing is shared with others. Its waits end only when something hangs. */
 export async function newContext(browser: Browser, options: BrowserContextOptions = {}): Promise<BrowserContext> {
   const context = await browser.newContext(options);
-  context.setDefaultTimeout(hangsAfter(30_000));
+  context.setDefaultTimeout(WAIT_LIMIT_MS);
   return context;
 }
-
-/**
- * How long to wait for what takes at most `ms` on a machine of ordinary speed that does nothing else. Only what never
- * comes is to be reported, so there is room for a machine that is slow, and busy with other things.
- */
-export const hangsAfter = (ms: number): number => ms * 4;
 
 /** Opens an address in the browser, with the visitor's session. */
 export async function visitAs(page: Page, { appUrl, cookie }: Visitor, address: string): Promise<void> {

@@ -96,7 +96,6 @@ export const ACCOUNT: State[] = [
   },
   {
     name: 'account-throttled',
-    isAlone: true,
     says: /Wait (a minute|\d+ minutes)/,
     async visit(page, stage) {
       const visitor = await signedIn(stage.world);

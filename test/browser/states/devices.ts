@@ -216,7 +216,6 @@ export const DEVICES: State[] = [
   },
   {
     name: 'device-no-picture',
-    isAlone: true,
     says: 'please try again in a moment',
     async visit(page, stage) {
       await visitQuiet(page, stage);
@@ -255,7 +254,6 @@ export const DEVICES: State[] = [
   },
   {
     name: 'live-view-refused',
-    isAlone: true,
     says: 'try again in a moment',
     async visit(page, stage) {
       await visitQuiet(page, stage);
@@ -266,7 +264,6 @@ export const DEVICES: State[] = [
   },
   {
     name: 'live-view-of-offline-device',
-    isAlone: true,
     says: 'power and Wi-Fi',
     async visit(page, stage) {
       await visitQuiet(page, stage);

@@ -44,7 +44,6 @@ export const ERRORS: State[] = [
   },
   {
     name: 'error-429',
-    isAlone: true,
     says: /Wait (a minute|\d+ minutes)/,
     visit: async (page, stage) => {
       await open(page, stage, '/ring/home');
@@ -54,7 +53,6 @@ export const ERRORS: State[] = [
   {
     name: 'error-500',
     example: 'error',
-    isAlone: true,
     says: 'try again',
     async visit(page, stage) {
       const visitor = await stage.newcomer();

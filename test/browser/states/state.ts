@@ -16,6 +16,4 @@ export interface State {
    * is made and not on what has happened (themes, widths, zoom, the way of the Tab key, weight) is looked at here.
    */
   example?: string;
-  /** It changes for a moment what other people would see, so nobody else is there meanwhile. */
-  isAlone?: true;
 }

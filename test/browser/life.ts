@@ -9,20 +9,12 @@ import { HOUR } from '../support/tokens.js';
 import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';
 
-const WAYS = [
-  {
-    way: 'with scripts on a phone',
-    hasScripts: true,
-    viewport: { width: 320, height: 640 },
-    timezoneId: 'America/New_York',
-  },
-  {
-    way: 'without scripts on a desktop',
-    hasScripts: false,
-    viewport: { width: 1280, height: 800 },
-    timezoneId: 'Asia/Tokyo',
-  },
-] as const;
+/** How a user comes: one life for each takes a file of its own, so that they are lived side by side. */
+export interface Way {
+  hasScripts: boolean;
+  viewport: { width: number; height: number };
+  timezoneId: string;
+}
 
 const EMAIL = 'grace.hopper@example.com';
 const NEW_EMAIL = 'amazing@grace.example.org';
@@ -33,13 +25,9 @@ const PAGE_SIZE = 25;
 const ADA = 'Ada Marsh';
 const SAM = 'Sam Okafor';
 
-let browser: Browser;
-beforeAll(async () => {
-  browser = await launchBrowser();
-});
-afterAll(() => browser.close());
-
-describe.each(WAYS)('a user $way', ({ hasScripts, viewport, timezoneId }) => {
+/** From installing the app to deleting the account, and once more from the beginning. */
+export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
+  let browser: Browser;
   let world: World;
   let context: BrowserContext;
   /** Where the user is with us, and with Ring. Only Ring's first page is opened by its address: all else is led to. */
@@ -48,7 +36,7 @@ describe.each(WAYS)('a user $way', ({ hasScripts, viewport, timezoneId }) => {
   const trouble: string[] = [];
 
   beforeAll(async () => {
-    world = await startWorld({ patienceMs: 10_000 });
+    [world, browser] = await Promise.all([startWorld({ patienceMs: 10_000 }), launchBrowser()]);
     // As Ring does: it tells by itself what was added and removed.
     await world.ring.setSettings({ automaticWebhooks: true });
     context = await newBrowser();
@@ -57,6 +45,7 @@ describe.each(WAYS)('a user $way', ({ hasScripts, viewport, timezoneId }) => {
   });
   afterAll(async () => {
     await context.close();
+    await browser.close();
     await world.stop();
   });
 
@@ -647,4 +636,4 @@ describe.each(WAYS)('a user $way', ({ hasScripts, viewport, timezoneId }) => {
     await heading(ring, /^Welcome/);
     expect(newTrouble()).toEqual([]);
   });
-});
+}
