@@ -105,7 +105,7 @@ function runLane(database: Database, { tasks, concurrency }: Lane, log: Logger, 
         });
         isTakingJobs = true;
         const abandoned = givesUp();
-        // Told to stop while it was starting.
+        // The stop may have come while the runner was starting.
         if (isAborted(stopping)) await runner.stop();
         await Promise.race([runner.promise, abandoned]);
       } catch (error) {
@@ -115,7 +115,7 @@ function runLane(database: Database, { tasks, concurrency }: Lane, log: Logger, 
       }
       isTakingJobs = false;
       runner = undefined;
-      // From now on its jobs are those of a dead process, which somebody takes over.
+      // From now on its jobs are those of a dead process, and are taken over like those.
       poolIds.clear();
       await delay(RESTART_PAUSE_MS, undefined, { signal: stopping }).catch(() => undefined);
     }
@@ -139,7 +139,7 @@ function runLane(database: Database, { tasks, concurrency }: Lane, log: Logger, 
 
   async function stopRunner(): Promise<void> {
     await runner?.stop().catch((error: unknown) => {
-      // Already stopping by itself: its jobs are handed back all the same.
+      // The runner was stopping by itself. Its jobs are handed back all the same.
       log.debug({ err: error }, 'the job queue was stopping already');
     });
   }
@@ -149,14 +149,7 @@ function runLane(database: Database, { tasks, concurrency }: Lane, log: Logger, 
     poolIds: () => [...poolIds],
     isRunning: () => isTakingJobs,
     async stop() {
-<<<<<<< HEAD
-      await runner?.stop().catch((error: unknown) => {
-        // The runner was stopping by itself. Its jobs are handed back all the same.
-        log.debug({ err: error }, 'the job queue was stopping already');
-      });
-=======
       await stopRunner();
->>>>>>> 19279d6 (A job queue that has given up and does not end is left behind, and is not ready meanwhile: two job ends that a dying Postgres refused kept a lane from ever working again)
       await running;
     },
   };

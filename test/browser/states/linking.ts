@@ -1,5 +1,6 @@
 import type { Page } from 'playwright-core';
 import { visitAs } from '../../support/browser.js';
+import { untilProcessed } from '../../support/inbox.js';
 import {
   arriving,
   installed,
@@ -132,6 +133,18 @@ export const LINKING: State[] = [
     async visit(page, stage) {
       await visitAs(page, await signedIn(stage.world), '/ring/home');
       await arrive(page, stage);
+      await press(page, 'Link my Ring account');
+    },
+  },
+  {
+    name: 'link-app-removed',
+    says: 'add it again from the Ring Appstore',
+    async visit(page, stage) {
+      const ringUser = await installed(stage.world);
+      const visitor = await arriving(stage.world, ringUser, await signedIn(stage.world));
+      await stage.world.ring.sendEvent({ user_id: ringUser.id, type: 'app_integration_removed' });
+      await untilProcessed(stage.world, ringUser);
+      await visitAs(page, visitor, '/ring/link');
       await press(page, 'Link my Ring account');
     },
   },
