@@ -98,7 +98,8 @@ export async function allowAll(page: Page): Promise<void> {
   await page.evaluate(`document.querySelectorAll('form').forEach((form) => { form.noValidate = true; })`);
 }
 
-export const open = (page: Page, { world }: { world: World }, address: string): Promise<unknown> => page.goto(world.url + address);
+export const open = (page: Page, { world }: { world: World }, address: string): Promise<unknown> =>
+  page.goto(world.url + address);
 
 export async function fillIn(page: Page, form: 'sign-in' | 'sign-up', email: string, password: string): Promise<void> {
   const closed = page.locator(`details#${form}:not([open]) summary`);
@@ -117,7 +118,11 @@ export async function send(page: Page, action: string): Promise<void> {
 }
 
 /** Does something after everybody has done too much of it. */
-export async function throttled({ world }: { world: World }, limit: string, act: () => Promise<unknown>): Promise<void> {
+export async function throttled(
+  { world }: { world: World },
+  limit: string,
+  act: () => Promise<unknown>,
+): Promise<void> {
   await world.sql(`UPDATE rate_limits SET points = 1000000 WHERE key LIKE $1`, [`${limit}:%`]);
   await act();
   await world.sql('DELETE FROM rate_limits');
