@@ -105,7 +105,7 @@ function runLane(database: Database, { tasks, concurrency }: Lane, log: Logger, 
         });
         isTakingJobs = true;
         const abandoned = givesUp();
-        // The stop may have come while the runner was starting.
+        // Told to stop while it was starting.
         if (isAborted(stopping)) await runner.stop();
         await Promise.race([runner.promise, abandoned]);
       } catch (error) {
@@ -115,15 +115,15 @@ function runLane(database: Database, { tasks, concurrency }: Lane, log: Logger, 
       }
       isTakingJobs = false;
       runner = undefined;
-      // From now on its jobs are those of a dead process, and are taken over like those.
+      // From now on its jobs are those of a dead process, which somebody takes over.
       poolIds.clear();
       await delay(RESTART_PAUSE_MS, undefined, { signal: stopping }).catch(() => undefined);
     }
   }
 
   /**
-   * Rejects when the runner has given up by itself and has had time to end. It may never end: when two of its jobs could
-   * not be marked as done, graphile-worker 0.17 waits for a third one.
+   * Rejects when the runner has given up by itself and has had time to end. It may never end: graphile-worker 0.17 counts
+   * wrongly what is still to be written down once two jobs could not be marked as done, and waits for it for ever.
    */
   function givesUp(): Promise<never> {
     return new Promise((_resolve, reject) => {
