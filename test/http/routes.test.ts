@@ -104,7 +104,6 @@ const CASES: Record<string, RouteCase> = {
   },
   'GET /livez': { ...OPEN, ask: get('/livez') },
   'GET /readyz': { ...OPEN, ask: get('/readyz') },
-  'GET /assets/style.css': { ...OPEN, ask: get('/assets/style.css') },
   'GET /metrics': { ...OPEN, ask: get('/metrics') },
   'POST /ring/token': { ...OPEN, ask: form('/ring/token'), own: 400, nobody: 400 },
 
