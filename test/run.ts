@@ -139,6 +139,8 @@ function summary(outcomes: Outcome[]): string {
     const failures = failed.length === 0 ? '' : `, ${failed.length} FAILED`;
     return `${lane}: ${passed} passed${failures} in ${Math.round(seconds)} s`;
   });
-  const failed = outcomes.flatMap((outcome) => outcome.failed).map((name) => `  failed: ${name}`);
-  return [...lanes, ...failed, ''].join('\n');
+  const failed = outcomes.flatMap((outcome) => outcome.failed);
+  const passed = outcomes.reduce((sum, outcome) => sum + outcome.passed, 0);
+  const total = `${passed} passed, ${failed.length} failed`;
+  return [...lanes, ...failed.map((name) => `  failed: ${name}`), total, ''].join('\n');
 }

@@ -1,4 +1,6 @@
 import { createHmac, randomUUID } from 'node:crypto';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import type { IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -10,6 +12,7 @@ import { tick } from '../support/clocks.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { send } from '../support/http.js';
 import { passPauses } from '../support/jobs.js';
+import { WAIT_LIMIT_MS } from '../support/limits.js';
 import { holdLock } from '../support/locks.js';
 import { arriving, deliverCode, newEmail, once, PASSWORD, untilLink } from '../support/linking.js';
 import { Scrape, scrape } from '../support/metrics.js';
@@ -642,21 +645,28 @@ describe('when the database is in trouble, /metrics answers all the same', () =>
 });
 
 test('scrapes that come while one is under way get what that one has read', async () => {
-  const held = await startWorld({ scrapeLimitMs: 1_500 });
+  const held = await startWorld({ scrapeLimitMs: WAIT_LIMIT_MS });
   const release = await holdLock(held, 'LOCK TABLE account_links IN ACCESS EXCLUSIVE MODE');
+  let arrived = 0;
+  const onRequest = (message: unknown) => {
+    if ((message as { request: IncomingMessage }).request.url === '/metrics') arrived += 1;
+  };
+  subscribe('http.server.request.start', onRequest);
   try {
-    const answers = await Promise.all(
-      Array.from({ length: 50 }, async () => {
-        const response = await fetch(`${held.url}/metrics`);
-        return { status: response.status, text: await response.text() };
-      }),
-    );
+    const underWay = Array.from({ length: 50 }, async () => {
+      const response = await fetch(`${held.url}/metrics`);
+      return { status: response.status, text: await response.text() };
+    });
+    await until('all have come', () => Promise.resolve(arrived === underWay.length));
+    await release();
+    const answers = await Promise.all(underWay);
 
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
     // The time that the process has used is another one at each look.
     expect(answers[0]?.text).toMatch(/^process_cpu_seconds_total /m);
     expect(new Set(answers.map(({ text }) => text)).size).toBe(1);
   } finally {
+    unsubscribe('http.server.request.start', onRequest);
     await release();
     await held.stop();
   }

@@ -151,7 +151,8 @@ export async function createProcessWorld(options: { databaseUrl?: string } = {})
     RATE_LIMIT_SCALE: '1000',
     LOG_LEVEL: 'trace',
   };
-  const pool = new pg.Pool({ connectionString: databaseUrl, max: 4 });
+  // Connections are kept: a new one may not be had while Postgres is in the trouble that a test has made for it.
+  const pool = new pg.Pool({ connectionString: databaseUrl, max: 4, idleTimeoutMillis: 0 });
   pool.on('error', () => undefined);
   const apps: AppProcess[] = [];
 

@@ -110,7 +110,8 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     });
   const service = await start(appPort);
   const others: Service[] = [];
-  const pool = new pg.Pool({ connectionString: databaseUrl, max: 4 });
+  // Connections are kept: a new one may not be had while Postgres is in the trouble that a test has made for it.
+  const pool = new pg.Pool({ connectionString: databaseUrl, max: 4, idleTimeoutMillis: 0 });
   pool.on('error', () => undefined);
 
   return {
