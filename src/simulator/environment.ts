@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 import type { SimulatorOptions } from './simulator.js';
 
-/** Up to one below the last: the media host takes the next. */
+/** The last port is excluded, because the media host takes the one after this. */
 const isPort = (text: string): boolean => /^\d{1,5}$/.test(text) && Number(text) <= 65_534;
 const port = z.string().refine(isPort, 'expected a port number, 0 to 65534').transform(Number);
 const url = z.url({ protocol: /^https?$/, error: 'expected a URL that begins with http:// or https://' });

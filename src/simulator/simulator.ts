@@ -25,29 +25,29 @@ import {
 import { whepDeleteEndpoint, whepPostEndpoint } from './api/whep.js';
 
 export interface SimulatorOptions {
-  /** 0: any free one. The next port is taken too, by the media host; any free one with 0. */
+  /** 0: any free port. The media host takes the next one; with 0, any free one. */
   port: number;
-  /** 127.0.0.1 unless given. */
+  /** The address to listen on; 127.0.0.1 unless given. */
   host?: string;
-  /** How browsers reach the simulator; `http://localhost:<port>` unless given. */
+  /** The address for browsers; `http://localhost:<port>` unless given. */
   publicUrl?: string;
   clientId: string;
   clientSecret: string;
   hmacKey: string;
-  /** Browsers are redirected to publicUrl; Ring's own calls go to internalUrl, or else to publicUrl. */
+  /** `publicUrl` is for browsers. Ring's own calls go to `internalUrl`, or else to `publicUrl`. */
   app: { publicUrl: string; internalUrl?: string };
-  /** Whether Ring sends webhooks by itself when the app is installed, completed or removed; no unless given. */
+  /** Whether Ring sends webhooks by itself when the app is installed, completed or removed; false unless given. */
   automaticWebhooks?: boolean;
-  /** epoch ms; the clock of codes, tokens and nonces. Delays run on real time. */
+  /** The clock of codes, tokens and nonces, in epoch ms. Delays run on real time. */
   now?: () => number;
-  /** Never given a token, code, nonce or secret. */
+  /** No line holds a token, code, nonce or secret. */
   log?: (line: string) => void;
 }
 
 export interface Simulator {
   url: string;
   port: number;
-  /** Ends at once, whatever connection a fault holds open. */
+  /** Ends at once, even if a fault holds connections open. */
   close(): Promise<void>;
 }
 
@@ -143,7 +143,9 @@ function createApp(simulation: Simulation): Express {
   return app;
 }
 
-/** Where pre-signed URLs lead: another origin, so that a client has to leave its bearer token behind. */
+/**
+ * The host of pre-signed URLs. Its origin differs from Ring's, so that a client has to leave its bearer token behind.
+ */
 function createMediaHost(simulation: Simulation): Express {
   const app = express();
   app.disable('x-powered-by');
@@ -153,7 +155,7 @@ function createMediaHost(simulation: Simulation): Express {
   return app;
 }
 
-/** What no router expected, and bodies that can't be read. */
+/** Answers errors that no router expected, and bodies that can't be read. */
 function answerError({ log }: Simulation): ErrorRequestHandler {
   return (error: unknown, _request, response, next) => {
     if (response.headersSent) {

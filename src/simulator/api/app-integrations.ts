@@ -4,7 +4,7 @@ import type { Integration, IntegrationStatus, RingUser } from '../state/accounts
 import { isNonceGood } from '../state/accounts.js';
 import {
   checkToken,
-  describeBearer,
+  recordOfBearer,
   jsonApi,
   refuse,
   simulatedFailure,
@@ -17,18 +17,18 @@ import type { IntegrationBody, Simulation } from '../state/state.js';
 import type { Grant } from '../state/tokens.js';
 import { announce } from '../outbound/webhooks.js';
 
-/** A masked e-mail is far shorter; what is longer is not recorded whole. */
+/** A masked e-mail address is far shorter. A longer text is cut off in the record. */
 const LONGEST_RECORDED_TEXT = 320;
 
 const confirmation = z.object({ account_identifier: z.string().min(1), nonce: z.string().min(1) });
 const completion = z.object({ account_identifier: z.string().min(1), status: z.string().min(1).optional() });
 const recordedFields = z.object({ account_identifier: z.unknown(), status: z.unknown() }).partial();
 
-/** `GET /v1/users/me`. An unknown token gets 403 here, where every other endpoint answers 401. */
+/** `GET /v1/users/me`. An unknown token is answered 403 here, and 401 by every other endpoint. */
 export function usersMeEndpoint(simulation: Simulation): RingEndpoint {
   return {
     name: 'users-me',
-    describe: (request) => describeBearer(simulation, request),
+    recordOf: (request) => recordOfBearer(simulation, request),
     handle: (request) => {
       const check = checkToken(simulation, request);
       if (check.kind === 'good') return userAnswer(check.grant.user);
@@ -38,34 +38,34 @@ export function usersMeEndpoint(simulation: Simulation): RingEndpoint {
   };
 }
 
-/** `POST /v1/accounts/me/app-integrations`: pending becomes awaiting, with a nonce that is good once. */
+/** `POST /v1/accounts/me/app-integrations`: `pending` becomes `awaiting`. The nonce can be used once. */
 export function integrationPostEndpoint(simulation: Simulation): RingEndpoint {
   return {
     name: 'integration-post',
-    describe: (request) => describeIntegrationRequest(simulation, request),
+    recordOf: (request) => recordOfIntegrationRequest(simulation, request),
     handle: (request) => withIntegration(simulation, request, (grant) => confirm(simulation, grant, request)),
     fail: simulatedFailure,
   };
 }
 
 /**
- * `PATCH /v1/accounts/me/app-integrations`: awaiting becomes completed; without a status, only the account identifier
- * changes. Ring's pages are silent on the latter.
+ * `PATCH /v1/accounts/me/app-integrations`: `awaiting` becomes `completed`. Without a status, only the account
+ * identifier changes; Ring's pages don't mention that case.
  */
 export function integrationPatchEndpoint(simulation: Simulation): RingEndpoint {
   return {
     name: 'integration-patch',
-    describe: (request) => describeIntegrationRequest(simulation, request),
+    recordOf: (request) => recordOfIntegrationRequest(simulation, request),
     handle: (request) => withIntegration(simulation, request, (grant) => update(simulation, grant, request)),
     fail: simulatedFailure,
   };
 }
 
-/** Whatever else is asked of Ring: recorded, so that a test sees a call that should not be made. */
+/** Any other request to Ring. It is recorded, so that a test notices a call that should not be made. */
 export function unknownEndpoint(simulation: Simulation): RingEndpoint {
   return {
     name: null,
-    describe: (request) => describeBearer(simulation, request),
+    recordOf: (request) => recordOfBearer(simulation, request),
     handle: () => refuse(404, 'Not Found', 'The Ring simulator has nothing here.'),
     fail: simulatedFailure,
   };
@@ -75,7 +75,7 @@ function confirm(simulation: Simulation, { user, integration }: Grant, request: 
   const body = confirmation.safeParse(readJson(request));
   if (!body.success) return missingFields('account_identifier and nonce');
   const { account_identifier, nonce } = body.data;
-  // Ring's pages don't say what a second POST gets. The strict answer is the one that an app has to cope with.
+  // Ring's pages don't say how a second POST is answered. The strict answer is the one that an app has to be ready for.
   if (integration.status !== 'pending' || !isNonceGood(user, nonce, simulation.now())) {
     return refuse(400, 'Invalid Nonce', 'The nonce is wrong, older than 600 seconds or used.');
   }
@@ -112,13 +112,13 @@ function userAnswer(user: RingUser): RingAnswer {
   return jsonApi(200, { data: { type: 'users', id: user.account_id, attributes: user.attributes } });
 }
 
-function describeIntegrationRequest(
+function recordOfIntegrationRequest(
   simulation: Simulation,
   request: RingRequest,
 ): { account_id: string | null; facts: RequestFacts } {
   const body = recordedFields.safeParse(readJson(request)).data;
   return {
-    account_id: describeBearer(simulation, request).account_id,
+    account_id: recordOfBearer(simulation, request).account_id,
     facts: {
       account_identifier: recordable(body?.account_identifier),
       requested_status: recordable(body?.status),
@@ -130,7 +130,7 @@ function recordable(value: unknown): string | undefined {
   return typeof value === 'string' ? value.slice(0, LONGEST_RECORDED_TEXT) : undefined;
 }
 
-/** Undefined for a body that is empty, malformed or of another type: to Ring, all of these lack the fields. */
+/** Undefined for a body that is empty, malformed or of another type. Ring treats all of these as lacking the fields. */
 function readJson(request: RingRequest): unknown {
   if (request.contentType !== 'application/json') return undefined;
   try {

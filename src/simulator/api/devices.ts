@@ -1,15 +1,15 @@
 import { sharedDevices } from '../state/accounts.js';
 import type { Device } from '../state/devices.js';
-import { describeBearer, jsonApi, refuse, simulatedFailure, withIntegration } from './json-api.js';
+import { recordOfBearer, jsonApi, refuse, simulatedFailure, withIntegration } from './json-api.js';
 import type { RingAnswer, RingEndpoint, RingRequest } from './endpoint.js';
 import type { Simulation } from '../state/state.js';
 import type { Grant } from '../state/tokens.js';
 
-/** A resource of its own that a device links to, and that `include` embeds. */
+/** A separate resource that a device links to, and that `include` embeds. */
 interface Related {
   /** Its JSON:API type. */
   type: string;
-  /** Null when Ring knows nothing of it. */
+  /** Null if Ring knows nothing of it. */
   attributes(device: Device): object | null;
 }
 
@@ -22,11 +22,11 @@ const RELATED = {
 type Relation = keyof typeof RELATED;
 const RELATIONS = Object.keys(RELATED) as Relation[];
 
-/** `GET /v1/devices`: those that the user shows to the app. */
+/** `GET /v1/devices`: the devices that the user shares with the app. */
 export function devicesEndpoint(simulation: Simulation): RingEndpoint {
   return {
     name: 'devices',
-    describe: (request) => describeBearer(simulation, request),
+    recordOf: (request) => recordOfBearer(simulation, request),
     handle: (request) =>
       withIntegration(simulation, request, ({ user }) => {
         const devices = sharedDevices(user);
@@ -40,14 +40,14 @@ export function devicesEndpoint(simulation: Simulation): RingEndpoint {
 export function deviceEndpoint(simulation: Simulation): RingEndpoint {
   return {
     name: 'device',
-    describe: (request) => describeBearer(simulation, request),
+    recordOf: (request) => recordOfBearer(simulation, request),
     handle: (request) =>
       withDevice(simulation, request, ({ device }) => answerDevices(request, deviceResource(device), [device])),
     fail: simulatedFailure,
   };
 }
 
-/** Acts on the device in the path; 404 when the user doesn't show it to the app, or no longer. */
+/** Acts on the device in the path. Answers 404 if the user doesn't share it with the app, or no longer. */
 export function withDevice<Answer extends RingAnswer | Promise<RingAnswer>>(
   simulation: Simulation,
   request: RingRequest,
@@ -94,7 +94,7 @@ function relatedResource(device: Device, relation: Relation): object[] {
   return known === null ? [] : [{ type, id: relatedId(device, relation), attributes: known }];
 }
 
-/** Not the device's own: only type and id together say which resource it is. */
+/** The related resource's own ID. It differs from the device's, although only type and ID together name a resource. */
 function relatedId(device: Device, relation: Relation): string {
   return `${device.id}.${relation}`;
 }

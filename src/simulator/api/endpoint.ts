@@ -7,15 +7,15 @@ import type { AnswerFault, RingEndpointName, RingFault } from '../state/faults.j
 import type { RecordedRequest, RequestFacts } from '../state/request-log.js';
 import type { Simulation } from '../state/state.js';
 
-/** What Ring looks at in a request. */
+/** The parts of a request that Ring reads. */
 export interface RingRequest {
   authorization: string | undefined;
-  /** As the caller addressed it: `name` or `name:port`. */
+  /** The host as the caller wrote it: `name` or `name:port`. */
   host: string;
-  /** The parts of the path that have a name. */
+  /** The named parts of the path. */
   params: Record<string, string | undefined>;
   query: URLSearchParams;
-  /** Without parameters, in lower case. */
+  /** The media type without parameters, in lower case. */
   contentType: string;
   body: string;
 }
@@ -26,12 +26,12 @@ export interface RingAnswer {
   body: string | Uint8Array;
 }
 
-/** One endpoint of Ring. It decides; sending, recording and misbehaving are done for it. */
+/** One endpoint of Ring. It decides on the answer. `serve` sends it, records the request and applies faults. */
 export interface RingEndpoint {
-  /** Its name for faults; null for one that is always well. */
+  /** The name for faults; null for an endpoint that never has one. */
   name: RingEndpointName | null;
-  /** What is recorded of a request, whether or not it is handled. Changes nothing. */
-  describe(request: RingRequest): { account_id: string | null; facts: RequestFacts };
+  /** The record of a request, made whether or not the request is handled. Changes nothing. */
+  recordOf(request: RingRequest): { account_id: string | null; facts: RequestFacts };
   handle(request: RingRequest): RingAnswer | Promise<RingAnswer>;
   /** The answer for a fault of the kind `status`. */
   fail(status: number): RingAnswer;
@@ -39,14 +39,14 @@ export interface RingEndpoint {
 
 type Reaction = { kind: 'answer'; answer: RingAnswer } | { kind: 'reset' } | { kind: 'silence' };
 
-/** Serves an endpoint over HTTP: records the request, lets the waiting fault happen, answers. Needs a text body. */
+/** Serves an endpoint over HTTP: records the request, applies the waiting fault, answers. Needs the body as text. */
 export function serve(simulation: Simulation, endpoint: RingEndpoint): RequestHandler {
   return async (request, response) => {
     // A reset replaces the state; a request finishes with the state that it began with.
     const { state } = simulation;
     const { signal } = state.lifetime;
     const ringRequest = readRequest(request);
-    const { account_id, facts } = endpoint.describe(ringRequest);
+    const { account_id, facts } = endpoint.recordOf(ringRequest);
     const record = state.requests.begin({
       method: request.method,
       path: request.baseUrl + request.path,
@@ -72,7 +72,7 @@ export function serve(simulation: Simulation, endpoint: RingEndpoint): RequestHa
       if (!signal.aborted) throw error;
       response.destroy();
     } finally {
-      simulation.log(describeRecord(record));
+      simulation.log(recordLine(record));
     }
   };
 }
@@ -90,7 +90,7 @@ function readRequest(request: Request): RingRequest {
   };
 }
 
-/** What ends the wait of a request that is late. */
+/** The signals that end the wait of a late request. */
 interface HoldEnds {
   /** Aborted when the simulator is reset or closed. */
   signal: AbortSignal;
@@ -178,7 +178,7 @@ async function carryOut(
   }
 }
 
-function describeRecord(record: RecordedRequest): string {
+function recordLine(record: RecordedRequest): string {
   const words = [record.method, record.path, record.grant_type, `-> ${record.status ?? 'no answer'}`];
   if (record.fault !== null) words.push(`(fault: ${record.fault})`);
   return words.filter((word) => word !== undefined).join(' ');

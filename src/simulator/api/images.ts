@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 
 import { withDevice } from './devices.js';
-import { describeBearer, refuse, simulatedFailure } from './json-api.js';
+import { recordOfBearer, refuse, simulatedFailure } from './json-api.js';
 import { newPicture } from '../media/pictures.js';
 import type { RingAnswer, RingEndpoint, RingRequest } from './endpoint.js';
 import { isFresh } from '../state/signed-downloads.js';
@@ -11,7 +11,7 @@ import type { Simulation } from '../state/state.js';
 export function imageEndpoint(simulation: Simulation): RingEndpoint {
   return {
     name: 'image',
-    describe: (request) => describeBearer(simulation, request),
+    recordOf: (request) => recordOfBearer(simulation, request),
     handle: (request) =>
       withDevice(simulation, request, ({ user, device }) => {
         if (!device.online) return refuse(503, 'Service Unavailable', 'The device is offline.');
@@ -24,11 +24,11 @@ export function imageEndpoint(simulation: Simulation): RingEndpoint {
   };
 }
 
-/** `GET` of a pre-signed URL, on the media host. It wants the signature in the URL and no other credential. */
+/** `GET` of a pre-signed URL, on the media host. The signature in the URL is the only credential that it accepts. */
 export function mediaEndpoint(simulation: Simulation): RingEndpoint {
   return {
     name: 'media',
-    describe: (request) => {
+    recordOf: (request) => {
       const download = simulation.state.downloads.find(request.query.get('signature'));
       return {
         account_id: download?.account_id ?? null,
@@ -57,7 +57,7 @@ function answerDownload({ state, now }: Simulation, request: RingRequest): RingA
   };
 }
 
-/** The media host has the name under which the caller reaches the simulator, and another port. */
+/** The host name under which the caller reaches the simulator. The media host has the same, with another port. */
 function hostname({ host }: RingRequest): string {
   const url = `http://${host}`;
   return URL.canParse(url) ? new URL(url).hostname : 'localhost';

@@ -3,9 +3,11 @@ import type { RequestFacts } from '../state/request-log.js';
 import type { RingAnswer, RingRequest } from './endpoint.js';
 import type { Simulation } from '../state/state.js';
 
-/** What the endpoints of the Vision API have in common: bearer tokens, JSON:API documents, JSON:API errors. */
+/** The common parts of the Vision API's endpoints: bearer tokens, JSON:API documents, JSON:API errors. */
 
-/** Acts for whoever the token speaks for; 401 for a bad token, 404 for one whose app was removed from the account. */
+/**
+ * Acts for the account of the token. Answers 401 to a bad token, and 404 to one whose app was removed from the account.
+ */
 export function withIntegration<Answer extends RingAnswer | Promise<RingAnswer>>(
   simulation: Simulation,
   request: RingRequest,
@@ -23,8 +25,8 @@ export function checkToken(simulation: Simulation, request: RingRequest): Access
   return token === undefined ? { kind: 'missing' } : simulation.state.tokens.checkAccessToken(token);
 }
 
-/** What is recorded of every request with a bearer token. */
-export function describeBearer(
+/** The record of a request with a bearer token. */
+export function recordOfBearer(
   simulation: Simulation,
   request: RingRequest,
 ): { account_id: string | null; facts: RequestFacts } {

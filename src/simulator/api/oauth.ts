@@ -12,7 +12,7 @@ const GRANT_TYPES = ['authorization_code', 'refresh_token'] as const;
 /** RFC 6749, section 5.2. */
 type OAuthError = 'invalid_request' | 'invalid_client' | 'invalid_grant' | 'unsupported_grant_type';
 
-/** Fields that count, each at most once. RFC 6749, section 3.2: one without a value counts as omitted. */
+/** The fields that Ring reads, each once at most. RFC 6749, section 3.2: a field without a value counts as omitted. */
 const tokenForm = z.object({
   grant_type: z.string().optional(),
   code: z.string().optional(),
@@ -26,7 +26,7 @@ type TokenForm = z.infer<typeof tokenForm>;
 export function tokenEndpoint(simulation: Simulation): RingEndpoint {
   return {
     name: 'token',
-    describe: (request) => describe(simulation, request),
+    recordOf: (request) => recordOf(simulation, request),
     handle: (request) => answerTokenRequest(simulation, request),
     fail: (status) => ({
       status,
@@ -36,12 +36,12 @@ export function tokenEndpoint(simulation: Simulation): RingEndpoint {
   };
 }
 
-function describe(simulation: Simulation, request: RingRequest): ReturnType<RingEndpoint['describe']> {
+function recordOf(simulation: Simulation, request: RingRequest): ReturnType<RingEndpoint['recordOf']> {
   const form = readForm(request);
   const secret = form?.code ?? form?.refresh_token;
   return {
     account_id: secret === undefined ? null : simulation.state.tokens.accountOf(secret),
-    // Only a known value: a secret that was put into the wrong field must not get into the record.
+    // Only a known value is recorded: a secret in the wrong field must not get into the record.
     facts: { grant_type: GRANT_TYPES.find((known) => known === form?.grant_type) },
   };
 }
@@ -77,7 +77,7 @@ function exchange(simulation: Simulation, form: TokenForm): RingAnswer {
   }
 }
 
-/** Undefined when the body is no form, or has a field more than once. */
+/** Undefined if the body is no form, or has a field more than once. */
 function readForm(request: RingRequest): TokenForm | undefined {
   if (request.contentType !== 'application/x-www-form-urlencoded') return undefined;
   const fields = [...new URLSearchParams(request.body)];
@@ -111,7 +111,7 @@ function refuse(status: number, error: OAuthError, error_description: string): R
   return oauthAnswer(status, { error, error_description });
 }
 
-/** RFC 6749, section 5.2: a client that tried the Authorization header is told how that header would look. */
+/** RFC 6749, section 5.2: a client that used the Authorization header is answered with a challenge for that scheme. */
 function withChallenge(answer: RingAnswer): RingAnswer {
   return { ...answer, headers: { ...answer.headers, 'WWW-Authenticate': 'Basic realm="Ring simulator"' } };
 }

@@ -1,4 +1,4 @@
-import { describeBearer, jsonApi, refuse, simulatedFailure, withIntegration } from './json-api.js';
+import { recordOfBearer, jsonApi, refuse, simulatedFailure, withIntegration } from './json-api.js';
 import type { RingAnswer, RingEndpoint } from './endpoint.js';
 import type { Simulation } from '../state/state.js';
 import type { Subscription } from '../state/subscriptions.js';
@@ -6,11 +6,11 @@ import type { Subscription } from '../state/subscriptions.js';
 const PATH = '/v1/accounts/me/subscriptions';
 const PAGE_SIZE = 25;
 
-/** `GET /v1/accounts/me/subscriptions`, 25 a page; `links.next`, where there is more, is relative. */
+/** `GET /v1/accounts/me/subscriptions`, 25 on a page. `links.next` is relative, and absent on the last page. */
 export function subscriptionsEndpoint(simulation: Simulation): RingEndpoint {
   return {
     name: 'subscriptions',
-    describe: (request) => describeBearer(simulation, request),
+    recordOf: (request) => recordOfBearer(simulation, request),
     handle: (request) =>
       withIntegration(simulation, request, ({ user }) =>
         answerPage(user.subscriptions, request.query.get('page_token') ?? '0'),

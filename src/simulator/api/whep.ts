@@ -1,15 +1,15 @@
 import { withDevice } from './devices.js';
-import { describeBearer, refuse, simulatedFailure } from './json-api.js';
+import { recordOfBearer, refuse, simulatedFailure } from './json-api.js';
 import type { RingAnswer, RingEndpoint, RingRequest } from './endpoint.js';
 import type { Offer } from '../media/sdp.js';
 import { answerOffer, canBePlayed, readOffer } from '../media/sdp.js';
 import type { Simulation } from '../state/state.js';
 
-/** `POST /v1/devices/{device_id}/media/streaming/whep/sessions`: an SDP offer begins a live view. */
+/** `POST /v1/devices/{device_id}/media/streaming/whep/sessions`: an SDP offer starts a live view. */
 export function whepPostEndpoint(simulation: Simulation): RingEndpoint {
   return {
     name: 'whep-post',
-    describe: (request) => describeBearer(simulation, request),
+    recordOf: (request) => recordOfBearer(simulation, request),
     handle: (request) =>
       withDevice(simulation, request, async ({ user, device }) => {
         if (request.contentType !== 'application/sdp') return badRequest('Send an offer as application/sdp.');
@@ -35,7 +35,7 @@ export function whepPostEndpoint(simulation: Simulation): RingEndpoint {
 export function whepDeleteEndpoint(simulation: Simulation): RingEndpoint {
   return {
     name: 'whep-delete',
-    describe: (request) => describeBearer(simulation, request),
+    recordOf: (request) => recordOfBearer(simulation, request),
     handle: (request) =>
       withDevice(simulation, request, ({ user, device }) => {
         const sessionId = request.params.session_id ?? '';
@@ -49,8 +49,8 @@ export function whepDeleteEndpoint(simulation: Simulation): RingEndpoint {
 }
 
 /**
- * Returns the SDP answer. A browser's offer gets a moving picture. One that no browser would make gets an answer that is
- * only written down: who writes an offer by hand wants to see how Ring answers, and nothing that connects.
+ * Returns the SDP answer. The offer of a browser gets a moving picture. An offer without what a connection needs gets
+ * an answer that nothing listens behind: it was written by hand, to see how Ring answers.
  */
 function beginStream(
   { state, streams }: Simulation,

@@ -9,7 +9,7 @@ import { replayDeadLetters } from '../outbound/webhooks.js';
 
 const lifeOf = z.object({ user_id: z.string().optional() });
 
-/** What became of webhooks, and the scripted lives, in the browser. */
+/** The pages about webhooks that were sent, and about the scripted lives. */
 export function webhookRouter(simulation: Simulation): Router {
   const router = Router();
 

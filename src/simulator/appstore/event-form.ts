@@ -19,7 +19,7 @@ const HOW_LABELS: Record<How, string> = {
   'bad-signature': 'With a broken signature',
 };
 
-/** What can be chosen for every button of the form, with how the page calls it. */
+/** The choices that are common to all buttons of the form, with their words on the page. */
 export const EVENT_FORM_CHOICES = {
   how: HOW.map((how) => [how, HOW_LABELS[how]] as const),
   motion: MOTIONS.map((motion) => [motion, motion.replace('_', ' ')] as const),
@@ -28,13 +28,13 @@ export const EVENT_FORM_CHOICES = {
 const choices = z.object({ how: z.enum(HOW).catch('once'), motion: z.enum(MOTIONS).catch('human') });
 export type EventFormChoices = z.infer<typeof choices>;
 
-/** The button's value: the type, and behind a space what it is about. */
+/** The value of a button: the type of the event, a space, and what the event is about. */
 const pressed = z.object({ event: z.string().regex(/^[a-z_]+ /) });
 
 export type PressedEvent =
   { kind: 'event'; wish: EventWish; deliver: Deliver; choices: EventFormChoices } | { kind: 'none' };
 
-/** What was chosen, or what is usual. */
+/** The choices that were made, or the usual ones. */
 export function readChoices(form: unknown): EventFormChoices {
   return choices.parse(form ?? {});
 }
@@ -54,7 +54,7 @@ export function readPressedEvent(form: unknown, now: number): PressedEvent {
   };
 }
 
-/** @param about the device, or paid or trial of a subscription */
+/** @param about the device, or `paid` or `trial` for a subscription */
 export function eventButton(type: string, about: string, label: string, description = label): Markup {
   return markup`<button class="quiet" name="event" value="${type} ${about}" aria-label="${description}">${label}</button>`;
 }

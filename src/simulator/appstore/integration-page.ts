@@ -8,10 +8,10 @@ import { markup, NOTHING } from './markup.js';
 import { badge, deliveryBadge, page, pathOf, removeForm, select, signInForm, userHeading } from './page-parts.js';
 import type { PartnerApp } from '../state/state.js';
 
-/** What the page of a user who has the app shows beside the user. */
+/** The parts of the page that only a user with the app has. */
 export interface IntegrationView {
   app: PartnerApp;
-  /** What was chosen for the last event. */
+  /** The choices made for the last event. */
   choices: EventFormChoices;
   newestDelivery: Delivery | undefined;
 }
@@ -43,7 +43,7 @@ const STATUS_MEANS: Record<Integration['status'], string> = {
   completed: 'Linked.',
 };
 
-/** One form, so that one choice of how events are delivered is for all of its buttons. */
+/** One form for all buttons, so that the choice of how to deliver is made once. */
 function eventForm(user: RingUser, { choices, newestDelivery }: IntegrationView): Markup {
   const shared = new Set(sharedDevices(user));
   return markup`

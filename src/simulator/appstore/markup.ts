@@ -1,4 +1,4 @@
-/** Text that is already HTML. Everything else is escaped. */
+/** A text that is HTML already. Any other text is escaped. */
 export class Markup {
   readonly html: string;
 
@@ -11,7 +11,7 @@ export type Content = string | number | Markup | readonly Content[];
 
 export const NOTHING: Content = [];
 
-/** HTML with contents in it, each escaped unless it is markup itself. */
+/** HTML with contents in it. Each is escaped unless it is markup itself. */
 export function markup(parts: TemplateStringsArray, ...contents: Content[]): Markup {
   return new Markup(
     parts.reduce((html, part, index) => {

@@ -38,7 +38,7 @@ const ENDPOINT_NAMES: Record<RingEndpointName, string> = {
 
 function faultList(faults: readonly Fault[]): Markup {
   return markup`
-    <ul>${faults.map((fault) => markup`<li>${describeFault(fault)}</li>`)}</ul>
+    <ul>${faults.map((fault) => markup`<li>${faultText(fault)}</li>`)}</ul>
     <form method="post" action="/misbehaviour/clear"><p class="actions"><button class="quiet">Clear all</button></p></form>`;
 }
 
@@ -119,13 +119,13 @@ function settingsForms({ integrationBody, automaticWebhooks, webhookSpeed }: Set
     </form>`;
 }
 
-function describeFault(fault: Fault): string {
+function faultText(fault: Fault): string {
   const times = fault.times === undefined ? 'always' : `${fault.times} more`;
   const when = fault.endpoint === 'callback' ? '' : `, ${fault.when} the effect`;
-  return `${fault.endpoint}: ${describeKind(fault.fault)}${when}, ${times}`;
+  return `${fault.endpoint}: ${kindText(fault.fault)}${when}, ${times}`;
 }
 
-function describeKind(fault: Fault['fault']): string {
+function kindText(fault: Fault['fault']): string {
   switch (fault.kind) {
     case 'delay':
       return `late by ${fault.ms} ms`;

@@ -13,7 +13,7 @@ const numberField = z
   .optional()
   .transform((text) => (text === undefined || text.trim() === '' ? undefined : Number(text)));
 
-/** The forms together have a field for every kind of fault. */
+/** The fields of all forms for faults together. */
 const faultForm = z.object({
   endpoint: z.string().default('callback'),
   kind: z.string(),
@@ -24,7 +24,7 @@ const faultForm = z.object({
   times: numberField,
 });
 
-/** Each of the forms sends some of these. */
+/** The settings of all forms together. Each form sends some of them. */
 const settingsForm = z
   .object({
     integrationBody: z.string(),
@@ -33,7 +33,7 @@ const settingsForm = z
   })
   .partial();
 
-/** What Ring gets wrong, and how else it behaves, in the browser. */
+/** The pages on which Ring is told to fail, and to behave in other ways. */
 export function misbehaviourRouter(simulation: Simulation): Router {
   const router = Router();
   const form = express.urlencoded({ extended: false, limit: '64kb' });
@@ -86,7 +86,7 @@ function readFault(body: unknown): Fault | undefined {
   return faultSchema.safeParse({ endpoint, when, times, fault: fieldsOfKind(form.data) }).data;
 }
 
-/** A form sends every field; the ones that the chosen kind has no use for are left aside. */
+/** The fields that belong to the chosen kind. A form sends all, and the others are ignored. */
 function fieldsOfKind({ kind, ms, status, retryAfterSeconds }: z.infer<typeof faultForm>): object {
   switch (kind) {
     case 'delay':

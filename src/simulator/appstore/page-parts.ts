@@ -4,7 +4,7 @@ import type { Delivery } from '../state/deliveries.js';
 import type { Markup } from './markup.js';
 import { markup, NOTHING } from './markup.js';
 
-/** What the pages have in common. */
+/** The frame of every page. */
 
 export function page(title: string, main: Markup): string {
   return markup`<!doctype html>
@@ -50,7 +50,7 @@ export function removeForm(user: RingUser): Markup {
     </form>`;
 }
 
-/** @param userId whose life it is to be; somebody new's unless given */
+/** @param userId the user of the life; a new user unless given */
 export function lifeForm(userId?: string): Markup {
   return markup`
     <form method="post" action="/lives">

@@ -7,7 +7,7 @@ import { markup, NOTHING } from './markup.js';
 import { alert, badge, lifeForm, page, pathOf, removeForm, select, signInForm, userHeading } from './page-parts.js';
 import type { PartnerApp } from '../state/state.js';
 
-/** More users than this are not listed: a load test makes thousands. */
+/** The most users that are listed. A load test makes thousands. */
 const USERS_LISTED = 50;
 
 export function usersPage(users: RingUser[]): string {

@@ -28,7 +28,7 @@ const installForm = z.object({
   send_as: z.enum(SEND_AS).default('json'),
 });
 
-/** The Appstore in the browser: who the Ring user is, what they install, what happens to them, what Ring gets wrong. */
+/** The Appstore in the browser: Ring users, what they install, what happens to them, and Ring's faults. */
 export function appstoreRouter(simulation: Simulation): Router {
   const router = Router();
   const form = express.urlencoded({ extended: false, limit: '64kb' });
@@ -93,7 +93,7 @@ async function letItHappen(
   }
   const { wish, deliver, choices } = pressed;
   await post(simulation, prepare(simulation, user, wish, { deliver }));
-  // The next event is most likely to be delivered in the same way.
+  // The next event is most likely delivered in the same way.
   backTo(user, response, choices);
 }
 

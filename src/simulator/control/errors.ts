@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { RingUser } from '../state/accounts.js';
 import type { Simulation } from '../state/state.js';
 
-/** What a script asked for and can't have. */
+/** A request of a script that can't be met. */
 export class ControlError extends Error {
   readonly status: number;
 

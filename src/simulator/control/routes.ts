@@ -8,14 +8,14 @@
  * | `POST /control/codes` | `{user_id}` | 201 `{code, account_id}`: installs the app on all devices, sends nothing |
  * | `POST /control/installs` | `{user_id, send_as?: "json" \| "form" \| "query"}` | 201 `{account_id, callback: {status, body}, repeated?}`: installs and sends the callback. `callback` is null when a fault makes it late; its `status` is null when the app didn't answer; `repeated` is the second answer when a fault sent it twice |
  * | `GET /control/link-url` | `?user_id=` | 200 `{url, nonce, time}`, fresh; `time` in epoch ms |
- * | `GET /control/integrations` | | 200 list of `{user_id, account_id, status, account_identifier, device_ids}`, of users who have the app |
+ * | `GET /control/integrations` | | 200 list of `{user_id, account_id, status, account_identifier, device_ids}`, of users with the app |
  * | `DELETE /control/integrations` | `?user_id=&tokens=revoked\|good` | 204: the user removes the app. Ring revokes the tokens (the default); `good` leaves them, to be answered 404 |
  * | `POST /control/events` | `{user_id, effect?: boolean, deliver?: "normal" \| "twice" \| "dropped" \| "bad-signature", wait?: boolean}` and what `eventWishSchema` in events.ts knows; only `type` must be there | 201 `{request_id, event, body, signature, attempts: [{status}]}`: lets it happen at Ring (unless `effect` is false) and sends the webhook. Answers after the first attempt, or at once without `wait`; `status` is null when the app didn't answer |
  * | `POST /control/event-batches` | `{events: [as above], order?: "as-given" \| "reversed" \| "shuffled" \| "simultaneous"}` | 201 list of answers as above, as given: they happen in the order of the list, a millisecond apart, and are delivered in the other one |
  * | `GET /control/deliveries` | | 200 list of `{request_id, type, account_id, state, attempts: [{at, status, ms}]}`, oldest first, see deliveries.ts |
  * | `POST /control/dead-letters/replay` | | 200 `{replayed}`: how many were sent again; answers after the first attempt of each |
  * | `GET /control/live-views` | | 200 list of `{session_id, account_id, device_id, started_at, state: "open" \| "closed" \| "expired"}`, oldest first |
- * | `POST /control/lives` | `{user_id?}`; somebody new unless given | 200 `{user_id, steps: [{step, ok, detail}]}`: a whole life with the app, from installing to removing it, see scripted-life.ts |
+ * | `POST /control/lives` | `{user_id?}`; a new user unless given | 200 `{user_id, steps: [{step, ok, detail}]}`: a whole life with the app, from installing to removing it, see scripted-life.ts |
  * | `PUT /control/faults` | a list of faults, see faults.ts; replaces the list | 204 |
  * | `PUT /control/settings` | any of `Settings` in state.ts; the others stay | 204 |
  * | `GET /control/requests` | | 200 list of what Ring received, see `RecordedRequest` in request-log.ts |
@@ -62,11 +62,11 @@ export function controlRouter(simulation: Simulation): Router {
   router.post('/users', (request, response) => {
     const { account_id, devices, ...attributes } = newUser.parse(request.body);
     const user = addUser(simulation, { account_id, attributes, devices: devices.map(newDevice) });
-    response.status(201).json(describeUser(user));
+    response.status(201).json(userAnswer(user));
   });
 
   router.get('/users', (_request, response) => {
-    response.json(simulation.state.accounts.all().map(describeUser));
+    response.json(simulation.state.accounts.all().map(userAnswer));
   });
 
   router.post('/codes', (request, response) => {
@@ -90,7 +90,7 @@ export function controlRouter(simulation: Simulation): Router {
   });
 
   router.get('/integrations', (_request, response) => {
-    response.json(simulation.state.accounts.all().flatMap(describeIntegration));
+    response.json(simulation.state.accounts.all().flatMap(integrationAnswer));
   });
 
   router.delete('/integrations', (request, response) => {
@@ -153,11 +153,11 @@ function installOnAllDevices(simulation: Simulation, user: RingUser): string {
   );
 }
 
-function describeUser({ id, account_id, attributes, devices }: RingUser): object {
+function userAnswer({ id, account_id, attributes, devices }: RingUser): object {
   return { id, account_id, attributes, devices };
 }
 
-function describeIntegration({ id, account_id, integration }: RingUser): object[] {
+function integrationAnswer({ id, account_id, integration }: RingUser): object[] {
   if (integration === null) return [];
   const { status, account_identifier, device_ids } = integration;
   return [{ user_id: id, account_id, status, account_identifier, device_ids }];

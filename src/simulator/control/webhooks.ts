@@ -10,7 +10,7 @@ import type { Simulation } from '../state/state.js';
 import type { Mail } from '../outbound/webhooks.js';
 import { DELIVER, post, prepare, replayDeadLetters } from '../outbound/webhooks.js';
 
-/** More events than this in one batch are no batch. */
+/** The most events in one batch. */
 const MOST_EVENTS = 1_000;
 
 const newEvent = eventWishSchema.extend({
@@ -36,20 +36,20 @@ export function webhookControls(simulation: Simulation): Router {
     const wanted = newEvent.parse(request.body);
     const mail = prepareEvent(simulation, wanted);
     const sending = post(simulation, mail);
-    response.status(201).json(describeMail(mail, wanted.wait ? await sending : []));
+    response.status(201).json(mailAnswer(mail, wanted.wait ? await sending : []));
   });
 
   router.post('/event-batches', async (request, response) => {
     const { events, order } = newBatch.parse(request.body);
-    // They happen one after another, the last one now; how they are delivered is another matter.
+    // The events happen one after another, the last one now. `order` is only the order of their delivery.
     const firstAt = simulation.now() - events.length + 1;
     const mails = events.map((event, index) => prepareEvent(simulation, { timestamp: firstAt + index, ...event }));
     const attempts = await postAll(simulation, mails, order);
-    response.status(201).json(mails.map((mail) => describeMail(mail, attempts.get(mail) ?? [])));
+    response.status(201).json(mails.map((mail) => mailAnswer(mail, attempts.get(mail) ?? [])));
   });
 
   router.get('/deliveries', (_request, response) => {
-    response.json(simulation.state.deliveries.list().map(describeDelivery));
+    response.json(simulation.state.deliveries.list().map(deliveryAnswer));
   });
 
   router.post('/dead-letters/replay', async (_request, response) => {
@@ -68,7 +68,7 @@ function prepareEvent(simulation: Simulation, { user_id, effect, deliver, ...wis
   }
 }
 
-/** In a row, each after the first attempt of the one before; or all at the same moment. */
+/** Sends them in a row, each after the first attempt of the one before, or all at the same moment. */
 async function postAll(simulation: Simulation, mails: Mail[], order: Order): Promise<Map<Mail, Attempt[]>> {
   const attempts = new Map<Mail, Attempt[]>();
   const postOne = async (mail: Mail): Promise<void> => {
@@ -96,7 +96,7 @@ function shuffled<Item>(items: readonly Item[]): Item[] {
   return shuffle;
 }
 
-function describeMail({ event, body, signature }: Mail, attempts: Attempt[]): object {
+function mailAnswer({ event, body, signature }: Mail, attempts: Attempt[]): object {
   return {
     request_id: event.meta.request_id,
     event,
@@ -106,6 +106,6 @@ function describeMail({ event, body, signature }: Mail, attempts: Attempt[]): ob
   };
 }
 
-function describeDelivery({ request_id, type, account_id, state, attempts }: Delivery): object {
+function deliveryAnswer({ request_id, type, account_id, state, attempts }: Delivery): object {
   return { request_id, type, account_id, state, attempts };
 }

@@ -1,19 +1,19 @@
 const MOST_REDIRECTS = 10;
 const REQUEST_TIMEOUT_MS = 60_000;
 
-/** A page as a browser ended up with it. */
+/** A page where a browser arrived. */
 export interface VisitedPage {
   status: number;
   html: string;
 }
 
-/** Where the app is: what it calls itself, and where this machine reaches it. */
+/** The two addresses of the app: the one that it gives to browsers, and the one that this machine reaches. */
 interface Site {
   publicUrl: string;
   internalUrl: string;
 }
 
-/** Someone's browser, as far as the app needs one: it keeps cookies, follows redirects and fills in forms. */
+/** A browser as far as the app needs one: it keeps cookies, follows redirects and fills in forms. */
 export class Browser {
   readonly #site: Site;
   readonly #signal: AbortSignal;
@@ -68,7 +68,7 @@ export class Browser {
     return response;
   }
 
-  /** Inside a container, the app's public address is nobody's. */
+  /** The address that can be reached from here. Inside a container, the app's public address leads nowhere. */
   #reachable(address: string): string {
     const { publicUrl, internalUrl } = this.#site;
     return address.startsWith(`${publicUrl}/`) ? internalUrl + address.slice(publicUrl.length) : address;
@@ -81,7 +81,7 @@ export class Browser {
   }
 }
 
-/** What the page calls itself. */
+/** The first heading of the page. */
 export function headingOf({ html }: VisitedPage): string {
   const [, heading = ''] = /<h1[^>]*>([\s\S]*?)<\/h1>/.exec(html) ?? [];
   return unescapeHtml(heading.replaceAll(/<[^>]*>/g, '').trim());

@@ -11,11 +11,11 @@ import { deliverCode, hasAccepted, install, linkRedirect } from '../outbound/ins
 import type { Simulation, State } from '../state/state.js';
 import { post, prepare } from '../outbound/webhooks.js';
 
-/** How long the app may take to be linked, or a webhook of Ring's own to be sent. */
+/** The longest wait for a link to be completed, or for a webhook of Ring's own to be sent. */
 const PATIENCE_MS = 30_000;
 const POLL_MS = 50;
 
-/** What the steps have in common. */
+/** The data that all steps share. */
 interface Context {
   readonly simulation: Simulation;
   readonly state: State;
@@ -25,9 +25,9 @@ interface Context {
 
 interface Step {
   step: string;
-  /** Whether the rest makes no sense without it. */
+  /** If a needed step fails, the rest is left out. */
   isNeeded: boolean;
-  /** Returns what came of it; throws what went wrong. */
+  /** Returns the result in words; throws what went wrong. */
   run: (context: Context) => Promise<string>;
 }
 
@@ -50,7 +50,7 @@ const STEPS: readonly Step[] = [
   },
 ];
 
-/** Someone new for a life of their own. */
+/** A new user for a life. */
 export function newLifesUser(): NewUser {
   return {
     attributes: { first_name: 'Vita', last_name: 'Lang', email: `vita-${randomBytes(3).toString('hex')}@example.com` },
@@ -58,7 +58,7 @@ export function newLifesUser(): NewUser {
   };
 }
 
-/** Begins to live the user's whole life with the app. An earlier installation ends. `over` fulfils when it has ended. */
+/** Starts the user's whole life with the app. An earlier installation ends. `over` fulfils when the life has ended. */
 export function startLife(simulation: Simulation, user: RingUser): { life: Life; over: Promise<void> } {
   const { state } = simulation;
   const life: Life = { id: randomUUID(), user_id: user.id, state: 'running', steps: [] };
@@ -119,7 +119,7 @@ async function waitUntilCompleted({ state, user }: Context): Promise<string> {
   return `linked to ${user.integration.account_identifier ?? 'nobody'}`;
 }
 
-/** Ring does this by itself when webhooks are automatic; it must not be told twice. */
+/** Ring sends this event by itself if webhooks are automatic; the app must not get it twice. */
 async function confirmIntegration(context: Context): Promise<string> {
   const type = 'app_integration_added';
   const { state, user } = context;
@@ -137,7 +137,7 @@ function tellOfDevice(context: Context, type: string, sub_type?: string): Promis
   return tell(context, [{ type, device_id: device.id, ...(sub_type !== undefined && { sub_type }) }]);
 }
 
-/** Lets it happen and sends the webhooks, one after another. */
+/** Lets the events happen at Ring and sends their webhooks, one after another. */
 async function tell({ simulation, user }: Context, wishes: EventWish[]): Promise<string> {
   const statuses: (number | null)[] = [];
   for (const wish of wishes) {
@@ -154,7 +154,7 @@ function checkAnswers(statuses: (number | null)[]): string {
   return outcome;
 }
 
-/** Waits until it is so, or for as long as patience lasts. */
+/** Waits until the condition holds, or until patience runs out. */
 async function until({ lifetime }: State, isSo: () => boolean): Promise<void> {
   const giveUpAt = performance.now() + PATIENCE_MS;
   while (!isSo() && performance.now() < giveUpAt) {

@@ -10,7 +10,7 @@ const PALETTE_HALF = 128;
 
 const SIGNATURE = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
 
-/** A valid PNG of about 50 kB that is different each time: sky, ground, someone at the door, and a sensor's noise. */
+/** A valid PNG of about 50 kB, different each time: sky, ground, a visitor at the door, and a sensor's noise. */
 export function newPicture(): Buffer {
   return Buffer.concat([
     SIGNATURE,
@@ -21,7 +21,7 @@ export function newPicture(): Buffer {
   ]);
 }
 
-/** 8 bits a pixel, through a palette; not interlaced. */
+/** 8 bits for each pixel, through a palette; not interlaced. */
 function header(): Buffer {
   const bytes = Buffer.alloc(13);
   bytes.writeUInt32BE(WIDTH, 0);
@@ -40,9 +40,9 @@ function palette(): Buffer {
   return Buffer.from(colours.flat().map((part) => Math.min(part, 255)));
 }
 
-/** Rows of palette indexes, each behind the byte of its filter, which is 0 for none. */
+/** Rows of palette indexes, each after the byte that names its filter: 0, for none. */
 function scene(): Uint8Array {
-  // One bit of noise for each pixel; drawn row by row, as a simulator that lives long draws many.
+  // One bit of noise for each pixel. Whole rows are drawn at once, because a simulator that runs for long draws many.
   const pixels = randomBytes(HEIGHT * (WIDTH + 1)).map((byte) => byte & 1);
   const [left, top] = [randomInt(WIDTH - 60), randomInt(120, 180)];
   for (let y = 0; y < HEIGHT; y += 1) {

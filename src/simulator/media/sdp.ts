@@ -5,12 +5,12 @@ type Direction = (typeof DIRECTIONS)[number];
 
 /** One `m=` line with the lines below it. */
 interface Track {
-  /** audio, video or what else is offered. */
+  /** `audio`, `video` or another kind. */
   media: string;
   protocol: string;
   payloadTypes: string[];
   direction: Direction;
-  /** Without `a=`. */
+  /** The attribute lines, without `a=`. */
   attributes: string[];
 }
 
@@ -24,7 +24,7 @@ export type OfferReading = { kind: 'good'; offer: Offer } | { kind: 'bad'; probl
 /** The codecs that a Ring device prefers to send. */
 const PREFERRED_CODECS = /^(?:H264|opus)\//i;
 
-/** Reads what a viewer offers. WHEP: it wants to receive, video at least, and sends nothing. */
+/** Reads the offer of a viewer. By WHEP it receives only, and it has to ask for video. */
 export function readOffer(text: string): OfferReading {
   const [session = [], ...sections] = splitAtTracks(text);
   if (session[0] !== 'v=0') return { kind: 'bad', problem: 'The body is no SDP.' };
@@ -37,7 +37,10 @@ export function readOffer(text: string): OfferReading {
   return { kind: 'good', offer: { session, tracks } };
 }
 
-/** Whether a real connection can come of it: the viewer can be reached, and shows what we have, which is VP8. */
+/**
+ * True if the offer can become a real connection: it has what a connection needs, and accepts VP8, the codec that we
+ * send.
+ */
 export function canBePlayed({ session, tracks }: Offer): boolean {
   const attributes = [
     ...session.map((line) => line.replace(/^a=/, '')),
@@ -49,7 +52,7 @@ export function canBePlayed({ session, tracks }: Offer): boolean {
   return isConnectable && videos.some((video) => video.attributes.some((one) => /^rtpmap:\d+ VP8\//i.test(one)));
 }
 
-/** An answer as a device would give it: the same tracks, one codec each, to be sent. Nobody listens behind it. */
+/** The answer that a device would give: the same tracks, one codec each, to be sent. Nothing listens at its address. */
 export function answerOffer({ session, tracks }: Offer): string {
   const transport = [
     `a=ice-ufrag:${randomBytes(3).toString('hex')}`,
@@ -114,7 +117,7 @@ function directionIn(lines: string[]): Direction | undefined {
   return DIRECTIONS.find((direction) => lines.includes(`a=${direction}`));
 }
 
-/** The lines of the session, then those of each track. */
+/** The lines of the session first, then the lines of each track. */
 function splitAtTracks(text: string): string[][] {
   const sections: string[][] = [[]];
   for (const line of text.split(/\r?\n/)) {

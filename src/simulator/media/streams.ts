@@ -1,7 +1,7 @@
-/** More than tests or people need at once. So many take a fifth of a core. */
+/** More streams than a test or a person needs at once. This many take a fifth of a core. */
 const MOST_STREAMS = 32;
 
-/** The live views that are played now. */
+/** The media streams of live views that are being played. */
 export class Streams {
   readonly #lives = new Set<Promise<void>>();
   readonly #log: (line: string) => void;
@@ -15,7 +15,8 @@ export class Streams {
   }
 
   /**
-   * Begins one with an SDP answer to the offer. It is played until nobody watches any more or the signal is aborted.
+   * Starts a stream with an SDP answer to the offer. It plays until nobody watches any more, or until the signal is
+   * aborted.
    *
    * @throws when the offer can't be used
    */
@@ -31,13 +32,13 @@ export class Streams {
     return (await opening).answer;
   }
 
-  /** All are over; they end with their signals. */
+  /** Fulfils when all streams are over. They end with their signals. */
   async ended(): Promise<void> {
     await Promise.all(this.#lives);
   }
 }
 
-/** Loaded with the first: it takes a fifth of a second and 30 MB, and few of those who start a simulator look. */
+/** WebRTC is loaded with the first stream: it takes a fifth of a second and 30 MB, and most simulators play none. */
 async function openPeer(offer: string) {
   const webrtc = await import('./webrtc.js');
   return webrtc.openPeer(offer);

@@ -1,9 +1,9 @@
-/** Each frame is shown as long. */
+/** The duration of one frame. */
 export const FRAME_MS = 100;
 
 /**
- * The frames of a test picture that moves, in order: someone walks across a lawn and back, with a bar below that fills up.
- * After the last comes the first, a key frame, which needs none of those before it.
+ * The frames of a moving test picture, in order: a person walks across a lawn and back, and a bar below fills up. The
+ * first frame is a key frame, which needs no other, so that it can follow the last.
  */
 export function testPicture(): Buffer[] {
   const file = Buffer.from(IVF, 'base64');
@@ -17,12 +17,13 @@ export function testPicture(): Buffer[] {
 }
 
 const FILE_HEADER_BYTES = 32;
-/** Its size and its time. */
+/** The header of an IVF frame: its size and its time. */
 const FRAME_HEADER_BYTES = 12;
 
 /**
- * 30 frames of 320x180 in VP8, as an IVF file: there is no encoder in Node. They were drawn on a canvas and encoded by
- * Chromium, with WebCodecs (`vp8`, 10 frames and 80 kbit a second, one key frame). Text, as the compiler copies no other.
+ * 30 frames of 320x180 in VP8, as an IVF file, because Node has no encoder. They were drawn on a canvas and encoded by
+ * Chromium with WebCodecs (`vp8`, 10 frames and 80 kbit a second, one key frame). The file is text, because the
+ * compiler copies no other.
  */
 const IVF = `
 REtJRgAAIABWUDgwQAG0AAoAAAABAAAAHgAAAAAAAACFBQAAAAAAAAAAAABwMACdASpAAbQAA4cIhYWImYSIGAIiS3llhdd/AOYE7A4Kq+quD9y1+q4+nD

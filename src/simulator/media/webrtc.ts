@@ -5,38 +5,39 @@ import { RTCPeerConnection, RtpHeader, RtpPacket, useOPUS, useVP8 } from 'werift
 
 import { FRAME_MS, testPicture } from './test-picture.js';
 
-/** Of VP8 in RTP. */
+/** The clock rate of VP8 in RTP. */
 const TICKS_PER_MS = 90;
 
 const SEQUENCE_NUMBERS = 0x1_0000;
 
-/** Fits into the datagrams of any network, with what RTP, UDP and IP put before it. */
+/** A payload of this size fits into the datagrams of any network, after the headers of RTP, UDP and IP. */
 const MOST_PAYLOAD_BYTES = 1_100;
 
-/** What RTP packets carry, for each frame. */
+/** The RTP payloads of each frame. */
 const LOOP = testPicture().map(payloadsOf);
 
 /** The device's end of a live view. */
 export interface Peer {
-  /** SDP with all candidates: WHEP answers once. */
+  /** SDP with all candidates, because WHEP has one answer only. */
   answer: string;
-  /** Sends the test picture, over and over, to whoever has connected; then closes the connection. */
+  /** Sends the test picture over and over while the viewer is connected, then closes the connection. */
   play(isWatched: () => boolean, signal: AbortSignal): Promise<void>;
 }
 
 /**
- * Answers an offer with a connection on which the test picture can be played. It is VP8, which every browser knows and
- * which is easily put into packets, where Ring's devices send H.264. Audio is answered as by a device, and stays silent.
+ * Answers an offer with a connection on which the test picture can be played. It is VP8, where Ring's devices send
+ * H.264: every browser knows VP8, and it is easily put into packets. Audio is answered as by a device, and stays
+ * silent.
  *
- * @throws whatever werift makes of an offer that it can't read
+ * @throws what werift throws for an offer that it can't read
  */
 export async function openPeer(offer: string): Promise<Peer> {
   const connection = new RTCPeerConnection({
-    // The viewer looks for a way to us, and we answer where we are asked. Else, werift would ask Google's STUN server
-    // for our address, even with no server given.
+    // The viewer looks for a way to us, and we answer at the address that it asks. Without this, werift asks Google's
+    // STUN server for our address, although no server is configured.
     iceLite: true,
     iceServers: [],
-    // Beside the addresses of this machine in its networks, which are found anyway.
+    // An address beside those of this machine's networks, which werift finds by itself.
     iceAdditionalHostAddresses: ['127.0.0.1'],
     bundlePolicy: 'max-bundle',
     codecs: { video: [useVP8()], audio: [useOPUS()] },
@@ -46,7 +47,8 @@ export async function openPeer(offer: string): Promise<Peer> {
     const transceivers = connection.getTransceivers();
     for (const transceiver of transceivers) transceiver.setDirection('sendonly');
     const { sdp } = await connection.createAnswer();
-    // The viewer is to begin the DTLS handshake. Werift would, and go on trying for half a minute when nobody is there.
+    // The viewer starts the DTLS handshake. Werift would start it too, and try for half a minute when the viewer is
+    // gone.
     await connection.setLocalDescription({ type: 'answer', sdp: sdp.replaceAll('a=setup:active', 'a=setup:passive') });
 
     const video = transceivers.find(({ kind }) => kind === 'video');
@@ -69,8 +71,8 @@ async function play(
   let packets = 0;
   try {
     while (isWatched()) {
-      // The first frame is the key to those that follow. A viewer who has lost one asks for another key frame, which is
-      // never far: the loop is short.
+      // The frames that follow depend on the first. A viewer who has lost one needs another key frame, which is never
+      // far: the loop is short.
       if (connection.connectionState === 'connected') {
         const payloads = LOOP[frames++ % LOOP.length] ?? [];
         const timestamp = (performance.now() * TICKS_PER_MS) >>> 0;
@@ -89,7 +91,7 @@ async function play(
   }
 }
 
-/** Parts of the frame, each behind the byte that describes it: whether the frame begins here (RFC 7741, 4.2). */
+/** The parts of a frame, each after the byte that says whether the frame starts here (RFC 7741, 4.2). */
 function payloadsOf(frame: Buffer): Buffer[] {
   return Array.from({ length: Math.ceil(frame.length / MOST_PAYLOAD_BYTES) }, (_, index) => {
     const start = index * MOST_PAYLOAD_BYTES;
@@ -97,7 +99,9 @@ function payloadsOf(frame: Buffer): Buffer[] {
   });
 }
 
-/** Without the viewer's addresses: we don't go looking for them, but werift would resolve their names by multicast. */
+/**
+ * The offer without the viewer's addresses. We don't contact them, and werift would resolve their names by multicast.
+ */
 function withoutCandidates(offer: string): string {
   return offer.replace(/^a=(?:candidate:|end-of-candidates).*\r?\n/gm, '');
 }

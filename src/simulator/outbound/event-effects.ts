@@ -3,7 +3,7 @@ import type { Happening } from './events.js';
 import type { Simulation } from '../state/state.js';
 import { removeApp, removeDevice } from '../state/unlinking.js';
 
-/** Lets what an event tells about be so at Ring. Of a device or an app that isn't there, nothing changes. */
+/** Changes Ring's state as the event says. A device or an app that isn't there changes nothing. */
 export function takeEffect(
   simulation: Simulation,
   user: RingUser,
@@ -32,7 +32,7 @@ export function takeEffect(
       user.subscriptions = [...user.subscriptions.filter(({ id }) => id !== subscription.id), subscription];
       return;
     default:
-    // Motion, a button, or a type that nobody knows: it happened, and nothing is different from then on.
+    // Motion, a button press and unknown types change nothing at Ring.
   }
 }
 

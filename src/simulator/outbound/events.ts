@@ -8,7 +8,7 @@ import type { Subscription } from '../state/subscriptions.js';
 const DAY_MS = 24 * 60 * 60 * 1_000;
 const SUBSCRIPTION_DAYS = 30;
 
-/** Events of one device. Whether they happen to Ring too is the matter of event-effects.ts. */
+/** Events of one device. event-effects.ts decides whether they also change Ring's state. */
 const DEVICE_EVENTS = [
   'motion_detected',
   'button_press',
@@ -22,26 +22,26 @@ const SUBSCRIPTION_EVENTS = ['subscription_activated', 'subscription_deactivated
 
 const text = z.string().min(1).max(200);
 
-/** An event as someone asks for it; what is left out is filled in. */
+/** An event as a script or a page asks for it. What is left out is filled in. */
 export const eventWishSchema = z.strictObject({
-  /** One of the ten, or any text: Ring may add types. */
+  /** One of the ten types, or any text: Ring may add types. */
   type: text,
-  /** Of a device event; the user's first device unless given. Ring needn't know it. */
+  /** The device of a device event; the user's first unless given. Ring needn't know it. */
   device_id: text.optional(),
-  /** The class of a motion, or paid or trial of a subscription. */
+  /** The class of a motion, or `paid` or `trial` for a subscription. */
   sub_type: text.optional(),
-  /** Where the class of a motion stands; `data` unless given. */
+  /** The place of a motion's class; `data` unless given. */
   sub_type_in: z.enum(['data', 'attributes']).optional(),
   source_type: text.optional(),
-  /** When it happened, epoch ms; now unless given. */
+  /** The time of the event in epoch ms; now unless given. */
   timestamp: z.int().optional(),
-  /** `meta.time` as it is; made of the timestamp, with nanoseconds, unless given. */
+  /** The exact text of `meta.time`; the timestamp with nanoseconds unless given. */
   time: text.optional(),
   request_id: text.optional(),
   subscription_id: text.optional(),
   plan_id: text.nullable().optional(),
   expires_at: text.nullable().optional(),
-  /** That the subscription covers; all that the user shows to the app unless given. */
+  /** The devices that the subscription covers; all that the user shares with the app unless given. */
   device_ids: z.array(text).max(1_000).optional(),
 });
 export type EventWish = z.infer<typeof eventWishSchema>;
@@ -57,20 +57,20 @@ export interface RingEvent {
   };
 }
 
-/** Something that happened: what is told about it, and what it is about. */
+/** Something that happened at Ring: the event to send, and what it concerns. */
 export interface Happening {
   event: RingEvent;
-  /** The device it happened to. */
+  /** The device that it happened to. */
   device_id?: string;
-  /** The subscription as it is from now on. */
+  /** The subscription as it is afterwards. */
   subscription?: Subscription;
 }
 
-/** The user has no device that an event could be about. */
+/** The user has no device for a device event. */
 export class NoDevice extends Error {}
 
 /**
- * Fills in the event that is wished for, in Ring's envelope, version 1.1.
+ * Fills in the event that was asked for, in Ring's envelope, version 1.1.
  *
  * @param now epoch ms
  * @throws {NoDevice} for a device event without a device
@@ -118,7 +118,7 @@ function aboutAccount(user: RingUser, wish: EventWish, timestamp: number): Omit<
   return { attributes: { source: user.account_id, source_type: wish.source_type ?? 'users', timestamp } };
 }
 
-/** Ring's pages show no timestamp here, so there is one only when it is asked for. */
+/** Ring's pages show no timestamp here, so it is sent only if it is asked for. */
 function aboutSubscription(
   { id, sub_type, plan_id, expires_at, device_ids, status }: Subscription,
   wish: EventWish,
@@ -145,7 +145,7 @@ function deviceOf(user: RingUser, { type, device_id }: EventWish): string | unde
   return found;
 }
 
-/** The subscription that the event is about: the one with its id, or for a deactivation the newest active one. */
+/** The subscription after the event. It is the one with the given ID, or for a deactivation the newest active one. */
 function subscriptionAfter(user: RingUser, wish: EventWish, timestamp: number): Subscription {
   const isActivation = wish.type === 'subscription_activated';
   const before = user.subscriptions.findLast(({ id, status }) =>
@@ -165,7 +165,7 @@ function subscriptionAfter(user: RingUser, wish: EventWish, timestamp: number): 
   };
 }
 
-/** Null is a value here, where `??` would skip it. */
+/** The first value that is given. `??` would skip null, which is a value here. */
 function firstGiven(
   wished: string | null | undefined,
   before: string | null | undefined,

@@ -7,17 +7,17 @@ import type { Simulation } from '../state/state.js';
 import { removeApp } from '../state/unlinking.js';
 import { announce } from './webhooks.js';
 
-/** The forms in which the code may reach the app: Ring's pages don't say which one it takes. */
+/** The forms in which the code may reach the app. Ring's pages don't say which one Ring uses. */
 export const SEND_AS = ['json', 'form', 'query'] as const;
 export type SendAs = (typeof SEND_AS)[number];
 
 /** How long this Ring waits for the app to answer the callback. */
 const CALLBACK_TIMEOUT_MS = 30_000;
 
-/** More than this of the app's answer is cut off. */
+/** The longest answer of the app that is kept. The rest is cut off. */
 const LONGEST_KEPT_ANSWER = 10_000;
 
-/** What the app's callback answered; without a status when it couldn't be reached. */
+/** The answer of the app's callback. It has no status if the app couldn't be reached. */
 export interface CallbackAnswer {
   status: number | null;
   body: string;
@@ -33,8 +33,8 @@ export interface LinkRedirect {
 }
 
 /**
- * The user adds the app and chooses devices. An earlier installation ends first, as if it had been removed. Returns the
- * authorization code that is now on its way to the app.
+ * The user adds the app and chooses devices. An earlier installation ends first, as if it had been removed. Returns an
+ * authorization code for the app, which the caller may send.
  */
 export function install(simulation: Simulation, user: RingUser, deviceIds: string[]): string {
   removeApp(simulation, user, 'revoked');
@@ -42,7 +42,7 @@ export function install(simulation: Simulation, user: RingUser, deviceIds: strin
   return simulation.state.tokens.issueCode({ user, integration });
 }
 
-/** Sends the code to the app's token-exchange callback, as the waiting callback fault wants it: once, twice or late. */
+/** Sends the code to the app's token-exchange callback: once, or as the waiting callback fault says, twice or late. */
 export async function deliverCode(simulation: Simulation, code: string, sendAs: SendAs): Promise<Delivery> {
   const send = (): Promise<CallbackAnswer> => sendCode(simulation, code, sendAs);
   const fault = simulation.state.faults.takeForCallback()?.fault;
@@ -57,7 +57,7 @@ export async function deliverCode(simulation: Simulation, code: string, sendAs: 
   }
 }
 
-/** Sends the code and, when webhooks are automatic, a `device_added` for each device right behind it. */
+/** Sends the code and, if webhooks are automatic, a `device_added` for each device right after it. */
 export async function deliverInstallation(
   simulation: Simulation,
   user: RingUser,
@@ -69,14 +69,14 @@ export async function deliverInstallation(
   return delivery;
 }
 
-/** The user removes the app from the account, and Ring tells the app when webhooks are automatic. */
+/** The user removes the app from the account. Ring tells the app if webhooks are automatic. */
 export function uninstall(simulation: Simulation, user: RingUser, tokens: Integration['tokens']): void {
   if (user.integration === null) return;
   removeApp(simulation, user, tokens);
   announce(simulation, user, { type: 'app_integration_removed' });
 }
 
-/** Where Ring redirects the browser: the account-link page with a nonce that was made for this user just now. */
+/** The address that Ring redirects the browser to: the account-link page, with a new nonce for this user. */
 export function linkRedirect(simulation: Simulation, user: RingUser): LinkRedirect {
   const time = simulation.now();
   const nonce = linkNonce(simulation.app.hmacKey, time, user.account_id);

@@ -1,8 +1,8 @@
 import { createHmac } from 'node:crypto';
 
 /**
- * The two ways in which Ring signs with its HMAC key. Written here a second time on purpose: the app must agree with Ring,
- * not with itself.
+ * The two signatures that Ring makes with its HMAC key. They are written here a second time on purpose: the app must
+ * agree with Ring, not with itself.
  */
 
 /**

@@ -8,17 +8,17 @@ import { happen } from './events.js';
 import { webhookSignature } from './signing.js';
 import type { Simulation, State } from '../state/state.js';
 
-/** What may go wrong on the way. `twice`: two deliveries at the same moment. `dropped`: none. */
+/** The ways to deliver an event. `twice`: two deliveries at the same moment. `dropped`: none. */
 export const DELIVER = ['normal', 'twice', 'dropped', 'bad-signature'] as const;
 export type Deliver = (typeof DELIVER)[number];
 
 /** How long this Ring waits for the app to answer a webhook. */
 const WEBHOOK_TIMEOUT_MS = 5_000;
 
-/** Before each retry; 1 s, 5 s, 30 s, 2 min, 10 min, 1 h. Divided by the setting `webhookSpeed`. */
+/** The pause before each retry: 1 s, 5 s, 30 s, 2 min, 10 min, 1 h. The setting `webhookSpeed` divides it. */
 const RETRY_AFTER_MS = [1_000, 5_000, 30_000, 120_000, 600_000, 3_600_000];
 
-/** What is sent, and on how many ways. */
+/** An event that is signed and ready, with its deliveries. */
 export interface Mail {
   event: RingEvent;
   body: string;
@@ -26,7 +26,7 @@ export interface Mail {
   deliveries: Delivery[];
 }
 
-/** Something happens at Ring unless `effect` is false; its event is signed and ready to be sent by `post`. */
+/** Lets an event happen at Ring (unless `effect` is false) and signs it. `post` sends it. */
 export function prepare(
   simulation: Simulation,
   user: RingUser,
@@ -38,7 +38,7 @@ export function prepare(
   return sign(simulation, happening, deliver);
 }
 
-/** Sends what was prepared. Returns the first attempt of each delivery; retries go on by themselves. */
+/** Sends a prepared event. Returns the first attempt of each delivery; retries go on by themselves. */
 export function post(simulation: Simulation, { deliveries }: Mail): Promise<Attempt[]> {
   const { state } = simulation;
   for (const delivery of deliveries) state.deliveries.add(delivery);
@@ -46,13 +46,13 @@ export function post(simulation: Simulation, { deliveries }: Mail): Promise<Atte
   return Promise.all(sent.map((delivery) => startDelivery(simulation, state, delivery)));
 }
 
-/** Tells the app what has just happened, when webhooks are automatic. Waits for no answer. */
+/** Tells the app what has just happened, if webhooks are automatic. Does not wait for the answer. */
 export function announce(simulation: Simulation, user: RingUser, wish: EventWish): void {
   if (!simulation.state.settings.automaticWebhooks) return;
   void post(simulation, prepare(simulation, user, wish, { effect: false }));
 }
 
-/** Sends all dead letters again, each with all its retries. Returns how many, after the first attempt of each. */
+/** Sends all dead letters again, with all retries. Returns how many, after the first attempt of each. */
 export async function replayDeadLetters(simulation: Simulation): Promise<number> {
   const { state } = simulation;
   const dead = state.deliveries.deadLetters(simulation.now());
@@ -88,7 +88,7 @@ async function retry(simulation: Simulation, state: State, delivery: Delivery): 
     try {
       await sleep(delayMs / state.settings.webhookSpeed, undefined, { signal: state.lifetime.signal });
     } catch {
-      // The simulator was reset or closed: nobody waits for this event any more.
+      // The simulator was reset or closed, so the event is not needed any more.
       return;
     }
     await tryOnce(simulation, state, delivery);

@@ -7,13 +7,13 @@ import type { Subscription } from './subscriptions.js';
 /** A nonce is good for 600 s after the redirect that carried it. */
 const NONCE_LIFETIME_MS = 600_000;
 
-/** More nonces than this, and the oldest of an account is forgotten. */
+/** Each account keeps this many nonces. When there are more, its oldest is dropped. */
 const NONCES_KEPT = 1_000;
 
-/** A simulator is for one machine: beyond this many users something is running away. */
+/** A simulator is for one machine: more users than this mean that a script runs away. */
 const MOST_USERS = 100_000;
 
-/** What `GET /v1/users/me` tells about a user. Any attribute may be missing. */
+/** The attributes that `GET /v1/users/me` answers for a user. Any may be missing. */
 export interface UserAttributes {
   first_name?: string | undefined;
   last_name?: string | undefined;
@@ -23,7 +23,7 @@ export interface UserAttributes {
 
 export type IntegrationStatus = 'pending' | 'awaiting' | 'completed';
 
-/** One installation of the app by one user. Removing and adding again makes a new one. */
+/** One installation of the app by one user. An app that is removed and added again has a new one. */
 export interface Integration {
   status: IntegrationStatus;
   account_identifier: string | null;
@@ -38,9 +38,9 @@ export interface RingUser {
   attributes: UserAttributes;
   devices: Device[];
   integration: Integration | null;
-  /** What the user bought from the app, over all its installations, oldest first. */
+  /** Everything that the user bought from the app, over all its installations, oldest first. */
   subscriptions: Subscription[];
-  /** Nonces handed out and not yet used, with the epoch ms they were made at. */
+  /** Nonces that were handed out and are not used yet, with the epoch ms at which each was made. */
   nonces: BoundedMap<string, number>;
 }
 
@@ -53,7 +53,7 @@ export interface NewUser {
 
 export type AddedUser = { kind: 'added'; user: RingUser } | { kind: 'refused'; reason: string };
 
-/** The people who have a Ring account, what they installed, and the nonces they carry. */
+/** The people with a Ring account, with what they installed and the nonces that their browsers carry. */
 export class Accounts {
   readonly #users = new Map<string, RingUser>();
   readonly #accountIds = new Set<string>();
@@ -91,7 +91,7 @@ export class Accounts {
   }
 }
 
-/** Adds the app to the user's account, where it isn't. */
+/** Adds the app to the user's account. An earlier installation is replaced. */
 export function addIntegration(user: RingUser, deviceIds: string[]): Integration {
   const integration: Integration = {
     status: 'pending',
@@ -106,7 +106,8 @@ export function addIntegration(user: RingUser, deviceIds: string[]): Integration
 /**
  * Removes the app from the user's account.
  *
- * @param tokens Ring revokes them; `good` leaves tokens that belong to no integration, which Ring answers with 404
+ * @param tokens `revoked`: as at Ring. `good`: the tokens work, but belong to no integration, which Ring answers with
+ * 404
  */
 export function removeIntegration(user: RingUser, tokens: Integration['tokens']): void {
   if (user.integration === null) return;
@@ -114,18 +115,18 @@ export function removeIntegration(user: RingUser, tokens: Integration['tokens'])
   user.integration = null;
 }
 
-/** Whether the nonce was made for this user within the last 600 s and has not been used. */
+/** True if the nonce was made for this user within the last 600 s and has not been used. */
 export function isNonceGood(user: RingUser, nonce: string, now: number): boolean {
   const madeAt = user.nonces.get(nonce);
   return madeAt !== undefined && now - madeAt <= NONCE_LIFETIME_MS;
 }
 
-/** The devices that the user shows to the app; none without the app. */
+/** The devices that the user shares with the app; none if the app is not installed. */
 export function sharedDevices(user: RingUser): Device[] {
   return user.devices.filter(({ id }) => user.integration?.device_ids.includes(id));
 }
 
-/** How a page or a log names a user whose attributes may all be missing. */
+/** The name of a user on pages and in the log. All attributes may be missing. */
 export function displayName(user: RingUser): string {
   const { first_name, last_name } = user.attributes;
   const name = [first_name, last_name].filter((part) => part !== undefined).join(' ');

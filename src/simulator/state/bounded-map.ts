@@ -1,4 +1,4 @@
-/** A Map that forgets its oldest entry when it is full, so that a long-running simulator keeps a bounded memory. */
+/** A Map that drops its oldest entry when it is full, so that a simulator that runs for long needs a bounded memory. */
 export class BoundedMap<Key, Value> extends Map<Key, Value> {
   readonly #limit: number;
 
@@ -9,11 +9,11 @@ export class BoundedMap<Key, Value> extends Map<Key, Value> {
 
   override set(key: Key, value: Value): this {
     super.set(key, value);
-    if (this.size > this.#limit) this.#forgetOldest();
+    if (this.size > this.#limit) this.#dropOldest();
     return this;
   }
 
-  #forgetOldest(): void {
+  #dropOldest(): void {
     for (const oldest of this.keys()) {
       this.delete(oldest);
       return;

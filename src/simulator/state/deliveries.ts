@@ -1,18 +1,18 @@
 const DELIVERIES_KEPT = 10_000;
 
-/** Ring's dead letters are kept for 72 h. */
+/** Ring keeps dead letters for 72 h. */
 const DEAD_LETTER_LIFETIME_MS = 72 * 60 * 60 * 1_000;
 
-/** `retrying` from the start: it is not over yet. `refused`: by a 4xx, for good. `dropped`: never sent. */
+/** `retrying`: not over yet, also before the first attempt. `refused`: by a 4xx, for good. `dropped`: never sent. */
 export type DeliveryState = 'delivered' | 'refused' | 'retrying' | 'dead-letter' | 'dropped';
 
-/** One try at a delivery. */
+/** One attempt at a delivery. */
 export interface Attempt {
   /** epoch ms */
   at: number;
-  /** Null when the app couldn't be reached or gave no answer in time. */
+  /** Null if the app could not be reached or gave no answer in time. */
   status: number | null;
-  /** How long it took, in ms. */
+  /** The duration in ms. */
   ms: number;
 }
 
@@ -27,7 +27,7 @@ export interface Delivery {
   attempts: Attempt[];
 }
 
-/** The webhooks that were sent, oldest first; the oldest are forgotten. */
+/** The webhooks that were sent, oldest first. The oldest are dropped when there are too many. */
 export class Deliveries {
   #deliveries: Delivery[] = [];
 
@@ -40,7 +40,7 @@ export class Deliveries {
     if (this.#deliveries.length > DELIVERIES_KEPT) this.#deliveries.shift();
   }
 
-  /** Those that can still be sent again. @param now epoch ms */
+  /** The dead letters that Ring still keeps and can send again. @param now epoch ms */
   deadLetters(now: number): Delivery[] {
     return this.#deliveries.filter(({ state, attempts }) => {
       const diedAt = attempts.at(-1)?.at ?? 0;

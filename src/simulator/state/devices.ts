@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 
 import { z } from 'zod';
 
-/** What feeds a device decides how long its live views last. */
+/** The power supply of a device decides how long its live views last. */
 export const POWERS = ['battery', 'wired'] as const;
 export type Power = (typeof POWERS)[number];
 
@@ -15,7 +15,7 @@ export interface Device {
   name: string;
   online: boolean;
   power: Power;
-  /** What Ring knows of the device beyond its status; null for what it doesn't know. */
+  /** Everything that Ring knows of the device beyond its status. Null for what Ring doesn't know. */
   capabilities: Attributes | null;
   configurations: Attributes | null;
   location: Attributes | null;
@@ -23,7 +23,7 @@ export interface Device {
 
 const text = z.string().min(1).max(200);
 
-/** A device as a script asks for it. What is left out is as for most devices. */
+/** A device as a script asks for it. What it leaves out gets the values of an ordinary device. */
 export const newDeviceSchema = z.strictObject({
   id: text.optional(),
   name: text,
@@ -65,7 +65,7 @@ const USUAL_CONFIGURATIONS: Attributes = {
     motion_zones: [
       {
         id: '5b0c2f0e-8f5f-4a53-9a0e-6d1b8f6a1c01',
-        // Whole numbers are written as whole numbers.
+        // Ring's pages write whole numbers without a decimal point: 0, not 0.0.
         vertices: [
           { x: 0, y: 0.25 },
           { x: 1, y: 0.25 },

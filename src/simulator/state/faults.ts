@@ -16,10 +16,10 @@ export const RING_ENDPOINTS = [
 ] as const;
 export type RingEndpointName = (typeof RING_ENDPOINTS)[number];
 
-/** Longer than any time-out a client would have, short enough for a timer. */
+/** Longer than the time-out of any client, and short enough for a timer. */
 const MOST_DELAY_MS = 600_000;
 
-/** Larger than any picture that an app would take. */
+/** Larger than any picture that an app would accept. */
 const MOST_BODY_BYTES = 12_000_000;
 
 const delay = z.strictObject({ kind: z.literal('delay'), ms: z.int().min(0).max(MOST_DELAY_MS) });
@@ -29,7 +29,7 @@ const times = z.int().min(1).optional();
 
 const answerFault = z.discriminatedUnion('kind', [
   delay,
-  // Late by as long as the list of faults stands.
+  // A request is held until the list of faults is replaced.
   z.strictObject({ kind: z.literal('hold') }),
   z.strictObject({ kind: z.literal('status'), status, retryAfterSeconds: z.int().min(0).optional() }),
   z.strictObject({ kind: z.literal('reset') }),
@@ -45,14 +45,14 @@ const answerFault = z.discriminatedUnion('kind', [
     status,
     contentType,
     sizeBytes: z.int().min(0).max(MOST_BODY_BYTES),
-    /** Whether `Content-Length` tells the size before it comes; yes unless given. */
+    /** Whether a `Content-Length` announces the size; true unless given. */
     announced: z.boolean().default(true),
   }),
 ]);
 
 /**
- * Something Ring does wrong when it answers. `before`: nothing has happened at Ring. `after`: the effect has happened,
- * and only its answer is late, lost or replaced, so that the caller can't know.
+ * A mistake of Ring's in an answer. `before`: Ring has done nothing yet. `after`: Ring has done what was asked, and
+ * only the answer is late, lost or replaced, so that the caller can't know.
  */
 const ringFault = z.strictObject({
   endpoint: z.enum(RING_ENDPOINTS),
@@ -61,7 +61,7 @@ const ringFault = z.strictObject({
   times,
 });
 
-/** Something Ring does wrong when it sends the code: late (the browser is redirected at once), or twice at once. */
+/** A mistake of Ring's in sending the code: late (the browser is redirected at once), or twice at the same time. */
 const callbackFault = z.strictObject({
   endpoint: z.literal('callback'),
   fault: z.discriminatedUnion('kind', [delay, z.strictObject({ kind: z.literal('twice') })]),
@@ -77,12 +77,12 @@ export type RingFault = z.infer<typeof ringFault>;
 export type CallbackFault = z.infer<typeof callbackFault>;
 export type Fault = z.infer<typeof faultSchema>;
 
-/** The faults that are waiting to happen, in order. A request meets at most one: the first for its endpoint. */
+/** The faults that wait to happen, in order. A request meets one at most: the first for its endpoint. */
 export class Faults {
   #waiting: Fault[] = [];
   #standing = new AbortController();
 
-  /** Aborted when the list is replaced, which lets go of what a `hold` holds. */
+  /** Aborted when the list is replaced, which releases the requests of a `hold`. */
   get standing(): AbortSignal {
     return this.#standing.signal;
   }

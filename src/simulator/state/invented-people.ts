@@ -2,7 +2,7 @@ import type { NewUser } from './accounts.js';
 import type { Device } from './devices.js';
 import { newDevice } from './devices.js';
 
-/** A zone that is no rectangle, with a corner in two of the picture's. */
+/** A zone that is no rectangle. It touches two corners of the picture. */
 const FRONT_YARD = {
   id: '0e9d3c5a-7a44-4d0e-b0a5-52a3c2f4be03',
   vertices: [
@@ -23,7 +23,7 @@ const SIDE_PATH = {
   ],
 };
 
-/** The neighbours' window, which is none of the camera's business. */
+/** The neighbours' window, which the camera has to leave out. */
 const NEIGHBOURS_WINDOW = {
   id: '41c2b9d7-6f0a-4f7e-9f45-0b6d8f1e7a05',
   vertices: [
@@ -34,7 +34,7 @@ const NEIGHBOURS_WINDOW = {
   ],
 };
 
-/** Zones as nobody would draw them on purpose: one crosses itself, one is a line, one is everything there is. */
+/** Zones that a person would hardly draw: one crosses itself, one is a line, one is the whole picture. */
 const ODD_ZONES = [
   {
     id: 'd7a1c5e2-93b4-4c1d-8a6e-5e2f7b3c9d06',
@@ -65,8 +65,8 @@ const ODD_ZONES = [
 ];
 
 /**
- * The people who are there from the start. Of their devices Ring knows much, little or nothing: any part may be missing.
- * New objects each time, for a simulation changes them.
+ * The people who exist from the start. Ring knows much, little or nothing of their devices, as any part may be missing.
+ * The objects are new on each call, because a simulation changes them.
  */
 export function inventedPeople(): NewUser[] {
   return [

@@ -3,11 +3,14 @@ import { randomUUID } from 'node:crypto';
 import { BoundedMap } from './bounded-map.js';
 import type { Power } from './devices.js';
 
-/** A live view ends by itself. */
+/** The time after which Ring ends a live view by itself. */
 const LIMIT_MS: Record<Power, number> = { battery: 30_000, wired: 60_000 };
 const SESSIONS_KEPT = 10_000;
 
-/** `expired`: it lasted as long as it may. `closed`: by the app, or because the device went offline, or device or app were removed. */
+/**
+ * `expired`: ended by its time limit. `closed`: ended by the app, or because the device went offline, or because the
+ * device or the app was removed.
+ */
 export type LiveViewState = 'open' | 'closed' | 'expired';
 
 export interface LiveView {
@@ -24,7 +27,7 @@ interface Session extends Omit<LiveView, 'state'> {
   isClosed: boolean;
 }
 
-/** The live views that were started, over or not; the oldest are forgotten. */
+/** The live views that were started, over or not. The oldest are dropped when there are too many. */
 export class LiveViews {
   readonly #sessions = new BoundedMap<string, Session>(SESSIONS_KEPT);
   readonly #now: () => number;
@@ -54,7 +57,7 @@ export class LiveViews {
     return session !== undefined && this.#stateOf(session) === 'open';
   }
 
-  /** Whether there was an open session of this device to close. */
+  /** True if there was an open session of this device to close. */
   close(account_id: string, device_id: string, session_id: string): boolean {
     const session = this.#sessions.get(session_id);
     if (session === undefined || this.#stateOf(session) !== 'open') return false;
@@ -63,7 +66,7 @@ export class LiveViews {
     return true;
   }
 
-  /** Closes all of an account, or those of one of its devices. */
+  /** Closes the live views of an account, or of one of its devices. */
   closeAll(account_id: string, device_id?: string): void {
     for (const session of this.#sessions.values()) {
       const isMeant = session.account_id === account_id && (device_id ?? session.device_id) === session.device_id;

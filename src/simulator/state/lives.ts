@@ -2,11 +2,11 @@ import { BoundedMap } from './bounded-map.js';
 
 const LIVES_KEPT = 100;
 
-/** One step of a scripted life, done. */
+/** One finished step of a scripted life. */
 export interface LifeStep {
   step: string;
   ok: boolean;
-  /** What came of it, in words. */
+  /** The result in words. */
   detail: string;
 }
 
@@ -15,11 +15,11 @@ export interface Life {
   readonly id: string;
   readonly user_id: string;
   state: 'running' | 'over';
-  /** Those that are done, in order. */
+  /** The finished steps, in order. */
   readonly steps: LifeStep[];
 }
 
-/** The scripted lives, running or over; the oldest are forgotten. */
+/** The scripted lives, running or over. The oldest are dropped when there are too many. */
 export class Lives {
   readonly #lives = new BoundedMap<string, Life>(LIVES_KEPT);
 

@@ -2,15 +2,15 @@ import type { AnswerFault } from './faults.js';
 
 const REQUESTS_KEPT = 10_000;
 
-/** What a request asked for, as far as it is no secret. */
+/** The facts of a request that are not secret. */
 export interface RequestFacts {
   grant_type?: string | undefined;
   account_identifier?: string | undefined;
   requested_status?: string | undefined;
   device_id?: string | undefined;
-  /** What the caller sent as `X-Request-Id`. */
+  /** The caller's `X-Request-Id`. */
   request_id?: string | undefined;
-  /** Of a request to the media host, where no token belongs. */
+  /** Recorded for a request to the media host only, where a token does not belong. */
   authorization?: 'present' | 'absent' | undefined;
 }
 
@@ -20,17 +20,17 @@ export interface RecordedRequest extends RequestFacts {
   path: string;
   /** epoch ms */
   at: number;
-  /** Whose code or token came with it; null when Ring doesn't know it. */
+  /** The account of the code or token that came with the request; null if Ring doesn't know it. */
   account_id: string | null;
-  /** What the caller was answered; null while, or because, it got no answer. */
+  /** The status of the answer; null before it is sent, or if none was sent. */
   status: number | null;
-  /** What Ring itself made of it; null when a fault kept Ring from handling it. */
+  /** The status that Ring itself decided on; null if a fault kept Ring from handling the request. */
   effect_status: number | null;
-  /** The fault it met. */
+  /** The fault that the request met. */
   fault: AnswerFault['kind'] | null;
 }
 
-/** The requests that Ring received, oldest first; the oldest are forgotten. */
+/** The requests that Ring received, oldest first. The oldest are dropped when there are too many. */
 export class RequestLog {
   readonly #requests: RecordedRequest[] = [];
 

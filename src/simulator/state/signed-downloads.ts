@@ -6,7 +6,7 @@ import { BoundedMap } from './bounded-map.js';
 const LIFETIME_MS = 60_000;
 const DOWNLOADS_KEPT = 10_000;
 
-/** What a pre-signed URL leads to. */
+/** The picture behind a pre-signed URL. */
 export interface Download {
   account_id: string;
   device_id: string;
@@ -14,7 +14,10 @@ export interface Download {
   at: number;
 }
 
-/** The pre-signed URLs that were handed out, by their signature. Whoever has one may download, as often as they like. */
+/**
+ * The pre-signed URLs that were handed out, by their signature. The URL alone entitles to the download, and any number
+ * of times.
+ */
 export class SignedDownloads {
   readonly #downloads = new BoundedMap<string, Download>(DOWNLOADS_KEPT);
 
@@ -25,7 +28,7 @@ export class SignedDownloads {
     return signature;
   }
 
-  /** Whatever its age. */
+  /** Finds a download of any age. */
   find(signature: string | null): Download | undefined {
     return signature === null ? undefined : this.#downloads.get(signature);
   }

@@ -13,24 +13,24 @@ import { SignedDownloads } from './signed-downloads.js';
 import type { Streams } from '../media/streams.js';
 import { TokenStore } from './tokens.js';
 
-/** What a success of app-integrations looks like: Ring's pages show both. */
+/** The forms of a successful answer of app-integrations. Ring's pages show both. */
 export const INTEGRATION_BODIES = ['flat', 'json-api'] as const;
 export type IntegrationBody = (typeof INTEGRATION_BODIES)[number];
 
-/** How the `Location` of a live view is written: WHEP allows both. */
+/** The forms of the `Location` of a live view. WHEP allows both. */
 export const WHEP_LOCATIONS = ['relative', 'absolute'] as const;
 
-/** How this Ring behaves, where Ring's pages leave it open or a test wants it otherwise. */
+/** The behaviour of this Ring where Ring's pages leave it open, or where a test wants another. */
 export interface Settings {
   integrationBody: IntegrationBody;
-  /** Whether Ring sends webhooks by itself for what happens to an app: installed, completed, removed. */
+  /** Whether Ring sends webhooks by itself when an app is installed, completed or removed. */
   automaticWebhooks: boolean;
-  /** How many times faster than Ring webhooks are retried. */
+  /** The factor by which webhooks are retried faster than by Ring. */
   webhookSpeed: number;
   whepLocation: (typeof WHEP_LOCATIONS)[number];
 }
 
-/** A change of some settings. */
+/** Some settings that are to change. */
 export const settingsSchema = z.strictObject({
   integrationBody: z.enum(INTEGRATION_BODIES).exactOptional(),
   automaticWebhooks: z.boolean().exactOptional(),
@@ -38,7 +38,7 @@ export const settingsSchema = z.strictObject({
   whepLocation: z.enum(WHEP_LOCATIONS).exactOptional(),
 });
 
-/** Everything that a reset forgets. */
+/** Everything that a reset clears. */
 export interface State {
   accounts: Accounts;
   tokens: TokenStore;
@@ -49,18 +49,18 @@ export interface State {
   downloads: SignedDownloads;
   lives: Lives;
   settings: Settings;
-  /** Aborted on reset and on close: delays, silent connections, late callbacks, webhooks and streams end with it. */
+  /** Aborted on reset and on close. It ends delays, silent connections, late callbacks, webhooks and streams. */
   lifetime: AbortController;
 }
 
-/** The partner app as Ring knows it, and where it is. */
+/** The partner app: its credentials, and where it is reached. */
 export interface PartnerApp {
   clientId: string;
   clientSecret: string;
   hmacKey: string;
-  /** Where browsers are sent. */
+  /** The address for browsers. */
   publicUrl: string;
-  /** Where Ring's own calls go. */
+  /** The address for Ring's own calls. */
   internalUrl: string;
 }
 
@@ -68,13 +68,13 @@ export interface Simulation {
   readonly app: PartnerApp;
   /** epoch ms */
   readonly now: () => number;
-  /** Never given a token, code, nonce or secret. */
+  /** No line holds a token, code, nonce or secret. */
   readonly log: (line: string) => void;
-  /** Where pictures are downloaded from. */
+  /** The port of the host that pictures are downloaded from. */
   readonly mediaPort: number;
-  /** The live views that are played. They end with the state that they began with. */
+  /** The media streams of live views. A stream ends with the state in which it began. */
   readonly streams: Streams;
-  /** Those that a reset goes back to. */
+  /** The settings that a reset restores. */
   readonly initialSettings: Settings;
   state: State;
 }
@@ -96,7 +96,7 @@ export function newState(now: () => number, settings: Settings): State {
   };
 }
 
-/** Forgets everything and lets go of every connection that a fault holds. */
+/** Clears the state and releases every connection that a fault holds. */
 export function reset(simulation: Simulation): void {
   simulation.state.lifetime.abort();
   simulation.state = newState(simulation.now, simulation.initialSettings);

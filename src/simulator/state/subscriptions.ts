@@ -1,7 +1,7 @@
-/** What a user bought from the app in the Ring Appstore. */
+/** A purchase of the user's from the app in the Ring Appstore. */
 export interface Subscription {
   id: string;
-  /** paid or trial; a script may say anything. */
+  /** `paid` or `trial`; a script may send any text. */
   sub_type: string;
   status: 'active' | 'inactive';
   /** Null for a trial. */

@@ -6,13 +6,13 @@ import { BoundedMap } from './bounded-map.js';
 const CODE_LIFETIME_MS = 60_000;
 const REFRESH_TOKEN_LIFETIME_MS = 30 * 24 * 60 * 60 * 1_000;
 
-/** What the token answer calls `expires_in`, in seconds. */
+/** The value of `expires_in` in a token answer, in seconds. */
 export const ACCESS_TOKEN_LIFETIME_S = 14_400;
 
-/** Codes, and tokens of each kind, that are remembered at most. */
+/** The store keeps this many codes, and this many tokens of each kind. */
 const SECRETS_KEPT = 100_000;
 
-/** Whom a code or token speaks for. */
+/** The user and installation that a code or token speaks for. */
 export interface Grant {
   user: RingUser;
   integration: Integration;
@@ -58,12 +58,14 @@ export class TokenStore {
     return code;
   }
 
-  /** Exchanges a code for a token pair; undefined when it is unknown, used, revoked or older than 60 s. */
+  /** Exchanges a code for a token pair. Undefined if the code is unknown, used, revoked or older than 60 s. */
   redeemCode(code: string): TokenPair | undefined {
     return this.#redeem(this.#codes.get(code), CODE_LIFETIME_MS);
   }
 
-  /** Exchanges a refresh token for a new pair and kills it; undefined when it is unknown, used, revoked or too old. */
+  /**
+   * Exchanges a refresh token for a new pair, and invalidates it. Undefined if it is unknown, used, revoked or too old.
+   */
   redeemRefreshToken(refreshToken: string): TokenPair | undefined {
     return this.#redeem(this.#refreshTokens.get(refreshToken), REFRESH_TOKEN_LIFETIME_MS);
   }
@@ -77,7 +79,7 @@ export class TokenStore {
     return { kind: 'good', grant: issued.grant };
   }
 
-  /** The account that a code or token of any kind was issued for, dead or alive; null when Ring never issued it. */
+  /** The account that a code or token of any kind was issued for, valid or not. Null if Ring never issued it. */
   accountOf(codeOrToken: string): string | null {
     const stores = [this.#codes, this.#refreshTokens, this.#accessTokens];
     const issued = stores.map((store) => store.get(codeOrToken)).find((found) => found !== undefined);
@@ -105,7 +107,7 @@ export class TokenStore {
   }
 }
 
-/** Opaque and random, with a prefix by which a search through logs or a database dump finds it. */
+/** An opaque random value. Its prefix lets a search through logs or a database dump find it. */
 function secret(prefix: string): string {
   return `${prefix}-${randomBytes(32).toString('base64url')}`;
 }
