@@ -5,7 +5,7 @@ export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     CREATE TABLE users (
       id            uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-      -- lower case; the one thing a user signs in with
+      -- in lower case; the name that the user signs in with
       email         text NOT NULL UNIQUE,
       password_hash text NOT NULL,
       created_at    timestamptz NOT NULL

@@ -23,15 +23,17 @@ export async function up(knex: Knex): Promise<void> {
           AND (key_id IS NULL) = (access_token_ciphertext IS NULL)
           AND (key_id IS NULL) = (refresh_token_ciphertext IS NULL))
     )`);
-  // Serves matching by itself: every match walks the whole pool, and this index is the whole pool and nothing else.
-  // Unique, because a newer pair for the same account supersedes the older one.
+  // This index serves matching by itself: every match reads the whole pool, and the index is the whole pool and nothing
+  // else. It is unique, because a newer pair for the same account supersedes the older one.
   await knex.raw(`
     CREATE UNIQUE INDEX ring_tokens_unclaimed ON ring_tokens (account_id) WHERE status = 'UNCLAIMED'`);
-  // Of its own for the received ones: an index that held both would also offer itself for matching, with the heap behind it.
+  // Received pairs have an index of their own. If one index held both, Postgres might choose it for matching, and read
+  // the table behind it.
   await knex.raw(`CREATE INDEX ring_tokens_received ON ring_tokens (created_at) WHERE status = 'RECEIVED'`);
   await knex.raw('CREATE INDEX ring_tokens_account ON ring_tokens (account_id)');
-  // The index can answer without the heap only for pages that vacuum has marked all-visible. Rows enter and leave the
-  // pool all day while claimed rows pile up, so a share of the table would come far too late: vacuum by count.
+  // The index can answer without the table only for pages that vacuum has marked all-visible. Pairs enter and leave the
+  // pool all day while claimed rows pile up, so vacuuming by a share of the table would come far too late. Vacuum by
+  // count.
   await knex.raw(`
     ALTER TABLE ring_tokens SET (
       autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200,
@@ -39,7 +41,7 @@ export async function up(knex: Knex): Promise<void> {
 
   await knex.raw(`
     CREATE TABLE token_exchanges (
-      -- SHA-256 of the authorization code: enough to know it again, useless to anyone who reads it
+      -- SHA-256 of the authorization code: it recognises the code, and is useless to a reader of the table
       code_digest bytea PRIMARY KEY,
       outcome     text NOT NULL CHECK (outcome IN ('EXCHANGING', 'STORED', 'REFUSED', 'FAILED', 'UNCERTAIN')),
       started_at  timestamptz NOT NULL
@@ -54,15 +56,15 @@ export async function up(knex: Knex): Promise<void> {
       token_id           uuid NOT NULL REFERENCES ring_tokens,
       status             text NOT NULL
                          CHECK (status IN ('CONFIRMING', 'COMPLETED', 'REFUSED', 'REAUTH_REQUIRED', 'REMOVED')),
-      -- how far the two calls to Ring have come; written before each call and after its answer
+      -- the progress of the two calls to Ring; written before each call and after its answer
       confirmation_step  text CHECK (confirmation_step IN ('CLAIMED', 'POSTING', 'PROBING', 'AWAITING', 'PATCHING')),
       account_identifier text NOT NULL,
-      -- knows the same nonce again after the nonce itself is erased
+      -- recognises the nonce after the nonce itself is erased
       nonce_digest       bytea NOT NULL,
-      -- Ring's redirect, nonce and time, for as long as Ring may have to be told about it
+      -- nonce and time of Ring's redirect, as long as a call to Ring may need them
       request_key_id     text,
       request_ciphertext bytea,
-      -- Ring's last no, or why it could not be asked: RingError kind and code, never free text
+      -- the last refusal by Ring, or the reason why it could not be asked: kind and code of a RingError, never free text
       last_error         text,
       created_at         timestamptz NOT NULL,
       updated_at         timestamptz NOT NULL,

@@ -1,10 +1,10 @@
 import type { Knex } from 'knex';
 
-/** Which processes work on jobs, so that the jobs of one that was killed are taken over within seconds, not hours. */
+/** The processes that work on jobs. The jobs of a killed process are taken over within seconds, not hours. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     CREATE TABLE job_runners (
-      -- of the job engine's pool of workers: what it locks jobs with
+      -- the job engine's ID of the pool of workers, with which it locks jobs
       pool_id text PRIMARY KEY,
       seen_at timestamptz NOT NULL
     )`);

@@ -1,6 +1,8 @@
 import type { Knex } from 'knex';
 
-/** The inbox of webhooks, what they tell us of devices, and what is kept of a device or a link that has gone. */
+/**
+ * The inbox of webhooks, everything that they tell about devices, and the archive of devices and links that have gone.
+ */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     CREATE TABLE webhook_events (
@@ -10,40 +12,41 @@ export async function up(knex: Knex): Promise<void> {
       request_id   uuid NOT NULL UNIQUE,
       account_id   text NOT NULL,
       type         text NOT NULL,
-      -- of an event of a device: with the device, what is known of it goes
+      -- set for an event of a device: the body is erased with the device
       device_id    text,
       status       text NOT NULL CHECK (status IN ('PENDING', 'PROCESSED', 'UNKNOWN_TYPE', 'FAILED')),
       attempts     integer NOT NULL DEFAULT 0,
       last_error   text,
-      -- a failed event is left alone until then
+      -- a failed attempt is not repeated before
       retry_at     timestamptz,
-      -- the body as it was signed; text, because JSON may say things that Postgres' json types refuse.
-      -- erased with the device or link that it tells of, while the row goes on to know the event again
+      -- the body as it was signed; text, because Postgres' json types refuse some valid JSON.
+      -- erased with the device or link that it is about, while the row stays to recognise the event
       body         text,
       occurred_at  timestamptz NOT NULL,
       received_at  timestamptz NOT NULL,
       processed_at timestamptz,
       CONSTRAINT webhook_events_body_while_needed CHECK (body IS NOT NULL OR status IN ('PROCESSED', 'UNKNOWN_TYPE'))
     )`);
-  // For the next event of an account, and for everything that is held of one.
+  // For finding the next event of an account, and everything that is held of the account.
   await knex.raw('CREATE INDEX webhook_events_account ON webhook_events (account_id, status, id)');
-  // The one event that is applied to an account that is not linked, which may have any number of others waiting.
+  // For the one event type that is applied to an account without a link. Such an account may have any number of other
+  // events waiting.
   await knex.raw(`
     CREATE INDEX webhook_events_removals ON webhook_events (account_id, id)
       WHERE status = 'PENDING' AND type = 'app_integration_removed'`);
-  // For whoever looks after what waits for too long, and after what has failed.
+  // For counting events that wait for too long, and events that have failed.
   await knex.raw(`CREATE INDEX webhook_events_pending ON webhook_events (received_at) WHERE status = 'PENDING'`);
   await knex.raw(`CREATE INDEX webhook_events_failed ON webhook_events (id) WHERE status = 'FAILED'`);
 
   await knex.raw(`
     CREATE TABLE devices (
       account_id     text NOT NULL,
-      -- Ring's, and directed: an account and a device, never a device alone
+      -- Ring's ID; unique only together with the account
       id             text NOT NULL,
       -- null until Ring has told it
       name           text,
       online         boolean,
-      -- since when Ring's last word on \`online\` holds: the timestamp of an event, or when we asked
+      -- the time of Ring's last statement about \`online\`: the timestamp of an event, or the time when we asked
       online_at      timestamptz,
       capabilities   jsonb,
       configurations jsonb,
@@ -51,9 +54,9 @@ export async function up(knex: Knex): Promise<void> {
       -- the timestamp of the newest device_added
       added_at       timestamptz,
       fetched_at     timestamptz,
-      -- why Ring could not be asked, or its last no
+      -- the reason why Ring could not be asked, or its last refusal
       fetch_error    text,
-      -- what is removed leaves its name and this, so that its user can be told
+      -- a removed device keeps its name and this time, so that its user can be told
       removed_at     timestamptz,
       PRIMARY KEY (account_id, id),
       CONSTRAINT devices_removed_means_erased
@@ -63,17 +66,17 @@ export async function up(knex: Knex): Promise<void> {
 
   await knex.raw(`
     CREATE TABLE device_events (
-      -- of the webhook: recording it twice is recording it once
+      -- of the webhook; an event that is recorded twice stays one row
       request_id  uuid PRIMARY KEY,
       account_id  text NOT NULL,
       device_id   text NOT NULL,
       type        text NOT NULL,
-      -- what moved: motion, human, vehicle, other_motion
+      -- the class of a motion: motion, human, vehicle, other_motion
       subtype     text,
       occurred_at timestamptz NOT NULL
     )`);
   await knex.raw('CREATE INDEX device_events_device ON device_events (account_id, device_id, occurred_at)');
-  // For forgetting the oldest: rows come more or less in this order, and never change.
+  // For purging the oldest rows. Rows come more or less in this order, and never change.
   await knex.raw('CREATE INDEX device_events_age ON device_events USING brin (occurred_at)');
 
   await knex.raw(`
@@ -84,12 +87,12 @@ export async function up(knex: Knex): Promise<void> {
       account_id   text NOT NULL,
       device_id    text NOT NULL,
       status       text NOT NULL CHECK (status IN ('OPENING', 'OPEN', 'ENDED')),
-      -- where Ring closes it; known once it is open
+      -- the address at Ring that closes it; known once it is open
       session_path text,
       end_reason   text CHECK (end_reason IN
                      ('CLOSED', 'TIME_LIMIT', 'DEVICE_OFFLINE', 'DEVICE_REMOVED', 'LINK_REMOVED', 'FAILED')),
       started_at   timestamptz NOT NULL,
-      -- when Ring ends it by itself
+      -- the time when Ring ends it by itself
       expires_at   timestamptz NOT NULL,
       ended_at     timestamptz,
       CONSTRAINT live_views_end_has_reason
@@ -113,7 +116,7 @@ export async function up(knex: Knex): Promise<void> {
       pause_reason text CHECK (pause_reason IN ('OFFLINE', 'USER')),
       next_run_at  timestamptz,
       last_run_at  timestamptz,
-      -- why the last run brought nothing
+      -- the reason why the last run brought no picture
       last_error   text,
       created_at   timestamptz NOT NULL,
       CONSTRAINT scheduled_operations_daily_has_time
@@ -140,7 +143,7 @@ export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     CREATE TABLE subscriptions (
       account_id text NOT NULL,
-      -- Ring's
+      -- Ring's ID
       id         text NOT NULL,
       sub_type   text NOT NULL,
       status     text NOT NULL,
@@ -155,7 +158,7 @@ export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     CREATE TABLE audit_archive (
       id                 uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-      -- who: the e-mail masked, as Ring was told it
+      -- who: the masked e-mail address, as Ring was told it
       user_id            uuid NOT NULL,
       link_id            uuid NOT NULL,
       account_id         text NOT NULL,
@@ -166,16 +169,16 @@ export async function up(knex: Knex): Promise<void> {
       -- when: by Ring's clock and by ours
       occurred_at        timestamptz NOT NULL,
       archived_at        timestamptz NOT NULL,
-      -- why, and the webhook that said so, if it was one
+      -- why, and the webhook that said so, if there was one
       reason             text NOT NULL,
       request_id         uuid,
-      -- the last known state of each device with its schedules, and what there was of everything that is erased now
+      -- the last known state of each device with its schedules, and the number of rows of each kind that are erased now
       devices            jsonb NOT NULL,
       counts             jsonb NOT NULL
     )`);
   await knex.raw('CREATE INDEX audit_archive_archived ON audit_archive (archived_at)');
 
-  // When Ring confirmed the link by a webhook of its own, and when the user ended it there.
+  // The time when Ring confirmed the link by a webhook of its own, and the time when the user ended the link at Ring.
   await knex.raw(
     'ALTER TABLE account_links ADD COLUMN ring_confirmed_at timestamptz, ADD COLUMN removed_at timestamptz',
   );

@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 
-/** What the operator sees is counted often: an index for each count that has none, as narrow as can be. */
+/** Metrics count rows often. Each count that has no index gets one, as narrow as possible. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw('CREATE INDEX account_links_status ON account_links (status)');
   await knex.raw('CREATE INDEX scheduled_operations_status ON scheduled_operations (status)');

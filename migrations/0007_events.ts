@@ -1,8 +1,8 @@
 import type { Knex } from 'knex';
 
 /**
- * The list of events is read from this index alone and in its order, also when only one kind is wanted: what the kind is
- * made of is in it. It does all that the narrower one did.
+ * The list of events is read from this index alone and in its order. The index includes the columns that make up the
+ * kind of an event, so that this also holds if only one kind is wanted. It replaces the narrower index.
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`

@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 
-/** What it takes for users to change how they sign in, and to have everything erased that is theirs. */
+/** The columns and indexes that users need to change how they sign in, and to have all their data erased. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     ALTER TABLE users
@@ -10,12 +10,12 @@ export async function up(knex: Knex): Promise<void> {
     ALTER TABLE account_links
       -- the user's e-mail has changed, and Ring still shows the former one
       ADD COLUMN is_identifier_untold boolean NOT NULL DEFAULT false,
-      -- what happened before belongs to a former link, also once that one's row is erased
+      -- earlier events belong to a former link, even after its row is erased
       ADD COLUMN void_before timestamptz`);
 
   await knex.raw(`
     ALTER TABLE audit_archive
-      -- when its user deleted the account: from then on it says what was done and when, and not whose it was
+      -- the time when the user deleted the account: from then on the row says what was done and when, but not for whom
       ADD COLUMN erased_at timestamptz,
       ALTER COLUMN link_id DROP NOT NULL,
       ALTER COLUMN account_id DROP NOT NULL,
@@ -33,7 +33,7 @@ export async function up(knex: Knex): Promise<void> {
                   AND devices = '[]'
         END)`);
 
-  // Everything of a user, and what refers to a row that goes, is found without walking a table.
+  // For finding everything of a user, and every reference to a row that is erased, without reading a whole table.
   await knex.raw(`CREATE INDEX sessions_user ON sessions ((sess #>> '{passport,user}'))`);
   await knex.raw('CREATE INDEX audit_archive_user ON audit_archive (user_id)');
   await knex.raw('CREATE INDEX account_links_token ON account_links (token_id)');
@@ -43,7 +43,7 @@ export async function up(knex: Knex): Promise<void> {
   await knex.raw('CREATE INDEX scheduled_operations_link ON scheduled_operations (link_id)');
 }
 
-/** The former constraints know no row that is erased, so these go. */
+/** The former constraints do not allow erased rows, so these are deleted. */
 export async function down(knex: Knex): Promise<void> {
   await knex.raw(`DROP INDEX scheduled_operations_link, scheduled_operations_user, live_views_link, live_views_user,
                              account_links_token, audit_archive_user, sessions_user`);

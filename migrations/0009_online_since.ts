@@ -1,6 +1,9 @@
 import type { Knex } from 'knex';
 
-/** `online_at` moves with every word of Ring's; people want to know since when it has been so. */
+/**
+ * `online_at` changes with every message from Ring. People want to know since when the device has been online or
+ * offline.
+ */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw('ALTER TABLE devices ADD COLUMN online_since timestamptz');
 }

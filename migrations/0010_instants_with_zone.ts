@@ -1,12 +1,12 @@
 import type { Knex } from 'knex';
 
 /**
- * The end of a session becomes an instant, the last of our times to be one. Without a zone it meant one moment to the
- * process that wrote it and another one to Postgres. The index on it is built anew by the same statement.
+ * The end of a session becomes an instant, as the last of our times. Without a zone it meant one moment to the process
+ * that wrote it and another one to Postgres. The same statement rebuilds the index on it.
  *
- * The rows are read in the zone that the database gives to a connection, which is right where it is the zone of the
- * processes as well. Where it is not, most of them are wrong already; no session is made to last longer than its cookie
- * may.
+ * The rows are read in the time zone that the database gives to a connection. That is right if the processes have the
+ * same zone. If they have another one, most of the rows are wrong already; no session is made to last longer than its
+ * cookie may.
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
