@@ -3,8 +3,8 @@ import express, { raw } from 'express';
 import pg from 'pg';
 
 /**
- * What the receiver is measured against: the signature over the raw body and one INSERT for each request, in a bare Express
- * app. Without a DATABASE_URL the same and no INSERT.
+ * The baseline of the receiver: a bare Express app that checks the signature over the raw body and runs one INSERT for
+ * each request. Without a DATABASE_URL it does the same without the INSERT.
  */
 const { PORT, DATABASE_URL, RING_HMAC_KEY = '' } = process.env;
 const pool = DATABASE_URL === undefined ? undefined : new pg.Pool({ connectionString: DATABASE_URL, max: 10 });

@@ -10,12 +10,15 @@ import { median, printTable, timed } from './report.js';
 import { type Server, startServer } from './servers.js';
 
 const EVENTS = 200;
-/** Who looks at the page counts on it, in ms. The tests only show that the event appears, whenever it does. */
+/** The longest delay in ms that the page promises. The tests only show that the event appears, at any time. */
 const LIMIT_MS = 1_000;
 const APP = fileURLToPath(new URL('../src/main.js', import.meta.url));
 const ACCOUNT_ID = `ava1.ring.account.${randomUUID()}`;
 
-/** From sending a webhook to one instance until an open page is told of it by another, beside a NOTIFY of Postgres alone. */
+/**
+ * Measures the time from sending a webhook to one instance until another instance tells an open page, beside the time
+ * of a bare NOTIFY of Postgres.
+ */
 export async function benchFreshness(server: string, directory: string): Promise<void> {
   const databaseUrl = await createDatabase(server);
   const pool = new pg.Pool({ connectionString: databaseUrl, max: 2 });
@@ -78,7 +81,7 @@ async function listen(databaseUrl: string): Promise<pg.Client> {
   return listener;
 }
 
-/** Ring is a port where nobody listens: what a webhook brings needs no call. */
+/** Ring is a port where nothing listens: applying these webhooks needs no call. */
 const environment = (databaseUrl: string): Record<string, string> => ({
   DATABASE_URL: databaseUrl,
   RING_HMAC_KEY: HMAC_KEY,
@@ -91,12 +94,12 @@ const environment = (databaseUrl: string): Record<string, string> => ({
 });
 
 interface OpenPage {
-  /** Waits until it is told that there is news. */
+  /** Fulfils when the page is told that there is news. */
   news(): Promise<void>;
   close(): void;
 }
 
-/** The events of somebody who has linked the account, as an open page waits for them. */
+/** Opens the event stream of a user who has linked the account, as a page does. */
 async function openPage(origin: string, pool: pg.Pool): Promise<OpenPage> {
   const visitor = new Visitor(origin);
   await visitor.open('/ring/home');
@@ -118,7 +121,7 @@ async function openPage(origin: string, pool: pg.Pool): Promise<OpenPage> {
   };
 }
 
-/** Puts a link and a device where no user has made them. */
+/** Inserts a link and a device directly, without a user who links. */
 async function link(pool: pg.Pool): Promise<void> {
   await pool.query(
     `WITH pair AS (
@@ -138,7 +141,7 @@ async function link(pool: pg.Pool): Promise<void> {
   );
 }
 
-/** Somebody rings at the door. */
+/** Sends the webhook of a button press at the door. */
 async function ring(origin: string): Promise<void> {
   const now = Date.now();
   const body = JSON.stringify({

@@ -14,14 +14,14 @@ const TYPES = ['motion_detected', 'motion_detected', 'motion_detected', 'button_
 export interface Load {
   /** How many requests were answered 200. */
   stored: number;
-  /** How many were answered anything else. */
+  /** How many had any other answer, or none. */
   refused: number;
   seconds: number;
-  /** Of each answer, in ms, in ascending order. */
+  /** The time of each answer, in ms, in ascending order. */
   latencies: Float64Array;
 }
 
-/** Signed requests as bytes, each with an ID of its own: made before the clock runs. */
+/** Signed requests as bytes, each with an ID of its own. They are made before the measurement starts. */
 export function prepareRequests(count: number): Buffer[] {
   return Array.from({ length: count }, (_, index) => {
     const body = Buffer.from(JSON.stringify(newEvent(index)));
@@ -55,8 +55,8 @@ function newEvent(index: number): object {
 }
 
 /**
- * Sends all of them over kept connections, on each the next one as soon as the last is answered. Over bare sockets, because
- * the generator shares the machine with what it measures.
+ * Sends all requests over kept connections, the next one on each connection as soon as the last is answered. The
+ * sockets are bare, because the generator shares the machine with the service that it measures.
  */
 export async function sendAll(port: number, requests: readonly Buffer[]): Promise<Load> {
   const sockets = await Promise.all(Array.from({ length: CONNECTIONS }, () => open(port)));
@@ -66,7 +66,7 @@ export async function sendAll(port: number, requests: readonly Buffer[]): Promis
   const start = performance.now();
   await Promise.all(
     sockets.map(async (socket) => {
-      // One queue for all connections.
+      // One queue feeds all connections.
       for (const [index, request] of queue) {
         const sentAt = performance.now();
         if ((await exchange(socket, request)) === 200) stored++;
@@ -85,7 +85,7 @@ async function open(port: number): Promise<Socket> {
   return socket;
 }
 
-/** Returns the status: the least that can be read of an answer is that and where it ends. */
+/** Returns the status. Nothing else of the answer is read but its end, because reading costs time. */
 function exchange(socket: Socket, request: Buffer): Promise<number> {
   return new Promise((resolve, reject) => {
     let answer = '';

@@ -20,7 +20,7 @@ if (process.argv.includes('--help')) {
 }
 
 const directory = await mkdtemp(join(tmpdir(), 'ring-account-linking-bench-'));
-// As root, Postgres runs as another user, who has to get to its data.
+// As root, Postgres runs as another user, who needs to reach its data.
 await chmod(directory, 0o711);
 const postgres = await startEmbeddedPostgres({ dataDir: join(directory, 'postgres'), log: () => undefined });
 try {

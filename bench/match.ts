@@ -5,13 +5,13 @@ import { matchNonce } from '../src/linking/match.js';
 import { median, printTable, timed } from './report.js';
 
 const POOL_SIZES = [10, 1_000, 10_000];
-/** Rows that were claimed long ago: what the pool lies buried in. */
+/** Rows that were claimed long ago. The pool is a small part of the table. */
 const CLAIMED = 50_000;
 const ROUNDS = 60;
 const WARM_UP_ROUNDS = 10;
 
 const HMAC_KEY = 'a-key-as-long-as-the-one-that-ring-issues-to-a-partner';
-/** Matches nobody: the worst case is also the only case, because every candidate is computed anyway. */
+/** This redirect matches no pair. The worst case is the only one, because every candidate is computed anyway. */
 const REQUEST = { nonce: 'A'.repeat(43), time: '1760000000000' };
 
 /** The cost of one match over pools of several sizes, against a bare `createHmac` loop over the same account IDs. */
@@ -68,7 +68,10 @@ function bareLoop(accountIds: readonly string[]): void {
   for (const id of accountIds) createHmac('sha256', HMAC_KEY).update(`${REQUEST.time}:${id}`).digest('base64url');
 }
 
-/** Measured in rounds of its own, because the measuring timer costs time too. Ms beyond the timer's own 1 ms. */
+/**
+ * The longest stall of the event loop in ms, beyond the timer's own 1 ms. It has rounds of its own, because the
+ * measuring timer costs time too.
+ */
 async function longestStall(match: () => Promise<unknown>): Promise<number> {
   const resolutionMs = 1;
   const delays = monitorEventLoopDelay({ resolution: resolutionMs });
@@ -78,7 +81,7 @@ async function longestStall(match: () => Promise<unknown>): Promise<number> {
   return Math.max(0, delays.max / 1e6 - resolutionMs);
 }
 
-/** What one match allocates, and what of it is still there after a collection, in kB. */
+/** The memory that one match allocates, and the part of it that a collection leaves, in kB. */
 async function memory(match: () => Promise<unknown>): Promise<{ garbage: number; kept: number }> {
   const collect = globalThis.gc;
   if (collect === undefined) throw new Error('run with --expose-gc, as `npm run bench` does');

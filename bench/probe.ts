@@ -1,4 +1,4 @@
-/** Loaded into a measured process before its own code: tells the bench that started it how much memory it holds. */
+/** Loaded into a measured process before its own code. It tells the bench how much memory the process holds. */
 export interface Memory {
   /** Bytes. */
   rss: number;

@@ -1,10 +1,10 @@
-/** The middle of the measurements: one slow round says more about the machine than about the code. */
+/** The median: one slow round says more about the machine than about the code. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
 }
 
-/** Milliseconds that a call takes. */
+/** The duration of a call in ms. */
 export async function timed(run: () => unknown): Promise<number> {
   const start = performance.now();
   await run();

@@ -18,15 +18,15 @@ export interface Server {
 
 export interface ServerOptions {
   name: string;
-  /** The file that node runs. */
+  /** The file that Node runs. */
   entry: string;
-  /** With the PATH and a PORT, all that the process gets. */
+  /** The whole environment of the process, apart from PATH and PORT. */
   environment: Record<string, string>;
-  /** Where it writes its log. */
+  /** The folder of its log. */
   directory: string;
 }
 
-/** Starts it and waits until its `/readyz` answers 200. */
+/** Starts a server and waits until its `/readyz` answers 200. */
 export async function startServer({ name, entry, environment, directory }: ServerOptions): Promise<Server> {
   const port = await freePort();
   const log = await open(join(directory, `${name}.log`), 'w');

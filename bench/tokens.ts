@@ -18,7 +18,7 @@ const LINKS = 10_000;
 const RING_LATENCY_MS = 50;
 const DAY_MS = 24 * 60 * 60_000;
 
-/** What it costs to keep tokens valid: many callers of one link, and the daily pass over many links. */
+/** Measures the cost of valid tokens: many callers of one link, and the daily pass over many links. */
 export async function benchTokens(databaseUrl: string): Promise<void> {
   const ring = await startTokenServer();
   const log = pino({ level: 'silent' });
@@ -130,7 +130,7 @@ export async function benchTokens(databaseUrl: string): Promise<void> {
       ],
     );
   } finally {
-    // The next benchmark has other keys, and would find that they open nothing.
+    // The next benchmark has other keys, which can't open these rows.
     await stats.query('TRUNCATE users, account_links, ring_tokens CASCADE');
     await stats.end();
     await database.close();
@@ -139,7 +139,7 @@ export async function benchTokens(databaseUrl: string): Promise<void> {
   }
 }
 
-/** Answers every refresh with a new pair, and notes when it was asked. */
+/** A server that answers every refresh with a new pair and records when it was called. */
 async function startTokenServer(): Promise<{ url: string; calls: number[]; server: Server }> {
   const calls: number[] = [];
   const server = createServer((request, response) => {
@@ -155,7 +155,7 @@ async function startTokenServer(): Promise<{ url: string; calls: number[]; serve
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, calls, server };
 }
 
-/** The most calls within any one second. */
+/** The largest number of calls within one second. */
 function busiestSecond(calls: readonly number[]): number {
   let most = 0;
   let first = 0;

@@ -6,10 +6,15 @@ import { startService } from '../src/service.js';
 import { systemClock } from '../src/time/clock.js';
 import { printTable, timed } from './report.js';
 
-/** What others count on, in ms: Prometheus asks no longer than this, and an orchestrator kills what has not stopped. */
+/**
+ * Limits that others rely on, in ms. Prometheus waits no longer for an answer, and an orchestrator kills a process that
+ * has not stopped by then.
+ */
 const LIMITS = { scrape: 2_000, stop: 20_000 };
 
-/** How long an operator waits while a table is locked. The tests only show that there is an answer, whenever it comes. */
+/**
+ * Measures how long an operator waits while a table is locked. The tests only show that an answer comes, at any time.
+ */
 export async function benchTrouble(databaseUrl: string): Promise<void> {
   const config = readConfig({
     PORT: '3000',

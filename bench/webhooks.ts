@@ -17,13 +17,16 @@ const BARE = fileURLToPath(new URL('bare-receiver.js', import.meta.url));
 
 interface Receivers {
   app: Server;
-  /** One INSERT for each request. */
+  /** Runs one INSERT for each request. */
   insert: Server;
-  /** Without a database. */
+  /** Has no database. */
   bare: Server;
 }
 
-/** The webhook receiver of the whole app beside two that promise less, all under the same load in alternating rounds. */
+/**
+ * Measures the webhook receiver of the whole app beside two that promise less, all under the same load in alternating
+ * rounds.
+ */
 export async function benchWebhooks(databaseUrl: string, directory: string): Promise<void> {
   const pool = new pg.Pool({ connectionString: databaseUrl, max: 2 });
   const receivers = await startReceivers(databaseUrl, directory, pool);
@@ -78,7 +81,7 @@ async function compare(heading: string, receivers: Receivers, pool: pg.Pool, sen
   );
 }
 
-/** Whether memory stays where it is; the events of linked accounts are applied all the while. */
+/** Shows whether the memory stays the same while the events of linked accounts are applied. */
 async function sustain(app: Server, pool: pg.Pool, send: Send): Promise<void> {
   const memory: string[][] = [];
   const note = async (when: string) => {
@@ -133,7 +136,7 @@ async function isIdle(pool: pg.Pool): Promise<void> {
 }
 
 async function startReceivers(databaseUrl: string, directory: string, pool: pg.Pool): Promise<Receivers> {
-  // The same Postgres and the same table, but not the same rows.
+  // The baseline uses the same Postgres and an equal table, with rows of its own.
   const bareUrl = new URL(databaseUrl);
   bareUrl.pathname = '/bare';
   await pool.query('CREATE DATABASE bare');
@@ -148,7 +151,7 @@ async function startReceivers(databaseUrl: string, directory: string, pool: pg.P
   };
 }
 
-/** As in production. Ring is a port where nobody listens: these events need no call. */
+/** The environment of production. Ring is a port where nothing listens: these events need no call. */
 function appEnvironment(databaseUrl: string): Record<string, string> {
   return {
     DATABASE_URL: databaseUrl,
@@ -162,7 +165,7 @@ function appEnvironment(databaseUrl: string): Record<string, string> {
   };
 }
 
-/** Puts links and devices where no user has made them, and forgets what has waited for the links. */
+/** Inserts links and devices directly, without users, and clears the events that waited for the links. */
 async function linkAccounts(pool: pg.Pool): Promise<void> {
   await pool.query(`UPDATE webhook_events SET status = 'PROCESSED'`);
   await pool.query(
