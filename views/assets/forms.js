@@ -1,5 +1,5 @@
-// While the server works on an answer (linking can take some 20 s), say so and let nobody send a form twice.
-// Without this script every form still works: the server is the one that makes a second sending harmless.
+// While the server works on an answer (linking can take some 20 s), the page says so and sends no form twice. Without
+// this script every form still works: the server makes a second sending harmless.
 
 const GIVE_UP_AFTER_MS = 30_000;
 
@@ -10,7 +10,7 @@ function startWaiting(form) {
   waiting = form;
   form.classList.add('is-waiting');
   form.setAttribute('aria-busy', 'true');
-  // Not `disabled`: that would take the keyboard focus away from the button just pressed.
+  // The buttons are not set to `disabled`, because the one just pressed would lose the keyboard focus.
   for (const button of document.querySelectorAll('button[type="submit"]')) button.setAttribute('aria-disabled', 'true');
   say(form, form.dataset.waitMessage);
   giveUpTimer = setTimeout(() => {
@@ -39,7 +39,7 @@ document.addEventListener('submit', (event) => {
   else if (event.target.dataset.waitMessage) startWaiting(event.target);
 });
 
-// The browser's "back" may bring this page back exactly as it was left: waiting.
+// The browser's "back" may bring this page back as it was left: waiting.
 addEventListener('pageshow', (event) => {
   if (event.persisted) stopWaiting();
 });

@@ -1,5 +1,5 @@
-// Adds events to the list as they happen. The server only says that there is news; what it is, this very page says when it
-// is asked for again. Without this script, reloading the page does the same.
+// Adds events to the list as they happen. The server only says that there is news, and this page is fetched again to
+// read it. Without this script, reloading the page does the same.
 
 const RETRY_MS = 30_000;
 const FETCH_LIMIT_MS = 10_000;
@@ -13,18 +13,18 @@ let retry;
 let hasNews = false;
 let isLooking = false;
 let isOutOfDate = false;
-/** Of what has happened since this page was opened. */
+/** The number of events added since this page was opened. */
 let added = 0;
 let hasGap = false;
 
-/** Only while somebody can see it: a browser has few connections for all its pages. */
+/** Connects while the page is visible only, because a browser has few connections for all its pages. */
 function connect() {
   disconnect();
   if (document.hidden || isOutOfDate) return;
   stream = new EventSource('/events/stream');
   stream.addEventListener('message', look);
   stream.addEventListener('error', () => {
-    // The browser connects again by itself, unless the server said no.
+    // The browser connects again by itself, unless the server refused.
     if (stream.readyState !== EventSource.CLOSED) return;
     retry = setTimeout(connect, RETRY_MS);
     look();
@@ -36,7 +36,7 @@ function disconnect() {
   stream?.close();
 }
 
-/** At once, but while news keeps coming less and less often. */
+/** Looks for news at once, and less and less often while news keeps coming. */
 async function look() {
   hasNews = true;
   if (isLooking) return;
@@ -47,7 +47,7 @@ async function look() {
       hasNews = false;
       const fresh = await fetchEvents();
       if (fresh) show(fresh);
-      // What did not come is still news.
+      // News that could not be fetched is still news.
       else hasNews = !isOutOfDate;
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
       pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS);
@@ -57,14 +57,14 @@ async function look() {
   }
 }
 
-/** The events of this page as they are now; nothing when that can't be known. */
+/** The events of this page as they are now; undefined if they can't be fetched. */
 async function fetchEvents() {
   const signal = AbortSignal.timeout(FETCH_LIMIT_MS);
   const response = await fetch(location.href, { cache: 'no-store', signal }).catch(() => undefined);
   const isForUs = response?.ok && !response.redirected;
   const text = isForUs && (await response.text().catch(() => undefined));
   if (text) return new DOMParser().parseFromString(text, 'text/html').getElementById('events');
-  // Signed out, or the device has gone. Anything else passes.
+  // The user has signed out, or the device has gone. Any other failure passes.
   if (response && (response.redirected || [400, 401, 403, 404].includes(response.status))) {
     isOutOfDate = true;
     disconnect();
@@ -77,7 +77,7 @@ function show(fresh) {
   const known = new Map(rowsOf(events).map((row) => [row.id, row]));
   const knew = known.size > 0;
   removeLost(known, fresh);
-  // The last device is gone, and all it told.
+  // The last device has gone, and all its events with it.
   if (knew && known.size === 0) {
     events.replaceChildren(...fresh.children);
     return;
@@ -87,7 +87,7 @@ function show(fresh) {
   if (unknown.length === 0) return;
   const isConnected = unknown.length < rows.length;
   if (isConnected) keepingPlace(() => insert(rows, known));
-  // More than a page has happened: what is here would leave a gap.
+  // More than a page of events has happened: the old rows would leave a gap.
   else events.replaceChildren(...fresh.children);
   for (const row of unknown) row.classList.add('is-new');
   added += unknown.length;
@@ -95,7 +95,10 @@ function show(fresh) {
   status.textContent = `${hasGap ? 'At least ' : ''}${added} new ${added === 1 ? 'event' : 'events'} since you opened this page`;
 }
 
-/** Takes away what went with its device, row by row for the focus; only what lies beyond the fresh page may be missing there. */
+/**
+ * Removes the events that were erased with their device, one by one because of the focus. Only events beyond the fresh
+ * page may be missing from it.
+ */
 function removeLost(known, fresh) {
   const rows = rowsOf(fresh);
   const present = new Set(rows.map(({ id }) => id));
@@ -107,15 +110,18 @@ function removeLost(known, fresh) {
   }
 }
 
-/** Whether the link to older events leads to it: it has moved up for what was taken away. */
+/** True if the row is only found behind the link to older events: that row has moved up after a removal. */
 function isOlder(row, known) {
   return events.querySelector('[rel=next]') && timeOf(row) < timeOf([...known.values()].at(-1));
 }
 
-/** ISO 8601, so that texts compare as times do. */
+/** ISO 8601, so that the order of the texts is the order of the times. */
 const timeOf = (row) => row.querySelector('time').dateTime;
 
-/** What is there stays as it is, and with it the focus; the list only grows, so that the link to older events goes on right. */
+/**
+ * Existing rows stay as they are, and with them the focus. The list only grows, so that the link to older events stays
+ * right.
+ */
 function insert(rows, known) {
   const list = events.querySelector('.events');
   let next = list.firstElementChild;
@@ -126,7 +132,7 @@ function insert(rows, known) {
   }
 }
 
-/** Most browsers keep by themselves what is being read where it is. */
+/** Keeps the row that is being read where it is. Most browsers do so by themselves. */
 function keepingPlace(change) {
   const [first] = rowsOf(events);
   const before = first.getBoundingClientRect().top;
@@ -140,6 +146,6 @@ function rowsOf(element) {
 }
 
 document.addEventListener('visibilitychange', connect);
-// Back from the browser's memory, where streams are cut.
+// The page is back from the browser's memory, which closes event streams.
 addEventListener('pageshow', ({ persisted }) => persisted && connect());
 connect();

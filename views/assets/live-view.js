@@ -1,14 +1,14 @@
-// One live view at a time: opens it through our server (WHEP), shows it, counts down, and says why it ended. The picture
-// itself comes straight from Ring. Without this script there is no live view, and the page says so.
+// One live view at a time: this script opens it through our server (WHEP), shows it, counts down, and says why it
+// ended. The video itself comes straight from Ring. Without this script there is no live view, and the page says so.
 
 const POLL_MS = 2_000;
 const POLL_LIMIT_MS = 5_000;
-/** For the browser to find its own addresses; most are there at once. */
+/** The time for the browser to find its own addresses. Most are there at once. */
 const GATHERING_LIMIT_MS = 1_500;
 const OPENING_LIMIT_MS = 25_000;
-/** No live view lasts longer. */
+/** The longest time that a live view lasts. */
 const LONGEST_MS = 60_000;
-/** A connection that has broken off often comes back by itself. */
+/** The time for a broken connection to come back, which it often does. */
 const RECOVERY_LIMIT_MS = 5_000;
 
 const ENDS = {
@@ -34,7 +34,7 @@ function setUp(panel) {
   const status = panel.querySelector('[role="status"]');
   const timer = panel.querySelector('[role="timer"]');
   const csrf = { 'x-csrf-token': panel.dataset.csrf };
-  /** The one that is opening or open: {peer, address, endsAt, ticking, isLost}. */
+  /** The live view that is opening or open: {peer, address, endsAt, ticking, isLost}. */
   let view = null;
 
   button.hidden = false;
@@ -89,7 +89,7 @@ function setUp(panel) {
     });
     if (response.status !== 201) throw new Problem(await problemOf(response));
     opening.address = response.headers.get('location');
-    // Cancelled while it opened.
+    // The user cancelled while it opened.
     if (view !== opening) void hangUp(opening);
     else await peer.setRemoteDescription({ type: 'answer', sdp: await response.text() });
   }
@@ -104,7 +104,7 @@ function setUp(panel) {
     void follow(opening);
   }
 
-  /** Our server knows first when the device goes offline or away. */
+  /** Asks our server, which knows first when the device goes offline or is removed. */
   async function follow(watched) {
     while (view === watched) {
       await ask(watched);
@@ -112,7 +112,7 @@ function setUp(panel) {
     }
   }
 
-  /** Learns from our server how long the live view goes on, or that it has ended. What is no answer, is asked for again. */
+  /** Asks our server how long the live view goes on, or whether it has ended. A failed request is repeated. */
   async function ask(watched) {
     const signal = AbortSignal.timeout(POLL_LIMIT_MS);
     const response = await fetch(watched.address, { signal }).catch(() => null);
@@ -124,7 +124,7 @@ function setUp(panel) {
       end(ENDS[told.endReason] ?? ENDS.LOST);
       void showNow();
     } else if (response.ok && told) {
-      // An answer that took its time sets nothing back.
+      // A slow answer must not make the time longer.
       watched.endsAt = Math.min(watched.endsAt, performance.now() + told.secondsLeft * 1_000);
       tick(watched);
     }
@@ -136,7 +136,7 @@ function setUp(panel) {
     if (left === 0) void lose(watched, ENDS.TIME_LIMIT);
   }
 
-  /** The stream has stopped. Our server may know why. */
+  /** Ends a live view whose video has stopped. Our server may know why. */
   async function lose(watched, message) {
     if (view !== watched || watched.isLost) return;
     watched.isLost = true;
@@ -151,7 +151,7 @@ function setUp(panel) {
     end(ENDS.CLOSED);
   }
 
-  /** Also while the page is going away. */
+  /** Closes the live view at our server, even while the page is being left. */
   async function hangUp({ address }) {
     if (address) await fetch(address, { method: 'DELETE', headers: csrf, keepalive: true }).catch(() => null);
   }
@@ -169,7 +169,7 @@ function setUp(panel) {
   }
 }
 
-/** None where settings or an extension forbid it. */
+/** Null if settings or an extension forbid WebRTC. */
 function newPeer() {
   try {
     return new RTCPeerConnection();
@@ -178,7 +178,7 @@ function newPeer() {
   }
 }
 
-/** Brings what the page says beside the live view up to date: it may be offline or removed by now. */
+/** Updates the rest of the page, as the device may be offline or removed by now. */
 async function showNow() {
   const signal = AbortSignal.timeout(POLL_LIMIT_MS);
   const response = await fetch(location.href, { cache: 'no-store', signal }).catch(() => null);
@@ -203,7 +203,7 @@ function gathered(peer) {
   });
 }
 
-/** What our server says about a refusal is written for people. */
+/** The words of our server about a refusal. They are written for people. */
 async function problemOf(response) {
   const problem = await response.json().catch(() => null);
   return problem?.detail ?? ENDS.FAILED;

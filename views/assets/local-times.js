@@ -1,5 +1,4 @@
-// Writes every time on the page as its reader would, in their time zone and language. Without this script each
-// time names its zone.
+// Shows every time on the page in its reader's time zone and language. Without this script each time names its zone.
 
 const format = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 const { locale } = format.resolvedOptions();
@@ -10,11 +9,11 @@ function writeTimes() {
     if (written.has(time)) continue;
     written.add(time);
     time.textContent = format.format(new Date(time.dateTime));
-    // The page is in English, whatever the reader's language: a screen reader has to know.
+    // The page is in English, whatever the reader's language, so a screen reader needs the language of the time.
     time.lang = locale;
   }
 }
 
 writeTimes();
-// Also those that other scripts bring later.
+// Other scripts add times later.
 new MutationObserver(writeTimes).observe(document.body, { childList: true, subtree: true });

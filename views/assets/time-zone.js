@@ -1,4 +1,4 @@
-// Chooses the browser's own time zone where none is chosen yet. Without this script it is chosen by hand.
+// Selects the browser's own time zone if none is selected yet. Without this script the user selects it.
 
 const list = document.getElementById('time-zone');
 const own = new Intl.DateTimeFormat().resolvedOptions().timeZone;
