@@ -16,7 +16,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { PROJECT } from './support/documents.js';
 
-/** A project of one source file, with the build and the compiler of this one. */
+/** A project of one source file, with this project's build and compiler. */
 let project: string;
 const at = (path: string): string => join(project, path);
 const build = () => spawnSync(process.execPath, [at('build.js')], { encoding: 'utf8', cwd: '/' });
@@ -37,7 +37,7 @@ afterEach(() => {
   rmSync(project, { recursive: true });
 });
 
-test('what is compiled already needs no compiler, and what was edited since does', () => {
+test('compiled sources need no compiler, and sources edited since do', () => {
   expect(build()).toMatchObject({ status: 0, stdout: '', stderr: '' });
   expect(readFileSync(at('dist/src/one.js'), 'utf8')).toContain('one = 1');
   takeCompilerAway();
@@ -56,7 +56,7 @@ test('an error of types is told on stderr, and again by the next build', () => {
   }
 });
 
-test('what was compiled of a source that has gone goes too', () => {
+test('the compiled file of a deleted source is deleted too', () => {
   writeFileSync(at('src/two.ts'), 'export const two = 2;\n');
   build();
   rmSync(at('src/two.ts'));

@@ -41,7 +41,7 @@ test('every metric of ours stands in the runbook, and one that a document names 
   expect(named.filter(({ name }) => !series.includes(name))).toEqual([]);
 });
 
-/** Routes as a cell of the table writes them: `GET, POST /a` `/b`, where a path alone has the methods of the one before. */
+/** The routes in a cell of the table: `GET, POST /a` `/b`, where a path alone has the methods of the one before. */
 function routesIn(cell: string): string[] {
   let methods: string[] = [];
   return [...cell.matchAll(/`(?:([A-Z]+(?:, [A-Z]+)*) )?(\/[^`]*)`/g)].flatMap(([, given, path = '']) => {

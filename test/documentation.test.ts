@@ -9,7 +9,7 @@ import { DOCUMENTS, namedInDocuments, PROJECT, readProjectFile } from './support
 const execute = promisify(execFile);
 
 const { scripts } = JSON.parse(readProjectFile('package.json')) as { scripts: Record<string, string> };
-/** What npm itself runs, or knows without a script. */
+/** Scripts that npm itself runs. */
 const NPM_HOOKS = ['prepare'];
 const NPM_COMMANDS = ['ci', 'install'];
 
@@ -91,7 +91,7 @@ test('the map of rooms has a row for every room of the source, and for no other'
     .split('\n')
     .filter((line) => line.startsWith('| `'))
     .flatMap((row) => [...(row.split(' | ')[0] ?? '').matchAll(/`([\w./-]+?)\/?`/g)].map(([, name = '']) => name));
-  // The simulator stands beside the house.
+  // The simulator is not one of the rooms.
   const rooms = readdirSync(new URL('src/', PROJECT)).filter((name) => name !== 'simulator');
   expect(named.sort()).toEqual(rooms.sort());
 });

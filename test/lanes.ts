@@ -1,13 +1,13 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 
-/** The order in which they run: what is fast and shows most comes first. */
+/** The order in which the lanes run: the fastest and most telling first. */
 export const LANES = ['unit', 'integration', 'browser'] as const;
 export type Lane = (typeof LANES)[number];
 
 /**
- * What each lane needs is what its tests import, over any number of files: this decides, so no test can be in the wrong
- * lane, or in none. Whatever has neither is a unit test.
+ * A file that a test imports, over any number of steps, decides on the lane. So no test can be in the wrong lane, or in
+ * none. A test that imports none of these is a unit test.
  */
 const NEEDS: readonly [lane: Lane, file: string][] = [
   ['browser', 'test/support/browser.js'],
@@ -15,8 +15,8 @@ const NEEDS: readonly [lane: Lane, file: string][] = [
 ];
 
 /**
- * Tests that take the machine to themselves, one after the other, when the rest of their lane has ended: they send as much
- * as it can take, so that others beside them would wait, or they fill what all share.
+ * Tests that have the machine to themselves, one after the other, when the rest of their lane has ended. They load it
+ * fully, so that others beside them would wait, or they fill what all tests share.
  */
 const ALONE: readonly string[] = [
   'test/operations/rolling-restart.test.js',
@@ -33,7 +33,7 @@ export interface TestFile {
   isAlone: boolean;
 }
 
-/** @param root the folder of what was compiled */
+/** @param root the folder of the compiled files */
 export function findTests(root: string): TestFile[] {
   const paths = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' })
     .filter((path) => path.endsWith('.test.js'))
@@ -49,14 +49,14 @@ function laneOf(root: string, path: string): Lane {
   return NEEDS.find(([, file]) => imported.has(resolve(root, file)))?.[0] ?? 'unit';
 }
 
-/** A file and whatever of ours it imports, directly or not. */
+/** A file and all files of ours that it imports, directly or not. */
 function filesBehind(entry: string): Set<string> {
   const found = new Set([entry]);
-  // A set gives out what is added to it on the way, too.
+  // A set also yields what is added to it during the iteration.
   for (const file of found) {
     for (const [, specifier = ''] of readFileSync(file, 'utf8').matchAll(IMPORT)) {
       const imported = resolve(dirname(file), specifier);
-      // A test may have the text of some other file in it.
+      // A test may contain the text of another file.
       if (existsSync(imported)) found.add(imported);
     }
   }

@@ -10,12 +10,15 @@ const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
 const COMPILED = join(PROJECT, 'dist');
 const JEST = fileURLToPath(import.meta.resolve('jest/bin/jest'));
 
-/** As many as cores would leave them idle: integration tests wait for Postgres, for Ring and for processes. */
+/**
+ * More workers than cores, where tests would leave cores idle: integration tests wait for Postgres, for Ring and for
+ * processes.
+ */
 const WORKERS: Record<Lane, number> = { unit: 2, integration: 4, browser: 4 };
 
 const USAGE = `usage: node dist/test/run.js [${LANES.join(' | ')}] [path of a test, or a part of it]...\n`;
 
-/** What came of a part of a lane. */
+/** The result of a part of a lane. */
 interface Outcome {
   lane: Lane;
   passed: number;
@@ -24,7 +27,7 @@ interface Outcome {
   failed: string[];
 }
 
-/** Of what jest writes with `--json`. */
+/** The part that is used of jest's `--json` report. */
 interface Report {
   numPassedTests: number;
   testResults: {
@@ -34,7 +37,7 @@ interface Report {
   }[];
 }
 
-/** Aborted by Ctrl-C, which jest hears too: no other lane begins then. */
+/** Aborted by Ctrl-C, which jest receives too. No other lane begins then. */
 const interrupted = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
@@ -71,7 +74,7 @@ async function run(args: string[]): Promise<number> {
   return outcomes.every(({ failed }) => failed.length === 0) ? 0 : 1;
 }
 
-/** The tests that were asked for, or what is wrong with the question. A path means what it is a part of. */
+/** The tests that were asked for, or the fault in the request. A path stands for every file that contains it. */
 function chosen(all: TestFile[], lane: Lane | undefined, paths: string[]): TestFile[] | string {
   const wanted = new Set<TestFile>();
   for (const path of paths) {

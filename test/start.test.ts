@@ -29,11 +29,11 @@ const PASSWORD = 'correct horse battery staple';
 interface Checkout {
   directory: string;
   port: number;
-  /** As a developer does in a terminal. */
+  /** Runs `npm start`, as a developer does in a terminal. */
   npmStart(environment?: Record<string, string>): AppProcess;
-  /** As npm does, without the time that npm and the compiler take. */
+  /** Runs what `npm start` runs, without the time that npm and the compiler take. */
   start(environment?: Record<string, string>): AppProcess;
-  /** The processes that run in it, or were told its path. */
+  /** The processes that run in it, or have its path in their arguments. */
   processes(): string[];
 }
 
@@ -78,7 +78,7 @@ describe('npm start', () => {
 
   beforeAll(async () => {
     checkout = await makeCheckout();
-    // West of the embedded Postgres, which keeps UTC.
+    // West of the embedded Postgres, which uses UTC.
     app = checkout.npmStart({ TZ: 'America/New_York' });
     await until('both addresses are printed', () => Promise.resolve(/Ring simulator.*http/.test(app.stdout())));
     ring = new Ring(`http://localhost:${checkout.port + 1}`);
@@ -102,7 +102,7 @@ describe('npm start', () => {
 
     expect(visitor.heading).toBe('Your Ring account is linked');
     expect(await ring.integrationOf(ringUser)).toMatchObject({ status: 'completed' });
-    // The simulator forgets its tokens when it stops: what is still to be asked with them would find them refused.
+    // The simulator loses its tokens when it stops, so calls with them must be finished before.
     await until('nothing is left to do', async () => {
       const metrics = await scrape(`http://localhost:${checkout.port}`);
       return ['due', 'running', 'scheduled'].every((state) => metrics.value(`ring_link_jobs{state="${state}"}`) === 0);
@@ -139,7 +139,7 @@ describe('npm start', () => {
   });
 
   test('ends on Ctrl-C with no process left also while a browser keeps connections open', async () => {
-    // Browsers open connections in advance; one of these has not sent anything, the other half a request.
+    // Browsers open connections in advance. One of these has sent nothing, the other half a request.
     const silent = connect(checkout.port, '127.0.0.1');
     const half = connect(checkout.port, '127.0.0.1');
     for (const socket of [silent, half]) {
@@ -204,7 +204,7 @@ describe('a start that can not succeed', () => {
   });
 
   test.each([
-    ['because a Ring credential was forgotten', { RING_CLIENT_ID: 'an-id' }, ['RING_CLIENT_SECRET', 'RING_HMAC_KEY']],
+    ['because a Ring credential is missing', { RING_CLIENT_ID: 'an-id' }, ['RING_CLIENT_SECRET', 'RING_HMAC_KEY']],
     ['because a variable is bad', { RING_SIMULATOR: 'yes' }, ['RING_SIMULATOR']],
   ])('%s, names what is wrong, and starts no Postgres', async (_why, environment: Record<string, string>, named) => {
     const app = checkout.start(environment);
@@ -286,7 +286,7 @@ function processesIn(directory: string): string[] {
         const isZombie = readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ');
         return isThere && !isZombie ? [`${pid} ${command}`] : [];
       } catch {
-        return []; // It has ended, or belongs to someone else.
+        return []; // The process has ended, or belongs to another user.
       }
     });
 }

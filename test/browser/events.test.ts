@@ -42,17 +42,17 @@ async function freshOwner(): Promise<Owner> {
 
 const ago = (minutes: number): Date => new Date(world.clock.now().getTime() - minutes * 60_000);
 
-/** Somebody rings, and the webhook reaches the other instance. */
+/** Ring sends a button press, and its webhook reaches the other instance. */
 async function ring({ ringUser, device }: Owner, minutesAgo = 0): Promise<void> {
   const timestamp = ago(minutesAgo).getTime();
   const event = newEvent({ accountId: ringUser.account_id, deviceId: device.id, timestamp });
   expect((await deliver(other, JSON.stringify(event))).status).toBe(200);
 }
 
-/** The answer to the page that looks what there is now. */
+/** The answer to the request by which the page reads the present events. */
 const lookOf = (page: Page) => page.waitForResponse((response) => response.request().resourceType() === 'fetch');
 
-/** The page that this leads to, and what it loads to be told of news. */
+/** Goes to a page by `lead`, and waits until its event stream is open. */
 async function live(page: Page, lead: () => Promise<unknown>): Promise<void> {
   await Promise.all([page.waitForResponse(/\/events\/stream$/), lookOf(page), lead()]);
 }
@@ -114,7 +114,7 @@ describe('an event', () => {
     expect(await texts(page)).toEqual([]);
   });
 
-  test('that moves up for what was taken away is no news: the link to older events leads to it', async () => {
+  test('that moves up after others were removed is no news: the link to older events leads to it', async () => {
     const owner = await freshOwner();
     const { visitor, ringUser, device } = owner;
     const garage = Array.from({ length: 30 }, (_, index) => ({ deviceId: 'other', occurredAt: ago(10 + index) }));
@@ -203,7 +203,7 @@ describe('an event', () => {
     expect(await page.getByRole('status').textContent()).toBe('1 new event since you opened this page');
   });
 
-  test('leaves the focus and what is read where they are, and comes in where it belongs', async () => {
+  test('comes in where it belongs, and leaves the focus and the reader’s place where they are', async () => {
     const owner = await freshOwner();
     await recorded(
       world,
@@ -213,7 +213,7 @@ describe('an event', () => {
     const page = await pageOf(owner.visitor, { viewport: { width: 320, height: 640 } });
     await openLive(page);
     const older = await page.getByRole('link', { name: 'Older events' }).getAttribute('href');
-    // Scrolled to the middle, where the keyboard is.
+    // The page is scrolled to the middle, where the keyboard focus is.
     await page.evaluate(`
       reading = document.querySelectorAll('.event a')[15];
       reading.focus();
@@ -235,7 +235,7 @@ describe('an event', () => {
     expect(await page.evaluate('document.activeElement === reading')).toBe(true);
     expect(Math.abs((await page.evaluate<number>(top)) - before)).toBeLessThan(2);
     expect(await page.getByRole('status').textContent()).toBe('2 new events since you opened this page');
-    // The list has grown at its beginning alone.
+    // The list has grown at its beginning only.
     expect(await page.getByRole('link', { name: 'Older events' }).getAttribute('href')).toBe(older);
   });
 
@@ -295,7 +295,7 @@ describe('an event', () => {
     expect(await texts(page)).toEqual(['A person was seen', 'A person was seen']);
   });
 
-  test('is not waited for by a page that nobody sees', async () => {
+  test('is not waited for by a page that is not visible', async () => {
     const owner = await freshOwner();
     const page = await pageOf(owner.visitor);
     await openLive(page);
@@ -313,7 +313,7 @@ describe('an event', () => {
     await page.getByText('Somebody rang the doorbell').waitFor();
   });
 
-  test('of somebody who has signed out meanwhile is not waited for: the page says so', async () => {
+  test('is not waited for after its user has signed out: the page says so', async () => {
     const owner = await freshOwner();
     const page = await pageOf(owner.visitor);
     await openLive(page);
@@ -342,7 +342,7 @@ test('times are in the reader’s time zone and language, for machines as they w
 
   expect(await timeOf({ timezoneId: 'Asia/Tokyo', locale: 'de-DE' })).toEqual(['06.03.2026, 05:07', 'de-DE', machine]);
   const american = await timeOf({ timezoneId: 'America/New_York', locale: 'en-US' });
-  // Before the AM or PM stands a narrow space.
+  // A narrow space stands before AM and PM.
   expect(american.map((text) => text?.replace(/\s/g, ' '))).toEqual(['Mar 5, 2026, 3:07 PM', 'en-US', machine]);
 });
 

@@ -78,7 +78,7 @@ describe.each(WAYS)('a person $way', ({ javaScriptEnabled, viewport }) => {
 
   test('met no third-party host and no error on the way', () => {
     expect([...foreignHosts]).toEqual([]);
-    // The browser reports each answer that is no success, and two of these were meant to be none.
+    // The browser reports each answer that is no success. Two of these answers are refusals on purpose.
     expect(complaints.filter((text) => !/status of (400|401)/.test(text))).toEqual([]);
   });
 });
@@ -98,7 +98,7 @@ test('of two browsers that race for one Ring account, one links it and the other
   await Promise.all(pages.map((page) => page.context().close()));
 });
 
-/** A browser of its own at the link page, with the form for a new account filled in. */
+/** A new browser at the link page, with the form for a new account filled in. */
 async function newcomerAt(url: string, name: string): Promise<Page> {
   const context = await newContext(browser);
   const page = await context.newPage();

@@ -2,14 +2,14 @@ import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, BrowserContext, Download, Page } from 'playwright-core';
 import { launchBrowser, newContext } from '../support/browser.js';
-import { tick } from '../support/clocks.js';
+import { tick } from '../support/periodic-tasks.js';
 import { untilIdle } from '../support/inbox.js';
 import { arrived, follow, heading, press, reloadUntil, tabTo, words } from '../support/person.js';
 import { HOUR } from '../support/tokens.js';
 import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';
 
-/** How a user comes: one life for each takes a file of its own, so that they are lived side by side. */
+/** A user's kind of browser. Each kind has a file of its own, so that the lives run side by side. */
 export interface Way {
   hasScripts: boolean;
   viewport: { width: number; height: number };
@@ -21,23 +21,26 @@ const NEW_EMAIL = 'amazing@grace.example.org';
 const PASSWORD = 'correct horse battery staple';
 const NEW_PASSWORD = 'an entirely different one';
 const PAGE_SIZE = 25;
-/** Whom the simulator has from the start. */
+/** A user whom the simulator has from the start. */
 const ADA = 'Ada Marsh';
 const SAM = 'Sam Okafor';
 
-/** From installing the app to deleting the account, and once more from the beginning. */
+/** A life from installing the app to deleting the account, and once more from the beginning. */
 export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
   let browser: Browser;
   let world: World;
   let context: BrowserContext;
-  /** Where the user is with us, and with Ring. Only Ring's first page is opened by its address: all else is led to. */
+  /**
+   * The user's tab with our pages, and the one with Ring's. Only Ring's first page is opened by its address; everything
+   * else is reached by links and forms.
+   */
   let page: Page;
   let ring: Page;
   const trouble: string[] = [];
 
   beforeAll(async () => {
     [world, browser] = await Promise.all([startWorld({ patienceMs: 10_000 }), launchBrowser()]);
-    // As Ring does: it tells by itself what was added and removed.
+    // Ring tells by itself what was added and removed, as the real Ring does.
     await world.ring.setSettings({ automaticWebhooks: true });
     context = await newBrowser();
     [page, ring] = [await context.newPage(), await context.newPage()];
@@ -49,7 +52,7 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
     await world.stop();
   });
 
-  /** As of a person who has never been here. */
+  /** The browser of a person who has never been here. */
   async function newBrowser(): Promise<BrowserContext> {
     const options = { javaScriptEnabled: hasScripts, viewport, timezoneId, locale: 'en-GB', acceptDownloads: true };
     const made = await newContext(browser, options);
@@ -68,7 +71,7 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
     return made;
   }
 
-  /** What went wrong since this was asked the last time; and that is forgiven. */
+  /** The faults since the last call, which clears them. */
   const newTrouble = (): string[] => trouble.splice(0);
 
   const home = () => follow(page, 'Home');
@@ -79,14 +82,14 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
   const open = (summary: string) => page.getByRole('heading', { name: summary, exact: true }).click();
   const schedules = (name = '') => page.locator('.schedule', { hasText: name });
 
-  /** In the Ring app: one of Ring's users. */
+  /** In the Ring app, continues as one of Ring's users. */
   async function asRingUser(name: string): Promise<void> {
     await ring.goto(world.ring.url);
     await follow(ring, `Continue as ${name}`);
     await heading(ring, name);
   }
 
-  /** Something happens at a device, or at Ring; a moment after what happened before. */
+  /** Something happens at a device or at Ring, a moment after the event before. */
   async function happens(button: string): Promise<void> {
     world.clock.advance(1);
     await press(ring, button);
@@ -94,7 +97,7 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
     await untilIdle(world);
   }
 
-  /** How a person's browser writes a time; without scripts, it is ours. */
+  /** A time as the user's browser shows it. Without scripts, it is as the server wrote it. */
   const written = (iso: string): string =>
     hasScripts
       ? new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'short', timeZone: timezoneId }).format(
@@ -115,7 +118,7 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
     expect(times.length).toBeGreaterThan(0);
     for (const time of times) {
       const [iso, text] = [(await time.getAttribute('datetime')) ?? '', await time.innerText()];
-      // A daily picture's is in the time zone that was chosen for it, and says so.
+      // The time of a daily picture is in the time zone that was chosen for it, and names the zone.
       if (!hasScripts && !text.endsWith('UTC')) continue;
       expect(text.replaceAll(/\s/g, ' ')).toBe(written(iso).replaceAll(/\s/g, ' '));
     }
@@ -210,7 +213,7 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
   describe('by keyboard alone', () => {
     const button = (name: string | RegExp) => page.getByRole('button', { name });
     const enter = () => arrived(page, () => page.keyboard.press('Enter'));
-    /** After a page was loaded by a form of this part, the part is on the screen, and what comes next is in it. */
+    /** After a form of this part has loaded the page, the part is on the screen, and the next Tab stop is in it. */
     async function expectToGoOnIn(part: string): Promise<void> {
       const title = page.getByRole('heading', { level: 2, name: part, exact: true });
       const top = (await title.boundingBox())?.y ?? Infinity;
@@ -259,7 +262,7 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
       await page.keyboard.type('0730A');
       const zone = page.getByLabel('Time zone');
       await tabTo(page, zone);
-      // A script knows where the browser is; without one it is chosen.
+      // A script selects the browser's time zone. Without scripts, the user does.
       if (hasScripts) expect(await zone.inputValue()).toBe('America/New_York');
       else await page.keyboard.type('Asia/Tokyo');
       await tabTo(page, button('Schedule once a day'), 1);
@@ -290,7 +293,7 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
     });
   });
 
-  test('finds what was taken meanwhile in the strip of pictures, and looks at it', async () => {
+  test('finds the pictures taken meanwhile in the strip, and looks at one', async () => {
     world.clock.advance(HOUR);
     await tick('start due snapshots');
     const pictures = page.getByRole('link', { name: /^Picture of / });
@@ -336,7 +339,7 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
     await press(page, 'Show');
     expect(await main()).toContain('Nothing matches');
     await follow(page, 'Show all events');
-    // Three have happened, and three devices were added.
+    // Three events have happened, and three devices were added.
     expect(await rows()).toHaveLength(6);
   });
 
@@ -363,7 +366,8 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
     await follow(page, 'Newer events');
     const back = await ids();
     expect(back.filter((one) => older.includes(one))).toEqual([]);
-    // Two more have come: the page next to the older one is as it was, and the very newest are one page further.
+    // Two more events have come. The page next to the older one is as it was, and the newest events are one page
+    // further.
     if (await page.getByRole('link', { name: 'Newer events' }).isVisible()) {
       expect(back).toEqual(newest);
       await follow(page, 'Newer events');
@@ -409,7 +413,7 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
     expect(await words(ring)).toContain('Linked to g***r@example.com');
   });
 
-  /** Where the Ring app has led. */
+  /** Where the Ring app has led, links with one click. */
   async function linkWithOneClick(): Promise<void> {
     await heading(ring, 'Link your Ring account');
     expect(await words(ring)).toContain(`You’re signed in as ${EMAIL}`);
@@ -418,7 +422,7 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
   }
 
   test('is told that Ring refuses a link, and makes it whole by linking again', async () => {
-    // The other account's token is renewed first; then Ring refuses to renew this one's.
+    // The other account's token is renewed first. Then Ring refuses to renew this one's.
     world.clock.advance(4 * HOUR);
     await follow(page, 'Front Door');
     await press(page, 'Take a picture now');
@@ -429,7 +433,7 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
     await follow(page, 'Porch');
     await press(page, 'Take a picture now');
     const told = await main();
-    // Not every answer to what can't be done is a success, and the browser says so.
+    // Not every answer to a refused request is a success, and the browser reports that.
     newTrouble();
 
     await follow(page, /^(Home|Go to your home page)$/);
@@ -457,7 +461,7 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
     expect(told).toMatch(/linked again/i);
   });
 
-  test('downloads what was shown and nothing that opens anything', async () => {
+  test('downloads everything that was shown, and no secret', async () => {
     await follow(page, 'Account');
     const [download] = await Promise.all([
       page.waitForEvent('download'),
@@ -531,7 +535,7 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
     expect(told).toMatch(/sign in/i);
   });
 
-  /** In the Ring app, which opens ours in a tab of the same browser. */
+  /** In the Ring app, opens our app in another tab of the same browser, and signs out there. */
   async function signOutInAnotherTab(): Promise<void> {
     await asRingUser(ADA);
     await follow(ring, 'Open app');
@@ -540,7 +544,7 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
 
   test('signs out in another tab, and a download from this one does not save a page under the name of the data', async () => {
     await signOutInAnotherTab();
-    // One of the two comes: a file, or a page.
+    // One of the two comes: a file or a page.
     const saved = new Promise<Download>((resolve) => page.once('download', resolve));
     const shown = new Promise<undefined>((resolve) =>
       page.once('load', () => {
@@ -583,7 +587,7 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
     expect(newTrouble()).toEqual([]);
   });
 
-  test('deletes the account, and nothing of it can be gone back to', async () => {
+  test('deletes the account, and can go back to nothing of it', async () => {
     await open('Delete my account');
     await page.getByLabel('Type DELETE to confirm').fill('DELETE');
     await page.getByLabel('Current password').locator('visible=true').fill(NEW_PASSWORD);

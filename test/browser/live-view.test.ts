@@ -22,7 +22,7 @@ afterAll(async () => {
   await world.stop();
 });
 
-/** The page of a device, in the browser, for its user. */
+/** Opens the page of the owner's device in the browser. */
 async function visit(owner: Owner): Promise<void> {
   await visitAs(page, owner.visitor, owner.path);
 }
@@ -204,7 +204,7 @@ describe('watching live', () => {
     await own.clock.fastForward(3_000);
     await own.evaluate(`become('connected'); become('disconnected')`);
     await own.clock.fastForward(3_000);
-    // By then it would have been told why, had it given up.
+    // If the page had given up, it would show the reason by then.
     await own.evaluate('fetch(location.href).then((response) => response.text())');
     expect(await own.getByText('You are watching live.').isVisible()).toBe(true);
 

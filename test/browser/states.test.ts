@@ -20,11 +20,11 @@ afterAll(async () => {
   await stage.close();
 });
 
-/** What the server sent for each state, without spaces. */
+/** The HTML of each state, without spaces. */
 const pages = new Map<string, string>();
 const closeUp = (text: string): string => text.replaceAll(/\s+/g, '');
 
-test.each(STATES)('$name holds for everybody', async (state) => {
+test.each(STATES)('$name is without fault for every reader', async (state) => {
   await show(browser, stage, state, async ({ page, html, faults }) => {
     pages.set(state.name, closeUp(html));
     faults.push(...(await faultsOfPage(page, html, state.title)));
@@ -32,7 +32,7 @@ test.each(STATES)('$name holds for everybody', async (state) => {
   });
 });
 
-test('all that the templates can show is shown by one of the states', () => {
+test('everything that the templates can show is shown by one of the states', () => {
   const all = [...pages.values()];
   const unseen = readdirSync(VIEWS, { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.ejs'))
@@ -44,7 +44,7 @@ test('all that the templates can show is shown by one of the states', () => {
   expect(unseen).toEqual([]);
 });
 
-/** What a template writes as it stands: what is between its tags. */
+/** The texts of a template that are written as they stand: those between its tags. */
 const textsOf = (template: string): string[] =>
   template
     .split(/<%[\s\S]*?%>/)

@@ -15,7 +15,7 @@ interface Measured {
   frame: Box;
   boxes: Box[];
 }
-/** In the page: the drawing and the grounds of the zones' names. */
+/** Runs in the page: the positions of the drawing and of the zones' names. */
 const MEASURE = `({
   frame: document.querySelector('.zone-picture > svg')?.getBoundingClientRect().toJSON(),
   boxes: [...document.querySelectorAll('.zone-names .zone-name :is(circle, rect)')].map((one) => one.getBoundingClientRect().toJSON()),
@@ -47,7 +47,8 @@ test.each([
 
   const picture = page.getByRole('img', { name: `The zones in the picture of ${device}` });
   expect(await picture.count()).toBe(drawn === 0 ? 0 : 1);
-  // All of each name is within the picture, and none is smaller on a phone. Measured at once: the page may move meanwhile.
+  // All of each name is inside the picture, and no name is smaller on a phone. One evaluation measures everything,
+  // because the page may move meanwhile.
   const { frame, boxes } = await page.evaluate<Measured>(MEASURE);
   expect(boxes).toHaveLength(drawn);
   for (const box of boxes) {

@@ -7,7 +7,7 @@ import { spawnApp } from '../support/process.js';
 
 const KEY = randomBytes(32).toString('base64');
 
-/** Everything that production demands. */
+/** All variables that production requires. */
 const PRODUCTION = {
   NODE_ENV: 'production',
   PUBLIC_URL: 'https://link.example.com',
@@ -33,7 +33,7 @@ function problemsOf(environment: Record<string, string | undefined>): readonly s
   return [];
 }
 
-/** The one problem that this value of this variable is. */
+/** The single problem with this value of this variable. */
 function problemOf(name: string, value: string | undefined): string {
   const problems = problemsOf({ ...PRODUCTION, [name]: value });
   expect(problems).toHaveLength(1);
@@ -73,7 +73,7 @@ describe('in production', () => {
   });
 });
 
-describe('what is not given', () => {
+describe('a variable that is not given', () => {
   test('has the documented default', () => {
     expect(read()).toMatchObject({
       port: 3000,
@@ -104,7 +104,7 @@ describe('what is not given', () => {
   });
 });
 
-describe('what is given', () => {
+describe('a variable that is given', () => {
   test('arrives', () => {
     const config = read({
       PORT: '8080',
@@ -157,7 +157,7 @@ describe('what is given', () => {
   ])('a bad %s is named on one line, with what was expected and without its value', (name, values) => {
     for (const value of values) {
       const problem = problemOf(name, value);
-      // Shorter ones are words of the sentence that says what was expected.
+      // Shorter values are also words of the sentence that says what was expected.
       if (value.length > 8) expect(problem).not.toContain(value);
     }
   });
@@ -235,7 +235,7 @@ describe('outside production', () => {
   });
 
   test.each(['RING_CLIENT_ID', 'RING_CLIENT_SECRET', 'RING_HMAC_KEY'])(
-    'the simulator does not step in where only %s was forgotten',
+    'the simulator does not step in if only %s is missing',
     (name) => {
       const environment = { ...development, [name]: undefined };
       expect(problemsOf(environment).map((problem) => problem.split(':')[0])).toEqual([name]);

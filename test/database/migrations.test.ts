@@ -10,7 +10,7 @@ import { createTestDatabase, query, type TestDatabase } from '../support/postgre
 
 const execute = promisify(execFile);
 
-/** Everything of ours that a migration makes: columns, constraints, indexes and the settings of tables. */
+/** Everything that our migrations make: columns, constraints, indexes and the settings of tables. */
 async function schemaOf(url: string): Promise<string[]> {
   const rows = await query(
     url,
@@ -39,7 +39,7 @@ async function inDatabase(body: (database: TestDatabase) => Promise<void>): Prom
   }
 }
 
-/** As `createdb` leaves it. */
+/** A database as `createdb` leaves it. */
 const empty = (url: string) =>
   query(url, 'DROP SCHEMA public CASCADE; DROP SCHEMA graphile_worker CASCADE; CREATE SCHEMA public');
 
@@ -54,7 +54,7 @@ describe('the migrations', () => {
     }
   }
 
-  /** Undoes this migration and those that came after it. */
+  /** Undoes this migration and all later ones. */
   async function goDownBefore(database: Knex, number: string): Promise<void> {
     const isDone = async () => {
       const [done] = (await database.migrate.list()) as [{ name: string }[], unknown];
@@ -118,7 +118,7 @@ describe('the migrations', () => {
       await withMigrator(url, async (database) => {
         await goDownBefore(database, '0010');
         await insert('by Postgres', `now() + interval '50 minutes'`);
-        // The wall clock of a process that was elsewhere, which says 17 hours later to Postgres.
+        // The wall clock of a process in another time zone, which Postgres reads as 17 hours later.
         await insert('in Tokyo', `(now() + interval '50 minutes') AT TIME ZONE 'Asia/Tokyo'`);
         const expected = [
           { sid: 'by Postgres', left: 50 },
@@ -167,7 +167,7 @@ describe('the migrations', () => {
     }));
 });
 
-describe('what the database itself refuses', () => {
+describe('the database itself refuses', () => {
   let database: TestDatabase;
   let client: pg.Client;
   beforeAll(async () => {
@@ -240,11 +240,11 @@ describe('what the database itself refuses', () => {
   });
 
   test.each([
-    ['a status that nobody knows', { status: 'FRESH' }],
+    ['an unknown status', { status: 'FRESH' }],
     ['a status in small letters', { status: 'unclaimed' }],
-    ['an unclaimed pair of nobody', { account_id: null }],
-    ['a claimed pair of nobody', { status: 'CLAIMED', account_id: null }],
-    ['a revoked pair of nobody', { status: 'REVOKED', account_id: null, ...erased }],
+    ['an unclaimed pair without an account', { account_id: null }],
+    ['a claimed pair without an account', { status: 'CLAIMED', account_id: null }],
+    ['a revoked pair without an account', { status: 'REVOKED', account_id: null, ...erased }],
     ['an expired pair that is still there', { status: 'EXPIRED' }],
     ['a revoked pair that is still there', { status: 'REVOKED' }],
     [
@@ -267,8 +267,8 @@ describe('what the database itself refuses', () => {
 
   const ended = { confirmation_step: null, request_key_id: null, request_ciphertext: null };
   test.each([
-    ['a status that nobody knows', { status: 'LINKED' }],
-    ['a step that nobody knows', { confirmation_step: 'SHOUTING' }],
+    ['an unknown status', { status: 'LINKED' }],
+    ['an unknown step', { confirmation_step: 'SHOUTING' }],
     ['a confirmation without a step', { confirmation_step: null }],
     ['a confirmation without its request', { request_ciphertext: null, request_key_id: null }],
     ['a request without the id of its key', { request_key_id: null }],
@@ -314,7 +314,7 @@ describe('what the database itself refuses', () => {
 
   test.each([
     ['a removed device', archived],
-    ['a removed device of nobody', { ...archived, ...anonymous }],
+    ['a removed device without a user', { ...archived, ...anonymous }],
     ['a removed link', { ...archived, kind: 'LINK_REMOVED', device_id: null }],
     ['a deleted account', deletion],
   ])('not an archived row of %s', async (_what, row) => {
@@ -322,7 +322,7 @@ describe('what the database itself refuses', () => {
   });
 
   test.each([
-    ['of a kind that nobody knows', { ...archived, kind: 'LOST' }],
+    ['of an unknown kind', { ...archived, kind: 'LOST' }],
     ['of a device without the device', { ...archived, device_id: null }],
     ['without the account', { ...archived, account_id: null }],
     ['without the link', { ...archived, link_id: null }],
@@ -337,7 +337,7 @@ describe('what the database itself refuses', () => {
     await expect(insert('audit_archive', row)).rejects.toEqual(refusal(CHECK));
   });
 
-  test('an exchange whose outcome nobody knows', async () => {
+  test('an exchange with an outcome that does not exist', async () => {
     const row = { code_digest: '\\x01', outcome: 'MAYBE', started_at: '2026-10-05' };
     await expect(insert('token_exchanges', row)).rejects.toEqual(refusal(CHECK));
   });

@@ -17,7 +17,7 @@ afterAll(async () => {
   await database.drop();
 });
 
-describe('what is written down of the schema is what the migrations make (else: npm run tables)', () => {
+describe('the schema that is written down is the one that the migrations make (else: npm run tables)', () => {
   test.each([
     ['migrations/schema.sql', 'sql'],
     ['src/database/tables.ts', 'typescript'],

@@ -8,7 +8,7 @@ import type { Visitor } from '../support/visitor.js';
 
 const HOUR_MINUTES = 60;
 const WEEK_MINUTES = 7 * 24 * 60;
-/** For what takes a while on a busy machine. Zones are further apart. */
+/** The time that something may take on a busy machine. Time zones are further apart. */
 const MARGIN_MINUTES = 5;
 
 const hoursFromNow = (time = ''): number => (Date.parse(time) - Date.now()) / 3_600_000;
@@ -38,7 +38,7 @@ test('every column that holds an instant is a timestamptz, also those of the job
           AND (data_type ~ '^(date|time)' AND data_type <> 'timestamp with time zone')`,
     ),
   );
-  // A time of the wall clock, in the zone that stands beside it.
+  // A wall-clock time. The next column names its time zone.
   expect(columns).toEqual([{ name: 'public.scheduled_operations.time_of_day: time without time zone' }]);
 });
 
@@ -69,11 +69,11 @@ describe.each([
     await database.drop();
   });
 
-  /** What passes when nobody comes for so long. */
+  /** Brings the end of every session nearer, as if no request had come for so many minutes. */
   const age = (minutes: number) =>
     world.sql(`UPDATE sessions SET expire = expire - $1 * interval '1 minute'`, [minutes]);
 
-  test('whoever comes from Ring can sign up, is linked, and finds the link at home', async () => {
+  test('a user who comes from Ring can sign up, is linked, and finds the link at home', async () => {
     await age(HOUR_MINUTES - MARGIN_MINUTES);
     await visitor.submit('/sign-up', { email: newEmail(), password: PASSWORD });
 
@@ -96,7 +96,7 @@ describe.each([
     expect(await isSignedIn(visitor)).toBe(true);
   });
 
-  test('what a user downloads names the right times, all in UTC', async () => {
+  test('the download has the right times, all in UTC', async () => {
     const { text } = await visitor.open('/account/data');
 
     const { links, sessions } = JSON.parse(text) as Record<'links' | 'sessions', Record<string, string>[]>;
@@ -110,7 +110,7 @@ describe.each([
     expect(await isSignedIn(visitor)).toBe(false);
   });
 
-  test('whoever has not signed in is forgotten after an hour', async () => {
+  test('the session of a visitor who has not signed in ends after an hour', async () => {
     const late = await arriving(world, ringUser);
     await age(HOUR_MINUTES + MARGIN_MINUTES);
     await late.submit('/sign-up', { email: newEmail(), password: PASSWORD });

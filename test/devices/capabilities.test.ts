@@ -9,7 +9,7 @@ beforeAll(async () => {
 });
 afterAll(() => world.stop());
 
-/** The section of the device's page about what it can do, or nothing. */
+/** The section of the device's page about its capabilities, if there is one. */
 async function sectionOf(capabilities: object | null, configurations: object | null = null): Promise<string> {
   const { visitor, path } = await sharing(world, { capabilities, configurations });
   const { status, text } = await visitor.open(path);
@@ -20,11 +20,11 @@ async function sectionOf(capabilities: object | null, configurations: object | n
 const sectionIn = (page: string): string =>
   /<section aria-labelledby="capabilities">[\s\S]*?<\/section>/.exec(page)?.[0] ?? '';
 
-/** What it says, in its order, as it stands in the page. */
+/** The facts in the section, in their order on the page. */
 const factsIn = (section: string) =>
   [...section.matchAll(/<dt>([^<]*)<\/dt>\s*<dd>([^<]*)<\/dd>/g)].map(([, name, value]) => [name, value]);
 
-describe('what a device can do', () => {
+describe('the capabilities of a device', () => {
   test('is told in words for people', async () => {
     const zone = { id: 'a', vertices: [] };
     const section = await sectionOf(
@@ -98,7 +98,7 @@ describe('what a device can do', () => {
       [['Motion detection', 'Available']],
     ],
     [
-      'words that nobody knows',
+      'unknown words',
       {
         video: { configurations: ['resolution', 'frame_rate'] },
         image_enhancements: { configurations: ['bird_mode', 'frame_rate'] },

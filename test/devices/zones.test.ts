@@ -31,7 +31,8 @@ describe('the area of a zone', () => {
     ['of a triangle is half of base times height', polygon([0.25, 0.75], [0.75, 0.75], [0.6, 0.13]), 0.155],
     ['of an angle is that of its two parts', polygon([0, 0], [0.2, 0], [0.2, 0.7], [1, 0.7], [1, 1], [0, 1]), 0.44],
     ['of a bow-tie is that of its two triangles', BOW_TIE, 0.32],
-    // Ten triangles between the middle, a point at 0.4 and a notch at 0.4 · cos 72° / cos 36°; its heart belongs to it.
+    // A star has ten triangles between the middle, a point at 0.4 and a notch at 0.4 · cos 72° / cos 36°. Its middle
+    // belongs to it.
     ['of a star is that within its outline', STAR, 0.1796],
     ['that the outline goes round twice counts once', [...LOWER_LEFT, ...LOWER_LEFT], 0.18],
     ['does not change with corners said twice', LOWER_LEFT.flatMap((corner) => [corner, corner, corner]), 0.18],
@@ -64,7 +65,7 @@ describe('the area of a zone', () => {
     expect(measure(vertices).share).toBeCloseTo(share, 4);
   });
 
-  test('is, of whatever there may be, what a count of points says', () => {
+  test('is, for any outline, what a count of points says', () => {
     fc.assert(
       fc.property(fc.array(anyVertex(), { minLength: 3, maxLength: 9 }), (vertices) => {
         expect(Math.abs(measure(vertices).share - shareOfPoints(vertices))).toBeLessThan(0.03);
@@ -74,7 +75,7 @@ describe('the area of a zone', () => {
   });
 });
 
-/** All that is ever said of a zone: a sentence that goes on from its name. */
+/** All sentences about a zone. Each goes on from the zone's name. */
 const WORDS = new RegExp(
   [
     'covers the whole picture',
@@ -186,7 +187,7 @@ describe('the page of a device', () => {
 
   const zone = (vertices: Vertex[], id = 'a-zone') => ({ id, vertices });
 
-  /** The section of the page that is about zones, or nothing. */
+  /** The section of the page about zones, if there is one. */
   async function zonesOn(configurations: object | null, capabilities: object | null = null): Promise<string> {
     const { visitor, path } = await sharing(world, { configurations, capabilities });
     const { status, text } = await visitor.open(path);
@@ -342,10 +343,10 @@ function shareOfPoints(vertices: Vertex[]): number {
   return points.filter((point) => isInside(vertices, point)).length / points.length;
 }
 
-// A global is slow to look up under jest, and here they are asked for millions of times.
+// Under jest a global is slow to look up, and these are used millions of times.
 const { abs, atan2, PI, round } = Math;
 
-/** Whether the outline, seen from the point, goes round it: the sum of the angles between its corners is not zero. */
+/** True if the outline, seen from the point, goes round it: the sum of the angles between its corners is not zero. */
 function isInside(vertices: Vertex[], { x, y }: Vertex): boolean {
   const angles = vertices.map((corner) => atan2(corner.y - y, corner.x - x));
   const sum = angles.reduce((total, angle, index) => {

@@ -15,7 +15,7 @@ afterEach(() => {
   for (const stream of streams.splice(0)) stream.close();
 });
 
-/** A stream of the owner's; what every stream begins with has come. */
+/** An event stream of the owner's, after its first message. */
 async function streamOf({ visitor }: Owner, origin: string): Promise<EventStream> {
   const stream = await openStream(origin, visitor.cookie);
   streams.push(stream);
@@ -23,7 +23,7 @@ async function streamOf({ visitor }: Owner, origin: string): Promise<EventStream
   return stream;
 }
 
-/** Somebody rings at the owner's device, and the webhook reaches this instance. */
+/** Delivers a button press of the owner's device to this instance, and waits until it is applied. */
 async function ring(world: World, { ringUser, device }: Owner, origin = world.url): Promise<void> {
   const timestamp = world.clock.now().getTime();
   const event = newEvent({ accountId: ringUser.account_id, deviceId: device.id, timestamp });
@@ -68,14 +68,14 @@ describe('the stream of events', () => {
     }
   });
 
-  test('is for programs, and kept by nobody', async () => {
+  test('is for programs, and not cached', async () => {
     const stream = await streamOf(await sharing(world), world.url);
     expect(stream.headers['content-type']).toBe('text/event-stream; charset=utf-8');
     expect(stream.headers['cache-control']).toBe('no-store, no-transform');
     expect(stream.headers['x-accel-buffering']).toBe('no');
   });
 
-  test('tells nothing of what has happened, and nobody else that something has', async () => {
+  test('tells its user alone that something has happened, and not what', async () => {
     const [owner, stranger] = await Promise.all([sharing(world, { name: 'Secret Door' }), sharing(world)]);
     await quiet(world, owner, stranger);
     const [mine, theirs] = [await streamOf(owner, world.url), await streamOf(stranger, world.url)];
@@ -83,7 +83,7 @@ describe('the stream of events', () => {
 
     await ring(world, owner);
     await mine.untilNews(before);
-    // What the stranger might have been told has gone before the answer to this.
+    // A message to the stranger would have come before the answer to this webhook.
     await ring(world, stranger);
     await theirs.untilNews(strange);
 
@@ -237,6 +237,6 @@ test('a shutdown ends the streams at once', async () => {
   await world.stop();
 
   for (const stream of open) await stream.untilEnded();
-  // Those that don't end by themselves are hung up on in the end.
+  // Streams that don't end by themselves are cut off in the end.
   expect(open.map((stream) => stream.isWhole())).toEqual(open.map(() => true));
 });

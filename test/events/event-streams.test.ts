@@ -15,7 +15,7 @@ import { until } from '../support/until.js';
 import type { Visitor } from '../support/visitor.js';
 import { startWorld, type World } from '../support/world.js';
 
-/** How many a user may have open at one process. */
+/** The number of streams that a user may have open at one process. */
 const STREAMS_OF_USER = 6;
 
 let world: World;
@@ -36,7 +36,7 @@ async function streamOf(visitor: Visitor): Promise<EventStream> {
   return stream;
 }
 
-/** An owner of whom all that Ring has told is applied. */
+/** An owner for whom all webhooks so far are applied. */
 async function quietOwner(): Promise<Owner & { email: string }> {
   const owner = await sharing(world);
   await untilProcessed(world, owner.ringUser);
@@ -44,7 +44,7 @@ async function quietOwner(): Promise<Owner & { email: string }> {
   return { ...owner, email: user?.email ?? '' };
 }
 
-/** Ring tells this of the owner's device, and it is applied. */
+/** Ring sends this event of the owner's device, and it is applied. */
 async function tell({ ringUser, device }: Owner, type: string): Promise<void> {
   world.clock.advance(1);
   await world.ring.sendEvent({ user_id: ringUser.id, type, device_id: device.id });
@@ -90,7 +90,7 @@ describe('a stream ends, and tells nothing more,', () => {
     const { attempts } = await world.ring.sendEvent({ user_id: owner.ringUser.id, type: 'button_press' });
     expect(attempts).toEqual([{ status: 200 }]);
     expect(stream.text()).toBe(told);
-    // The browser comes back by itself.
+    // A browser connects again by itself.
     const again = await openStream(world.url, cookie);
     streams.push(again);
     expect(again.status).toBe(401);
@@ -126,7 +126,7 @@ describe('an open page hears that its list has changed', () => {
 
 describe('no header and no query', () => {
   test.each([
-    ['Last-Event-ID of somebody', 'x'],
+    ['Last-Event-ID of another user', 'x'],
     ['endless Last-Event-ID', 'x'.repeat(8_000)],
     ['Last-Event-ID of markup', '<script>alert(1)</script>'],
     ['Last-Event-ID of SQL', `' OR 1=1 --`],
@@ -146,7 +146,7 @@ describe('no header and no query', () => {
     })().catch(() => undefined);
     await until('it beats', () => Promise.resolve(text.includes('\n:\n\n')));
     await tell(owner, 'button_press');
-    // What the stranger might have been told has gone before this.
+    // A message to the stranger would have come before this.
     await tell(stranger, 'button_press');
     await until('the own news is told', () => Promise.resolve(text.split('data: news').length > 2));
     aborter.abort();
@@ -155,7 +155,7 @@ describe('no header and no query', () => {
   });
 });
 
-test('a storm of pages that come and go leaves as much room as before, and nobody else out', async () => {
+test('a storm of pages that come and go leaves as much room as before, and shuts out no other user', async () => {
   const [owner, neighbour] = [await quietOwner(), await quietOwner()];
   const calm = await streamOf(neighbour.visitor);
   const statuses = new Set<number>();
@@ -202,7 +202,7 @@ test('nothing is lost while Postgres ends the connection again and again', async
   expect(stream.hasEnded()).toBe(false);
 });
 
-test('whoever never reads costs no memory, and others hear their news', async () => {
+test('a client that never reads costs no memory, and others hear their news', async () => {
   const [deaf, owner] = [await quietOwner(), await quietOwner()];
   const stream = await streamOf(owner.visitor);
   const { hostname, port } = new URL(world.url);
@@ -210,7 +210,7 @@ test('whoever never reads costs no memory, and others hear their news', async ()
   await once(socket, 'connect');
   socket.write(`GET /events/stream HTTP/1.1\r\nHost: ${hostname}\r\nCookie: ${deaf.visitor.cookie}\r\n\r\n`);
   const before = process.memoryUsage().rss;
-  // One after another: what is told in one transaction is told once.
+  // One after another, because news of one transaction is sent once.
   await world.sql(
     `DO $do$ BEGIN FOR i IN 1..150000 LOOP PERFORM pg_notify('device_events', '${deaf.userId}'); COMMIT; END LOOP; END $do$`,
   );
@@ -222,10 +222,10 @@ test('whoever never reads costs no memory, and others hear their news', async ()
   socket.destroy();
 });
 
-/** Requests for a stream whose page was gone before they had found their session. */
+/** The number of requests for a stream whose page was gone before their session was found. */
 const givenUp = () => world.log.filter((line) => line.includes('"path":"/events') && line.includes('given up')).length;
 
-test('a page that is gone before its stream is open takes nobody’s place', async () => {
+test('a page that is gone before its stream is open takes no place', async () => {
   const { visitor } = await sharing(world);
   const before = givenUp();
   const release = await holdLock(world, 'LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE');
@@ -242,7 +242,7 @@ test('a page that is gone before its stream is open takes nobody’s place', asy
   } finally {
     await release();
   }
-  // Whatever was waiting for the session has been served by the time that a later request is.
+  // Everything that waited for the session is served before a later request.
   await visitor.open('/ring/home');
 
   const stream = await openStream(world.url, visitor.cookie);
@@ -251,7 +251,7 @@ test('a page that is gone before its stream is open takes nobody’s place', asy
   expect(stream.status).toBe(200);
 });
 
-test('much news at once ends no stream of somebody who reads', async () => {
+test('much news at once ends no stream of a client that reads', async () => {
   const { visitor, userId } = await sharing(world);
   const stream = await openStream(world.url, visitor.cookie);
   await stream.untilNews(0);
@@ -259,7 +259,7 @@ test('much news at once ends no stream of somebody who reads', async () => {
   const client = new pg.Client({ connectionString: world.databaseUrl });
   await client.connect();
 
-  // Each told by a transaction of its own, while this process, and with it the app, has no time to listen.
+  // Each row is announced by a transaction of its own, while this process, and the app in it, has no time to listen.
   const telling = client.query(
     `DO $$ BEGIN FOR n IN 1..500 LOOP PERFORM pg_notify('device_events', '${userId}'); COMMIT; END LOOP; END $$`,
   );

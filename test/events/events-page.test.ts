@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => world.stop());
 
-/** So many minutes ago. */
+/** The time so many minutes ago. */
 const ago = (minutes: number): Date => new Date(world.clock.now().getTime() - minutes * 60_000);
 
 /** Ring sends an event of the owner's device, and it is applied. Returns its ID. */
@@ -24,7 +24,7 @@ async function tell({ ringUser }: Owner, event: Omit<EventWish, 'user_id'>): Pro
   return request_id;
 }
 
-/** What the page shows the owner at this address. */
+/** The events that the page shows the owner at this address. */
 async function eventsAt({ visitor }: Pick<Owner, 'visitor'>, address = '/events'): Promise<string[]> {
   await visitor.open(address);
   expect(visitor.page.status).toBe(200);
@@ -40,7 +40,7 @@ function rowOf({ visitor }: Owner, id: string): string {
     .trim();
 }
 
-/** An owner of nothing that has happened yet. */
+/** An owner whose devices have no events yet. */
 async function freshOwner(...wish: Parameters<typeof sharing> extends [unknown, ...infer Rest] ? Rest : never) {
   const owner = await sharing(world, ...wish);
   await untilProcessed(world, owner.ringUser);
@@ -99,7 +99,7 @@ describe('the events', () => {
       owner,
       Array.from({ length: 60 }, (_, index) => ({
         occurredAt: ago(5),
-        // Any UUID will do for Ring, also of no version.
+        // Ring's IDs may be any UUID, even without a version.
         ...(index % 2 === 0 && { requestId: `00000000-0000-0000-0000-${randomUUID().slice(-12)}` }),
       })),
     );
@@ -133,7 +133,7 @@ describe('the events', () => {
     const second = await eventsAt(owner, older);
     expect(second).toEqual([...ids.slice(25, 31), late, ...ids.slice(31, 49)]);
     expect(await eventsAt(owner, linkOn(owner.visitor.page.text, 'Older events'))).toEqual(ids.slice(49));
-    // And all the way back.
+    // The links to newer events lead all the way back.
     expect(await eventsAt(owner, linkOn(owner.visitor.page.text, 'Newer events'))).toEqual(second);
     expect(await eventsAt(owner, linkOn(owner.visitor.page.text, 'Newer events'))).toEqual(ids.slice(0, 25));
     expect(await eventsAt(owner, linkOn(owner.visitor.page.text, 'Newer events'))).toEqual(
@@ -190,8 +190,8 @@ describe('the events', () => {
   });
 });
 
-describe('nobody else', () => {
-  test('sees them, not even when they share the ID of the device', async () => {
+describe('another user', () => {
+  test('does not see them, not even with a device of the same ID', async () => {
     const id = `shared-${randomUUID()}`;
     const [owner, other] = [await freshOwner({ id }), await freshOwner({ id })];
     const [mine] = await recorded(world, owner, [{ occurredAt: ago(1) }]);
@@ -205,7 +205,7 @@ describe('nobody else', () => {
     }
   });
 
-  test('learns of a device by filtering for it: it is as unknown as any', async () => {
+  test('learns nothing of a device by filtering for it: it is as unknown as any', async () => {
     const [owner, other] = [await freshOwner(), await freshOwner()];
     const { cookie } = other.visitor;
     const strange = await send(world.url, `/events?device=${encodeURIComponent(owner.device.id)}`, { cookie });
@@ -214,7 +214,7 @@ describe('nobody else', () => {
     expect(strange.text).toBe(unknown.text);
   });
 
-  test('gets anywhere with a cursor of somebody’s: it is a time and nothing more', async () => {
+  test('gets nowhere with a cursor of the owner’s: it is a time and nothing more', async () => {
     const [owner, other] = [await freshOwner(), await freshOwner()];
     await recorded(
       world,
@@ -227,7 +227,7 @@ describe('nobody else', () => {
     expect(other.visitor.page.text).toContain('That was the oldest event');
   });
 
-  test('who is not signed in is led home', async () => {
+  test('a visitor who is not signed in is led home', async () => {
     const answer = await send(world.url, '/events');
     expect([answer.status, answer.location]).toEqual([303, '/ring/home?sign-in']);
   });
@@ -401,7 +401,7 @@ describe('the latest events', () => {
     expect(owner.visitor.page.text).toContain(`<option value="${owner.device.id}" selected>`);
   });
 
-  test('are not on the home page of somebody without devices', async () => {
+  test('are not on the home page of a user without devices', async () => {
     const visitor = await signedIn(world);
     await visitor.open('/ring/home');
     expect(visitor.page.text).not.toContain('Latest events');

@@ -51,7 +51,7 @@ async function takePictures(states: State[]): Promise<void> {
   await mkdir(SCREENSHOTS, { recursive: true });
   const [stage, browser] = await Promise.all([Stage.open(), launchBrowser()]);
   try {
-    // One after the other: some change for a moment what others would see.
+    // One after the other, because some states change for a moment what others would show.
     for (const state of states) await takePicturesOf(browser, stage, state);
   } finally {
     await browser.close();
@@ -74,7 +74,7 @@ async function takePicturesOf(browser: Browser, stage: Stage, state: State): Pro
   });
 }
 
-/** All pictures on one page, those of one state beside each other. */
+/** Writes one page with all screenshots, those of one state beside each other. */
 async function hang(): Promise<void> {
   const pictures = (await readdir(SCREENSHOTS)).filter((file) => file.endsWith('.png')).sort();
   const rows = STATES.map(({ name }) => {

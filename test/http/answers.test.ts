@@ -21,7 +21,7 @@ afterAll(async () => {
 
 const OVER_TLS = { 'x-forwarded-proto': 'https' };
 
-/** A visit of the link page, a failed and a successful form, home, sign-out and some errors: a page of every kind. */
+/** Visits a page of every kind: the link page, a failed and a successful form, home, sign-out and some errors. */
 async function visitEverything(of: World, headers: Record<string, string> = {}): Promise<Record<string, Answer>> {
   const visit = (path: string, sent: Sent = {}) =>
     send(of.url, path, { ...sent, headers: { ...headers, ...sent.headers } });
@@ -138,7 +138,7 @@ describe('the session cookie', () => {
     expect(decodeURIComponent(redirect?.cookie ?? '')).toMatch(/^session=s:[\w-]{32}\.[\w+/]{43}$/);
   });
 
-  test('is set for nobody who only looks at an asset, an error or a health check', async () => {
+  test('is not set by an asset, an error or a health check', async () => {
     for (const path of ['/assets/style.css', '/no/such/page', '/livez', '/ring/link?nonce=x']) {
       expect((await send(world.url, path)).cookie).toBeUndefined();
     }
@@ -184,7 +184,7 @@ describe('a method that is not possible', () => {
     ['PUT', '/sign-in', ['POST']],
     ['PATCH', '/sign-up', ['POST']],
     ['DELETE', '/sign-out', ['POST']],
-  ])('%s %s gets 405 and what is', async (method, path, allowed) => {
+  ])('%s %s gets 405 and the methods that are', async (method, path, allowed) => {
     const answer = await send(world.url, path, { method });
 
     expect(answer.status).toBe(405);
@@ -261,7 +261,7 @@ describe('a hostile form', () => {
         async (action, body, type, encoding) => {
           const headers = { 'content-type': type, 'content-encoding': encoding };
           const answer = await send(world.url, action, { method: 'POST', body, headers });
-          // Where nobody is signed in, a sign-out and a link lead on without a look at the form.
+          // For a visitor who is not signed in, a sign-out and a link redirect without reading the form.
           if (answer.status !== 303) expect(answer.status).toBeGreaterThanOrEqual(400);
           expect(answer.status).toBeLessThan(500);
         },

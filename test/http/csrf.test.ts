@@ -32,7 +32,7 @@ describe.each(FORGERIES)('a form with %s is refused, and nothing happens:', (_wh
     expect(await world.sql('SELECT 1 FROM users WHERE email = $1', [email])).toEqual([]);
   });
 
-  test('nobody is signed in', async () => {
+  test('no user is signed in', async () => {
     const { email } = await signedIn();
     const { cookie } = await signedOut();
 
@@ -44,7 +44,7 @@ describe.each(FORGERIES)('a form with %s is refused, and nothing happens:', (_wh
     expect((await send(world.url, '/ring/home', { cookie })).text).not.toContain(email);
   });
 
-  test('nobody is signed out', async () => {
+  test('no user is signed out', async () => {
     const { cookie, email } = await signedIn();
 
     await expectRefused('/sign-out', cookie, []);
@@ -68,7 +68,7 @@ describe.each(FORGERIES)('a form with %s is refused, and nothing happens:', (_wh
     const other = await signedOut();
     for (const sent of [cookie, undefined]) {
       const answer = await send(world.url, action, { cookie: sent, form: [...forge(other.token), ...fields] });
-      // Nobody can be signed out, and nothing linked, for whoever is not signed in: that leads to where it is done.
+      // A visitor who is not signed in can't be signed out or link anything. These forms lead to the page for that.
       if (sent === undefined && ['/sign-out', '/ring/link'].includes(action)) {
         expect([answer.status, answer.location]).toEqual([303, action === '/sign-out' ? '/ring/home' : '/ring/link']);
         continue;
@@ -95,7 +95,7 @@ test('a token in the query string or a header does not count', async () => {
   expect([inQuery.status, inHeader.status, inJson.status]).toEqual([403, 403, 403]);
 });
 
-test('the token of before signing in is worth nothing after it', async () => {
+test('a token from before signing in is worth nothing afterwards', async () => {
   const before = await signedOut();
   const form = { _csrf: before.token, email: newEmail(), password: PASSWORD };
   const { cookie } = await send(world.url, '/sign-up', { cookie: before.cookie, form });

@@ -12,9 +12,9 @@ const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 
 let world: World;
 let routes: AppRoute[];
-/** The victim of all tests that take nothing away. */
+/** The victim for all tests that change nothing. */
 let shared: Victim;
-/** Sessions that were theirs and have ended, in each way that there is, and one of an account that was deleted. */
+/** Sessions of the victim that have ended, in each possible way, and one of a deleted account. */
 let ended: Caller[];
 beforeAll(async () => {
   world = await startWorld();
@@ -24,20 +24,20 @@ beforeAll(async () => {
 });
 afterAll(() => world.stop());
 
-/** Of whom there is everything that an address can name. */
+/** A user who has everything that an address can name. */
 interface Victim extends Resident {
-  operationId: string;
-  snapshotId: string;
+  scheduleId: string;
+  pictureId: string;
   viewId: string;
-  /** Of a place among the events. */
+  /** The cursor of a place among the events. */
   cursor: string;
-  /** Of the last of the events. */
+  /** The ID of the last of the events. */
   eventId: string;
-  /** What the page carries of the link that the browser came for. */
+  /** The ID on the link page of the redirect that the browser came with. */
   pendingId: string;
 }
 
-/** Who asks: the cookie, and the CSRF token of its session. */
+/** The sender of a request: a cookie, and the CSRF token of its session. */
 interface Caller {
   cookie: string | undefined;
   csrfToken: string | undefined;
@@ -45,32 +45,35 @@ interface Caller {
 
 interface Ask {
   path: string;
-  /** Fields of a form. */
+  /** The fields of a form. */
   form?: Record<string, string>;
   body?: string;
   headers?: Record<string, string>;
 }
 
-/** How an address looks from outside. */
+/** The answers that an address has to give. */
 interface RouteCase {
   /**
-   * `device`: names something of the user's, and is 404 for everyone else; `own`: whatever the user is, is theirs alone;
-   * `open`: for anyone, and nobody's.
+   * `device`: names something of the user's, and is 404 for everyone else. `own`: shows the signed-in user's own
+   * things. `open`: is for anyone and shows nothing of a user.
    */
   of: 'device' | 'own' | 'open';
   ask: (victim: Victim) => Ask;
   /** The answer to the victim. */
   own: number;
-  /** The answer to another user; as to the victim unless given. */
+  /** The answer to another user; the same unless given. */
   stranger?: number;
-  /** The answer to another user, one of whose devices has the same ID at Ring; 404 unless given, for what has an ID of ours. */
+  /**
+   * The answer to another user with a device of the same ID at Ring. 404 unless given, for addresses with an ID of
+   * ours.
+   */
   twin?: number;
-  /** The answer to a browser that is not signed in, and where it leads. */
-  nobody: number;
+  /** The answer to a browser that is not signed in, which leads it to the sign-in form. */
+  signedOut: number;
   leadsTo?: string;
-  /** Where the CSRF token stands, of what changes something. */
+  /** The place of the CSRF token, for a route that changes something. */
   token?: 'field' | 'header';
-  /** Whether it takes away from the victim what others need. */
+  /** True if the request takes something from the victim that other tests need. */
   spends?: true;
 }
 
@@ -84,15 +87,15 @@ const get =
 const form =
   (path: string | ((victim: Victim) => string), fields: (victim: Victim) => Record<string, string> = () => ({})) =>
   (victim: Victim): Ask => ({ ...get(path)(victim), form: fields(victim) });
-const toOperation = (change: string) => (victim: Victim) =>
-  `${victim.path}/scheduled-operations/${victim.operationId}/${change}`;
+const toSchedule = (change: string) => (victim: Victim) =>
+  `${victim.path}/scheduled-operations/${victim.scheduleId}/${change}`;
 const toView = (victim: Victim) => `${victim.path}/live-views/${victim.viewId}`;
-const toPicture = (victim: Victim) => `${victim.path}/snapshots/${victim.snapshotId}`;
+const toPicture = (victim: Victim) => `${victim.path}/snapshots/${victim.pictureId}`;
 
-const PAGE = { nobody: 303, leadsTo: '/ring/home?sign-in' } as const;
-/** Leads back to the page of the form, which then says no. */
-const RELOAD = { of: 'open', own: 303, nobody: 303 } as const;
-const OPEN = { of: 'open', nobody: 200, own: 200 } as const;
+const PAGE = { signedOut: 303, leadsTo: '/ring/home?sign-in' } as const;
+/** Leads back to the page of the form, which then shows a refusal. */
+const RELOAD = { of: 'open', own: 303, signedOut: 303 } as const;
+const OPEN = { of: 'open', signedOut: 200, own: 200 } as const;
 
 /** Every route of the app, and no other. */
 const CASES: Record<string, RouteCase> = {
@@ -100,22 +103,22 @@ const CASES: Record<string, RouteCase> = {
     ...OPEN,
     ask: ({ ringUser }) => ({ path: '/webhooks/ring', body: JSON.stringify({ account_id: ringUser.account_id }) }),
     own: 401,
-    nobody: 401,
+    signedOut: 401,
   },
   'GET /livez': { ...OPEN, ask: get('/livez') },
   'GET /readyz': { ...OPEN, ask: get('/readyz') },
   'GET /metrics': { ...OPEN, ask: get('/metrics') },
-  'POST /ring/token': { ...OPEN, ask: form('/ring/token'), own: 400, nobody: 400 },
+  'POST /ring/token': { ...OPEN, ask: form('/ring/token'), own: 400, signedOut: 400 },
 
   'GET /': { ...RELOAD, ask: get('/'), leadsTo: '/ring/home' },
-  'GET /ring/home': { of: 'own', ask: get('/ring/home'), own: 200, nobody: 200 },
-  'GET /ring/link': { of: 'own', ask: get('/ring/link'), own: 200, nobody: 400 },
+  'GET /ring/home': { of: 'own', ask: get('/ring/home'), own: 200, signedOut: 200 },
+  'GET /ring/link': { of: 'own', ask: get('/ring/link'), own: 200, signedOut: 400 },
   'POST /ring/link': {
     of: 'own',
     ask: form('/ring/link', ({ pendingId }) => ({ link: pendingId })),
     own: 303,
     stranger: 200,
-    nobody: 303,
+    signedOut: 303,
     leadsTo: '/ring/link',
     token: 'field',
     spends: true,
@@ -127,23 +130,23 @@ const CASES: Record<string, RouteCase> = {
     of: 'open',
     ask: form('/sign-in', ({ email }) => ({ email, password: 'not the password' })),
     own: 401,
-    nobody: 401,
+    signedOut: 401,
     token: 'field',
-    // The failed attempt counts for the account, whoever makes it.
+    // The failed attempt counts for the account, whichever session makes it.
     spends: true,
   },
   'POST /sign-up': {
     of: 'open',
     ask: form('/sign-up', ({ email }) => ({ email, password: PASSWORD })),
     own: 409,
-    nobody: 409,
+    signedOut: 409,
     token: 'field',
   },
   'POST /sign-out': {
     of: 'own',
     ask: form('/sign-out'),
     own: 303,
-    nobody: 303,
+    signedOut: 303,
     leadsTo: '/ring/home',
     token: 'field',
     spends: true,
@@ -162,10 +165,10 @@ const CASES: Record<string, RouteCase> = {
     ['pause', 'resume', 'delete'].flatMap((change): [string, RouteCase][] => {
       const route = `/devices/:deviceId/scheduled-operations/:operationId/${change}`;
       return [
-        [`GET ${route}`, { ...RELOAD, ask: get(toOperation(change)) }],
+        [`GET ${route}`, { ...RELOAD, ask: get(toSchedule(change)) }],
         [
           `POST ${route}`,
-          { ...PAGE, of: 'device', ask: form(toOperation(change)), own: 303, twin: 303, token: 'field', spends: true },
+          { ...PAGE, of: 'device', ask: form(toSchedule(change)), own: 303, twin: 303, token: 'field', spends: true },
         ],
       ];
     }),
@@ -187,15 +190,15 @@ const CASES: Record<string, RouteCase> = {
       headers: { 'content-type': 'application/sdp' },
     }),
     own: 201,
-    nobody: 401,
+    signedOut: 401,
     token: 'header',
   },
-  'GET /devices/:deviceId/live-views/:viewId': { of: 'device', ask: get(toView), own: 200, nobody: 401 },
+  'GET /devices/:deviceId/live-views/:viewId': { of: 'device', ask: get(toView), own: 200, signedOut: 401 },
   'DELETE /devices/:deviceId/live-views/:viewId': {
     of: 'device',
     ask: get(toView),
     own: 204,
-    nobody: 401,
+    signedOut: 401,
     token: 'header',
     spends: true,
   },
@@ -208,13 +211,13 @@ const CASES: Record<string, RouteCase> = {
       headers: { 'last-event-id': eventId },
     }),
     own: 200,
-    nobody: 401,
+    signedOut: 401,
   },
 
   'GET /account': { ...PAGE, of: 'own', ask: get('/account'), own: 200 },
-  'HEAD /account/data': { ...OPEN, ask: get('/account/data'), own: 405, nobody: 405 },
+  'HEAD /account/data': { ...OPEN, ask: get('/account/data'), own: 405, signedOut: 405 },
   'GET /account/data': { ...PAGE, of: 'own', ask: get('/account/data'), own: 200 },
-  'GET /account/deleted': { of: 'own', ask: get('/account/deleted'), own: 303, nobody: 200 },
+  'GET /account/deleted': { of: 'own', ask: get('/account/deleted'), own: 303, signedOut: 200 },
   'GET /account/email': { ...RELOAD, ask: get('/account/email') },
   'GET /account/password': { ...RELOAD, ask: get('/account/password') },
   'GET /account/delete': { ...RELOAD, ask: get('/account/delete') },
@@ -255,14 +258,14 @@ test('every route that the app has stands in the table of this test, and no othe
 });
 
 describe.each(METHOD_AND_PATH)('$key', ({ key, method }) => {
-  const { of, ask, own, stranger = own, twin: toTwin, nobody, leadsTo, token, spends } = CASES[key] ?? missing();
+  const { of, ask, own, stranger = own, twin: toTwin, signedOut, leadsTo, token, spends } = CASES[key] ?? missing();
 
   test('is for its user alone', async () => {
     const victim = spends === undefined ? shared : await newVictim();
     const asked = () => ask(victim);
     const secrets = secretsOf(victim).filter((secret) => !JSON.stringify(asked()).includes(secret));
     const request = (caller: Caller) => answerTo(method, asked(), caller, token);
-    /** Nothing of the victim's leaves or changes. */
+    /** Nothing of the victim's is shown or changed. */
     async function tells(caller: Caller) {
       const before = await everythingOf(victim);
       const answer = await request(caller);
@@ -273,7 +276,8 @@ describe.each(METHOD_AND_PATH)('$key', ({ key, method }) => {
       return answer;
     }
 
-    // Another user, and one whose device at Ring has the same ID: the first finds nothing there, the second what is hers.
+    // Two other users, one of them with a device of the same ID at Ring. The first finds nothing there, the second her
+    // own.
     const [other, twin] = await Promise.all([sharing(world), sharing(world, { id: victim.device.id })]);
     for (const caller of [other, twin]) {
       const isHers = of !== 'device' || (caller === twin && !/:(operation|snapshot|view)Id/.test(key));
@@ -281,7 +285,7 @@ describe.each(METHOD_AND_PATH)('$key', ({ key, method }) => {
       expect((await tells(callerOf(caller))).status).toBe(status);
     }
 
-    // Nobody: without a session, with one of a stranger, and with one that has ended.
+    // Callers who are not signed in: without a session, with one of a stranger, and with one that has ended.
     const strange = world.visitor();
     await strange.open('/ring/home');
     const visitor = { cookie: strange.cookie, csrfToken: hiddenFields(strange.page.text, '/sign-in')._csrf };
@@ -289,11 +293,11 @@ describe.each(METHOD_AND_PATH)('$key', ({ key, method }) => {
       const answer = await tells(caller);
       const isForm = token === 'field' && caller !== visitor;
       if (isForm && answer.status === 403) continue;
-      expect(answer.status).toBe(nobody);
+      expect(answer.status).toBe(signedOut);
       if (leadsTo !== undefined) expect(answer.location).toBe(leadsTo);
     }
 
-    // The victim, as other sites would have them ask.
+    // The victim's browser, as other sites would make it send requests.
     if (token !== undefined) {
       for (const csrfToken of [undefined, '', 'f'.repeat(256), other.csrfToken]) {
         const answer = await tells({ cookie: victim.visitor.cookie, csrfToken });
@@ -305,7 +309,7 @@ describe.each(METHOD_AND_PATH)('$key', ({ key, method }) => {
       expect([answer.status, answer.headers.get('access-control-allow-origin')]).toEqual([403, null]);
     }
 
-    // The victim: the address was one all the time.
+    // The victim: the address was valid all the time.
     if (method === 'GET') {
       const head = await answerTo('HEAD', asked(), callerOf(victim), token);
       expect([head.status, head.text]).toEqual([key === 'GET /account/data' ? 405 : own, '']);
@@ -336,7 +340,7 @@ test.each(METHOD_AND_PATH)('$key answers methods that it does not know with 405 
   expect(await everythingOf(victim)).toEqual(before);
 });
 
-// Who is who
+// The people
 
 async function newVictim(): Promise<Victim> {
   const resident = await newResident(world);
@@ -350,14 +354,14 @@ async function newVictim(): Promise<Victim> {
   const eventId = await idIn('device_events', 'request_id');
   await visitor.open(path);
   const cursor = Buffer.from(JSON.stringify([world.clock.now().getTime(), eventId])).toString('base64url');
-  // Another Ring account of theirs, for which they are about to be asked.
+  // Another Ring account of the victim's, which is about to be linked.
   const second = await installed(world);
   await arriving(world, second, visitor);
   const { link = '' } = hiddenFields(visitor.page.text, '/ring/link');
   return {
     ...resident,
-    operationId: await idIn('scheduled_operations'),
-    snapshotId: await idIn('snapshots'),
+    scheduleId: await idIn('scheduled_operations'),
+    pictureId: await idIn('snapshots'),
     viewId: await idIn('live_views'),
     eventId,
     cursor,
@@ -370,7 +374,7 @@ const callerOf = ({ visitor, csrfToken }: Pick<Owner, 'visitor' | 'csrfToken'>):
   csrfToken,
 });
 
-/** Each with the cookie and the token of a session that was good. */
+/** Sessions that were valid and have ended, each with its cookie and token. */
 async function endSessions(victim: Victim): Promise<Caller[]> {
   const callerAt = async (visitor: Visitor): Promise<Caller> => {
     await visitor.open('/account');
@@ -388,16 +392,16 @@ async function endSessions(victim: Victim): Promise<Caller[]> {
   return [signedOut, passwordChanged, deleted];
 }
 
-/** What nobody else may see. */
+/** Texts that no other user may see. */
 function secretsOf({ visitor, csrfToken, ringUser, userId, ...victim }: Victim): string[] {
   return [
     ...[userId, victim.email, ringUser.account_id, csrfToken, visitor.cookie.split('=')[1] ?? missing()],
     ...[victim.device.name, victim.removedDevice.name, victim.removedDevice.id, victim.pendingId],
-    ...[victim.operationId, victim.snapshotId, victim.viewId, victim.eventId, victim.picture.toString()],
+    ...[victim.scheduleId, victim.pictureId, victim.viewId, victim.eventId, victim.picture.toString()],
   ];
 }
 
-/** All rows that tell of the user, of all tables, and the jobs that do. */
+/** All rows of all tables that belong to the user, and the user's jobs. */
 async function everythingOf({ userId, email, ringUser }: Victim): Promise<Record<string, unknown[]>> {
   const tables = await world.sql<{ name: string }>(
     `SELECT quote_ident(table_schema) || '.' || quote_ident(table_name) AS name FROM information_schema.tables
@@ -407,7 +411,7 @@ async function everythingOf({ userId, email, ringUser }: Victim): Promise<Record
   expect(tables.length).toBeGreaterThan(10);
   const found: Record<string, unknown[]> = {};
   for (const { name } of tables) {
-    // A session lives on when its cookie is shown, whatever it is shown for.
+    // Any request with the cookie prolongs a session.
     const line = name === 'public.sessions' ? `sid || (sess::jsonb - 'cookie')` : 'one';
     const rows = await world.sql<{ line: string }>(
       `SELECT (${line})::text AS line FROM ${name} AS one
@@ -420,9 +424,9 @@ async function everythingOf({ userId, email, ringUser }: Victim): Promise<Record
   return found;
 }
 
-// What is asked and answered
+// Requests and answers
 
-/** One request. A stream is read until it has said what it begins with. */
+/** Sends one request. An event stream is read until its first message. */
 async function answerTo(
   method: string,
   { path, form, body, headers }: Ask,
@@ -463,7 +467,7 @@ function expectPrivate(headers: Headers): void {
   expect(headers.get('cache-control')).toContain('no-store');
   const policy = headers.get('content-security-policy') ?? '';
   expect(policy).toMatch(/default-src '(self|none)'/);
-  // Browsers show a picture that is opened by itself in a page of their own, with a style in it.
+  // A browser shows a picture that is opened by itself in a page of its own, with a style in it.
   const isPicture = headers.get('content-type')?.startsWith('image/');
   expect(isPicture ? policy.replace("style-src 'unsafe-inline'", '') : policy).not.toContain('unsafe-');
 }

@@ -21,7 +21,7 @@ afterAll(async () => {
   await world.stop();
 });
 
-/** What runs, opens or closes something if it is taken for anything but text. */
+/** Texts that run, open or close something if they are taken for anything but text. */
 const HOSTILE = [
   ['an image', `<img src=x onerror=alert(1)>`],
   ['a script behind a quote', `"><script>alert(1)</script>`],
@@ -34,7 +34,7 @@ const HOSTILE = [
   ['a comment', `--><!-- <script>alert(1)</script> -->`],
 ] as const;
 
-/** The same where no space may be. */
+/** A text of this kind without spaces. */
 const OPAQUE = `"><img/src=x/onerror=alert(1)><script>alert(1)</script>'&amp;javascript:`;
 
 const SQUARE = [
@@ -43,7 +43,7 @@ const SQUARE = [
   { x: 0.6, y: 0.6 },
 ];
 
-/** What Ring says of one device, in each text of which stands the same. */
+/** A device of Ring's with the same text in each of its attributes. */
 function deviceSaying(text: string, id: string): object {
   const zones = [{ id: text, vertices: SQUARE }];
   const has = (name: string) => ({ data: { type: name, id: `${id}-${name}` }, links: { related: text } });
@@ -110,7 +110,7 @@ interface Linked {
   accountId: string;
 }
 
-/** Someone whose Ring says this; all that the app asks of it has been answered. */
+/** A user whose device at Ring has this text. All that the app asks Ring for has been answered. */
 async function linkedTo(text: string, deviceId = `device-${randomUUID()}`, subscription = OPAQUE): Promise<Linked> {
   await world.ring.setFaults([
     answering('devices', deviceSaying(text, deviceId)),
@@ -126,7 +126,7 @@ async function linkedTo(text: string, deviceId = `device-${randomUUID()}`, subsc
   expect(known).toBeDefined();
   const { meta, data } = newEvent({ accountId: user.account_id, deviceId, type: 'motion_detected' });
   const event = { meta, data: { ...data, id: text.slice(0, 500), subType: OPAQUE.slice(0, 64), source_type: text } };
-  // What Postgres can't store, Ring is told.
+  // Ring refuses texts that Postgres can't store.
   const storable = !/[\0\p{Surrogate}]/u.test(text);
   if (!storable) event.data.id = 'event-1';
   const { attributes } = event.data;
@@ -136,7 +136,7 @@ async function linkedTo(text: string, deviceId = `device-${randomUUID()}`, subsc
   return { visitor, deviceId, accountId: user.account_id };
 }
 
-/** The visitor's pages in a browser that would run whatever got in: without the policy that would stop it. */
+/** Opens the visitor's pages in a browser without our content policy, so that injected code would run. */
 async function inBrowser({ visitor }: Pick<Linked, 'visitor'>, use: (page: Page) => Promise<void>): Promise<void> {
   const context: BrowserContext = await browser.newContext({ bypassCSP: true, viewport: { width: 320, height: 800 } });
   try {
@@ -163,7 +163,7 @@ async function inBrowser({ visitor }: Pick<Linked, 'visitor'>, use: (page: Page)
   }
 }
 
-/** What no page of ours has by itself. */
+/** Elements and attributes that none of our pages has by itself. */
 const STRANGE_ELEMENTS = `[...document.querySelectorAll('*')].filter((element) =>
   element.getAttributeNames().some((name) => name.startsWith('on')) ||
   ['href', 'src', 'action', 'formaction'].some((name) => /^\\s*(javascript|data|http)/i.test(element.getAttribute(name) ?? '')) ||
@@ -178,7 +178,7 @@ async function expectHarmless(page: Page, address: string): Promise<void> {
 
 const pageOf = ({ deviceId }: Linked): string => `/devices/${encodeURIComponent(deviceId)}`;
 
-/** In one line, as it is read. */
+/** The text as it is read, in one line. */
 const textOf = async (page: Page): Promise<string> => flat(await page.evaluate<string>('document.body.textContent'));
 const flat = (text: string): string => text.replace(/\s+/g, ' ').trim();
 
@@ -249,7 +249,7 @@ describe('what Ring says is stored and shown', () => {
     });
   });
 
-  // Wherever a text is cut, it must not be cut in the middle of a letter.
+  // A text may be cut anywhere but in the middle of a letter.
   test.each([19, 20, 99, 100, 199, 200])('when a pair of surrogates begins at letter %i', async (length) => {
     const text = `${'a'.repeat(length - 1)}🚪🚪`;
     const owner = await linkedTo(text);
@@ -270,7 +270,7 @@ describe('what Ring says is stored and shown', () => {
   });
 });
 
-/** Our own words that stand behind a name in the same line, and are shown from right to left. */
+/** Our own words after a name in the same line that are shown from right to left. */
 const TURNED_TEXTS = `(() => {
   const walker = document.createTreeWalker(document.querySelector('main') ?? document.body, NodeFilter.SHOW_TEXT);
   const turned = [];

@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { tick } from '../support/clocks.js';
+import { tick } from '../support/periodic-tasks.js';
 import { untilIdle, untilProcessed } from '../support/inbox.js';
 import { linked } from '../support/linking.js';
 import { spawnProcess } from '../support/process.js';
@@ -17,7 +17,7 @@ beforeAll(async () => {
 });
 afterAll(() => world.stop());
 
-/** Someone who has linked, scheduled a picture and then removed the app. */
+/** A user who has linked, scheduled a picture and then removed the app. */
 async function removed(): Promise<{ ringUser: RingUser; email: string }> {
   const { ringUser, email } = await linked(world);
   await untilIdle(world);
@@ -30,7 +30,7 @@ async function removed(): Promise<{ ringUser: RingUser; email: string }> {
     [ringUser.account_id, ringUser.devices[0]?.id],
   );
   await world.ring.sendEvent({ user_id: ringUser.id, type: 'motion_detected', timestamp: world.clock.now().getTime() });
-  // The end of the integration is applied before everything that waits.
+  // The end of the integration is applied before all waiting events.
   await untilProcessed(world, ringUser);
   world.clock.advance(1);
   await world.ring.sendEvent({ user_id: ringUser.id, type: 'app_integration_removed' });

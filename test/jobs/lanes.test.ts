@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { tick } from '../support/clocks.js';
+import { tick } from '../support/periodic-tasks.js';
 import { sharing } from '../support/devices.js';
 import { inboxOf } from '../support/inbox.js';
 import { untilJobsAreDone } from '../support/jobs.js';
@@ -21,11 +21,11 @@ async function countHangingPictures(): Promise<number> {
   return requests.filter(({ path, status }) => path.endsWith('/media/image/download') && status === null).length;
 }
 
-test('pictures that Ring lets hang keep no removal and nobody who links waiting', async () => {
+test('pictures that Ring lets hang do not delay removals, nor users who link', async () => {
   const [owner, leaving] = await Promise.all([sharing(world), sharing(world)]);
   const { ringUser, visitor, path, csrfToken } = owner;
   await visitor.post(`${path}/scheduled-operations`, { _csrf: csrfToken, frequency: 'HOURLY' });
-  // As if forty users had scheduled one each.
+  // Forty due schedules, as if forty users had one each.
   await world.sql(
     `INSERT INTO scheduled_operations (id, user_id, link_id, account_id, device_id, kind, frequency, status, next_run_at,
                                        created_at)
@@ -44,7 +44,7 @@ test('pictures that Ring lets hang keep no removal and nobody who links waiting'
   );
   await installed(world);
 
-  // None of them has come to an end meanwhile.
+  // None of them has ended meanwhile.
   expect(await countHangingPictures()).toBe(HANGING);
   await world.sql('DELETE FROM scheduled_operations');
   await world.ring.release();

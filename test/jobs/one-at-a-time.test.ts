@@ -12,13 +12,13 @@ const TASK = 'do_alone';
 
 interface Job {
   key: string;
-  /** Tells the jobs of one key apart. */
+  /** Distinguishes the jobs of one key. */
   name: string;
 }
 
-/** A job that has begun on one of the instances. It ends as the test wants it to. */
+/** A job that has begun on one of the instances. It ends when the test says so. */
 interface Run extends Job {
-  /** How many other jobs of its key were running as it began. */
+  /** The number of other jobs of its key that were running when it began. */
   companions: number;
   instance: Database;
   isRunning: boolean;
@@ -52,7 +52,7 @@ afterAll(async () => {
   await testDatabase.drop();
 });
 
-/** With one worker, so that two jobs at once are on two instances. */
+/** Each instance has one worker, so that two jobs at once are on two instances. */
 function startInstance(): { database: Database; queue: JobQueue } {
   const log = pino({ level: 'silent' });
   const database = openDatabase(testDatabase.url, log);
@@ -79,7 +79,7 @@ function startInstance(): { database: Database; queue: JobQueue } {
   return { database, queue: startQueue(database, [{ concurrency: 1, tasks: { [TASK]: task } }], log) };
 }
 
-/** @param jobKey a job replaces one with the same that waits in the queue */
+/** @param jobKey a job replaces one with the same job key that waits in the queue */
 async function add(key: string, jobKey = key): Promise<string> {
   const name = randomUUID();
   await enqueue(anyone.knex, TASK, { key, name }, { key: jobKey });
@@ -91,7 +91,7 @@ const untilBegun = (name: string): Promise<Run> =>
 
 const begin = async (key: string): Promise<Run> => untilBegun(await add(key));
 
-/** Jobs of a key, by what it is like, that no worker has in its hands. */
+/** The waiting jobs of a key, or of all keys that begin with it, that no worker has locked. */
 async function waitingJobs(key: string): Promise<unknown[]> {
   const { rows } = await anyone.pool.query<Record<string, unknown>>(
     `SELECT 1 FROM graphile_worker.jobs WHERE key LIKE $1 || '%' AND locked_at IS NULL`,
@@ -112,7 +112,7 @@ async function untilPutOff(key: string): Promise<void> {
   });
 }
 
-/** What Postgres does when it hears that the holder's process is gone. */
+/** Ends the connection that holds the key, as Postgres does when the process has died. */
 async function endHolderOf(key: string): Promise<void> {
   const { rows } = await anyone.pool.query(
     `SELECT pg_terminate_backend(pid) FROM pg_locks

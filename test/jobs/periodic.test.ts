@@ -1,14 +1,14 @@
 import { afterEach, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import { type PeriodicTask, type PeriodicTasks, startPeriodicTasks } from '../../src/jobs/periodic.js';
-import { tick } from '../support/clocks.js';
+import { tick } from '../support/periodic-tasks.js';
 import { until } from '../support/until.js';
 
-let clocks: PeriodicTasks | undefined;
-/** Of runs that have begun and are not told to end yet. */
+let running: PeriodicTasks | undefined;
+/** Functions that end the runs that have begun. */
 let ends: (() => void)[] = [];
 afterEach(async () => {
-  const stopping = clocks?.stop();
+  const stopping = running?.stop();
   endAll();
   await stopping;
 });
@@ -18,11 +18,11 @@ function endAll(): void {
   ends = [];
 }
 
-function start(...tasks: PeriodicTask[]): void {
-  clocks = startPeriodicTasks(tasks, pino({ level: 'silent' }), () => undefined);
+function start(...wanted: PeriodicTask[]): void {
+  running = startPeriodicTasks(wanted, pino({ level: 'silent' }), () => undefined);
 }
 
-/** A task whose runs take as long as the test wants. */
+/** A task whose runs last until the test ends them. */
 function slowTask(schedule: string): { task: PeriodicTask; seen: { begun: number; now: number; most: number } } {
   const seen = { begun: 0, now: 0, most: 0 };
   const task: PeriodicTask = {
@@ -42,7 +42,7 @@ function slowTask(schedule: string): { task: PeriodicTask; seen: { begun: number
 const untilBegun = (seen: { begun: number }, runs: number) =>
   until(`run ${runs} has begun`, () => Promise.resolve(seen.begun >= runs));
 
-test('runs that take longer than their schedule do not overlap, and keep no other clock waiting', async () => {
+test('runs that take longer than their schedule do not overlap, and keep no other task waiting', async () => {
   const { task, seen } = slowTask('* * * * * *');
   let ticks = 0;
   start(task, {
@@ -64,7 +64,7 @@ test('runs that take longer than their schedule do not overlap, and keep no othe
   expect(seen.most).toBe(1);
 });
 
-test('ticks that come during a run are made up for by one more', async () => {
+test('times that pass during a run are made up for by one more run', async () => {
   const { task, seen } = slowTask('0 0 1 1 *');
   start(task);
   await tick('slow');
@@ -76,6 +76,6 @@ test('ticks that come during a run are made up for by one more', async () => {
   endAll();
   await until('it is over', () => Promise.resolve(seen.now === 0));
 
-  await clocks?.stop();
+  await running?.stop();
   expect(seen).toEqual({ begun: 2, now: 0, most: 1 });
 });

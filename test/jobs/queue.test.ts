@@ -13,7 +13,7 @@ import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';
 
 const PASSWORD = 'correct horse battery staple';
-/** How long a worker may be silent. */
+/** A worker that gives no sign of life for so long counts as dead. */
 const DEAD_AFTER_MS = 10_000;
 const INTEGRATION_PATH = '/v1/accounts/me/app-integrations';
 
@@ -70,7 +70,7 @@ describe('the jobs of a worker that died', () => {
     const ringUser = await world.ring.createUser();
     await world.ring.setFaults([{ endpoint: 'users-me', fault: { kind: 'status', status: 500 }, times: 1 }]);
     await world.ring.install(ringUser);
-    // Between the first attempt and the second, a worker that has been dead for a while holds the job.
+    // Between the first attempt and the second, the job is locked by a worker that has been dead for a while.
     await until('the job is held', async () => {
       const held = await world.sql(
         `UPDATE graphile_worker._private_jobs SET locked_by = 'worker-that-died', locked_at = now() - interval '1 minute'
@@ -83,7 +83,7 @@ describe('the jobs of a worker that died', () => {
   });
 });
 
-describe('jobs whose end can not be written down, because the database is in trouble', () => {
+describe('jobs that have ended without a record, because the database is in trouble', () => {
   test('are done again, and keep no other job from being done', async () => {
     const own = await createTestDatabase();
     const log: string[] = [];
@@ -138,7 +138,7 @@ describe('a job that takes long because Ring is slow', () => {
     const ringUser = await arriveAtRing();
     await world.ring.setFaults([{ endpoint: 'integration-post', fault: { kind: 'hold' }, times: 1 }]);
     await link(ringUser);
-    // By then a worker that gives no sign of life counts as dead, and its jobs are others'.
+    // By then a worker without a sign of life counts as dead, and its jobs are taken over.
     await delay(DEAD_AFTER_MS + 2_000);
     await world.ring.release();
 
@@ -150,7 +150,7 @@ describe('a job that takes long because Ring is slow', () => {
 describe('two instances', () => {
   test('share the jobs, and none is done twice', async () => {
     await world.startAnother();
-    // More at once than the workers of one instance.
+    // More jobs at once than one instance has workers.
     await world.ring.setFaults([{ endpoint: 'users-me', fault: { kind: 'hold' }, times: 8 }]);
     const ringUsers = await Promise.all(Array.from({ length: 8 }, () => world.ring.createUser()));
     await Promise.all(ringUsers.map((ringUser) => world.ring.install(ringUser)));
@@ -175,7 +175,7 @@ async function jobsWith(key: string) {
   );
 }
 
-/** Installed, and known to us. */
+/** Installs the app, and waits until the account is known to us. */
 async function arriveAtRing(): Promise<RingUser> {
   const ringUser = await world.ring.createUser();
   await world.ring.install(ringUser);

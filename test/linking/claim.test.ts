@@ -31,16 +31,16 @@ afterAll(() => world.stop());
 
 const LINKED = 'Your Ring account is linked';
 const ALREADY_LINKED = 'Your Ring account is already linked';
-const SOMEONE_ELSE = 'This Ring account is linked to another account';
+const ANOTHER_USER = 'This Ring account is linked to another account';
 
-/** Opens what Ring once redirected to, and clicks. */
+/** Opens the address that Ring once redirected to, and clicks. */
 async function replay(visitor: Visitor, { nonce, time }: { nonce: string; time: string }): Promise<Visitor> {
   await visitor.open(linkPath(nonce, time));
   await visitor.submit('/ring/link');
   return visitor;
 }
 
-/** A signed-in visitor of the given instance who has the link page before them. */
+/** A signed-in visitor of the given instance who is at the button that links. */
 async function readyToLink(appUrl: string, path: string): Promise<Visitor> {
   const visitor = new Visitor(appUrl);
   await visitor.open('/ring/home');
@@ -50,7 +50,7 @@ async function readyToLink(appUrl: string, path: string): Promise<Visitor> {
 }
 
 describe('several visitors with the same redirect', () => {
-  test('two at once: one is linked, the other is told that someone else is', async () => {
+  test('two at once: one is linked, the other is told that another user is', async () => {
     const ringUser = await installed(world);
     const { url } = await world.ring.linkUrl(ringUser);
     const visitors = [world.visitor(), world.visitor()];
@@ -59,7 +59,7 @@ describe('several visitors with the same redirect', () => {
     await Promise.all(visitors.map((visitor) => visitor.submit('/sign-up', { email: newEmail(), password: PASSWORD })));
 
     expect(visitors.map((visitor) => visitor.page.status).sort()).toEqual([200, 409]);
-    expect(visitors.map((visitor) => visitor.heading).sort()).toEqual([SOMEONE_ELSE, LINKED].sort());
+    expect(visitors.map((visitor) => visitor.heading).sort()).toEqual([ANOTHER_USER, LINKED].sort());
     expect(await linksOf(world, ringUser)).toHaveLength(1);
   });
 
@@ -75,9 +75,9 @@ describe('several visitors with the same redirect', () => {
     await Promise.all(visitors.map((visitor) => visitor.submit('/ring/link')));
 
     expect(visitors.map(({ heading }) => heading).sort()).toEqual(
-      [LINKED, ...Array.from({ length: 9 }, () => SOMEONE_ELSE)].sort(),
+      [LINKED, ...Array.from({ length: 9 }, () => ANOTHER_USER)].sort(),
     );
-    const losers = visitors.filter(({ heading }) => heading === SOMEONE_ELSE);
+    const losers = visitors.filter(({ heading }) => heading === ANOTHER_USER);
     for (const { page } of losers) {
       expect(page.status).toBe(409);
       expect(page.text).toMatch(/What to do next[\s\S]*sign in with it/);
@@ -124,7 +124,7 @@ describe('a click that is sent several times at once', () => {
 });
 
 describe('a redirect that was used', () => {
-  test('tells the user who used it that they are linked already', async () => {
+  test('tells its user that the account is linked already', async () => {
     const { visitor, ringUser, redirect } = await linkedByRedirect();
     const [link] = await linksOf(world, ringUser);
 
@@ -143,7 +143,7 @@ describe('a redirect that was used', () => {
     const thief = await replay(await signedIn(world), redirect);
 
     expect(thief.page.status).toBe(409);
-    expect(thief.heading).toBe(SOMEONE_ELSE);
+    expect(thief.heading).toBe(ANOTHER_USER);
     expect(await linksOf(world, ringUser)).toEqual(links);
     await thief.open('/ring/home');
     expect(thief.page.text).toContain('No Ring account is linked yet');
@@ -172,7 +172,7 @@ describe('a redirect that was used', () => {
   }
 });
 
-describe('the same user who installs the app anew', () => {
+describe('a linked user who installs the app again', () => {
   test('renews the link; the new pair serves it and the old one is erased', async () => {
     const { visitor, ringUser } = await linked(world);
     const [before] = await linksOf(world, ringUser);
@@ -228,8 +228,8 @@ describe('the same user who installs the app anew', () => {
   });
 });
 
-describe('a new pair for an account that someone else has linked', () => {
-  test('is refused to everyone else, stays in the pool, and is there for its owner', async () => {
+describe('a new pair for an account that another user has linked', () => {
+  test('is refused to all other users, stays in the pool, and is there for its owner', async () => {
     const { visitor: owner, ringUser } = await linked(world);
     const [link] = await linksOf(world, ringUser);
     world.clock.advance(1);
@@ -239,7 +239,7 @@ describe('a new pair for an account that someone else has linked', () => {
     await stranger.submit('/ring/link');
 
     expect(stranger.page.status).toBe(409);
-    expect(stranger.heading).toBe(SOMEONE_ELSE);
+    expect(stranger.heading).toBe(ANOTHER_USER);
     expect(await linksOf(world, ringUser)).toEqual([link]);
     expect(await pairStatuses(world, ringUser)).toEqual(expect.arrayContaining(['CLAIMED', 'UNCLAIMED']));
     await arriving(world, ringUser, owner);
@@ -253,7 +253,7 @@ describe('a new pair for an account that someone else has linked', () => {
     await installed(world, ringUser);
     const visitor = await arriving(world, ringUser, await signedIn(world));
     await visitor.submit('/ring/link');
-    expect(visitor.heading).toBe(SOMEONE_ELSE);
+    expect(visitor.heading).toBe(ANOTHER_USER);
 
     await visitor.open('/ring/link');
     await visitor.submit('/sign-out');

@@ -39,7 +39,7 @@ const BEING_FINISHED = 'Your link is being finished';
 const NOT_ANSWERING = 'Ring isn’t answering right now';
 const REFUSED = 'Ring did not accept the link';
 
-/** A signed-in visitor clicks, while Ring misbehaves like this. */
+/** A signed-in visitor clicks while Ring misbehaves in this way. */
 async function linkWhile(faults: Fault[]): Promise<{ visitor: Visitor; ringUser: RingUser }> {
   const ringUser = await installed(world);
   const visitor = await arriving(world, ringUser, await signedIn(world));
@@ -48,14 +48,14 @@ async function linkWhile(faults: Fault[]): Promise<{ visitor: Visitor; ringUser:
   return { visitor, ringUser };
 }
 
-/** Lets the pauses between attempts pass: every job that waits is due now. */
+/** Skips the pauses between attempts: every waiting job is due now. */
 async function passPauses(): Promise<void> {
   await world.sql(`SELECT graphile_worker.reschedule_jobs(array_agg(id), run_at => now())
                      FROM graphile_worker.jobs WHERE locked_at IS NULL`);
   await world.sql(`SELECT pg_notify('jobs:insert', '{"count":1}')`);
 }
 
-/** Waits for the link as long as it takes, without the pauses between attempts. */
+/** Waits for the link as long as it takes, and skips the pauses between attempts. */
 function untilLinkSoon(ringUser: RingUser, status: string) {
   const settled = async () => {
     const [link] = await linksOf(world, ringUser);
@@ -239,7 +239,7 @@ describe('Ring that is away', () => {
     await expectCompletedOnce(ringUser);
   });
 
-  test('needs nobody to look: its pauses end by themselves', async () => {
+  test('needs no visit: its pauses end by themselves', async () => {
     const { ringUser } = await linkWhile([once('integration-post', { kind: 'reset' })]);
 
     await untilLink(world, ringUser, 'COMPLETED');
@@ -321,7 +321,7 @@ describe('Ring that refuses', () => {
   });
 
   test('the nonce (400 Invalid Nonce): the page says so at once, and the tokens are erased', async () => {
-    // Signed with the right key, but not one that Ring handed out.
+    // A nonce that is signed with the right key, but that Ring did not hand out.
     const ringUser = await installed(world);
     const time = `${world.clock.now().getTime() - 1}`;
     const visitor = await signedIn(world);

@@ -6,21 +6,21 @@ import { until } from '../support/until.js';
 import type { Visitor } from '../support/visitor.js';
 
 /**
- * One kill for all places: two instances have twenty job workers, and Ring keeps silent towards each of them at another
- * place, so that both die with a job in every place at once. Then one instance starts again.
+ * One kill for all places: two instances have twenty job workers, and Ring holds each of them at another place, so that
+ * both die with a job in every place at once. Then one instance starts again.
  */
 
 const PASSWORD = 'correct horse battery staple';
 const INTEGRATION_PATH = '/v1/accounts/me/app-integrations';
 
-/** A place in the course of a link at which the crash comes. */
+/** A place in the course of a link at which the process is killed. */
 interface Place {
   where: string;
-  /** Where Ring holds the job; the last link waits for a worker instead. */
+  /** The place where Ring holds the job. The last link waits for a worker instead. */
   held?: Pick<Fault, 'endpoint' | 'when'>;
-  /** What the table says of the link at that moment. */
+  /** The confirmation step in the table at that moment. */
   step: string;
-  /** What Ring says of it. */
+  /** The status at Ring. */
   atRing: string;
 }
 
@@ -67,11 +67,11 @@ interface Delivery {
 let world: ProcessWorld;
 let linkings: Linking[];
 let deliveries: Delivery[];
-/** Their pairs are stored, and their accounts not known yet. */
+/** Users whose pairs are stored while their accounts are not known yet. */
 let unidentified: RingUser[];
-/** How Ring's callbacks were answered that the crash interrupted. */
+/** The answers to Ring's callbacks that the kill interrupted. */
 let interrupted: Promise<number | undefined>[];
-/** How the same codes are answered afterwards, each delivered twice at once. */
+/** The later answers to the same codes, each delivered twice at once. */
 let redelivered: Promise<number | undefined>[];
 
 beforeAll(async () => {
@@ -92,7 +92,7 @@ beforeAll(async () => {
     });
   }
 
-  // From here on, all within the 8 seconds that a call to Ring may take.
+  // Everything from here on happens within the 8 seconds that a call to Ring may take.
   unidentified = await Promise.all(Array.from({ length: 17 }, () => world.ring.createUser()));
   await world.ring.setFaults([{ endpoint: 'users-me', fault: { kind: 'silence' } }]);
   for (const user of unidentified.slice(0, 16)) await world.ring.install(user);
@@ -110,7 +110,7 @@ beforeAll(async () => {
         : (await requestsTo(INTEGRATION_PATH, 'silence')).some(({ account_id }) => account_id === ringUser.account_id);
     });
   }
-  // The last one finds no worker either: stored, and nobody has asked for its account.
+  // The last user finds no free worker: the pair is stored, and its account has not been asked for.
   for (const user of unidentified.slice(16)) await world.ring.install(user);
   interrupted = [];
   for (const { when, code, ringUser } of deliveries) {
@@ -149,7 +149,7 @@ describe.each(PLACES)('a crash $where', ({ where }) => {
     expect(await exchangesOf(linking().ringUser)).toHaveLength(1);
   });
 
-  test('leaves the user signed in, who reads that the account is linked', async () => {
+  test('leaves the user signed in, and the page says that the account is linked', async () => {
     const { visitor } = linking();
     await visitor.open('/ring/home');
     expect(cards(visitor)).toEqual(['Linked']);
@@ -158,7 +158,7 @@ describe.each(PLACES)('a crash $where', ({ where }) => {
   });
 });
 
-describe('a crash between the exchange of a code and the question whose it is', () => {
+describe('a crash between the exchange of a code and the lookup of its account', () => {
   test('loses nothing: every pair gets its account and enters the pool', async () => {
     await until('every pair is unclaimed', async () =>
       (await statusesOf(unidentified)).every((status) => status === 'UNCLAIMED'),
@@ -194,7 +194,7 @@ describe('a crash during the exchange of a code', () => {
   });
 });
 
-/** Someone who installed the app, signed up, and is asked for the one click that links. */
+/** A user who installed the app, signed up, and is at the button that links. */
 async function arriveAtTheButton(): Promise<{ ringUser: RingUser; visitor: Visitor }> {
   const visitor = world.visitor();
   await visitor.open('/ring/home');
@@ -206,7 +206,7 @@ async function arriveAtTheButton(): Promise<{ ringUser: RingUser; visitor: Visit
   return { ringUser, visitor };
 }
 
-/** The crash comes at the places that the tests are about, and nowhere else. */
+/** The kill comes at the places that the tests are about, and nowhere else. */
 async function expectEveryPlace(): Promise<void> {
   for (const { ringUser, step, atRing } of linkings) {
     expect(await linksOf(ringUser)).toEqual([{ status: 'CONFIRMING', confirmation_step: step, last_error: null }]);
@@ -241,7 +241,7 @@ async function exchangesOf({ account_id }: RingUser): Promise<RingRequest[]> {
   return (await requestsTo('/oauth/token')).filter((request) => request.account_id === account_id);
 }
 
-/** Ring's callback; undefined when it gets no answer. */
+/** Sends Ring's callback. Undefined if it gets no answer. */
 async function deliver(code: string): Promise<number | undefined> {
   try {
     const response = await fetch(`${world.url}/ring/token`, { method: 'POST', body: new URLSearchParams({ code }) });

@@ -64,7 +64,7 @@ test('a code whose exchange died with its process is answered 503 by the others,
   await process.kill9();
   expect(await unanswered).toBe('cut off');
 
-  // Ring's own retry, long after any exchange can still be under way.
+  // The time of Ring's own retry, long after any exchange can be under way.
   world.clock.advance(50);
   const answers = await Promise.all([send(world.url, code), send(world.url, code)]);
   for (const answer of answers) {
@@ -74,6 +74,6 @@ test('a code whose exchange died with its process is answered 503 by the others,
   }
   expect(await exchanges()).toBe(1);
 
-  // What works then is what the answer says: remove the app and add it again.
+  // The advice in the answer works: remove the app and add it again.
   expect((await world.ring.install(user)).callback?.status).toBe(200);
 });

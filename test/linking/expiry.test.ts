@@ -5,7 +5,7 @@ import pg from 'pg';
 import { pino } from 'pino';
 import { type Database, openDatabase } from '../../src/database/database.js';
 import { expireUnclaimedPairs } from '../../src/linking/expiry.js';
-import { tick } from '../support/clocks.js';
+import { tick } from '../support/periodic-tasks.js';
 import { ERASED, insertPairs, type Pair } from '../support/pairs.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { until } from '../support/until.js';
@@ -14,7 +14,7 @@ import { HMAC_KEY, startWorld, type World } from '../support/world.js';
 const TTL_SECONDS = 600;
 const EXPIRE = 'expire unclaimed tokens';
 
-describe('expiring what nobody claims', () => {
+describe('expiring unclaimed pairs', () => {
   const NOW = new Date('2026-10-05T12:00:00.000Z');
   const secondsAgo = (seconds: number) => new Date(NOW.getTime() - seconds * 1_000);
 
@@ -69,7 +69,7 @@ describe('expiring what nobody claims', () => {
     expect(await pairs()).toMatchObject([{ status: 'EXPIRED', account_id: 'account-000001' }]);
   });
 
-  test('what is claimed or has ended is left as it is, however old', async () => {
+  test('a pair that is claimed or has ended is left as it is, however old', async () => {
     for (const status of ['CLAIMED', 'EXPIRED', 'REVOKED'] as const) {
       await insertPairs(pool, { status, createdAt: secondsAgo(1_000_000) });
     }
@@ -140,7 +140,7 @@ describe('expiring what nobody claims', () => {
   });
 });
 
-describe('the clock of a running service', () => {
+describe('the periodic task of a running service', () => {
   const PASSWORD = 'correct horse battery staple';
   let world: World;
   beforeAll(async () => {
@@ -161,7 +161,7 @@ describe('the clock of a running service', () => {
     return user;
   }
 
-  /** Ticks, and returns when everything that this tick had to expire is expired. */
+  /** Runs the task, and returns when everything that this run has to expire is expired. */
   async function tickAndFinish(): Promise<void> {
     const sentinel = (await world.ring.createUser()).account_id;
     await world.sql(
@@ -186,7 +186,7 @@ describe('the clock of a running service', () => {
     expect(await pairOf(user.account_id)).toMatchObject(ERASED);
   });
 
-  test('never takes a pair out of the hands of a user who is claiming it', async () => {
+  test('never takes a pair from a user who is claiming it', async () => {
     const email = 'claims.late@example.com';
     const visitor = world.visitor();
     await visitor.open('/ring/home');
@@ -195,7 +195,7 @@ describe('the clock of a running service', () => {
     world.clock.advance(901);
     await visitor.open((await world.ring.linkUrl(user)).url);
 
-    // The claim takes the pair first and makes the link last: a lock on the links stops it half-way, for real.
+    // A claim takes the pair first and inserts the link last. A lock on the links stops it half-way.
     const locker = new pg.Client({ connectionString: world.databaseUrl });
     await locker.connect();
     await locker.query('BEGIN');
@@ -263,7 +263,7 @@ describe('the clock of a running service', () => {
     expect(await pairOf(user.account_id)).toMatchObject({ status: 'EXPIRED', ...ERASED });
   });
 
-  test('a code is remembered for a day, and then forgotten', async () => {
+  test('a code is remembered for a day, and then purged', async () => {
     const send = async (code: string) => {
       const body = JSON.stringify({ code });
       const headers = { 'content-type': 'application/json' };
@@ -272,19 +272,19 @@ describe('the clock of a running service', () => {
     const exchanges = async (account: string) =>
       (await world.ring.requests()).filter(({ path, account_id }) => path === '/oauth/token' && account_id === account)
         .length;
-    const FORGET = 'forget old code exchanges';
+    const PURGE = 'forget old code exchanges';
     const remembered = async () => (await world.sql('SELECT 1 FROM token_exchanges')).length;
 
     const { code, account_id } = await world.ring.issueCode(await world.ring.createUser());
     expect(await send(code)).toBe(200);
     world.clock.advance(23 * 3_600);
-    await tick(FORGET);
+    await tick(PURGE);
     expect(await send(code)).toBe(200);
     expect(await exchanges(account_id)).toBe(1);
 
     world.clock.advance(3_601);
-    await tick(FORGET);
-    await until('all codes are forgotten', async () => (await remembered()) === 0);
+    await tick(PURGE);
+    await until('all codes are purged', async () => (await remembered()) === 0);
     expect(await send(code)).toBe(400);
     expect(await exchanges(account_id)).toBe(2);
   });

@@ -39,7 +39,7 @@ const LINKED = 'Your Ring account is linked';
 /** Epoch milliseconds as Ring writes them, this many seconds before now. */
 const timeOfAge = (seconds: number) => `${world.clock.now().getTime() - seconds * 1_000}`;
 
-describe('what comes to the Account Link URL', () => {
+describe('a redirect to the Account Link URL', () => {
   const goodNonce = nonceFor('1', ACCOUNT);
 
   test.each<[what: string, query: (time: string) => string, heading: string]>([
@@ -146,7 +146,7 @@ describe('what comes to the Account Link URL', () => {
         const answer = await send(world.url, `/ring/link?${query.toString()}`, { cookie });
         if (answer.status === 303) expect(answer.location).toBe('/ring/link');
         else expect([200, 400]).toContain(answer.status);
-        // 200 is the question whether to link, and only when nothing was asked for.
+        // 200 is the confirmation page, which comes only if the query was empty.
         if (answer.status === 200) expect([...query]).toEqual([]);
         expect(answer.heading).not.toBe(LINKED);
       }),
@@ -178,7 +178,7 @@ describe('what comes to the Account Link URL', () => {
   });
 });
 
-describe('someone who is not signed in', () => {
+describe('a visitor who is not signed in', () => {
   test('reads what will happen, and is offered sign-in and create-account', async () => {
     const visitor = await arriving(world, await installed(world));
 
@@ -267,8 +267,8 @@ describe('someone who is not signed in', () => {
   });
 });
 
-describe('someone who is signed in', () => {
-  test('sees as whom, and links with one click', async () => {
+describe('a signed-in user', () => {
+  test('sees the own e-mail address, and links with one click', async () => {
     const email = newEmail();
     const ringUser = await installed(world);
     const visitor = await arriving(world, ringUser, await signedIn(world, email));
@@ -321,7 +321,7 @@ describe('someone who is signed in', () => {
 });
 
 describe('the session', () => {
-  test('that someone else may know gets a new id when Ring brings a link to it', async () => {
+  test('whose id a stranger may know gets a new one when a redirect comes to it', async () => {
     const { cookie: known } = await send(world.url, '/ring/home');
     const ringUser = await installed(world);
     const { nonce, time } = await redirectOf(world, ringUser);
@@ -461,7 +461,7 @@ describe('a token pair that is slower than the browser', () => {
     expect(visitor.heading).toBe(LINKED);
   });
 
-  test('is waited for while Ring can not say whose it is', async () => {
+  test('is waited for while Ring can not say to which account it belongs', async () => {
     await world.ring.setFaults([{ endpoint: 'users-me', fault: { kind: 'status', status: 503 }, times: 1 }]);
     const ringUser = await world.ring.createUser();
     await world.ring.install(ringUser);
@@ -586,7 +586,7 @@ describe('a database that is slow to store sessions', () => {
     expect(visitor.page.text).toContain('action="/sign-in"');
   });
 
-  test('loses no link when someone signs in on the home page first', async () => {
+  test('loses no link when the user signs in on the home page first', async () => {
     const { nonce, time } = await redirectOf(slow, await installed(slow));
     const visitor = slow.visitor();
     await visitor.openWithoutRedirects(linkPath(nonce, time));
@@ -600,7 +600,7 @@ describe('a database that is slow to store sessions', () => {
   });
 });
 
-/** Signs up on the page at `path`, cookies by hand. */
+/** Signs up on the page at `path`, with cookies handled by hand. */
 async function signUpByHand(path: string) {
   const page = await send(world.url, path);
   return postForm('/sign-up', page.text, page.cookie, { email: newEmail(), password: PASSWORD });

@@ -9,7 +9,7 @@ const KEY = 'ring-signing-key';
 const HMAC_KEY = createSecretKey(KEY, 'utf8');
 const TIME = '1790000000000';
 
-/** What Ring's redirect carries for this account, computed without the code under test. */
+/** A redirect for this account, computed without the code under test. */
 const requestFor = (account: string, time = TIME) => ({
   nonce: createHmac('sha256', KEY).update(`${time}:${account}`).digest('base64url'),
   time,
@@ -22,7 +22,7 @@ let pool: pg.Pool;
 beforeAll(async () => {
   database = await createTestDatabase();
   pool = new pg.Pool({ connectionString: database.url, max: 2 });
-  // Dropping the database ends what is still open.
+  // Dropping the database closes connections that are still open.
   pool.on('error', () => undefined);
 });
 beforeEach(() => pool.query('TRUNCATE ring_tokens CASCADE'));
@@ -43,7 +43,7 @@ describe('matching a nonce against the pool of unclaimed pairs', () => {
   });
 
   test.each([0, 1, 2, 999, 1_000, 1_001, 2_000, 2_500])(
-    'finds each end and the middle of a pool of %i, and nobody else',
+    'finds each end and the middle of a pool of %i, and no other pair',
     async (count) => {
       await insertPairs(pool, { status: 'UNCLAIMED', count, account: 'account-' });
       const wanted = count === 0 ? [] : [1, Math.ceil(count / 2), count];
@@ -95,7 +95,7 @@ describe('matching a nonce against the pool of unclaimed pairs', () => {
 
   test('computes the nonce of every candidate, also after it has found the one', async () => {
     const computed = new Map<string, number>();
-    // An account ID that counts how often it is made into the text that is hashed.
+    // An account ID that counts how often it becomes part of a hashed text.
     pg.types.setTypeParser(pg.types.builtins.TEXT, (value: string) => ({
       toString: () => {
         computed.set(value, (computed.get(value) ?? 0) + 1);

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { tick } from '../support/clocks.js';
+import { tick } from '../support/periodic-tasks.js';
 import { scaled } from '../support/limits.js';
 import { ERASED, type Pair } from '../support/pairs.js';
 import type { Fault, RingUser } from '../support/ring.js';
@@ -18,7 +18,7 @@ afterAll(() => world.stop());
 
 const everyPair = () => world.sql<Pair>('SELECT * FROM ring_tokens ORDER BY created_at');
 
-/** The pairs of an account that is known, oldest first. */
+/** The pairs of a known account, oldest first. */
 const pairsOf = ({ account_id }: RingUser) =>
   world.sql<Pair>('SELECT * FROM ring_tokens WHERE account_id = $1 ORDER BY created_at', [account_id]);
 
@@ -35,7 +35,7 @@ async function untilAskedAbout(user: RingUser, times = 1): Promise<void> {
   await until('Ring is asked whose pair it is', async () => (await lookupsOf(user)).length >= times);
 }
 
-/** Installs, expects the callback to succeed, and returns the row that it brought. */
+/** Installs the app, expects the callback to succeed, and returns the new row. */
 async function install(user: RingUser): Promise<Pair> {
   const known = new Set((await everyPair()).map(({ id }) => id));
   expect((await world.ring.install(user)).callback?.status).toBe(200);
@@ -49,7 +49,7 @@ async function pairById(id: string): Promise<Pair | undefined> {
   return pair;
 }
 
-/** Ring answers one lookup rightly, but late: what it answers may be old by then. */
+/** Ring answers one lookup correctly but late, when the answer may be out of date. */
 const answerOneLookupLate = () =>
   world.ring.setFaults([{ endpoint: 'users-me', fault: { kind: 'hold' }, when: 'after', times: 1 }]);
 
@@ -90,7 +90,7 @@ describe('a token pair that was received', () => {
     body: JSON.stringify(value),
   });
 
-  test('waits as RECEIVED while Ring can’t tell whose it is, and is UNCLAIMED by itself when Ring can', async () => {
+  test('waits as RECEIVED while Ring can’t tell its account, and is UNCLAIMED by itself when Ring can', async () => {
     const failures: Fault['fault'][] = [
       ...[500, 503, 401, 403, 404].map((status) => ({ kind: 'status', status })),
       { kind: 'status', status: 429, retryAfterSeconds: 1 },
@@ -125,7 +125,7 @@ describe('a token pair that was received', () => {
     expect(await link(user, 'waits.for.ring@example.com')).toBe('Your Ring account is linked');
   });
 
-  test('expires when Ring can’t tell whose it is until it is too old, and Ring is not asked any more', async () => {
+  test('expires when Ring can’t tell its account in time, and Ring is not asked any more', async () => {
     await world.ring.setFaults([{ endpoint: 'users-me', fault: { kind: 'status', status: 503 } }]);
     const user = await world.ring.createUser();
     const { id } = await install(user);
@@ -156,7 +156,7 @@ describe('a token pair that was received', () => {
       const jobs = await world.sql('SELECT 1 FROM graphile_worker.jobs');
       return jobs.length === 0;
     });
-    // A clock that ticks by itself in between may have been faster.
+    // The periodic task may run by itself in between.
     expect(['RECEIVED', 'EXPIRED']).toContain((await pairById(id))?.status);
   });
 
@@ -173,7 +173,7 @@ describe('a token pair that was received', () => {
   });
 });
 
-/** The held answer has arrived and what came of it is in the database. */
+/** Waits until the held answer has arrived and its result is in the database. */
 async function untilLateAnswer(user: RingUser): Promise<void> {
   await world.ring.release();
   await until('the late answer is out', async () => (await lookupsOf(user))[0]?.status === 200);

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
-import { tick } from '../support/clocks.js';
+import { tick } from '../support/periodic-tasks.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { send } from '../support/http.js';
 import { inboxOf, untilIdle, untilProcessed } from '../support/inbox.js';
@@ -10,7 +10,10 @@ import { tracesOf } from '../support/traces.js';
 import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';
 
-/** A linked user adds the app anew, and Ring refuses the link: it has ended as if the app had been removed. */
+/**
+ * A linked user adds the app again, and Ring refuses the new link. The old one has then ended as if the app had been
+ * removed.
+ */
 
 let world: World;
 beforeAll(async () => {
@@ -28,7 +31,7 @@ const REFUSAL = {
   body: JSON.stringify({ errors: [{ status: '400', title: 'Missing Required Fields', detail: 'nonce' }] }),
 };
 
-/** Someone of whom we hold all that we can hold of anybody. */
+/** A user with data of every kind that we can hold. */
 async function withEverything(): Promise<Owner & { picture: string }> {
   const owner = await sharing(world, { name: NAME });
   const { ringUser, visitor, device, path, csrfToken } = owner;
@@ -65,7 +68,7 @@ function archiveOf({ account_id }: RingUser): Promise<Record<string, unknown>[]>
   return world.sql('SELECT * FROM audit_archive WHERE account_id = $1', [account_id]);
 }
 
-test('it leaves nothing of what the link had brought', async () => {
+test('it leaves nothing that the link had brought', async () => {
   const owner = await withEverything();
 
   await refuseRenewal(owner);
@@ -104,7 +107,7 @@ test('it is archived once, also when the user then removes the app', async () =>
   expect(await linksOf(world, owner.ringUser)).toMatchObject([{ status: 'REFUSED' }]);
 });
 
-test('nobody else sees it who links the same Ring account', async () => {
+test('another user who links the same Ring account sees nothing of it', async () => {
   const owner = await withEverything();
   await refuseRenewal(owner);
   world.clock.advance(60);

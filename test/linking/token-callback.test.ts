@@ -19,7 +19,7 @@ interface Answer {
 const JSON_TYPE = { 'content-type': 'application/json' };
 const FORM_TYPE = { 'content-type': 'application/x-www-form-urlencoded' };
 
-/** A world whose Ring calls have the usual patience, and one that gives up on Ring soon. */
+/** A world with the usual patience for Ring, and one that gives up soon. */
 let world: World;
 let impatient: World;
 let other: Service;
@@ -46,7 +46,7 @@ async function send(init: RequestInit, query = '', appUrl = world.url): Promise<
 const sendJson = (body: unknown, appUrl = world.url) =>
   send({ headers: JSON_TYPE, body: JSON.stringify(body) }, '', appUrl);
 
-/** A code of a user that no other test knows, and how often Ring was asked to exchange it. */
+/** A code of a new user, and a count of Ring's exchanges of it. */
 async function freshCode(of = world) {
   const { code, account_id } = await of.ring.issueCode(await of.ring.createUser());
   return {
@@ -58,7 +58,7 @@ async function freshCode(of = world) {
   };
 }
 
-/** RFC 9457, and nothing in it that Ring or we keep secret. */
+/** Expects a problem of RFC 9457 that tells no secret of Ring's or ours. */
 function expectProblem(answer: Answer, statuses: number[], ...secrets: string[]): void {
   expect(statuses).toContain(answer.status);
   expect(answer.type).toMatch(/^application\/problem\+json\b/);
@@ -156,7 +156,7 @@ describe('a good code', () => {
   });
 });
 
-describe('what is no code', () => {
+describe('a request without a good code', () => {
   const json = (body: unknown): RequestInit => ({ headers: JSON_TYPE, body: JSON.stringify(body) });
   const raw = (body: string, headers: Record<string, string> = JSON_TYPE): RequestInit => ({ headers, body });
 

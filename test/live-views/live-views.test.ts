@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
-import { tick } from '../support/clocks.js';
+import { tick } from '../support/periodic-tasks.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { type Answer, send, type Sent } from '../support/http.js';
 import { holdAccount } from '../support/inbox.js';
@@ -80,11 +80,11 @@ async function callsOf({ ringUser }: Owner, method: 'POST' | 'DELETE') {
 const untilOpening = (owner: Owner): Promise<Row> =>
   until('the live view is opening', async () => (await rowsOf(owner)).find(({ status }) => status === 'OPENING'));
 
-/** Ring has opened the session, and its answer is on the way. */
+/** Waits until Ring has opened the session and its answer is on the way. */
 const untilOpenAtRing = (owner: Owner): Promise<boolean> =>
   until('Ring has opened the session', async () => (await sessionsOf(owner)).length > 0);
 
-/** A webhook alone: at Ring, nothing happens. */
+/** Sends a webhook that changes nothing at Ring. */
 const webhook = ({ ringUser }: Owner, type: EventType) =>
   world.ring.sendEvent({ user_id: ringUser.id, type, effect: false, timestamp: world.clock.now().getTime() });
 
@@ -166,7 +166,7 @@ describe('a live view', () => {
 });
 
 describe('a live view is not opened', () => {
-  test('for someone who is not signed in: 401', async () => {
+  test('without a signed-in user: 401', async () => {
     const owner = await sharing(world);
 
     await expectProblem(open(owner, { cookie: undefined }), 401, /Sign in/);
@@ -185,7 +185,7 @@ describe('a live view is not opened', () => {
     expect(await rowsOf(owner)).toEqual([]);
   });
 
-  test('for the token of someone else: 403', async () => {
+  test('for the token of another user: 403', async () => {
     const [owner, other] = await Promise.all([sharing(world), sharing(world)]);
 
     await expectProblem(open(owner, { headers: { 'x-csrf-token': other.csrfToken } }), 403, /./);
@@ -228,7 +228,7 @@ describe('a live view is not opened', () => {
     expect(answer.status).toBe(id === '%ff' ? 400 : 404);
   });
 
-  test('of someone else’s device: 404, the same as for an unknown one', async () => {
+  test('of another user’s device: 404, the same as for an unknown one', async () => {
     const [owner, other] = await Promise.all([sharing(world), sharing(world)]);
 
     const strange = await open({ ...other, path: owner.path });
@@ -272,7 +272,7 @@ describe('a live view is not opened', () => {
   test('of a device that Ring does not know any more: 404', async () => {
     const owner = await sharing(world);
     await world.ring.sendEvent({ user_id: owner.ringUser.id, type: 'device_removed', deliver: 'dropped' });
-    // What erases the device, and with it the live view, waits meanwhile.
+    // The event that erases the device and its live view waits meanwhile.
     const release = await holdAccount(world, owner.ringUser);
 
     await expectProblem(open(owner), 404, /no longer shared/);
@@ -455,7 +455,7 @@ describe('closing a live view', () => {
     expect(await rowsOf(owner)).toMatchObject([{ status: 'OPEN' }]);
   });
 
-  test('follows by itself when nobody waits for the answer any more', async () => {
+  test('follows by itself when the caller has gone before the answer', async () => {
     const owner = await sharing(world);
     await world.ring.setFaults([HELD_ANSWER]);
     const hangUp = new AbortController();
@@ -481,7 +481,7 @@ describe('closing a live view', () => {
   });
 });
 
-describe('what happens to the device', () => {
+describe('a change of the device', () => {
   test.each([
     ['removed', 'device_removed', 'DEVICE_REMOVED'],
     ['offline', 'device_offline', 'DEVICE_OFFLINE'],
@@ -610,7 +610,7 @@ describe('the time limit', () => {
     expect(await callsOf(owner, 'DELETE')).toEqual([]);
   });
 
-  test('also ends what a killed process left opening', async () => {
+  test('also ends a live view that a killed process was opening', async () => {
     const owner = await sharing(world);
     await world.sql(
       `INSERT INTO live_views (id, user_id, link_id, account_id, device_id, status, started_at, expires_at)
@@ -650,7 +650,7 @@ describe('the time limit', () => {
     world.clock.advance(1);
     await tick('forget ended live views');
 
-    await until('it is forgotten', async () => (await rowsOf(owner)).length === 0);
+    await until('its row is purged', async () => (await rowsOf(owner)).length === 0);
     await expectProblem(close(owner, location), 404, /no such live view/);
   });
 });

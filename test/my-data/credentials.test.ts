@@ -36,13 +36,13 @@ beforeAll(async () => {
 afterEach(() => world.ring.setFaults([]));
 afterAll(() => world.stop());
 
-/** As Ring wants to show it, by its documentation: first and last character around `***`, the domain kept. */
+/** The masked form by Ring's documentation: first and last character around `***`, the domain kept. */
 function masked(email: string): string {
   const [local = '', domain = ''] = email.split('@');
   return `${local.slice(0, 1)}***${local.slice(-1)}@${domain}`;
 }
 
-/** Whose masked form is another one than that of every other e-mail in these tests. */
+/** Each address has a masked form that differs from that of every other address in these tests. */
 let made = 0;
 const distinctEmail = () => newEmail(`${String.fromCharCode(97 + (made += 1))}x`).replace('@', 'z@');
 
@@ -57,7 +57,7 @@ const sessionIds = async (email: string) =>
 const usersWith = (email: string) => world.sql('SELECT 1 FROM users WHERE email = $1', [email]);
 
 describe('the account page', () => {
-  test('is for those who are signed in', async () => {
+  test('is for signed-in users', async () => {
     for (const path of ['/account', '/account/data']) {
       const answer = await send(world.url, path);
       expect([answer.status, answer.location]).toEqual([303, '/ring/home?sign-in']);
@@ -219,7 +219,7 @@ describe('a session that has ended by a change', () => {
     const email = newEmail();
     const visitor = await signedIn(world, email);
     const other = await signIn(world, email);
-    // The page of the other browser has its session, and waits for its links.
+    // The other browser's page has found its session, and waits for the links.
     const release = await holdLock(world, 'LOCK TABLE account_links IN ACCESS EXCLUSIVE MODE');
     const underWay = other.open('/ring/home');
     await untilLocksAwaited(world, 1);
@@ -239,7 +239,7 @@ describe('a session that has ended by a change', () => {
     await visitor.open('/account');
     const other = world.visitor();
     await other.open('/ring/home');
-    // The old password is found right; its session is stored only when the change is done.
+    // The old password is found correct, and its session is stored only after the change.
     await world.sql(`CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
                      $$ BEGIN PERFORM pg_advisory_xact_lock(4242); RETURN NEW; END $$`);
     await world.sql('CREATE TRIGGER wait BEFORE INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION wait()');
@@ -313,7 +313,7 @@ describe('of a changed e-mail, Ring', () => {
     expect(await untold(first)).toBe(false);
     expect(await identifierAtRing(foreign)).toBe(before);
     expect(await integrationCalls(world, foreign)).toHaveLength(2);
-    // And it stays what it was: linked.
+    // The link keeps its state: linked.
     expect(await world.ring.integrationOf(first)).toMatchObject({ status: 'completed' });
   });
 
@@ -395,7 +395,7 @@ describe('of a changed e-mail, Ring', () => {
       await Promise.all([clicking.submit('/ring/link'), submitAccountForm(changing, 'email', { new: newOne })]);
 
       expect(changing.page.text).toContain(CHANGED_EMAIL);
-      // Unless the session of the one who clicks had ended before: then nothing is linked.
+      // If the session of the click had ended before, nothing is linked.
       if ((await linksOf(world, ringUser)).length > 0) {
         await untilLink(world, ringUser, 'COMPLETED');
         await untilTold(ringUser, newOne);
@@ -423,7 +423,7 @@ describe('of a changed e-mail, Ring', () => {
     await world.ring.setFaults([once('token', { kind: 'hold' })]);
     const watching = openLiveView(world.url, owner);
     await until('the pair is refreshed', async () => (await tokenOf(world, ringUser)).refresh_state === 'REFRESHING');
-    // As another instance leaves it that takes this one for dead.
+    // Another instance leaves the link like this when it takes this one for dead.
     await world.sql(`UPDATE account_links SET status = 'REAUTH_REQUIRED' WHERE account_id = $1`, [ringUser.account_id]);
     const email = distinctEmail();
 

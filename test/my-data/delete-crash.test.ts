@@ -10,8 +10,8 @@ import { until } from '../support/until.js';
 import type { Visitor } from '../support/visitor.js';
 
 /**
- * One kill for all places: for each place in the course of a deletion there is a user for whom Postgres is slow at that
- * place. When all of them have got there, the process dies; then it starts again.
+ * One kill for all places: for each place in the course of a deletion there is a user for whom Postgres is slow there.
+ * When all of them have got there, the process is killed; then it starts again.
  */
 
 interface Place {
@@ -40,7 +40,7 @@ interface Victim extends Place {
 
 let world: ProcessWorld;
 let victims: Victim[];
-/** What there was of each victim when the process was dead. */
+/** The rows of each victim when the process was dead. */
 let afterKill: Map<Victim, unknown>;
 
 beforeAll(async () => {
@@ -142,7 +142,7 @@ async function newVictim(): Promise<Omit<Victim, keyof Place>> {
   return { visitor, ringUser, email, userId: owner?.id ?? '' };
 }
 
-/** From now on Postgres takes 8 s at each place, for the one user who is listed for it: a statement may take 10 s. */
+/** From now on Postgres takes 8 s at each place, for the one user who is listed for it. A statement may take 10 s. */
 async function makeSlow(): Promise<void> {
   await world.sql('CREATE TABLE slow_places (trigger_name text, part_of_row text)');
   await world.sql(`

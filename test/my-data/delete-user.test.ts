@@ -52,7 +52,7 @@ const stateAtRing = async ({ account_id }: RingUser) =>
 
 const deadlocks = () => world.log.filter((line) => line.includes('deadlock'));
 
-/** Somebody else installs the app for this Ring account and links it. */
+/** Another user installs the app for this Ring account and links it. */
 async function linkedByNext(ringUser: RingUser): Promise<Visitor> {
   world.clock.advance(60);
   const next = await signedIn(world);
@@ -77,7 +77,7 @@ async function inboxInDownload(visitor: Visitor): Promise<unknown[]> {
 const motionsOf = ({ account_id }: RingUser) =>
   world.sql(`SELECT occurred_at FROM device_events WHERE account_id = $1 AND type = 'motion_detected'`, [account_id]);
 
-/** Every table, the queue's too, in which something stands that tells of this user. */
+/** The tables, those of the queue included, with a row that tells of this user. */
 async function tracesOfOwner(
   { ringUser, device, userId }: Owner,
   ...more: string[]
@@ -91,13 +91,13 @@ async function tracesOfOwner(
 }
 
 describe('deleting the account', () => {
-  test('erases everything in every table, but for audit rows that tell of nobody', async () => {
+  test('erases everything in every table, but for audit rows that name no user', async () => {
     const resident = await newResident(world);
     const { visitor, userId, ringUser, email, device, removedDevice, picture } = resident;
     const [link] = await linksOf(world, ringUser);
     const [pair] = await pairsOf(world, ringUser);
     if (link === undefined || pair === undefined) throw new Error('nothing is linked');
-    // The search does find what is there.
+    // The search does find existing texts.
     expect(await tracesOf(world, device.name)).toEqual(['devices']);
     expect(await tracesOf(world, ringUser.account_id)).toContain('webhook_events');
 
@@ -199,7 +199,7 @@ describe('deleting the account', () => {
     }
   });
 
-  test('erases also what is left of links that have ended', async () => {
+  test('erases also the rest of links that have ended', async () => {
     const { visitor, ringUser, userId } = await newResident(world);
     await removeInRingApp(ringUser);
 
@@ -214,7 +214,7 @@ describe('deleting the account', () => {
     ]);
   });
 
-  test('leaves a Ring account alone that is somebody else’s by now', async () => {
+  test('leaves a Ring account alone that is another user’s by now', async () => {
     const former = await newResident(world);
     const { ringUser } = former;
     await removeInRingApp(ringUser);
@@ -258,7 +258,7 @@ describe('deleting the account', () => {
     await deleteAccount(resident.visitor);
 
     expect(resident.visitor.heading).toBe(DELETED);
-    // The user is not kept waiting for as long as Ring is.
+    // The user does not wait for as long as Ring does.
     expect(hasGivenUp()).toBe(false);
     await until('the call is given up', () => Promise.resolve(hasGivenUp()));
     await untilIdle(world);
@@ -283,7 +283,7 @@ describe('deleting the account', () => {
   });
 });
 
-describe('of a Ring account that is somebody else’s by now', () => {
+describe('of a Ring account that is another user’s by now', () => {
   test('the inbox of the former user goes with the former user’s account, and not to the next one', async () => {
     const { visitor, ringUser } = await newResident(world);
     await removeInRingApp(ringUser);
@@ -310,7 +310,7 @@ describe('of a Ring account that is somebody else’s by now', () => {
     expect(await motionsOf(ringUser)).toEqual([]);
   });
 
-  test('what happened before it was installed anew is not shown, though Ring’s word of the removal was lost', async () => {
+  test('events from before it was installed again are not shown, though Ring’s webhook of the removal was lost', async () => {
     const { visitor, ringUser } = await sharing(world, { name: `Door ${randomUUID()}` });
     await deleteAccount(visitor);
     world.clock.advance(10);
@@ -325,7 +325,7 @@ describe('of a Ring account that is somebody else’s by now', () => {
 });
 
 describe('after the deletion', () => {
-  test('what Ring still sends waits for a link that never comes, and is purged', async () => {
+  test('a webhook that Ring still sends waits for a link that never comes, and is purged', async () => {
     const { visitor, ringUser, device } = await newResident(world);
     await deleteAccount(visitor);
     await untilIdle(world);
@@ -355,7 +355,7 @@ describe('after the deletion', () => {
     expect(await inboxOf(world, ringUser)).toEqual([]);
   });
 
-  test('somebody else can link the same Ring account, and sees nothing of what was', async () => {
+  test('another user can link the same Ring account, and sees nothing of the former one', async () => {
     const former = await newResident(world);
     const { ringUser } = former;
     await deleteAccount(former.visitor);
@@ -396,7 +396,7 @@ describe('deleting the account while', () => {
         ),
       ]);
 
-      // The change of the e-mail may have been faster: then nothing is deleted, and the session has ended.
+      // If the change of the e-mail was faster, nothing is deleted and the session has ended.
       expect(deletion.status).toBe(200);
       await untilIdle(world);
       const isDeleted = (await world.sql('SELECT 1 FROM users WHERE id = $1', [userId])).length === 0;
@@ -405,7 +405,7 @@ describe('deleting the account while', () => {
       expect(deadlocks()).toEqual([]);
       expect(await tracesOf(world, userId)).toEqual(['audit_archive']);
       expect(await tracesOf(world, device.name)).toEqual([]);
-      // What came when everything was erased waits for a link, and is purged.
+      // Events that came after the erasure wait for a link, and are purged.
       expect((await tracesOf(world, ringUser.account_id)).filter((table) => table !== 'webhook_events')).toEqual([]);
     }
   });
@@ -460,21 +460,21 @@ describe('deleting the account while', () => {
       expect(clicking.page.status).toBeLessThan(500);
       await untilJobsAreDone(world, 'confirm_link');
       expect(await world.sql('SELECT 1 FROM account_links WHERE account_id = $1', [ringUser.account_id])).toEqual([]);
-      // Left to expire, if the deletion was faster.
+      // If the deletion was faster, the pair is left to expire.
       const statuses = await pairStatuses(world, ringUser);
       expect(statuses.filter((status) => status !== 'UNCLAIMED')).toEqual([]);
     }
     expect(deadlocks()).toEqual([]);
   });
 
-  test('someone who is about to claim waits: the claim finds nobody to claim for', async () => {
+  test('a claim waits, and then finds no user to claim for', async () => {
     const email = newEmail();
     const clicking = await signedIn(world, email);
     const deleting = await signIn(world, email);
     await deleting.open('/account');
     const ringUser = await installed(world);
     await arriving(world, ringUser, clicking);
-    // The deletion has everything but the sessions behind it; the claim waits for it.
+    // The deletion has done everything but the sessions. The claim waits for it.
     const release = await holdLock(
       world,
       `SELECT 1 FROM sessions WHERE sess #>> '{passport,user}' IS NOT NULL FOR UPDATE`,
@@ -515,7 +515,7 @@ describe('deleting the account while', () => {
     expect(world.log.slice(logged).filter((line) => line.includes('"level":50'))).toEqual([]);
   });
 
-  test('its tokens are refreshed: the new pair is nobody’s', async () => {
+  test('its tokens are refreshed: the new pair is not stored', async () => {
     const owner = await sharing(world, { name: `Door ${randomUUID()}` });
     world.clock.advance(ACCESS_LIFETIME + 1);
     await world.ring.setFaults([once('token', { kind: 'hold' }, 'after')]);

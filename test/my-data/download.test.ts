@@ -43,7 +43,7 @@ async function download(visitor: Visitor): Promise<MyData> {
 }
 
 describe('the download', () => {
-  test('is a JSON file that nobody else may keep', async () => {
+  test('is a JSON file that no cache may keep', async () => {
     await resident.visitor.open('/account/data');
     expect(resident.visitor.page.headers).toMatchObject({
       'content-type': 'application/json',
@@ -102,7 +102,7 @@ describe('the download', () => {
     expect(stored.some(({ body }) => body?.includes('motion_detected'))).toBe(true);
   });
 
-  test('counts what the tables have, row by row', async () => {
+  test('counts as many rows as the tables have', async () => {
     const data = await download(resident.visitor);
     for (const table of ['devices', 'device_events', 'snapshots', 'subscriptions', 'webhook_events'] as const) {
       const rows = await world.sql(`SELECT 1 FROM ${table} WHERE account_id = $1`, [resident.ringUser.account_id]);
@@ -110,7 +110,7 @@ describe('the download', () => {
     }
   });
 
-  test('is whole when a list is longer than what is read at once', async () => {
+  test('is whole when a list is longer than one reading', async () => {
     const visitor = await signedIn(world);
     const ringUser = await installed(world);
     await arriving(world, ringUser, visitor);
@@ -128,7 +128,7 @@ describe('the download', () => {
     }
   });
 
-  test('of someone without anything is empty lists', async () => {
+  test('of a user without data is empty lists', async () => {
     const email = newEmail();
     const { account, ...lists } = await download(await signedIn(world, email));
     expect(account.email).toBe(email);
@@ -177,7 +177,7 @@ describe('in the download', () => {
     }
   });
 
-  test('there is nothing of anybody else', async () => {
+  test('there is nothing of other users', async () => {
     const { text: file } = await resident.visitor.open('/account/data');
     for (const foreign of [
       neighbour.email,
@@ -192,7 +192,7 @@ describe('in the download', () => {
     }
   });
 
-  test('there is nothing of the next one who has linked the same Ring account', async () => {
+  test('there is nothing of the next user of the same Ring account', async () => {
     const former = await newResident(world);
     const { ringUser } = former;
     world.clock.advance(1);
@@ -216,7 +216,7 @@ describe('in the download', () => {
     expect(ofNext.devices.length).toBeGreaterThan(0);
     expect(ofNext.device_events).toHaveLength(1);
     expect(ofNext.archived_removals).toEqual([]);
-    // Each event is in one of the two, by whose link it had come for.
+    // Each event is in one of the two downloads, decided by the link that it came for.
     const ids = ({ webhook_events }: MyData) => webhook_events.map(({ request_id }) => String(request_id));
     expect(ids(ofFormer).length).toBeGreaterThan(3);
     expect(ids(ofFormer).filter((id) => ids(ofNext).includes(id))).toEqual([]);
@@ -230,7 +230,7 @@ describe('in the download', () => {
 describe('a large download', () => {
   const PICTURES = 6;
   const PICTURE_BYTES = 4_000_000;
-  /** Of all users, at one process. */
+  /** The most downloads of all users together at one process. */
   const MOST_AT_ONCE = 4;
   let owner: Resident;
   beforeAll(async () => {
@@ -247,7 +247,7 @@ describe('a large download', () => {
     return resident;
   }
 
-  /** The answer, of which nothing is read yet beyond what fits into the buffers on the way. */
+  /** The answer, unread except for what fits into the buffers on the way. */
   async function begin({ visitor } = owner): Promise<IncomingMessage> {
     const sent = request(`${world.url}/account/data`, { headers: { cookie: visitor.cookie }, agent: false });
     sent.end();
@@ -266,7 +266,7 @@ describe('a large download', () => {
   test('is as of one moment, however long it takes', async () => {
     const response = await begin();
     await untilWaiting();
-    // Everything but the pictures comes after them, or before: what happens now is in none of it.
+    // Everything but the pictures is read before or after them, so a change now must be in none of it.
     await world.sql('UPDATE subscriptions SET plan_id = $2 WHERE account_id = $1', [
       owner.ringUser.account_id,
       'too late',

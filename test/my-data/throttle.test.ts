@@ -3,10 +3,15 @@ import { newEmail, PASSWORD, signedIn } from '../support/linking.js';
 import { submitAccountForm } from '../support/my-data.js';
 import { startWorld, type World } from '../support/world.js';
 
-/** Guesses that one account has in a quarter of an hour, at the sign-in form and on the account page together. */
+/**
+ * The number of guesses for one account in a quarter of an hour, at the sign-in form and on the account page together.
+ */
 const GUESSES = 10;
 const DOWNLOADS_PER_HOUR = 10;
-/** From one address, in an hour: as often as creating an account tells whether an e-mail has one. */
+/**
+ * The number of forms from one address in an hour: creating an account and changing the e-mail tell whether an address
+ * has an account.
+ */
 const SIGN_UPS = 20;
 
 let world: World;
@@ -60,7 +65,7 @@ test('the forms and the sign-in share the guesses of an account', async () => {
   expect(visitor.page.status).toBe(429);
 });
 
-test('what is no guess is not counted', async () => {
+test('a form without a guess is not counted', async () => {
   const visitor = await signedIn(world);
   for (let time = 0; time < GUESSES + 1; time++) {
     await submitAccountForm(visitor, 'delete', { confirmation: 'no', current: '' });
@@ -79,7 +84,7 @@ test('downloads of one user end after ten in an hour', async () => {
   expect((await (await signedIn(world)).open('/account/data')).status).toBe(200);
 });
 
-test('the e-mail form tells no more often than the sign-up form whether somebody has an account', async () => {
+test('the e-mail form tells no more often than the sign-up form whether an address has an account', async () => {
   const known = newEmail();
   await signedIn(world, known);
   const curious = await signedIn(world);

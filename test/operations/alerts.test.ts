@@ -13,7 +13,7 @@ import { startWorld, type World } from '../support/world.js';
 
 const execute = promisify(execFile);
 
-/** From dist/test/operations. */
+/** The path from dist/test/operations. */
 const OPS_DIR = new URL('../../../ops/', import.meta.url);
 const read = (name: string): string => readFileSync(new URL(name, OPS_DIR), 'utf8');
 
@@ -21,7 +21,7 @@ const ALERTS = read('alerts.yml');
 const ALERT_TESTS = read('alerts.test.yml');
 const RUNBOOK = read('RUNBOOK.md');
 
-/** One alert, as far as it can be read line by line; promtool reads the rest, where it is installed. */
+/** The parts of an alert that can be read line by line. promtool reads the rest where it is installed. */
 interface Alert {
   name: string;
   text: string;
@@ -83,7 +83,7 @@ describe('the alerts', () => {
     const rules = queries.map((expr, index) => ({ record: `query:${index}`, expr }));
     const directory = await mkdtemp(join(tmpdir(), 'dashboard-'));
     try {
-      // What is JSON is YAML.
+      // JSON is valid YAML.
       await writeFile(join(directory, 'queries.yml'), JSON.stringify({ groups: [{ name: 'dashboard', rules }] }));
       await promtool('check', 'rules', join(directory, 'queries.yml'));
     } finally {
@@ -98,7 +98,8 @@ describe('every metric that is named in', () => {
   let found: Scrape;
   beforeAll(async () => {
     world = await startWorld();
-    // What a process has not seen yet has no series: one call to Ring and its limit, one attempt to link, one tick.
+    // A process has no series for what it has not seen yet: so one call to Ring with its limit, one attempt to link,
+    // one run of a task.
     await world.ring.setFaults([{ endpoint: 'users-me', fault: { kind: 'status', status: 429 } }]);
     const ringUser = await world.ring.createUser();
     await world.ring.install(ringUser);
@@ -106,8 +107,10 @@ describe('every metric that is named in', () => {
     const { nonce, time } = await redirectOf(world, ringUser);
     await visitor.open(`/ring/link?nonce=${nonce}&time=${time}`);
     await visitor.submit('/ring/link');
-    // One clock ticks every five seconds.
-    await until('a clock has ticked', async () => (await scrape(world.url)).names().has('ring_link_clock_ticks_total'));
+    // One periodic task runs every five seconds.
+    await until('a periodic task has run', async () =>
+      (await scrape(world.url)).names().has('ring_link_clock_ticks_total'),
+    );
     found = await scrape(world.url);
   });
   afterAll(() => world.stop());
@@ -136,7 +139,7 @@ describe('every metric that is named in', () => {
 
   (HAS_PROMTOOL ? test : test.skip)('and promtool has nothing against the form of /metrics', () => {
     const { status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], { input: found.text });
-    // The names of prom-client's own metrics are not ours to choose.
+    // The names of prom-client's own metrics are not our choice.
     const complaints = `${stdout.toString()}${stderr.toString()}`
       .split('\n')
       .filter((line) => /ring_link|error/.test(line));

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { tick } from '../support/clocks.js';
+import { tick } from '../support/periodic-tasks.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { untilJobsAreDone } from '../support/jobs.js';
 import { scaled } from '../support/limits.js';
@@ -67,15 +67,15 @@ describe('Ring that answers 200 and nonsense, or nothing', () => {
 
     await until('the picture is given up', async () => {
       await untilJobsAreDone(world, 'take_snapshot');
-      const [operation] = await operationsOf(world, owner);
-      return error.test(operation?.last_error ?? '');
+      const [schedule] = await schedulesOf(world, owner);
+      return error.test(schedule?.last_error ?? '');
     });
 
     await world.ring.setFaults([]);
     world.clock.advance(HOUR);
     await tick('start due snapshots');
     await untilPictures(world, owner, 1);
-    expect(await operationsOf(world, owner)).toMatchObject([{ status: 'ACTIVE', last_error: null }]);
+    expect(await schedulesOf(world, owner)).toMatchObject([{ status: 'ACTIVE', last_error: null }]);
   });
 
   test.each(TROUBLES)('(%s) to a question about one device does not remove it', async (_what, fault) => {
@@ -98,7 +98,7 @@ describe('Ring that answers 200 and nonsense, or nothing', () => {
 
 describe('a clock that is an hour ahead, and then right again', () => {
   let world: World;
-  /** The true time, which Ring has. */
+  /** The true time, which is Ring's. */
   const truth = new TestClock();
   beforeAll(async () => {
     world = await startWorld({ ringNow: () => truth.now().getTime() });
@@ -131,7 +131,7 @@ describe('a clock that is an hour ahead, and then right again', () => {
     expect(await tokenOf(world, owner.ringUser)).toMatchObject({ generation: 1 });
     goRight();
     expect(await view(owner)).toBe(201);
-    // By the row it holds for another hour, by Ring it has run out.
+    // By the row the token holds for another hour, but by Ring's clock it has run out.
     pass(4 * HOUR);
     expect(await view(owner)).toBe(201);
 
@@ -139,7 +139,7 @@ describe('a clock that is an hour ahead, and then right again', () => {
     expect(await linksOf(world, owner.ringUser)).toMatchObject([{ status: 'COMPLETED' }]);
   });
 
-  test('makes nobody wait an hour for a pause of a second', async () => {
+  test('makes no pause of a second last an hour', async () => {
     const owner = await sharing(world);
     pass(4 * HOUR);
     goAhead();
@@ -178,7 +178,7 @@ describe('a clock that is an hour ahead, and then right again', () => {
     await untilPictures(world, owner, 2);
   });
 
-  test('asks who links meanwhile to tap Sign In again, and links them then', async () => {
+  test('asks users who link meanwhile to tap Sign In again, and links them then', async () => {
     const ringUser = await installed(world);
     goAhead();
     const visitor = await signedIn(world);
@@ -210,7 +210,7 @@ describe('with a process of its own,', () => {
     app = await world.startApp(environment, probe);
   }
 
-  test('a name of Ring’s API that does not resolve keeps who installs waiting, and loses nobody', async () => {
+  test('a name of Ring’s API that does not resolve keeps new users waiting, and loses none', async () => {
     const owner = await sharing(world);
     await restart({ RING_API_URL: NOWHERE });
     const ringUser = await world.ring.createUser();
@@ -340,7 +340,7 @@ async function schedule({ visitor, path }: Owner): Promise<void> {
   expect(visitor.page.status).toBe(200);
 }
 
-function operationsOf(world: World, { ringUser }: Owner): Promise<{ status: string; last_error: string | null }[]> {
+function schedulesOf(world: World, { ringUser }: Owner): Promise<{ status: string; last_error: string | null }[]> {
   return world.sql('SELECT status, last_error FROM scheduled_operations WHERE account_id = $1', [ringUser.account_id]);
 }
 

@@ -11,7 +11,7 @@ import { startWorld, type World } from '../support/world.js';
 const PASSWORD = 'correct horse battery staple';
 
 let world: World;
-/** Someone else's transaction that is in the way. */
+/** A transaction that is in the way. */
 let other: pg.Client;
 
 beforeAll(async () => {
@@ -83,7 +83,7 @@ describe('when the database breaks a statement off', () => {
   );
 });
 
-describe('when the network swallows what goes to the database and comes from it', () => {
+describe('when the network swallows everything to and from the database', () => {
   test('pages and callback answer 503 rather than never, and 200 once the network is back', async () => {
     const network = await startNetwork(world.databaseUrl);
     const remote = await startWorld({ databaseUrl: network.databaseUrl });
@@ -112,7 +112,7 @@ describe('when the network swallows what goes to the database and comes from it'
   });
 });
 
-/** The way to a database, which can lose everything on it without either end being told. */
+/** A connection to a database that can lose everything on it, without a notice to either end. */
 async function startNetwork(databaseUrl: string) {
   const target = new URL(databaseUrl);
   const sockets = new Set<Socket>();

@@ -30,7 +30,7 @@ let logged = 0;
 beforeAll(async () => {
   disk = await startSmallDisk();
   world = await createProcessWorld({ databaseUrl: disk.databaseUrl });
-  // Ring's pauses between its attempts, a twentieth as long.
+  // Ring's pauses between its attempts are a twentieth as long.
   await world.ring.setSettings({ webhookSpeed: 20 });
   app = await world.startApp();
   owner = await sharing(world);
@@ -52,7 +52,7 @@ const log = () => app.stdout().slice(logged);
 const untilLogged = (text: string) => until(`the log tells: ${text}`, () => Promise.resolve(log().includes(text)));
 
 describe('while the disk of Postgres is full,', () => {
-  test('the process lives, and who is signed in can read', async () => {
+  test('the process lives, and signed-in users can read', async () => {
     await owner.visitor.open('/ring/home');
     await disk.fill();
 
@@ -65,7 +65,7 @@ describe('while the disk of Postgres is full,', () => {
     expect(owner.visitor.page.status).toBe(200);
   });
 
-  test('who is signed in can read also when not even the end of the session can be put off', async () => {
+  test('signed-in users can read also when not even the end of the session can be put off', async () => {
     await disk.fill();
     await world.sql(`CREATE FUNCTION refuse_touch() RETURNS trigger LANGUAGE plpgsql AS $$
                      BEGIN RAISE EXCEPTION USING ERRCODE = 'disk_full', MESSAGE = 'could not extend file'; END $$`);
@@ -79,12 +79,12 @@ describe('while the disk of Postgres is full,', () => {
     } finally {
       await world.sql('DROP FUNCTION refuse_touch CASCADE');
     }
-    // Told like everything else, not past the log.
+    // The error goes through the log like every other one.
     expect(log()).toContain('53100');
     expect(app.stderr()).toBe('');
   });
 
-  test('who comes anew, signs up or signs in is told to come back, and can do so when there is room', async () => {
+  test('visitors who come anew, sign up or sign in are told to come back, and can do so when there is room', async () => {
     const email = newEmail();
     const visitor = world.visitor();
     await visitor.open('/ring/home');
@@ -174,7 +174,7 @@ describe('when the disk of Postgres fills up', () => {
     expect(log()).not.toMatch(/sim-(at|rt)-/);
   });
 
-  test('during a refresh, the new pair is kept until there is room, and the row says meanwhile what is', async () => {
+  test('during a refresh, the new pair is kept until there is room, and the row says so meanwhile', async () => {
     const { ringUser } = owner;
     const before = await tokenOf(world, ringUser);
     await world.sql('UPDATE ring_tokens SET access_token_expires_at = now() WHERE id = $1', [before.id]);
@@ -199,7 +199,7 @@ describe('when the disk of Postgres fills up', () => {
     });
     expect(stored).toMatchObject({ status: 'CLAIMED', refresh_state: 'FINE', refresh_failures: 0 });
     await view;
-    // What was stored is what Ring has given: the next refresh works with it.
+    // The stored pair is the one that Ring gave: the next refresh works with it.
     await world.sql('UPDATE ring_tokens SET access_token_expires_at = now() WHERE id = $1', [before.id]);
     expect((await openLiveView(world.url, owner)).status).toBe(201);
     expect((await refreshesOf(world, ringUser)).map(({ status }) => status)).toEqual([200, 200]);
@@ -235,13 +235,13 @@ describe('when the disk of Postgres fills up', () => {
   });
 });
 
-/** How often Ring was asked to exchange a code of this user's. */
+/** The number of exchanges of this user's codes at Ring. */
 async function exchangesAtRing({ account_id }: RingUser) {
   const requests = await world.ring.requests();
   return requests.filter((one) => one.grant_type === 'authorization_code' && one.account_id === account_id);
 }
 
-/** Deliveries that could not be stored, of whatever type. */
+/** The number of deliveries of any type that could not be stored. */
 async function countUnavailable(): Promise<number> {
   const received = await scrape(world.url);
   const types = received.labelValues('ring_link_webhooks_received_total', 'type');

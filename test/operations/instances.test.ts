@@ -10,22 +10,22 @@ import { until } from '../support/until.js';
 import { hiddenFields, Visitor } from '../support/visitor.js';
 import { deliver, newEvent } from '../support/webhooks.js';
 
-/** Every throttle as in production. */
+/** Every throttle has the value of production. */
 const USUAL_LIMITS = { RATE_LIMIT_SCALE: '1' };
 const GUESSES = 10;
-const CLOCKS = ['start due snapshots', 'refresh tokens'];
+const TASKS = ['start due snapshots', 'refresh tokens'];
 
 let database: TestDatabase;
 let world: ProcessWorld;
 let first: AppProcess;
 let second: AppProcess;
-/** The addresses of the two. */
+/** The addresses of the two instances. */
 let here: string;
 let there: string;
-/** Made before the tests, and left to the clocks of both. */
+/** Made before the tests, and left to the periodic tasks of both. */
 let scheduled: Owner;
 let overdue: Owner;
-/** How often each clock had ticked by then, on each of the two. */
+/** The number of runs of each periodic task by then, on each of the two. */
 const ticksBefore = new Map<string, number[]>();
 
 beforeAll(async () => {
@@ -38,14 +38,14 @@ beforeAll(async () => {
   [first, second] = await Promise.all([world.startApp(USUAL_LIMITS), world.startApp({ ...USUAL_LIMITS, PORT })]);
   scheduled = await schedule();
   overdue = await agePair();
-  for (const clock of CLOCKS) ticksBefore.set(clock, await ticksOf(clock));
+  for (const task of TASKS) ticksBefore.set(task, await ticksOf(task));
 });
 afterAll(async () => {
   await world.stop();
   await database.drop();
 });
 
-/** Someone with a picture that was due a minute ago, and is due again in an hour. */
+/** A user with a picture that was due a minute ago, and is due again in an hour. */
 async function schedule(): Promise<Owner> {
   const owner = await sharing(world);
   await owner.visitor.open(owner.path);
@@ -58,7 +58,7 @@ async function schedule(): Promise<Owner> {
   return owner;
 }
 
-/** Someone whose tokens were last replaced more than a day ago. */
+/** A user whose tokens were last replaced more than a day ago. */
 async function agePair(): Promise<Owner> {
   const owner = await sharing(world);
   await world.sql(`UPDATE ring_tokens SET created_at = now() - interval '25 hours' WHERE account_id = $1`, [
@@ -67,8 +67,8 @@ async function agePair(): Promise<Owner> {
   return owner;
 }
 
-function ticksOf(clock: string): Promise<number[]> {
-  const series = `ring_link_clock_ticks_total{clock="${clock}",outcome="done"}`;
+function ticksOf(task: string): Promise<number[]> {
+  const series = `ring_link_clock_ticks_total{clock="${task}",outcome="done"}`;
   return Promise.all([here, there].map(async (url) => (await scrape(url)).count(series)));
 }
 
@@ -159,7 +159,7 @@ test('a webhook whose receiver is killed as it answers is applied by the others'
   third.kill('SIGKILL');
   await third.ended;
 
-  // A job that it had begun is taken over when it has given no sign of life for a while.
+  // A job that the killed instance had begun is taken over when it has given no sign of life for a while.
   const applied = await until('all are applied', async () => {
     const rows = await world.sql<{ request_id: string }>('SELECT request_id FROM device_events WHERE account_id = $1', [
       owner.ringUser.account_id,
@@ -169,12 +169,12 @@ test('a webhook whose receiver is killed as it answers is applied by the others'
   expect(applied.map((row) => row.request_id).sort()).toEqual(events.map(({ meta }) => meta.request_id).sort());
 });
 
-describe('the work of a clock that ticks on both', () => {
+describe('the work of a periodic task that runs on both', () => {
   test('is done once: one picture is asked of Ring, and one refresh', async () => {
-    for (const clock of CLOCKS) {
-      const before = ticksBefore.get(clock) ?? [];
-      await until(`both have ticked since: ${clock}`, async () =>
-        (await ticksOf(clock)).every((count, index) => count > (before[index] ?? 0)),
+    for (const task of TASKS) {
+      const before = ticksBefore.get(task) ?? [];
+      await until(`both have ticked since: ${task}`, async () =>
+        (await ticksOf(task)).every((count, index) => count > (before[index] ?? 0)),
       );
     }
     const picturesOf = () =>
@@ -187,11 +187,11 @@ describe('the work of a clock that ticks on both', () => {
     );
     expect(asked).toHaveLength(1);
     expect(await picturesOf()).toHaveLength(1);
-    const [operation] = await world.sql<{ next_run_at: Date }>(
+    const [schedule] = await world.sql<{ next_run_at: Date }>(
       'SELECT next_run_at FROM scheduled_operations WHERE account_id = $1',
       [scheduled.ringUser.account_id],
     );
-    const untilNext = (operation?.next_run_at.getTime() ?? 0) - Date.now();
+    const untilNext = (schedule?.next_run_at.getTime() ?? 0) - Date.now();
     expect(untilNext).toBeGreaterThan(0);
     expect(untilNext).toBeLessThan(HOUR * 1_000);
     expect(await refreshesOf(world, overdue.ringUser)).toHaveLength(1);

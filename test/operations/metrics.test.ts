@@ -8,7 +8,7 @@ import fc from 'fast-check';
 import pg from 'pg';
 import { ENDPOINTS } from '../../src/ring/endpoints.js';
 import { EVENT_TYPES } from '../../src/ring/events.js';
-import { tick } from '../support/clocks.js';
+import { tick } from '../support/periodic-tasks.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { send } from '../support/http.js';
 import { passPauses } from '../support/jobs.js';
@@ -45,15 +45,15 @@ afterAll(() => world.stop());
 
 const look = () => scrape(world.url, TOKEN);
 
-/** By how much each series is to grow, and what each is to be afterwards. */
+/** The growth of some series, and the values of others afterwards. */
 interface Expected {
   grows?: Record<string, number>;
-  /** For what a clock does, which may tick by itself meanwhile. */
+  /** For series of periodic tasks, which may run by themselves meanwhile. */
   growsAtLeast?: Record<string, number>;
   becomes?: Record<string, number>;
 }
 
-/** Lets it happen, and waits until the metrics say what they should. */
+/** Runs `happen`, and waits until the metrics are as expected. */
 async function moves(
   happening: () => Promise<unknown>,
   { grows = {}, growsAtLeast = {}, becomes = {} }: Expected,
@@ -72,7 +72,7 @@ async function moves(
   await until('the metrics have moved', async () => {
     after = await look();
     const hasGrown = areEqual(growth(after), expected.grows);
-    // What there is of everything is counted once a minute.
+    // The rows of everything are counted once a minute.
     if (hasGrown && !areEqual(present(after), becomes)) world.clock.advance(61);
     return hasGrown && areEqual(present(after), becomes);
   }).catch(() => undefined);
@@ -414,12 +414,12 @@ describe('a whole life moves', () => {
       },
     ],
     [
-      'a clock',
+      'a periodic task',
       () => tick('forget old code exchanges'),
       { growsAtLeast: { 'ring_link_clock_ticks_total{clock="forget old code exchanges",outcome="done"}': 1 } },
     ],
     [
-      'a clock that fails',
+      'a periodic task that fails',
       async () => {
         await world.sql('ALTER TABLE token_exchanges RENAME TO hidden');
         await tick('forget old code exchanges');
@@ -465,7 +465,7 @@ describe('a whole life moves', () => {
     expect(now.value('process_resident_memory_bytes')).toBeGreaterThan(0);
   });
 
-  test('without a word of whom', async () => {
+  test('and names no user', async () => {
     const ids = await world.sql<{ id: string }>(
       `SELECT account_id AS id FROM webhook_events UNION SELECT request_id::text FROM webhook_events
        UNION SELECT account_id FROM ring_tokens WHERE account_id IS NOT NULL UNION SELECT id::text FROM ring_tokens
@@ -478,7 +478,7 @@ describe('a whole life moves', () => {
 
     expect(ids.length).toBeGreaterThan(25);
     expect(ids.filter(({ id }) => text.includes(id))).toEqual([]);
-    // Nor of anybody whom the database has forgotten.
+    // The database has erased them, and the metrics do not name them either.
     expect(text).not.toMatch(/@|ava1|sim-|[0-9a-f]{8}-[0-9a-f]{4}|[0-9a-f]{32}/);
   });
 });
@@ -496,7 +496,7 @@ describe('labels', () => {
     expect((await look()).count(series)).toBe(before.count(series));
   });
 
-  test('do not grow with what is sent to us', async () => {
+  test('do not grow with the requests that are sent to us', async () => {
     const ringUser = await world.ring.createUser();
     const types = fc.sample(fc.stringMatching(/^[\x21-\x7e]{1,40}$/), { numRuns: 60, seed: 1 });
     const before = await look();
@@ -584,7 +584,7 @@ describe('the bearer token', () => {
 });
 
 describe('when the database is in trouble, /metrics answers all the same', () => {
-  test('when it is away, and says what it can’t know by not saying it', async () => {
+  test('when it is away, and leaves out what it can’t know', async () => {
     const postgres = await startOwnPostgres();
     const alone = await startWorld({ databaseUrl: postgres.url, scrapeLimitMs: 1_500 });
     try {
@@ -625,7 +625,7 @@ describe('when the database is in trouble, /metrics answers all the same', () =>
     }
   });
 
-  test('when it does not let us read, and goes on with what it does', async () => {
+  test('when it does not let us read, and its other work goes on', async () => {
     const held = await startWorld({ scrapeLimitMs: 1_500 });
     const other = new pg.Client({ connectionString: held.databaseUrl });
     await other.connect();
@@ -644,7 +644,7 @@ describe('when the database is in trouble, /metrics answers all the same', () =>
   });
 });
 
-test('scrapes that come while one is under way get what that one has read', async () => {
+test('scrapes that come while one is under way get the result of that one', async () => {
   const held = await startWorld({ scrapeLimitMs: WAIT_LIMIT_MS });
   const release = await holdLock(held, 'LOCK TABLE account_links IN ACCESS EXCLUSIVE MODE');
   let arrived = 0;
@@ -662,7 +662,7 @@ test('scrapes that come while one is under way get what that one has read', asyn
     const answers = await Promise.all(underWay);
 
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
-    // The time that the process has used is another one at each look.
+    // The time that the process has used differs at each look.
     expect(answers[0]?.text).toMatch(/^process_cpu_seconds_total /m);
     expect(new Set(answers.map(({ text }) => text)).size).toBe(1);
   } finally {

@@ -26,11 +26,11 @@ describe.each([
   { what: 'is stopped', end: () => postgres.stop() },
   { what: 'is killed', end: () => postgres.kill9() },
 ])('when Postgres $what', ({ end }) => {
-  /** Someone whose browser is at the button that links. */
+  /** A user whose browser is at the button that links. */
   let waiting: Arrival;
-  /** Someone whose link waits for Ring when Postgres goes away. */
+  /** A user whose link waits for Ring when Postgres goes away. */
   let interrupted: Arrival;
-  /** Someone who has the forms before them. */
+  /** A visitor who has the forms open. */
   let stranger: { visitor: Visitor; html: string };
   let code: string;
   let codeOwner: RingUser;
@@ -64,8 +64,8 @@ describe.each([
   });
 
   test.each([
-    ['the link page of someone who comes from Ring', () => linkAddress()],
-    ['the link page of someone who is on it', () => Promise.resolve('/ring/link')],
+    ['the link page for a redirect from Ring', () => linkAddress()],
+    ['the link page that is open already', () => Promise.resolve('/ring/link')],
     ['the home page', () => Promise.resolve('/ring/home')],
   ])('%s answers 503 with a page, and says when to come again', async (_page, address) => {
     const page = await waiting.visitor.openWithoutRedirects(await address());
@@ -77,7 +77,7 @@ describe.each([
     expect(page.text).not.toMatch(/ECONNREFUSED|postgres|SELECT|knex/i);
   });
 
-  test('the home page of someone new answers 503, not a form that could not be sent', async () => {
+  test('the home page of a new visitor answers 503, not a form that could not be sent', async () => {
     const page = await world.visitor().open('/ring/home');
 
     expect(page.status).toBe(503);
@@ -113,7 +113,7 @@ describe.each([
     expect(await requestsTo('/oauth/token', codeOwner)).toHaveLength(1);
   });
 
-  test('who waited at the button is still signed in, and links', async () => {
+  test('the user who waited at the button is still signed in, and links', async () => {
     await waiting.visitor.open('/ring/link');
     await waiting.visitor.submit('/ring/link');
 
@@ -161,7 +161,7 @@ interface Arrival {
 
 const hold = (endpoint: Fault['endpoint']): Fault => ({ endpoint, when: 'after', fault: { kind: 'hold' }, times: 1 });
 
-/** Someone who installed the app, signed up, and is asked for the one click that links. */
+/** A user who installed the app, signed up, and is at the button that links. */
 async function arriveAtTheButton(): Promise<Arrival> {
   const visitor = world.visitor();
   await visitor.open('/ring/home');

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { tick } from '../support/clocks.js';
+import { tick } from '../support/periodic-tasks.js';
 import { sharing } from '../support/devices.js';
 import { send } from '../support/http.js';
 import { arriving, installed, once, signedIn, untilLink } from '../support/linking.js';
@@ -17,7 +17,7 @@ beforeAll(async () => {
 afterEach(() => world.ring.setFaults([]));
 afterAll(() => world.stop());
 
-/** What Ring was asked for on behalf of a request, in order. */
+/** Ring's endpoints that were called on behalf of a request, in order. */
 async function callsFor(requestId: string): Promise<string[]> {
   const requests = await world.ring.requests();
   return requests.filter(({ request_id }) => request_id === requestId).map(({ method, path }) => `${method} ${path}`);
@@ -43,7 +43,7 @@ describe('the id of a request', () => {
     expect(linesFor(ids[0] ?? '')).toMatchObject([{ method: 'GET', path: '/ring/home', status: 200 }]);
   });
 
-  test('goes with the code exchange to Ring, and with the job that asks whose the pair is, and its retry', async () => {
+  test('goes with the code exchange to Ring, and with the job that looks up the account of the pair, and its retry', async () => {
     await world.ring.setFaults([once('users-me', { kind: 'status', status: 503 })]);
     const { code } = await world.ring.issueCode(await world.ring.createUser());
 
@@ -106,7 +106,7 @@ describe('the id of a request', () => {
     expect(linesFor(event.meta.request_id)).toEqual([]);
   });
 
-  test('is made for what the clock does', async () => {
+  test('is made for each run of a periodic task', async () => {
     const { ringUser } = await sharing(world);
     world.clock.advance(25 * 60 * 60);
 

@@ -27,7 +27,7 @@ async function stop(app: AppProcess): Promise<void> {
 describe('two instances that are restarted one after the other, under load,', () => {
   test('lose no webhook and no claim, even if they stop at once', () => restartBoth({ DRAIN_SECONDS: '0' }));
 
-  test('let nobody notice, if they go on until the load balancer has noticed', async () => {
+  test('are not noticed by any client, if they go on until the load balancer has noticed', async () => {
     const load = await restartBoth({ DRAIN_SECONDS: '2' });
     expect(load.failures).toEqual([]);
   });
@@ -82,12 +82,12 @@ describe('two instances that are restarted one after the other, under load,', ()
   }
 });
 
-/** Ring, which delivers until it is answered 200, and people who come to link. */
+/** Ring, which delivers until the answer is 200, and users who come to link. */
 class Load {
   readonly answered: Envelope[] = [];
-  /** Who was told that it is linked, or will be. */
+  /** The users who were told that they are linked, or will be. */
   readonly users: RingUser[] = [];
-  /** What went wrong for whoever sent it, before it was tried again. */
+  /** Failures that a sender saw before it tried again. */
   readonly failures: string[] = [];
   #running: Promise<void>[] = [];
   #isStopped = false;
@@ -102,7 +102,7 @@ class Load {
     ];
   }
 
-  /** Waits until there was some of everything from now on. */
+  /** Waits until some of everything has succeeded from now on. */
   async more(): Promise<void> {
     const [events, users] = [this.answered.length + 40, this.users.length + 2];
     await until('there was more load', () =>
@@ -110,7 +110,7 @@ class Load {
     );
   }
 
-  /** What has begun is finished. */
+  /** Waits until everything that has begun is finished. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     await Promise.all(this.#running);
@@ -135,7 +135,7 @@ class Load {
 
   async #link(): Promise<void> {
     const ringUser = await world.ring.createUser();
-    // Whoever finds Ring unable to bring the app its code installs it again.
+    // When Ring can't bring the app its code, the user installs the app again.
     await this.#untilDone('code', async () => {
       const { callback } = await world.ring.install(ringUser);
       return callback?.status === 200 ? undefined : callback?.status;
@@ -151,7 +151,7 @@ class Load {
     this.users.push(ringUser);
   }
 
-  /** @param attempt says what went wrong, or nothing */
+  /** @param attempt returns the failure, or nothing */
   async #untilDone(what: string, attempt: () => Promise<string | number | null | undefined>): Promise<void> {
     for (;;) {
       const wrong = await attempt().catch(String);
@@ -162,7 +162,7 @@ class Load {
   }
 }
 
-/** Also for whom the first attempt has signed up, or in, before its answer was lost. */
+/** Links as this user, even if the first attempt has signed up or in before its answer was lost. */
 async function linkAs(visitor: Visitor, email: string): Promise<void> {
   const offers = (action: string) => visitor.page.text.includes(`action="${action}"`);
   if (offers('/ring/link')) await visitor.submit('/ring/link');
@@ -171,7 +171,7 @@ async function linkAs(visitor: Visitor, email: string): Promise<void> {
     await visitor.submit('/sign-in', { email, password: PASSWORD });
 }
 
-/** Asks each instance whether it is ready, and sends requests in turn to those that are. */
+/** Asks each instance whether it is ready, and sends requests in turn to the ready ones. */
 async function startBalancer(port: number, backends: string[]) {
   const ready = new Set<string>();
   const agent = new Agent({ keepAlive: true });
@@ -202,7 +202,7 @@ async function startBalancer(port: number, backends: string[]) {
         answer.end();
         return;
       } catch (error) {
-        // Nothing was sent, so another one may get it.
+        // Nothing was sent, so another instance may get the request.
         if ((error as NodeJS.ErrnoException).code === 'ECONNREFUSED') continue;
         break;
       }

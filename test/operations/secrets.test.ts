@@ -7,15 +7,15 @@ import type { Fault, RingUser } from '../support/ring.js';
 import { until } from '../support/until.js';
 import type { Visitor } from '../support/visitor.js';
 
-/** Every token and code of the simulator begins like this. */
+/** The beginning of every token and code of the simulator. */
 const TOKENS_AND_CODES = /sim-(at|rt|code)-/;
 const NOWHERE = 'a-secret-that-is-nowhere';
 
 let world: ProcessWorld;
 let app: AppProcess;
-/** All rows of all tables, as text, with what is encoded in them decoded beside it. */
+/** All rows of all tables as text, followed by the decoded form of what is encoded in them. */
 let dump: string;
-/** All that the process has written at LOG_LEVEL=trace. */
+/** Everything that the process has written at LOG_LEVEL=trace. */
 let written: string;
 
 const emails: string[] = [];
@@ -166,7 +166,7 @@ async function accountsComeAndGo(): Promise<void> {
   await world.visitor().open(`/sign-in?email=${newEmail()}&password=${newPassword()}`);
 }
 
-/** Codes that are good, and codes for which Ring has every bad answer, with secrets in it. */
+/** Codes that are good, and codes that Ring answers badly in every way, with secrets in its answers. */
 async function codesAreExchangedOrNot(): Promise<void> {
   for (const form of ['json', 'form', 'query'] as const) {
     expect((await world.ring.install(await newRingUser(), form)).callback?.status).toBe(200);
@@ -210,7 +210,7 @@ async function linksAreMadeOrNot(): Promise<void> {
   const [first, second] = [await linkFor(linked), await linkFor(await identified())];
   expect([first.heading, second.heading]).toEqual(Array(2).fill('Your Ring account is linked'));
 
-  // Ring says no for good, and quotes what it was sent.
+  // Ring refuses for good, and quotes the request.
   for (const status of [400, 404]) {
     const ringUser = await identified();
     const fault = answer(status, ringError('Invalid sim-at-in-a-title'));
@@ -222,16 +222,16 @@ async function linksAreMadeOrNot(): Promise<void> {
   await world.ring.setFaults([
     { endpoint: 'integration-post', fault: answer(503, ringError('Busy with sim-at-in-a-title')) },
   ]);
-  const someoneElses = await newLinkUrl(linked);
-  const forged = new URL(someoneElses);
+  const strangersUrl = await newLinkUrl(linked);
+  const forged = new URL(strangersUrl);
   forged.searchParams.set('nonce', kept(nonces, randomBytes(32).toString('base64url')));
-  const outcomes = await Promise.all([linkFor(stuck), tryLink(second, someoneElses), tryLink(first, forged)]);
+  const outcomes = await Promise.all([linkFor(stuck), tryLink(second, strangersUrl), tryLink(first, forged)]);
   expect(outcomes.map(({ page }) => page.status)).toEqual([202, 404, 404]);
 
-  // Two who have not decided yet.
+  // Two users who have not decided yet.
   await first.open((await newLinkUrl(await identified())).href);
   await world.visitor().open((await newLinkUrl(await identified())).href);
-  // And a pair of which nobody knows yet whose it is.
+  // A pair whose account is not known yet.
   await world.ring.setFaults([{ endpoint: 'users-me', fault: { kind: 'status', status: 500 } }]);
   await world.ring.install(await newRingUser());
 }
@@ -281,7 +281,7 @@ async function requestsAreMalformed(): Promise<void> {
   );
 }
 
-/** Sends this and hangs up when the service does, or after a while. */
+/** Sends this text, and closes the connection when the service does, or after a while. */
 async function sendRaw(text: string): Promise<void> {
   const socket = connect(Number(world.environment.PORT), '127.0.0.1');
   socket.on('error', () => undefined);
@@ -318,7 +318,7 @@ async function installed(): Promise<RingUser> {
   return ringUser;
 }
 
-/** Installed, and known to us. */
+/** Installs the app, and waits until the account is known to us. */
 async function identified(): Promise<RingUser> {
   const ringUser = await installed();
   await until('the pair is unclaimed', async () => {
@@ -389,14 +389,14 @@ async function dumpDatabase(): Promise<string> {
     .join('\n');
 }
 
-/** What looks like hex (as bytea does) or base64, decoded. */
+/** The decoded form of texts that look like hex (as bytea does) or base64. */
 function decoded(row: string): string[] {
   const hex = [...row.matchAll(/(?:[0-9a-f]{2}){8,}/gi)].map(([text]) => Buffer.from(text, 'hex'));
   const base64 = [...row.matchAll(/[A-Za-z0-9+/_-]{16,}/g)].map(([text]) => Buffer.from(text, 'base64'));
   return [...hex, ...base64].flatMap((bytes) => [bytes.toString('utf8'), bytes.toString('latin1')]);
 }
 
-/** Which of the secrets occur, in whatever spelling. */
+/** The secrets that occur in the text, in any spelling. */
 function findings(text: string, secrets: readonly string[]): string[] {
   return secrets.filter((secret) => {
     const bytes = Buffer.from(secret);
@@ -409,7 +409,7 @@ function findings(text: string, secrets: readonly string[]): string[] {
   });
 }
 
-/** Where the pattern occurs for the first time, with what stands around it; empty when it doesn't. */
+/** The first match of the pattern with the text around it; empty if there is none. */
 function surroundings(text: string, pattern: RegExp): string {
   const at = text.search(pattern);
   return at === -1 ? '' : text.slice(Math.max(0, at - 150), at + 80);

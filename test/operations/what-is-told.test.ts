@@ -24,12 +24,12 @@ describe('an answer of Ring’s that makes no sense', () => {
     await untilJobsAreDone(world);
 
     const after = await scrape(world.url);
-    // The first attempt, and the one that went well.
+    // The first attempt, and the one that succeeded.
     expect(after.count(`${DEVICES}"malformed"}`) - before.count(`${DEVICES}"malformed"}`)).toBe(1);
     expect(after.count(`${DEVICES}"200"}`) - before.count(`${DEVICES}"200"}`)).toBe(1);
   });
 
-  test('to who opens a live view is told in log and metrics', async () => {
+  test('to a user who opens a live view is told in log and metrics', async () => {
     const WHEP = `${CALLS}{endpoint="POST /v1/devices/{id}/media/streaming/whep/sessions",status="malformed"}`;
     const owner = await sharing(world);
     const [[, fault] = ['', { kind: 'reset' }]] = WRONG_BODIES;
@@ -44,7 +44,7 @@ describe('an answer of Ring’s that makes no sense', () => {
 });
 
 describe('a clock that is an hour off', () => {
-  /** The true time, which Ring has. */
+  /** The true time, which is Ring's. */
   const truth = new TestClock();
   let world: World;
   beforeAll(async () => {
@@ -55,7 +55,7 @@ describe('a clock that is an hour off', () => {
   test.each([
     ['ahead', HOUR, 'expired'],
     ['behind', -HOUR, 'from-the-future'],
-  ])('(%s) turns everyone away whom Ring sends, which log and metrics tell', async (_where, seconds, outcome) => {
+  ])('(%s) turns away all users from Ring, and log and metrics tell so', async (_where, seconds, outcome) => {
     const ringUser = await installed(world);
     const [before, from] = [await turnedAway(outcome), world.log.length];
     world.clock.advance(seconds);
@@ -70,7 +70,7 @@ describe('a clock that is an hour off', () => {
     }
   });
 
-  /** By whatever series counts it. */
+  /** The number of users who were turned away with this outcome, from the series that counts it. */
   async function turnedAway(outcome: string): Promise<number> {
     const { text } = await scrape(world.url);
     const lines = text.split('\n').filter((line) => line.includes(`outcome="${outcome}"`));

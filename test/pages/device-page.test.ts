@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => world.stop());
 
-interface Operation {
+interface Schedule {
   id: string;
   user_id: string;
   device_id: string;
@@ -26,8 +26,8 @@ interface Operation {
   next_run_at: Date | null;
 }
 
-function operationsOf({ ringUser }: Owner): Promise<Operation[]> {
-  return world.sql<Operation>('SELECT * FROM scheduled_operations WHERE account_id = $1 ORDER BY created_at, id', [
+function schedulesOf({ ringUser }: Owner): Promise<Schedule[]> {
+  return world.sql<Schedule>('SELECT * FROM scheduled_operations WHERE account_id = $1 ORDER BY created_at, id', [
     ringUser.account_id,
   ]);
 }
@@ -79,7 +79,7 @@ describe('the page of a device', () => {
     expect(owner.visitor.page.text).toContain('<p class="status">Status not known yet</p>');
   });
 
-  test('shows what comes from Ring as text, whatever it is', async () => {
+  test('shows any text from Ring as text', async () => {
     const name = `<script>alert(1)</script> "Tür" & 'Tor'`;
     const owner = await sharing(world, { name, location: { country: '<b>US</b>' }, id: `"><i>${randomUUID()}` });
 
@@ -97,7 +97,7 @@ describe('the page of a device', () => {
     expect(owner.visitor.page.text).not.toMatch(/type="(checkbox|radio|range)"|role="switch"/);
   });
 
-  test('leads someone who is not signed in to where that is done', async () => {
+  test('leads a visitor who is not signed in to the sign-in form', async () => {
     const owner = await sharing(world);
     const answer = await send(world.url, owner.path);
     expect([answer.status, answer.location]).toEqual([303, '/ring/home?sign-in']);
@@ -109,7 +109,7 @@ describe('the page of a device', () => {
     expect([answer.status, answer.heading]).toEqual([404, 'Page not found']);
   });
 
-  test('is for its user alone: anyone else sees what an unknown device shows', async () => {
+  test('is for its user alone: for others it is like an unknown device', async () => {
     const [owner, other] = await Promise.all([sharing(world), sharing(world)]);
     const { cookie } = other.visitor;
 
@@ -146,7 +146,7 @@ describe('of a subscription the home page says', () => {
   test.each([
     ['Paid subscription, until <time', 'paid', 'active', '+1 day'],
     ['Free trial, until <time', 'trial', 'active', '+1 day'],
-    // Ring has not said yet that it was not renewed.
+    // Ring has not said yet that the subscription was not renewed.
     ['Paid subscription, active, for', 'paid', 'active', '-1 day'],
     ['Paid subscription, ended <time', 'paid', 'inactive', '-1 day'],
     ['Paid subscription, ended, for', 'paid', 'inactive', '+1 day'],
@@ -172,7 +172,7 @@ describe('a schedule', () => {
 
     await fillIn(owner, { frequency: 'HOURLY' });
 
-    expect(await operationsOf(owner)).toMatchObject([
+    expect(await schedulesOf(owner)).toMatchObject([
       {
         user_id: owner.userId,
         device_id: owner.device.id,
@@ -195,12 +195,12 @@ describe('a schedule', () => {
     });
 
     expect([answer.status, answer.location]).toEqual([303, `${owner.path}#schedules`]);
-    expect(await operationsOf(owner)).toMatchObject([
+    expect(await schedulesOf(owner)).toMatchObject([
       { frequency: 'DAILY', time_of_day: '07:30:00', time_zone: 'Europe/Berlin' },
     ]);
     await owner.visitor.open(owner.path);
     expect(owner.visitor.page.text).toContain('<h3>Every day at 07:30 (Europe/Berlin)</h3>');
-    // The next one is probably in the same place.
+    // The next schedule is probably in the same time zone.
     expect(owner.visitor.page.text).toContain('<option selected>Europe/Berlin<');
   });
 
@@ -225,7 +225,7 @@ describe('a schedule', () => {
       const owner = await sharing(world);
       await fillIn(owner, { frequency: 'DAILY', time_of_day: '23:59', time_zone });
       expect(owner.visitor.page.status).toBe(200);
-      expect(await operationsOf(owner)).toMatchObject([{ time_zone }]);
+      expect(await schedulesOf(owner)).toMatchObject([{ time_zone }]);
     },
   );
 
@@ -272,7 +272,7 @@ describe('a schedule', () => {
         expect(text).toContain('value="06:15"');
         if (value !== '') expect(text).toContain(`<option selected>${escaped}</option>`);
       }
-      expect(await operationsOf(owner)).toEqual([]);
+      expect(await schedulesOf(owner)).toEqual([]);
     },
   );
 
@@ -281,7 +281,7 @@ describe('a schedule', () => {
     await fillIn(owner, { frequency });
     expect(owner.visitor.page.status).toBe(400);
     expect(owner.visitor.page.text).toContain('Choose how often a picture is taken.');
-    expect(await operationsOf(owner)).toEqual([]);
+    expect(await schedulesOf(owner)).toEqual([]);
   });
 
   test('is one of ten at most, also when they arrive together', async () => {
@@ -294,7 +294,7 @@ describe('a schedule', () => {
 
     expect(answers.map(({ status }) => status).sort()).toEqual([...Array<number>(10).fill(303), 400, 400, 400]);
     expect(answers.find(({ status }) => status === 400)?.text).toContain('A device can have 10 schedules.');
-    expect(await operationsOf(owner)).toHaveLength(10);
+    expect(await schedulesOf(owner)).toHaveLength(10);
     await owner.visitor.open(owner.path);
     expect(owner.visitor.page.text).not.toContain('value="HOURLY"');
   });
@@ -308,7 +308,7 @@ describe('a schedule', () => {
       expect(answer.status).toBe(404);
     }
 
-    expect(await operationsOf(owner)).toEqual([]);
+    expect(await schedulesOf(owner)).toEqual([]);
   });
 
   test('needs the token of its page', async () => {
@@ -323,10 +323,10 @@ describe('a schedule', () => {
     });
 
     expect([without.status, inHeader.status]).toEqual([403, 403]);
-    expect(await operationsOf(owner)).toEqual([]);
+    expect(await schedulesOf(owner)).toEqual([]);
   });
 
-  test('can’t be made by someone whose session has ended', async () => {
+  test('can’t be made by a user whose session has ended', async () => {
     const owner = await sharing(world);
     await owner.visitor.open(owner.path);
     await owner.visitor.submit('/sign-out');
@@ -338,7 +338,7 @@ describe('a schedule', () => {
     });
 
     expect([answer.status, answer.location]).toEqual([303, '/ring/home?sign-in']);
-    expect(await operationsOf(owner)).toEqual([]);
+    expect(await schedulesOf(owner)).toEqual([]);
   });
 
   test('leaves an address that leads back to the page', async () => {
@@ -357,7 +357,7 @@ describe('deleting a schedule', () => {
     const owner = await sharing(world);
     await fillIn(owner, { frequency: 'HOURLY' });
     await fillIn(owner, { frequency: 'DAILY', time_of_day: '07:30', time_zone: 'UTC' });
-    const hourly = (await operationsOf(owner)).find(({ frequency }) => frequency === 'HOURLY');
+    const hourly = (await schedulesOf(owner)).find(({ frequency }) => frequency === 'HOURLY');
     const address = `${formOf(owner)}/${hourly?.id ?? ''}/delete`;
 
     await owner.visitor.submit(address);
@@ -368,36 +368,36 @@ describe('deleting a schedule', () => {
 
     expect([again.status, again.location]).toEqual([303, `${owner.path}#schedules`]);
     expect(owner.visitor.page.status).toBe(200);
-    expect(await operationsOf(owner)).toMatchObject([{ frequency: 'DAILY' }]);
+    expect(await schedulesOf(owner)).toMatchObject([{ frequency: 'DAILY' }]);
   });
 
   test('is for its user alone', async () => {
     const [owner, other] = await Promise.all([sharing(world), sharing(world)]);
     await fillIn(owner, { frequency: 'HOURLY' });
-    const [operation] = await operationsOf(owner);
+    const [schedule] = await schedulesOf(owner);
     const asOther = { cookie: other.visitor.cookie, form: { _csrf: other.csrfToken } };
-    const id = operation?.id ?? '';
+    const id = schedule?.id ?? '';
 
     expect((await send(world.url, `${formOf(owner)}/${id}/delete`, asOther)).status).toBe(404);
-    // Under one's own device there is nothing of that name to delete, as after deleting it.
+    // The owner's device has no such schedule, so that the answer is the same as for one that is deleted already.
     expect((await send(world.url, `${formOf(other)}/${id}/delete`, asOther)).status).toBe(303);
     expect((await send(world.url, `${formOf(other)}/nonsense/delete`, asOther)).status).toBe(404);
 
-    expect(await operationsOf(owner)).toMatchObject([{ id }]);
+    expect(await schedulesOf(owner)).toMatchObject([{ id }]);
   });
 
   test('needs the token of its page', async () => {
     const owner = await sharing(world);
     await fillIn(owner, { frequency: 'HOURLY' });
-    const [operation] = await operationsOf(owner);
+    const [schedule] = await schedulesOf(owner);
 
-    const answer = await send(world.url, `${formOf(owner)}/${operation?.id ?? ''}/delete`, {
+    const answer = await send(world.url, `${formOf(owner)}/${schedule?.id ?? ''}/delete`, {
       cookie: owner.visitor.cookie,
       form: {},
     });
 
     expect(answer.status).toBe(403);
-    expect(await operationsOf(owner)).toHaveLength(1);
+    expect(await schedulesOf(owner)).toHaveLength(1);
   });
 });
 
@@ -411,29 +411,29 @@ describe('pausing a schedule', () => {
     });
   const untilState = (owner: Owner, state: object) =>
     until(`it is ${JSON.stringify(state)}`, async () => {
-      const [operation] = await operationsOf(owner);
-      return Object.entries(state).every(([column, value]) => operation?.[column as keyof Operation] === value);
+      const [schedule] = await schedulesOf(owner);
+      return Object.entries(state).every(([column, value]) => schedule?.[column as keyof Schedule] === value);
     });
 
   async function paused(): Promise<{ owner: Owner; address: string }> {
     const owner = await sharing(world);
     await fillIn(owner, { frequency: 'HOURLY' });
-    const [operation] = await operationsOf(owner);
-    const address = `${formOf(owner)}/${operation?.id ?? ''}`;
+    const [schedule] = await schedulesOf(owner);
+    const address = `${formOf(owner)}/${schedule?.id ?? ''}`;
     await owner.visitor.submit(`${address}/pause`);
     return { owner, address };
   }
 
   test('keeps it, without a next picture, until its user wants it to go on', async () => {
     const { owner, address } = await paused();
-    expect(await operationsOf(owner)).toMatchObject([{ status: 'PAUSED', pause_reason: 'USER', next_run_at: null }]);
+    expect(await schedulesOf(owner)).toMatchObject([{ status: 'PAUSED', pause_reason: 'USER', next_run_at: null }]);
     expect(owner.visitor.page.text).toContain('Paused by you.');
 
     await owner.visitor.submit(`${address}/resume`);
 
-    const [operation] = await operationsOf(owner);
-    expect(operation).toMatchObject({ status: 'ACTIVE', pause_reason: null });
-    expect(Number(operation?.next_run_at)).toBeGreaterThan(world.clock.now().getTime());
+    const [schedule] = await schedulesOf(owner);
+    expect(schedule).toMatchObject({ status: 'ACTIVE', pause_reason: null });
+    expect(Number(schedule?.next_run_at)).toBeGreaterThan(world.clock.now().getTime());
     expect(owner.visitor.page.text).toContain('Next picture:');
   });
 
@@ -446,11 +446,11 @@ describe('pausing a schedule', () => {
       await owner.visitor.open(owner.path);
       return owner.visitor.page.text.includes('<p class="status">Offline</p>');
     });
-    expect(await operationsOf(owner)).toMatchObject([{ status: 'PAUSED', pause_reason: 'USER' }]);
+    expect(await schedulesOf(owner)).toMatchObject([{ status: 'PAUSED', pause_reason: 'USER' }]);
 
-    // Its user may want it to go on: as soon as the device can.
+    // The user may want it to go on as soon as the device can.
     await owner.visitor.submit(`${address}/resume`);
-    expect(await operationsOf(owner)).toMatchObject([{ status: 'PAUSED', pause_reason: 'OFFLINE' }]);
+    expect(await schedulesOf(owner)).toMatchObject([{ status: 'PAUSED', pause_reason: 'OFFLINE' }]);
     await sendEvent(owner, 'device_online', 4);
     await untilState(owner, { status: 'ACTIVE', pause_reason: null });
   });
@@ -465,7 +465,7 @@ describe('pausing a schedule', () => {
     const [, id = ''] = /scheduled-operations\/([^/]+)$/.exec(address) ?? [];
     expect((await send(world.url, `${formOf(other)}/${id}/resume`, asOther)).status).toBe(303);
 
-    expect(await operationsOf(owner)).toMatchObject([{ status: 'PAUSED', pause_reason: 'USER' }]);
+    expect(await schedulesOf(owner)).toMatchObject([{ status: 'PAUSED', pause_reason: 'USER' }]);
   });
 });
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { tick } from '../support/clocks.js';
+import { tick } from '../support/periodic-tasks.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { send } from '../support/http.js';
 import { inboxOf, untilApplied, untilIdle, untilProcessed } from '../support/inbox.js';
@@ -20,14 +20,14 @@ beforeAll(async () => {
   world = await startWorld({ ringTimeoutMs: RING_TIMEOUT_MS });
 });
 afterEach(async () => {
-  // Time goes on for all: what one test has scheduled would run in the next, and meet its faults.
+  // Time goes on for all tests: the schedule of one would run in the next, and meet its faults.
   await world.sql('DELETE FROM scheduled_operations');
   await untilJobsAreDone(world, 'take_snapshot');
   await world.ring.setFaults([]);
 });
 afterAll(() => world.stop());
 
-interface Operation {
+interface Schedule {
   id: string;
   status: string;
   pause_reason: string | null;
@@ -43,16 +43,16 @@ interface Picture {
   picture: Buffer;
 }
 
-function operationsOf({ ringUser }: Owner, on = world): Promise<Operation[]> {
-  return on.sql<Operation>('SELECT * FROM scheduled_operations WHERE account_id = $1 ORDER BY created_at, id', [
+function schedulesOf({ ringUser }: Owner, on = world): Promise<Schedule[]> {
+  return on.sql<Schedule>('SELECT * FROM scheduled_operations WHERE account_id = $1 ORDER BY created_at, id', [
     ringUser.account_id,
   ]);
 }
 
-async function operationOf(owner: Owner, on = world): Promise<Operation> {
-  const [operation] = await operationsOf(owner, on);
-  if (operation === undefined) throw new Error('nothing is scheduled');
-  return operation;
+async function scheduleOf(owner: Owner, on = world): Promise<Schedule> {
+  const [schedule] = await schedulesOf(owner, on);
+  if (schedule === undefined) throw new Error('nothing is scheduled');
+  return schedule;
 }
 
 function picturesOf({ ringUser }: Owner): Promise<Picture[]> {
@@ -76,29 +76,29 @@ async function schedule({ visitor, path }: Owner, fields: Record<string, string>
   expect(visitor.page.status).toBe(200);
 }
 
-/** Someone who has a picture taken every hour. */
+/** A user with an hourly schedule. */
 async function scheduled(): Promise<Owner> {
   const owner = await sharing(world);
   await schedule(owner);
   return owner;
 }
 
-/** Lets time go on to the next run, and the clock see it. */
+/** Lets time go on to the next run, and runs the periodic task. */
 async function nextHour(): Promise<void> {
   world.clock.advance(HOUR);
   await tick('start due snapshots');
 }
 
-/** Until the run that has just begun is over, one way or the other. */
-async function untilRun(owner: Owner): Promise<Operation> {
+/** Waits until the run that has just begun is over, with or without a picture. */
+async function untilRun(owner: Owner): Promise<Schedule> {
   const now = world.clock.now();
-  await until('the run has begun', async () => ((await operationOf(owner)).next_run_at ?? now) > now);
+  await until('the run has begun', async () => ((await scheduleOf(owner)).next_run_at ?? now) > now);
   await until('the run is over', async () => {
     if ((await jobsOf(owner)).length === 0) return true;
     await passPauses(world);
     return false;
   });
-  return operationOf(owner);
+  return scheduleOf(owner);
 }
 
 function jobsOf(owner: Owner): Promise<{ attempts: number }[]> {
@@ -109,7 +109,7 @@ function jobsOf(owner: Owner): Promise<{ attempts: number }[]> {
   );
 }
 
-/** A webhook alone: at Ring, nothing happens. */
+/** Sends a webhook that changes nothing at Ring. */
 const webhook = ({ ringUser }: Owner, type: EventType) =>
   world.ring.sendEvent({ user_id: ringUser.id, type, effect: false, timestamp: world.clock.now().getTime() });
 
@@ -125,7 +125,7 @@ function insertPictures({ ringUser, device }: Owner, count: number): Promise<unk
 describe('a scheduled picture', () => {
   test('is taken when it is due, kept, and shown to its user', async () => {
     const owner = await scheduled();
-    const { next_run_at: due } = await operationOf(owner);
+    const { next_run_at: due } = await scheduleOf(owner);
     expect(due).toEqual(new Date(world.clock.now().getTime() + HOUR * 1_000));
     await tick('start due snapshots');
     expect(await jobsOf(owner)).toEqual([]);
@@ -229,9 +229,9 @@ describe('a scheduled picture', () => {
     expect(await callsOf(owner, ASKED)).toHaveLength(1);
   });
 
-  test('is taken once after clocks that stood still for hours, and the rhythm stays', async () => {
+  test('is taken once after periodic tasks that stood still for hours, and the rhythm stays', async () => {
     const owner = await scheduled();
-    const { next_run_at: first } = await operationOf(owner);
+    const { next_run_at: first } = await scheduleOf(owner);
 
     world.clock.advance(3.3 * HOUR);
     await tick('start due snapshots');
@@ -386,21 +386,21 @@ describe('a picture that can’t be taken', () => {
 describe('a device that is offline', () => {
   test('has its schedules paused, and they go on with the next run once it is online', async () => {
     const owner = await scheduled();
-    const { next_run_at: first } = await operationOf(owner);
+    const { next_run_at: first } = await scheduleOf(owner);
 
     world.clock.advance(1);
     await webhook(owner, 'device_offline');
-    await until('it is paused', async () => (await operationOf(owner)).status === 'PAUSED');
-    expect(await operationOf(owner)).toMatchObject({ pause_reason: 'OFFLINE', next_run_at: null });
+    await until('it is paused', async () => (await scheduleOf(owner)).status === 'PAUSED');
+    expect(await scheduleOf(owner)).toMatchObject({ pause_reason: 'OFFLINE', next_run_at: null });
     await owner.visitor.open(owner.path);
     expect(owner.visitor.page.text).toContain('Paused while the device is offline.');
 
     world.clock.advance(3 * HOUR);
     await tick('start due snapshots');
     await webhook(owner, 'device_online');
-    await until('it goes on', async () => (await operationOf(owner)).status === 'ACTIVE');
+    await until('it goes on', async () => (await scheduleOf(owner)).status === 'ACTIVE');
 
-    expect(await operationOf(owner)).toMatchObject({
+    expect(await scheduleOf(owner)).toMatchObject({
       pause_reason: null,
       next_run_at: new Date((first?.getTime() ?? 0) + 3 * HOUR * 1_000),
     });
@@ -425,7 +425,7 @@ describe('a device that is offline', () => {
       return left.length === 0;
     });
 
-    expect(await operationOf(owner)).toMatchObject({ status: 'PAUSED', pause_reason: 'USER' });
+    expect(await scheduleOf(owner)).toMatchObject({ status: 'PAUSED', pause_reason: 'USER' });
   });
 
   test('can have new schedules, which wait for it', async () => {
@@ -433,7 +433,7 @@ describe('a device that is offline', () => {
 
     await schedule(owner);
 
-    expect(await operationOf(owner)).toMatchObject({ status: 'PAUSED', pause_reason: 'OFFLINE', next_run_at: null });
+    expect(await scheduleOf(owner)).toMatchObject({ status: 'PAUSED', pause_reason: 'OFFLINE', next_run_at: null });
   });
 });
 
@@ -470,14 +470,14 @@ describe('a picture that is under way', () => {
 
   test('when its schedule is deleted is dropped', async () => {
     const owner = await underWay();
-    const { id } = await operationOf(owner);
+    const { id } = await scheduleOf(owner);
     await owner.visitor.open(owner.path);
 
     await owner.visitor.submit(`${owner.path}/scheduled-operations/${id}/delete`);
     await untilOver();
 
     expect(await picturesOf(owner)).toEqual([]);
-    expect(await operationsOf(owner)).toEqual([]);
+    expect(await schedulesOf(owner)).toEqual([]);
   });
 
   test('when the device’s row is removed behind its back is dropped', async () => {
@@ -500,7 +500,7 @@ describe('a picture that is under way', () => {
     await untilOver();
 
     expect(await callsOf(owner, ASKED)).toHaveLength(1);
-    expect(await operationOf(owner)).toMatchObject({ status: 'PAUSED', last_error: null });
+    expect(await scheduleOf(owner)).toMatchObject({ status: 'PAUSED', last_error: null });
   });
 });
 
@@ -517,7 +517,7 @@ describe('a picture that is due', () => {
     await untilRun(owner);
 
     expect(await callsOf(owner, ASKED)).toEqual([]);
-    expect(await operationOf(owner)).toMatchObject({ status: 'ACTIVE', last_run_at: null });
+    expect(await scheduleOf(owner)).toMatchObject({ status: 'ACTIVE', last_run_at: null });
   });
 });
 
@@ -528,23 +528,24 @@ describe('a daily picture', () => {
   });
   afterAll(() => later.stop());
 
-  /** When a daily schedule that is made at `from` runs, the first times. Time only goes on. */
+  /** The first runs of a daily schedule that is made at `from`. Time only goes forward. */
   async function runsOf(
     owner: Owner,
     wish: { from: string; at: string; zone: string; times: number },
   ): Promise<string[]> {
-    // With tokens that are years old Ring can't be asked: what is still under way is done before, and nothing is old after.
+    // Ring can't be asked with tokens that are years old. All work is done before time goes on, and nothing is old
+    // after.
     await untilIdle(later);
     goTo(wish.from);
     await later.sql('UPDATE devices SET fetched_at = $2 WHERE account_id = $1', [owner.ringUser.account_id, wish.from]);
     await schedule(owner, { frequency: 'DAILY', time_of_day: wish.at, time_zone: wish.zone });
-    const { id } = (await operationsOf(owner, later)).at(-1) ?? { id: '' };
+    const { id } = (await schedulesOf(owner, later)).at(-1) ?? { id: '' };
     const runs: string[] = [];
     for (;;) {
       const next = await nextRunOf(id);
       runs.push(next.toISOString());
       if (runs.length === wish.times) return runs;
-      // A job that is just storing holds the operation, and the clock would leave it to its next tick.
+      // A job that is storing a picture locks the schedule, and the periodic task would leave it to its next run.
       await untilJobsAreDone(later, 'take_snapshot');
       goTo(next.toISOString());
       await tick('start due snapshots');
@@ -616,16 +617,16 @@ describe('a daily picture', () => {
     for (const one of [owner, other]) await schedule(one, wish);
     const { account_id } = owner.ringUser;
     await later.sql(`UPDATE scheduled_operations SET time_zone = 'Europe/Bygone' WHERE account_id = $1`, [account_id]);
-    const left = await operationOf(owner, later);
-    const { id } = await operationOf(other, later);
+    const left = await scheduleOf(owner, later);
+    const { id } = await scheduleOf(other, later);
 
     later.clock.advance(24 * HOUR);
     await tick('start due snapshots');
     await until('the next run is set', async () => (await nextRunOf(id)) > later.clock.now());
     await untilJobsAreDone(later, 'take_snapshot');
 
-    expect(await operationOf(other, later)).toMatchObject({ last_run_at: later.clock.now() });
-    expect(await operationOf(owner, later)).toEqual(left);
+    expect(await scheduleOf(other, later)).toMatchObject({ last_run_at: later.clock.now() });
+    expect(await scheduleOf(owner, later)).toEqual(left);
     expect(later.log.filter((line) => line.includes('a periodic task failed'))).toEqual([]);
   });
 
@@ -641,7 +642,7 @@ describe('a daily picture', () => {
     }
 
     expect(await inboxOf(later, owner.ringUser)).toMatchObject([{ attempts: 0 }, { attempts: 0 }]);
-    expect(await operationOf(owner, later)).toMatchObject({ status: 'PAUSED' });
+    expect(await scheduleOf(owner, later)).toMatchObject({ status: 'PAUSED' });
   });
 
   test.each(['CET', 'EST', 'MST', 'HST', 'EST5EDT', 'PST8PDT', 'IST', 'GB', 'ROC', 'Z', 'GMT+0', 'UTC+5', '+02:00'])(
@@ -655,18 +656,18 @@ describe('a daily picture', () => {
 
       expect(owner.visitor.page.status).toBe(400);
       expect(owner.visitor.page.text).toContain('Choose a time zone from the list.');
-      expect(await operationsOf(owner, later)).toEqual([]);
+      expect(await schedulesOf(owner, later)).toEqual([]);
     },
   );
 
-  test('after clocks that stood still for days is taken once, and next at its time', async () => {
+  test('after periodic tasks that stood still for days is taken once, and next at its time', async () => {
     const owner = await sharing(later);
     await runsOf(owner, { from: '2032-03-10T06:00:00Z', at: '07:30', zone: 'Europe/Berlin', times: 1 });
 
     goTo('2032-03-30T12:00:00Z');
     await tick('start due snapshots');
 
-    const { id } = await operationOf(owner, later);
+    const { id } = await scheduleOf(owner, later);
     const next = await until('the next run is set', async () => {
       const run = await nextRunOf(id);
       return run > later.clock.now() && run;

@@ -35,7 +35,7 @@ afterEach(() => {
   }
 });
 
-/** Something that listens where Ring would. The simulator plays Ring; this plays what Ring never documented. */
+/** A server in Ring's place. The simulator plays Ring; this one answers what Ring never documented. */
 async function listen(listener: RequestListener): Promise<string> {
   const server = createServer(listener).listen(0, '127.0.0.1');
   servers.push(server);
@@ -43,7 +43,7 @@ async function listen(listener: RequestListener): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-/** Answers everything alike and keeps what it was sent. */
+/** Gives every request the same answer, and keeps the requests. */
 async function listenAndAnswer(
   status: number,
   body: string,
@@ -75,7 +75,7 @@ async function failureOf(call: Promise<unknown>): Promise<RingError> {
   return error;
 }
 
-describe('what is sent to Ring', () => {
+describe('a request to Ring', () => {
   test('a code is exchanged by a form with the client credentials in it, and by no Authorization header', async () => {
     const ring = await listenAndAnswer(200, JSON.stringify(PAIR));
     expect(await clientOf(ring.url).exchangeCode(CODE)).toEqual({
@@ -198,7 +198,7 @@ describe('a link in an answer of Ring’s', () => {
     expect(elsewhere.received).toEqual([]);
   });
 
-  /** Ring over TLS, which redirects to a picture there; and what was fetched from elsewhere. */
+  /** Ring over TLS, with a redirect to a picture at this location. Records what was fetched from elsewhere. */
   function redirectingTo(location: string) {
     const fetched: { url: string; headers: Headers }[] = [];
     const client = clientOf('https://ring.example.com', {
@@ -247,7 +247,7 @@ describe('a link in an answer of Ring’s', () => {
   });
 });
 
-describe('what Ring answers', () => {
+describe('an answer of Ring’s', () => {
   const rfc6749 = (error: string) => JSON.stringify({ error, error_description: `not with ${CODE} and ${SECRET}` });
   const jsonApi = (status: number, title: string) =>
     JSON.stringify({ errors: [{ status: `${status}`, title, detail: `not with ${CODE} and ${SECRET}` }] });

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { tick } from '../support/clocks.js';
+import { tick } from '../support/periodic-tasks.js';
 import { sharing } from '../support/devices.js';
 import { untilJobsAreDone } from '../support/jobs.js';
 import { linksOf } from '../support/linking.js';
@@ -47,7 +47,7 @@ afterAll(async () => {
   gateway.close();
 });
 
-/** Every object in an answer of Ring's has members that nobody has heard of. */
+/** Every object in an answer of Ring's gets unknown members. */
 function extend(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(extend);
   if (typeof value !== 'object' || value === null) return value;

@@ -22,14 +22,14 @@ export interface ReceivedWebhook {
   body: string;
 }
 
-/** A partner app that is nothing but a callback and a webhook: it keeps what it receives and answers with a status. */
+/** A partner app with a callback and a webhook only. It keeps the requests and answers with a status. */
 export interface TinyApp {
   url: string;
-  /** What came to the callback. */
+  /** The requests to the callback. */
   received: ReceivedCallback[];
   status: number;
   webhooks: ReceivedWebhook[];
-  /** Answered to webhooks in turn; the last one stays. Null is no answer. */
+  /** The statuses of the answers to webhooks, in turn; the last one stays. Null is no answer. */
   webhookStatuses: (number | null)[];
   close(): Promise<void>;
 }
@@ -76,7 +76,7 @@ export async function startTinyApp(): Promise<TinyApp> {
   return app;
 }
 
-/** A simulator with a clock that stands still, and with what it logged. */
+/** A simulator with a clock that stands still, and its log. */
 export interface Rig {
   url: string;
   app: TinyApp;
@@ -112,7 +112,7 @@ export async function startRig(options: Partial<SimulatorOptions> = {}): Promise
   };
 }
 
-/** Asks the control API, and expects it to agree. */
+/** Sends a request to the control API, and expects a success. */
 export async function control<Answer>(
   rig: { url: string },
   method: string,
@@ -167,7 +167,7 @@ export function getMe(rig: Rig, token: string): Promise<Response> {
   return fetch(`${rig.url}/v1/users/me`, { headers: { Authorization: `Bearer ${token}` } });
 }
 
-/** Asks Ring's API with a token. */
+/** Calls Ring's API with a token. */
 export function callRing(rig: Rig, method: string, path: string, token: string, init: RequestInit = {}) {
   return fetch(`${rig.url}${path}`, {
     method,

@@ -8,7 +8,7 @@ export interface AppRoute {
   methods: string[];
 }
 
-/** As express 5 keeps them. */
+/** The internal form in which Express 5 keeps routes. */
 interface Layer {
   name: string;
   rawPath: string | string[];
@@ -16,7 +16,7 @@ interface Layer {
   route?: { path: string | string[]; stack: { method?: string }[] };
 }
 
-/** The routes of the very app that serves the world, from the server that answers a request. */
+/** The routes of the app that serves this world, read from the server that answers a request. */
 export async function routesOf({ url }: World): Promise<AppRoute[]> {
   let server: Server | undefined;
   const port = Number(new URL(url).port);
@@ -40,10 +40,10 @@ function walk(layers: Layer[], prefix: string): AppRoute[] {
     found.set(path, new Set([...(found.get(path) ?? []), ...methods]));
   };
   for (const { name, rawPath, handle, route } of layers) {
-    // Files, and no routes.
+    // Files are no routes.
     if (rawPath === '/assets') continue;
     if (route !== undefined) {
-      // A handler of all methods has none of its own.
+      // A handler for all methods has no method of its own.
       const methods = route.stack.flatMap(({ method }) => (method === undefined ? [] : [method.toUpperCase()]));
       for (const path of [route.path].flat()) add(prefix + path, methods);
     } else if (handle.stack !== undefined) {

@@ -10,15 +10,15 @@ import type { Visitor } from './visitor.js';
 
 const execute = promisify(execFile);
 
-/** Inside the package, so that a new version of it brings a new Chromium. */
+/** The folder is inside the package, so that a new version of the package brings a new Chromium. */
 const PACKAGE_DIR = dirname(dirname(dirname(createRequire(import.meta.url).resolve('@sparticuz/chromium'))));
 const CHROMIUM_DIR = join(PACKAGE_DIR, 'inflated');
 
-/** The package has Chromium for this platform alone. */
+/** The package has Chromium for this platform only. */
 const HAS_CHROMIUM = process.platform === 'linux' && process.arch === 'x64';
 
 const ARGS = [
-  '--no-sandbox', // Root has no sandbox.
+  '--no-sandbox', // Root can't use the sandbox.
   '--disable-gpu',
   '--disable-background-networking',
   '--disable-component-update',
@@ -27,7 +27,7 @@ const ARGS = [
   '--disable-quic',
 ];
 
-/** A headless Chromium of the package's; on other platforms than Linux on x64 the Chrome that is installed there. */
+/** A headless Chromium from the package. On other platforms than Linux on x64, the Chrome that is installed there. */
 export async function launchBrowser(): Promise<Browser> {
   if (!HAS_CHROMIUM) return chromium.launch({ channel: 'chrome', args: ARGS });
   await inflateChromium();
@@ -40,7 +40,7 @@ export async function launchBrowser(): Promise<Browser> {
   return chromium.launch({ executablePath, args: ARGS, env });
 }
 
-/** Like a browser of somebody's own: nothing is shared with others. Its waits end only when something hangs. */
+/** A context like a browser of its own: it shares nothing with others. Its waits end only when something hangs. */
 export async function newContext(browser: Browser, options: BrowserContextOptions = {}): Promise<BrowserContext> {
   const context = await browser.newContext(options);
   context.setDefaultTimeout(WAIT_LIMIT_MS);
@@ -55,15 +55,17 @@ export async function visitAs(page: Page, { appUrl, cookie }: Visitor, address: 
 }
 
 /**
- * Unpacks Chromium, its fonts and its libraries; once, whoever calls first. The package itself would take a half-written
- * file of a parallel worker for a finished one, so each caller unpacks into a draft, and the first rename wins.
+ * Unpacks Chromium, its fonts and its libraries. Only the first call does so. The package itself would take a
+ * half-written file of a parallel worker for a finished one. So each caller unpacks into a draft, and the first rename
+ * wins.
  */
 export async function inflateChromium(): Promise<void> {
   if (!HAS_CHROMIUM || existsSync(CHROMIUM_DIR)) return;
   const draft = await mkdtemp(join(PACKAGE_DIR, 'inflating-'));
   try {
     const script = "import chromium from '@sparticuz/chromium'; await chromium.executablePath();";
-    // It unpacks into TMPDIR, and the libraries that a bare Linux lacks only when it believes to be on AWS Lambda.
+    // The package unpacks into TMPDIR. It adds the libraries that a bare Linux lacks only if it believes that it runs
+    // on AWS Lambda.
     const env = { PATH: process.env.PATH, TMPDIR: draft, AWS_EXECUTION_ENV: 'AWS_Lambda_nodejs20.x' };
     await execute(process.execPath, ['--input-type=module', '--eval', script], { cwd: PACKAGE_DIR, env });
     await writeFile(join(draft, 'fonts.conf'), fontsConfiguration(join(CHROMIUM_DIR, 'fonts')));
@@ -75,7 +77,7 @@ export async function inflateChromium(): Promise<void> {
   }
 }
 
-/** The package's own file names folders of AWS Lambda. One font everywhere makes layouts alike on every machine. */
+/** The package's own file names folders of AWS Lambda. With one font everywhere, layouts are alike on every machine. */
 function fontsConfiguration(fontsDir: string): string {
   return `<?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "fonts.dtd">
@@ -83,7 +85,7 @@ function fontsConfiguration(fontsDir: string): string {
 `;
 }
 
-/** The package's NSS and expat, where the system has none; mixing them with the system's own would be asking for it. */
+/** The package's NSS and expat, for a system without them. Mixing them with the system's own would be risky. */
 async function libraries(executablePath: string): Promise<{ LD_LIBRARY_PATH?: string }> {
   const { stdout } = await execute('ldd', [executablePath]);
   return stdout.includes('not found') ? { LD_LIBRARY_PATH: join(CHROMIUM_DIR, 'al2023', 'lib') } : {};

@@ -5,19 +5,19 @@ import { hiddenFields, type Visitor } from './visitor.js';
 
 type NewDevice = NonNullable<NewRingUser['devices']>[number];
 
-/** Someone who shares a device with the app, and is signed in. */
+/** A signed-in user who shares a device with the app. */
 export interface Owner {
   visitor: Visitor;
   ringUser: RingUser;
   userId: string;
   device: { id: string; name: string };
-  /** Of the device's page. */
+  /** The path of the device's page. */
   path: string;
-  /** Of the visitor's session. */
+  /** The token of the visitor's session. */
   csrfToken: string;
 }
 
-/** A new user with a new Ring account that has this device, which the app has asked Ring about. */
+/** A new user with a new Ring account that has this device, after the app has fetched it from Ring. */
 export async function sharing(world: Outside, wish: Partial<NewDevice> = {}): Promise<Owner> {
   const user = await world.ring.createUser({ devices: [{ name: 'Front Door', ...wish }] });
   const { visitor, ringUser } = await linked(world, user);

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 
-/** The project: this file runs as `dist/test/support/documents.js`. */
+/** The project folder. This file runs as `dist/test/support/documents.js`. */
 export const PROJECT = new URL('../../../', import.meta.url);
 
 export const readProjectFile = (path: string): string => readFileSync(new URL(path, PROJECT), 'utf8');
 
-/** What people read about the service, by path. */
+/** The documents about the service, by path. */
 export const DOCUMENTS: ReadonlyMap<string, string> = new Map(
   ['README.md', 'CONTRIBUTING.md', 'ops/RUNBOOK.md'].map((path) => [path, readProjectFile(path)]),
 );

@@ -2,26 +2,26 @@ import { once } from 'node:events';
 import { type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
 import { until } from './until.js';
 
-/** A stream of server-sent events, as a page has it. */
+/** A stream of server-sent events, as a page receives it. */
 export interface EventStream {
   status: number;
   headers: IncomingHttpHeaders;
-  /** What came so far. */
+  /** The text that came so far. */
   text: () => string;
-  /** How often it said that there is news. */
+  /** The number of messages that there is news. */
   news: () => number;
-  /** How often it said nothing, only to be heard. */
+  /** The number of heartbeats, which say nothing. */
   heartbeats: () => number;
-  /** Waits until it has said so more often than that. */
+  /** Waits until there are more messages of news than `before`. */
   untilNews: (before: number) => Promise<void>;
   hasEnded: () => boolean;
-  /** Whether it was ended in order, and not hung up on. */
+  /** True if the stream was ended in order, and not cut off. */
   isWhole: () => boolean;
   untilEnded: () => Promise<void>;
   close: () => void;
 }
 
-/** Waits for the head of the answer only. */
+/** Opens a stream, and waits for the head of the answer only. */
 export async function openStream(origin: string, cookie: string): Promise<EventStream> {
   const sent = request(`${origin}/events/stream`, { agent: false, headers: { cookie, accept: 'text/event-stream' } });
   sent.end();

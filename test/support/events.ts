@@ -10,7 +10,7 @@ export interface EventRow {
   requestId?: string;
 }
 
-/** Events that were recorded, as if their webhooks had come; returns their IDs. */
+/** Records events as if their webhooks had come. Returns their IDs. */
 export async function recorded(
   world: Pick<World, 'sql'>,
   { ringUser, device }: Pick<Owner, 'ringUser' | 'device'>,
@@ -29,11 +29,11 @@ export async function recorded(
   return ids;
 }
 
-/** Which events a page shows, in its order. */
+/** The events that a page shows, in its order. */
 export const eventsOn = (html: string): string[] =>
   [...html.matchAll(/<li class="event" id="event-([^"]+)"/g)].map(([, id = '']) => id);
 
-/** Where the link with this text leads on the page, as a browser reads it. */
+/** The target of the link with this text on the page, as a browser reads it. */
 export function linkOn(html: string, text: string): string {
   const [, href] = new RegExp(`<a [^>]*href="([^"]+)"[^>]*>${text}</a>`).exec(html) ?? [];
   if (href === undefined) throw new Error(`the page has no link ${text}:\n${html}`);

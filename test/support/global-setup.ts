@@ -9,7 +9,7 @@ import { clusterTemplate, copyCluster, databaseUrl, query, TEMPLATE_DATABASE, TE
 import { measureSlowness } from './speed.js';
 
 /**
- * The data is thrown away, so nothing waits for the disk. Everything else is as in production: what commits is visible,
+ * The data is thrown away, so nothing waits for the disk. Everything else is as in production: commits are visible,
  * locks lock, constraints hold.
  */
 const SHARED = {
@@ -20,8 +20,8 @@ const SHARED = {
 let stopPostgres = () => Promise.resolve();
 
 /**
- * Once for each run of jest, before the workers start: what the tests of the lane share. Called without a lane, as by
- * `npx jest`, it makes everything ready.
+ * Prepares what the tests of the lane share, once for each run of jest, before the workers start. Without a lane, as by
+ * `npx jest`, it prepares everything.
  */
 export default async function globalSetup(): Promise<void> {
   // Workers inherit the environment.
@@ -31,16 +31,16 @@ export default async function globalSetup(): Promise<void> {
   await Promise.all([startSharedPostgres(), lane !== 'integration' && inflateChromium()]);
 }
 
-/** Global teardown: see the file of that name. */
+/** Stops it in the global teardown, global-teardown.ts. */
 export async function stopSharedPostgres(): Promise<void> {
   await stopPostgres();
 }
 
-/** One Postgres, with a migrated database to copy, and its files as they were before it started, to copy too. */
+/** Starts one Postgres with a migrated database to copy. Keeps its files from before it started, to copy too. */
 async function startSharedPostgres(): Promise<void> {
   const directory = await mkdtemp(join(tmpdir(), 'ring-account-linking-'));
   leaveNothingBehind(directory);
-  // As root, Postgres runs as another user, who has to get to its data.
+  // As root, Postgres runs as another user, who needs to reach its data.
   await chmod(directory, 0o711);
   process.env.TEST_DIRECTORY = directory;
 
@@ -60,7 +60,7 @@ async function startSharedPostgres(): Promise<void> {
 
 /**
  * However this run ends (a failed setup, Ctrl-C, a worker that died with a Postgres of its own), no Postgres below
- * `directory` outlives it. On the exit event, because that is the one way that all ends share; so it can't wait.
+ * `directory` outlives it. The exit event is the one way that all ends share, but its handler can't wait.
  */
 function leaveNothingBehind(directory: string): void {
   process.once('exit', () => {
@@ -80,6 +80,6 @@ function killPostgres(pidFile: string): void {
   try {
     process.kill(Number.parseInt(readFileSync(pidFile, 'utf8'), 10), 'SIGQUIT');
   } catch {
-    // No file, or no such process: it has stopped already.
+    // There is no file, or no such process: it has stopped already.
   }
 }

@@ -11,15 +11,15 @@ export interface Answer {
   status: number;
   headers: Headers;
   text: string;
-  /** Headers and body: everything that left the app. */
+  /** Headers and body: everything that the app sent. */
   everything: string;
   location: string | null;
-  /** `name=value` of the cookie that was set, if one was. */
+  /** `name=value` of the cookie that was set, if there was one. */
   cookie: string | undefined;
   heading: string;
 }
 
-/** One request, its answer as it is: no redirect is followed and no cookie kept. */
+/** Sends one request and returns the answer as it is: no redirect is followed and no cookie kept. */
 export async function send(origin: string, path: string, { method, cookie, form, body, headers }: Sent = {}) {
   const content = form === undefined ? body : new URLSearchParams(form);
   const response = await fetch(origin + path, {

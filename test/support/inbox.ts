@@ -16,14 +16,14 @@ export function inboxOf(world: Pick<World, 'sql'>, { account_id }: RingUser): Pr
   return world.sql<InboxRow>('SELECT * FROM webhook_events WHERE account_id = $1 ORDER BY id', [account_id]);
 }
 
-/** Waits until nothing of the account waits in the inbox. Jobs may go on. */
+/** Waits until no event of the account waits in the inbox. Jobs may go on. */
 export async function untilApplied(world: Pick<World, 'sql'>, ringUser: RingUser): Promise<void> {
   await until('the inbox is processed', async () =>
     (await inboxOf(world, ringUser)).every(({ status }) => status !== 'PENDING'),
   );
 }
 
-/** Waits until nothing of the account waits in the inbox, and no job is left that is due. */
+/** Waits until no event of the account waits in the inbox, and no job is due. */
 export async function untilProcessed(world: Pick<World, 'sql'>, ringUser: RingUser): Promise<void> {
   await untilApplied(world, ringUser);
   await untilIdle(world);
@@ -39,7 +39,7 @@ export async function untilIdle(world: Pick<World, 'sql'>): Promise<void> {
   });
 }
 
-/** Nobody can change what the app holds of this account until it is released. */
+/** Locks what the app holds of this account, so that nothing of it changes until the lock is released. */
 export function holdAccount(world: Pick<World, 'databaseUrl'>, { account_id }: RingUser): Promise<() => Promise<void>> {
   return holdLock(world, 'SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [account_id]);
 }

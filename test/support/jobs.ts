@@ -1,14 +1,14 @@
 import { until } from './until.js';
 import type { World } from './world.js';
 
-/** Lets the pauses between attempts pass: every job that waits is due now. */
+/** Skips the pauses between attempts: every waiting job is due now. */
 export async function passPauses(world: Pick<World, 'sql'>): Promise<void> {
   await world.sql(`SELECT graphile_worker.reschedule_jobs(array_agg(id), run_at => now())
                      FROM graphile_worker.jobs WHERE locked_at IS NULL`);
   await world.sql(`SELECT pg_notify('jobs:insert', '{"count":1}')`);
 }
 
-/** Until no such job is left, or none at all, however long it would have paused. */
+/** Waits until no job of this task, or of any, is left, no matter how long it would have paused. */
 export function untilJobsAreDone(world: Pick<World, 'sql'>, task?: string): Promise<true> {
   return until(`no job ${task ?? 'at all'} is left`, async () => {
     const jobs = await world.sql(

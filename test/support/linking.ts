@@ -5,14 +5,14 @@ import { until } from './until.js';
 import type { Visitor } from './visitor.js';
 import { HMAC_KEY, type World } from './world.js';
 
-/** A world as it is seen from outside, wherever its app runs. */
+/** A world as seen from outside. Its app may run in this process or in others. */
 export type Outside = Pick<World, 'ring' | 'sql' | 'visitor'>;
 
 export const PASSWORD = 'correct horse battery staple';
 
 export const newEmail = (name = 'visitor'): string => `${name}.${randomUUID()}@example.com`;
 
-/** The nonce of a redirect, as Ring's documentation has it: base64url(HMAC-SHA256(key, "<time>:<account id>")). */
+/** The nonce of a redirect by Ring's documentation: base64url(HMAC-SHA256(key, "<time>:<account id>")). */
 export function nonceFor(time: string, accountId: string, key = HMAC_KEY): string {
   return createHmac('sha256', Buffer.from(key, 'utf8')).update(`${time}:${accountId}`, 'utf8').digest('base64url');
 }
@@ -20,14 +20,14 @@ export function nonceFor(time: string, accountId: string, key = HMAC_KEY): strin
 export const linkPath = (nonce: string, time: string): string =>
   `/ring/link?${new URLSearchParams({ nonce, time }).toString()}`;
 
-/** What Ring's redirect of this user carries, made just now. */
+/** A redirect of Ring's for this user, made just now. */
 export async function redirectOf(world: Outside, ringUser: RingUser): Promise<{ nonce: string; time: string }> {
   const { url } = await world.ring.linkUrl(ringUser);
   const { nonce, time } = Object.fromEntries(new URL(url).searchParams);
   return { nonce: nonce ?? '', time: time ?? '' };
 }
 
-/** A Ring user who installed the app just now, and whose pair is in the pool. */
+/** A Ring user who installed the app just now, with the pair in the pool. */
 export async function installed(world: Outside, ringUser?: RingUser): Promise<RingUser> {
   const user = ringUser ?? (await world.ring.createUser());
   await world.ring.install(user);
@@ -35,14 +35,14 @@ export async function installed(world: Outside, ringUser?: RingUser): Promise<Ri
   return user;
 }
 
-/** Someone whom the Ring app has just sent to the link page. */
+/** A user whom the Ring app has just redirected to the link page. */
 export async function arriving(world: Outside, ringUser: RingUser, visitor = world.visitor()): Promise<Visitor> {
   const { url } = await world.ring.linkUrl(ringUser);
   await visitor.open(url);
   return visitor;
 }
 
-/** Someone who is signed in with a new account, and has come for nothing yet. */
+/** A user who is signed in with a new account, without a redirect. */
 export async function signedIn(world: Outside, email = newEmail()): Promise<Visitor> {
   const visitor = world.visitor();
   await visitor.open('/ring/home');
@@ -50,7 +50,7 @@ export async function signedIn(world: Outside, email = newEmail()): Promise<Visi
   return visitor;
 }
 
-/** Someone who has linked a Ring account. */
+/** A user who has linked a Ring account. */
 export async function linked(
   world: Outside,
   user?: RingUser,
@@ -75,7 +75,7 @@ export interface LinkRow {
   last_error: string | null;
 }
 
-/** The links that the app made for a Ring user, and whose they are. */
+/** The links that the app made for a Ring user, with their users. */
 export function linksOf(world: Outside, { account_id }: RingUser): Promise<LinkRow[]> {
   return world.sql<LinkRow>(
     `SELECT account_links.*, users.email FROM account_links JOIN users ON users.id = account_links.user_id
@@ -114,24 +114,24 @@ export const isErased = (pair: PairRow | undefined): boolean =>
 
 const isUnclaimed = ({ status }: PairRow): boolean => status === 'UNCLAIMED';
 
-/** What Ring was asked about this user's integration, oldest first. */
+/** The calls to Ring about this user's integration, oldest first. */
 export async function integrationCalls(world: Outside, { account_id }: RingUser) {
   const requests = await world.ring.requests();
   return requests.filter((one) => one.account_id === account_id && one.path === '/v1/accounts/me/app-integrations');
 }
 
-/** A fault of one of Ring's two integration calls, once. */
+/** A fault of one call to one of Ring's endpoints. */
 export function once(endpoint: Fault['endpoint'], fault: Fault['fault'], when: 'before' | 'after' = 'before'): Fault {
   return { endpoint, fault, when, times: 1 };
 }
 
-/** Ring sends a code to the callback, whatever the simulator has sent so far. */
+/** Ring sends a code to the callback, no matter what the simulator has sent so far. */
 export async function deliverCode(world: World, code: string): Promise<number> {
   const { status } = await send(world.url, '/ring/token', { form: { code } });
   return status;
 }
 
-/** What the home page says of each of the visitor's links. */
+/** The home page's words about each of the visitor's links. */
 export function cards(visitor: Visitor): string[] {
   return [...visitor.page.text.matchAll(/<li class="panel account">[\s\S]*?<h3>([^<]*)<\/h3>/g)].map(
     ([, status = '']) => status,

@@ -1,7 +1,7 @@
 import type { Owner } from './devices.js';
 import { type Answer, send, type Sent } from './http.js';
 
-/** The SDP offer of a browser that wants to see and say nothing. */
+/** The SDP offer of a browser that wants to receive and send nothing. */
 export const OFFER = [
   'v=0',
   'o=- 1 2 IN IP4 127.0.0.1',
@@ -26,7 +26,7 @@ export function openLiveView(origin: string, owner: Owner, more: Sent = {}): Pro
   });
 }
 
-/** @param location what the answer to the opening said */
+/** @param location from the answer to the opening */
 export function closeLiveView(origin: string, owner: Owner, location: string | null): Promise<Answer> {
   const headers = { 'x-csrf-token': owner.csrfToken };
   return send(origin, location ?? '', { method: 'DELETE', cookie: owner.visitor.cookie, headers });

@@ -15,7 +15,7 @@ export async function holdLock(
   return () => client.end();
 }
 
-/** Waits until so many connections wait for a lock of somebody else's. */
+/** Waits until so many connections wait for a lock of another connection. */
 export async function untilLocksAwaited(world: Pick<World, 'sql'>, waiting: number): Promise<void> {
   await until(`locks are awaited by ${waiting}`, async () => {
     const found = await world.sql(

@@ -3,21 +3,27 @@ import { createRequire } from 'node:module';
 import type { AxeResults } from 'axe-core';
 import type { Page } from 'playwright-core';
 
-/* How a page looks and is written, as a machine can tell. Each function returns what is wrong, in words; nothing is well. */
+/**
+ * Checks of how a page looks and is written, as far as a machine can tell. Each function returns the faults in words;
+ * none if all is well.
+ */
 
-/** The smaller of its two builds: each page has to be sent it. */
+/** The smaller of axe's two builds, because it is sent to each page. */
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
-/** Of a small phone and of a desktop, in CSS pixels. */
+/** The widths of a small phone and of a desktop, in CSS pixels. */
 export const WIDTHS = [320, 1280] as const;
 export const SCHEMES = ['light', 'dark'] as const;
 
 const STANDARDS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
 
-/** All that can differ between light and dark, and between a phone, which lacks one decorative icon, and a desktop. */
+/**
+ * The rules whose result can differ between light and dark, or between a phone, which lacks one decorative icon, and a
+ * desktop.
+ */
 const LOOKS_RULES = ['color-contrast', 'link-in-text-block', 'scrollable-region-focusable', 'target-size'];
 
-/** What axe-core finds on the page as it is now; of its looks alone, if the rest is known already. */
+/** The faults that axe-core finds on the page as it is now. Only those of its looks, if the rest is known already. */
 export async function accessibilityFaults(
   page: Page,
   { looksOnly = false } = {},
@@ -29,11 +35,11 @@ export async function accessibilityFaults(
   return violations.map(({ id, nodes }) => ({ id, where: nodes.map((node) => node.html) }));
 }
 
-/** How far the page can be scrolled sideways, in CSS pixels. */
+/** The distance in CSS pixels by which the page can be scrolled sideways. */
 export const sidewaysScroll = (page: Page): Promise<number> =>
   page.evaluate<number>('document.documentElement.scrollWidth - document.documentElement.clientWidth');
 
-/** What holds for every page in every state: how it is written, its title, and what axe-core finds as it is shown now. */
+/** The checks for every page in every state: how it is written, its title, and axe-core's faults as it is shown now. */
 export async function faultsOfPage(page: Page, html: string, title?: string): Promise<string[]> {
   const faults = html === '' ? ['its HTML was not seen'] : [];
   faults.push(...(await page.evaluate<string[]>(`(${WRITTEN})(${JSON.stringify(html)})`)));
@@ -45,7 +51,7 @@ export async function faultsOfPage(page: Page, html: string, title?: string): Pr
 
 const MOST_BYTES = 60_000;
 
-/** What depends on the template: light and dark, a phone and a desktop, 200 %, the Tab key, motion and weight. */
+/** The checks for each template: light and dark, a phone and a desktop, 200 %, the Tab key, motion and weight. */
 export async function faultsOfTemplate(page: Page): Promise<string[]> {
   const faults = await page.evaluate<string[]>(MOVING);
   const bytes = await page.evaluate<number>(WEIGHT);
@@ -70,7 +76,7 @@ async function faultsAtWidth(page: Page, width: number): Promise<string[]> {
   return faults.map((fault) => `${width} px: ${fault}`);
 }
 
-/** At 200 %: of everything, which halves the window, and of the text alone. */
+/** The page at 200 %: once with everything enlarged, which halves the window, and once with the text alone. */
 async function faultsWhenEnlarged(page: Page): Promise<string[]> {
   const faults: string[] = [];
   await page.setViewportSize({ width: 640, height: 400 });
@@ -90,11 +96,11 @@ async function faultsOfRoom(page: Page): Promise<string[]> {
   return sideways === 0 ? cut : [`scrolls ${sideways} px sideways`, ...cut];
 }
 
-/** Walks over the page with the Tab key. */
+/** Walks through the page with the Tab key. */
 async function faultsOfFocus(page: Page): Promise<string[]> {
   await page.evaluate('document.activeElement.blur(); scrollTo(0, 0)');
   let left = await page.evaluate<number>(WALK);
-  // Some fields, as that of a time, are several stops.
+  // Some fields, such as a time, are several stops.
   for (let steps = left + 12; steps > 0 && left > 0; steps--) {
     await page.keyboard.press('Tab');
     left = await page.evaluate<number>('step()');
@@ -104,7 +110,7 @@ async function faultsOfFocus(page: Page): Promise<string[]> {
   );
 }
 
-// What follows runs in the page. It has no types of the browser, so it is text.
+// The following runs in the page. It is text, because this file has no types of the browser.
 
 const TOOLS = `
   const tell = (element) => element.outerHTML.replace(/\\s+/g, ' ').slice(0, 160);
@@ -114,7 +120,7 @@ const TOOLS = `
   const controls = () => [...document.querySelectorAll(CONTROLS)].filter((element) => !isHidden(element));
 `;
 
-/** How the page is written. */
+/** Faults in how the page is written. */
 const WRITTEN = `(html) => {
   ${TOOLS}
   const written = new DOMParser().parseFromString(html, 'text/html');
@@ -142,7 +148,7 @@ const WRITTEN = `(html) => {
   return faults;
 }`;
 
-/** What moves although the reader prefers that nothing does. */
+/** Elements that move although the reader prefers reduced motion. */
 const MOVING = `(() => {
   ${TOOLS}
   const faults = [];
@@ -156,12 +162,12 @@ const MOVING = `(() => {
   return faults;
 })()`;
 
-/** All that the page has loaded at first but pictures, uncompressed, in bytes. */
+/** The bytes that the page has loaded at first, uncompressed and without pictures. */
 const WEIGHT = `[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
   .filter(({ initiatorType }) => initiatorType !== 'img' && initiatorType !== 'fetch')
   .reduce((sum, { decodedBodySize }) => sum + decodedBodySize, 0)`;
 
-/** Controls that are hard to hit; not those within a sentence, which are as high as its lines. */
+/** Controls that are hard to hit. Those within a sentence are left out, because they are as high as its lines. */
 const SMALL = `(() => {
   ${TOOLS}
   return controls().filter((element) => {
@@ -175,7 +181,7 @@ const SMALL = `(() => {
   });
 })()`;
 
-/** What has no room: controls and texts that stand out of the window, or of what cuts them off. */
+/** Controls and texts without room: they stand out of the window, or of an element that cuts them off. */
 const CUT = `(() => {
   ${TOOLS}
   const { clientWidth } = document.documentElement;
@@ -194,7 +200,7 @@ const CUT = `(() => {
   return faults;
 })()`;
 
-/** Sets up what \`step()\` ticks off: controls that were not reached yet. */
+/** Prepares the list from which \`step()\` removes the controls that the Tab key reaches. */
 const WALK = `(() => {
   ${TOOLS}
   globalThis.tell = tell;

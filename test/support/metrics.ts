@@ -1,4 +1,4 @@
-/** What one scrape has found: the value of each series, by its name and its labels in alphabetical order. */
+/** The result of one scrape: the value of each series, by its name and its labels in alphabetical order. */
 export class Scrape {
   readonly #values = new Map<string, number>();
 
@@ -9,12 +9,14 @@ export class Scrape {
     }
   }
 
-  /** Of a series written as `name{label="value"}`, labels in alphabetical order; undefined when it is not there. */
+  /**
+   * The value of a series written as `name{label="value"}`, labels in alphabetical order; undefined if it is missing.
+   */
   value(series: string): number | undefined {
     return this.#values.get(series);
   }
 
-  /** As {@link value}, 0 when it is not there: a counter that has not begun. */
+  /** Like {@link value}, but 0 if it is missing: a counter that has not begun. */
   count(series: string): number {
     return this.value(series) ?? 0;
   }

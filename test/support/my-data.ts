@@ -6,10 +6,10 @@ import { openLiveView } from './live-views.js';
 import { hiddenFields, type Visitor } from './visitor.js';
 import type { World } from './world.js';
 
-/** Someone of whom we hold everything that there is to hold. */
+/** A user with data of every kind that we can hold. */
 export interface Resident extends Owner {
   email: string;
-  /** Of a device that was removed, which has left a row in the archive. */
+  /** A device that was removed, and has left a row in the archive. */
   removedDevice: { id: string; name: string };
   picture: Buffer;
 }
@@ -64,7 +64,7 @@ export async function signIn(world: Pick<World, 'visitor'>, email: string, passw
   return visitor;
 }
 
-/** Whether the browser's session is one of a user. */
+/** True if the browser's session belongs to a user. */
 export async function isSignedIn(visitor: Visitor): Promise<boolean> {
   await visitor.open('/account');
   return visitor.heading === 'Your account';

@@ -10,18 +10,18 @@ export interface Pair {
   created_at: Date;
 }
 
-/** What a row of `ring_tokens` whose pair has ended must look like. */
+/** The columns of a `ring_tokens` row whose pair has ended. */
 export const ERASED = { key_id: null, access_token_ciphertext: null, refresh_token_ciphertext: null };
 
 export interface NewPairs {
   status: 'RECEIVED' | 'UNCLAIMED' | 'CLAIMED' | 'EXPIRED' | 'REVOKED';
   count?: number;
   createdAt?: Date;
-  /** The account IDs are this and a number from 1, padded so that they sort like numbers. */
+  /** The account IDs are this text and a number from 1, padded so that they sort like numbers. */
   account?: string;
 }
 
-/** Puts rows into `ring_tokens` that no exchange has brought; their ciphertext is noise of a real one's size. */
+/** Inserts rows into `ring_tokens` directly, without an exchange. Their ciphertext is noise of a real one's size. */
 export async function insertPairs(
   database: pg.Pool | pg.Client,
   { status, count = 1, createdAt = new Date(), account = `${status.toLowerCase()}-` }: NewPairs,

@@ -2,27 +2,27 @@ import { expect } from '@jest/globals';
 import type { Locator, Page } from 'playwright-core';
 import { until } from './until.js';
 
-/* What a person does at a page: things are found by what they are and how they are called, and only if they are seen. */
+/** The actions of a person at a page. Things are found by their role and name, and only if they are visible. */
 
 type Name = string | RegExp;
 
 export const heading = (page: Page, name: Name): Promise<void> =>
   page.getByRole('heading', { level: 1, name, exact: true }).waitFor();
 
-/** Clicks, and is on the next page. */
+/** Clicks a link, and waits for the next page. */
 export const follow = (page: Page, name: Name): Promise<void> =>
   arrived(page, () => page.getByRole('link', { name, exact: true }).first().click());
 
-/** Clicks on a button that sends a form, and is on the next page. */
+/** Clicks a button that sends a form, and waits for the next page. */
 export const press = (page: Page, name: Name): Promise<void> =>
   arrived(page, () => page.getByRole('button', { name, exact: true }).first().click());
 
-/** Does what leads to another page, or to the same one anew. */
+/** Does what leads to another page, or loads this one again. */
 export async function arrived(page: Page, act: () => Promise<unknown>): Promise<void> {
   await Promise.all([page.waitForEvent('load'), act()]);
 }
 
-/** Loads the page again until it says this: what happens at Ring arrives by itself, but not at once. */
+/** Loads the page again until it says this. Webhooks arrive by themselves, but not at once. */
 export async function reloadUntil(page: Page, text: Name): Promise<void> {
   await until(`the page says ${String(text)}`, async () => {
     await page.reload();
@@ -30,12 +30,12 @@ export async function reloadUntil(page: Page, text: Name): Promise<void> {
   });
 }
 
-/** What is there to be read, in one line. */
+/** The visible text, in one line. */
 export async function words(page: Page, part: Locator = page.locator('body')): Promise<string> {
   return (await part.innerText()).replaceAll(/\s+/g, ' ');
 }
 
-/** Presses Tab until this has the focus, which is seen at each step. */
+/** Presses Tab until this has the focus. Expects the focus to be visible at each step. */
 export async function tabTo(page: Page, target: Locator, most = 40): Promise<void> {
   for (let presses = 0; presses < most; presses++) {
     await page.keyboard.press('Tab');
@@ -45,7 +45,7 @@ export async function tabTo(page: Page, target: Locator, most = 40): Promise<voi
   throw new Error(`${String(target)} is not reached by ${most} times Tab`);
 }
 
-/** What has the focus is marked, and on the screen. */
+/** Expects the focused element to be marked, and on the screen. */
 async function expectFocusSeen(page: Page): Promise<void> {
   const focus = await page.evaluate<{ what: string }>(`
     (() => {

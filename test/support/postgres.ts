@@ -8,33 +8,38 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/developm
 
 const execute = promisify(execFile);
 
-/** Migrated once in global setup, closed to connections, and copied for each test that wants a database. */
+/** Migrated once in global setup, closed to connections, and copied for each test that needs a database. */
 export const TEMPLATE_DATABASE = 'app';
 
-/** The data of a Postgres that is stopped, whose database `app` is migrated and empty. */
+/** The data folder of a stopped Postgres with the migrated, empty database `app`. */
 export const clusterTemplate = (): string => join(fromGlobalSetup('TEST_DIRECTORY'), 'template');
 
-/** Makes the data of a Postgres, by copying: a new one would take ten times as long. */
+/** Makes the data folder of a Postgres by copying. A new cluster would take ten times as long. */
 export async function copyCluster(dataDir: string): Promise<void> {
   await mkdir(dataDir, { recursive: true });
-  // Not `fs.cp`: the files belong to the user whom Postgres runs as.
+  // `fs.cp` does not keep the owner, and the files belong to the user that Postgres runs as.
   await execute('cp', ['-a', join(clusterTemplate(), 'cluster'), join(dataDir, 'cluster')]);
 }
 
-/** Settings of every Postgres that tests start. The other side of UTC than the one that jest.config.js chooses. */
+/**
+ * Settings of every Postgres of the tests. Its time zone is on the other side of UTC than the one in jest.config.js.
+ */
 export const TEST_SETTINGS = { timezone: 'America/Los_Angeles' };
 
 export interface TestDatabase {
   url: string;
-  /** Ends the connections that are left, too. */
+  /** Drops the database, and ends the connections to it that are left. */
   drop(): Promise<void>;
 }
 
-/** A migrated, empty database of the caller's own, on the Postgres that the whole run shares. Takes 50 to 300 ms, as the disk is. */
+/**
+ * A migrated, empty database of the caller's own, on the Postgres that the whole run shares. It takes 50 to 300 ms,
+ * depending on the disk.
+ */
 export async function createTestDatabase(): Promise<TestDatabase> {
   const name = `test_${randomUUID().replaceAll('-', '')}`;
   const server = fromGlobalSetup('TEST_POSTGRES_URL');
-  // Any number of workers may copy at once: what a template can't bear is a connection, and it takes none.
+  // Any number of workers may copy at once. Only a connection to the template would prevent it, and it allows none.
   await query(server, `CREATE DATABASE ${name} TEMPLATE ${TEMPLATE_DATABASE}`);
   return {
     url: databaseUrl(server, name),
@@ -44,7 +49,7 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   };
 }
 
-/** The same server, another database. */
+/** The URL of another database on the same server. */
 export function databaseUrl(server: string, name: string): string {
   const url = new URL(server);
   url.pathname = `/${name}`;
@@ -64,19 +69,22 @@ export async function query(url: string, sql: string): Promise<Record<string, un
 }
 
 export interface OwnPostgres {
-  /** The database `app`, migrated and empty; stays the same over a restart. */
+  /** The URL of the database `app`, migrated and empty. It stays the same over a restart. */
   url: string;
-  /** An orderly shutdown that keeps the data. */
+  /** Shuts down in order and keeps the data. */
   stop(): Promise<void>;
-  /** What a crash leaves: nothing is flushed, nobody is told. */
+  /** Kills Postgres like a crash: nothing is flushed, and no client is told. */
   kill9(): Promise<void>;
-  /** After `stop` or `kill9`: the same data on the same port. */
+  /** Starts again after `stop` or `kill9`, with the same data on the same port. */
   restart(): Promise<void>;
   /** Stops it if it runs, and deletes its data. */
   remove(): Promise<void>;
 }
 
-/** A Postgres for a test that stops or kills it. Flushes to disk like a real one, so what it confirmed must be there. */
+/**
+ * A Postgres for a test that stops or kills it. It flushes to disk like a real one, so that confirmed data must
+ * survive.
+ */
 export async function startOwnPostgres(): Promise<OwnPostgres> {
   const dataDir = await mkdtemp(join(fromGlobalSetup('TEST_DIRECTORY'), 'own-'));
   await copyCluster(dataDir);

@@ -10,7 +10,7 @@ import { Ring } from './ring.js';
 import { until } from './until.js';
 import { Visitor } from './visitor.js';
 
-/** What `npm start` and the container run. */
+/** The file that `npm start` and the container run. */
 const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url));
 
 export interface Ended {
@@ -18,15 +18,15 @@ export interface Ended {
   signal: string | null;
 }
 
-/** The app as an operating system process of its own, leader of a process group as a terminal would make it. */
+/** The app as an operating system process of its own. It leads a process group, as it would in a terminal. */
 export interface AppProcess {
   pid: number;
-  /** What it has written so far. */
+  /** Its output so far. */
   stdout(): string;
   stderr(): string;
-  /** To the process alone. */
+  /** Sends a signal to the process alone. */
   kill(signal: NodeJS.Signals): void;
-  /** To its whole process group, as Ctrl-C does. */
+  /** Sends a signal to its whole process group, as Ctrl-C does. */
   killGroup(signal: NodeJS.Signals): void;
   ended: Promise<Ended>;
   hasEnded(): boolean;
@@ -72,15 +72,15 @@ export function spawnProcess(
   };
 }
 
-/** `node dist/src/main.js` of this build. */
+/** Runs `node dist/src/main.js` of this build. */
 export function spawnApp(environment: Record<string, string>): AppProcess {
   return spawnProcess(process.execPath, [MAIN], environment);
 }
 
-/** What is asked whether an app has started: one that will not be ready is alive all the same. */
+/** The address that tells whether an app has started. `/livez` also answers for an app that will not be ready. */
 export type Probe = '/readyz' | '/livez';
 
-/** As {@link spawnApp}, and waits until it is ready, or alive. */
+/** Like {@link spawnApp}, and waits until the app is ready, or alive. */
 export async function startApp(
   environment: Record<string, string> & { PORT: string },
   probe?: Probe,
@@ -97,7 +97,7 @@ export async function isReady(app: AppProcess, url: string, probe: Probe = '/rea
   });
 }
 
-/** The status of the answer; undefined when there is none. */
+/** The status of the answer; undefined if there is none. */
 export async function statusOf(url: string): Promise<number | undefined> {
   try {
     const response = await fetch(url, { redirect: 'manual', headers: { connection: 'close' } });
@@ -108,7 +108,7 @@ export async function statusOf(url: string): Promise<number | undefined> {
   }
 }
 
-/** Ring and a database in the test's process, and the environment of an app that is to run in processes of its own. */
+/** Ring and a database in the test's process, and the environment of an app that runs in processes of its own. */
 export interface ProcessWorld {
   ring: Ring;
   url: string;
@@ -182,10 +182,11 @@ export async function createProcessWorld(options: { databaseUrl?: string } = {})
   };
 }
 
-/** A port that is free together with the next two, which the built-in simulator takes. */
+/** A port that is free together with the next two, which the built-in simulator uses. */
 export async function freePorts(): Promise<number> {
   for (;;) {
-    // Below what the system gives to outgoing connections: nobody takes it by chance while the app starts.
+    // A port below those that the system gives to outgoing connections, so that no connection takes it while the app
+    // starts.
     const port = 10_240 + Math.floor(Math.random() * 22_000);
     if ((await isFree(port)) && (await isFree(port + 1)) && (await isFree(port + 2))) return port;
   }

@@ -6,7 +6,7 @@ export interface RingUser {
   devices: { id: string; name: string; online: boolean; power: 'battery' | 'wired' }[];
 }
 
-/** What is left out is as for most users and devices; null is what Ring doesn't know. */
+/** A user to be made. What is left out is as for most users and devices. Null is what Ring doesn't know. */
 export interface NewRingUser {
   first_name?: string;
   last_name?: string;
@@ -35,21 +35,21 @@ export type EventType =
   | 'app_integration_removed'
   | 'subscription_activated'
   | 'subscription_deactivated'
-  // Ring may add types; a test may send any text. The object keeps the names above for an editor to offer.
+  // Any text, because Ring may add types. The object keeps the names above for an editor to offer.
   | (string & {});
 
-/** A webhook that a test wants Ring to send; what is left out is filled in. */
+/** A webhook that a test wants Ring to send. What is left out is filled in. */
 export interface EventWish {
   user_id: string;
   type: EventType;
-  /** The user's first device unless given. */
+  /** The device; the user's first unless given. */
   device_id?: string;
-  /** The class of a motion, or paid or trial of a subscription. */
+  /** The class of a motion, or `paid` or `trial` for a subscription. */
   sub_type?: string;
-  /** Where the class of a motion stands; `data` unless given. */
+  /** The place of a motion's class; `data` unless given. */
   sub_type_in?: 'data' | 'attributes';
   source_type?: string;
-  /** When it happened, epoch ms. */
+  /** The time of the event, epoch ms. */
   timestamp?: number;
   /** The text of `meta.time`. */
   time?: string;
@@ -58,10 +58,10 @@ export interface EventWish {
   plan_id?: string | null;
   expires_at?: string | null;
   device_ids?: string[];
-  /** Whether it happens at Ring too; it does unless false. */
+  /** Whether the event changes Ring's state too; true unless given. */
   effect?: boolean;
   deliver?: 'normal' | 'twice' | 'dropped' | 'bad-signature';
-  /** Whether to wait for the app's first answer; so unless false. */
+  /** Whether to wait for the app's first answer; true unless given. */
   wait?: boolean;
 }
 
@@ -71,11 +71,11 @@ export interface SentEvent {
     meta: { version: string; time: string; request_id: string; account_id: string };
     data: { id: string; type: string; subType?: string; attributes: Record<string, unknown>; relationships?: object };
   };
-  /** As it was sent, byte by byte. */
+  /** The body as it was sent, byte by byte. */
   body: string;
   /** `X-Signature` */
   signature: string;
-  /** The first attempt; two when it was sent twice, none when it was not waited for. Status null: no answer. */
+  /** The first attempt; two if it was sent twice, none if it was not waited for. Status null: no answer. */
   attempts: { status: number | null }[];
 }
 
@@ -88,20 +88,20 @@ export interface Delivery {
   attempts: { at: number; status: number | null; ms: number }[];
 }
 
-/** Those that are given change, the others stay. */
+/** Settings to change. The others stay. */
 export interface Settings {
   integrationBody?: 'flat' | 'json-api';
-  /** Whether Ring sends webhooks by itself for what happens to an app: installed, completed, removed. */
+  /** Whether Ring sends webhooks by itself when an app is installed, completed or removed. */
   automaticWebhooks?: boolean;
-  /** How many times faster than Ring webhooks are retried. */
+  /** The factor by which webhooks are retried faster than by Ring. */
   webhookSpeed?: number;
-  /** How the `Location` of a live view is written. */
+  /** The form of the `Location` of a live view. */
   whepLocation?: 'relative' | 'absolute';
 }
 
 export interface WholeLife {
   user_id: string;
-  /** Those that were done, in order; what is needed and goes wrong is the last. */
+  /** The finished steps, in order. A needed step that fails is the last. */
   steps: { step: string; ok: boolean; detail: string }[];
 }
 
@@ -140,7 +140,7 @@ export interface RingRequest {
   status: number | null;
   account_id?: string;
   device_id?: string;
-  /** Of a request to the media host. */
+  /** Recorded for a request to the media host only. */
   authorization?: 'present' | 'absent';
   [fact: string]: unknown;
 }
@@ -164,11 +164,11 @@ export interface Fault {
   times?: number;
 }
 
-/** Ring, seen by a test: the simulator's control over HTTP. */
+/** Ring as a test sees it: the simulator's control over HTTP. */
 export class Ring {
   constructor(readonly url: string) {}
 
-  /** A Ring user that no other test knows. */
+  /** A new Ring user of the test's own. */
   createUser(user: NewRingUser = {}): Promise<RingUser> {
     return this.#call('POST', '/control/users', { account_id: `ava1.ring.account.${randomUUID()}`, ...user });
   }
@@ -183,7 +183,7 @@ export class Ring {
     return this.#call('POST', '/control/codes', { user_id: user.id });
   }
 
-  /** Where Ring redirects the browser when the user taps Sign In. */
+  /** The address to which Ring redirects the browser when the user taps Sign In. */
   linkUrl(user: RingUser): Promise<LinkUrl> {
     return this.#call('GET', `/control/link-url?user_id=${encodeURIComponent(user.id)}`);
   }
@@ -192,7 +192,7 @@ export class Ring {
     return this.#call('PUT', '/control/faults', faults);
   }
 
-  /** Lets go of what a fault of the kind `hold` holds, and of all other faults. */
+  /** Releases the requests of a `hold`, and ends all other faults. */
   release(): Promise<void> {
     return this.setFaults([]);
   }
@@ -205,12 +205,12 @@ export class Ring {
     return this.#call('PUT', '/control/settings', settings);
   }
 
-  /** Lets it happen at Ring, and sends the app its webhook. */
+  /** Lets the event happen at Ring, and sends the app its webhook. */
   sendEvent(event: EventWish): Promise<SentEvent> {
     return this.#call('POST', '/control/events', event);
   }
 
-  /** The events happen in the order of the list, a millisecond apart, and are delivered in the other one. */
+  /** Lets the events happen in the order of the list, a millisecond apart, and delivers them in the given order. */
   sendEvents(
     events: EventWish[],
     order: 'as-given' | 'reversed' | 'shuffled' | 'simultaneous' = 'as-given',
@@ -229,7 +229,7 @@ export class Ring {
     return replayed;
   }
 
-  /** A whole life with the app, from installing to removing it; somebody new's unless given. */
+  /** Lives a whole life with the app, from installing to removing it, of a new user unless given. */
   liveLife(user?: RingUser): Promise<WholeLife> {
     return this.#call('POST', '/control/lives', user === undefined ? {} : { user_id: user.id });
   }
@@ -244,7 +244,7 @@ export class Ring {
     return this.#call('DELETE', `/control/integrations?user_id=${encodeURIComponent(user.id)}&tokens=${tokens}`);
   }
 
-  /** What Ring has received. */
+  /** The requests that Ring has received. */
   requests(): Promise<RingRequest[]> {
     return this.#call('GET', '/control/requests');
   }

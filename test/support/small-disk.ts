@@ -11,12 +11,14 @@ const execute = promisify(execFile);
 const SIZE_BYTES = 40 * 1024 * 1024;
 const DISK_FULL = '53100';
 
-/** A migrated database on a disk that can be filled. Its write-ahead log is on another one, as on a well-kept server. */
+/**
+ * A migrated database on a disk that can be filled. Its write-ahead log is on another disk, as on a well-kept server.
+ */
 export interface SmallDisk {
   databaseUrl: string;
   /**
-   * From now on new users, sessions, codes, pairs and events are refused, and so is a new pair in the place of an old one.
-   * What changes a row elsewhere finds room.
+   * From now on new users, sessions, codes, pairs and events are refused, and so is a new pair in the place of an old
+   * one. Other changes of rows find room.
    */
   fill(): Promise<void>;
   makeRoom(): Promise<void>;
@@ -24,9 +26,9 @@ export interface SmallDisk {
 }
 
 /**
- * A real one, a file system in memory, where we may mount. An ordinary user may not; then triggers refuse what a full disk
- * would, with the words and the code that Postgres has for it. (A limit on the size of files would be no substitute:
- * Postgres calls what that refuses an internal error.)
+ * A real disk, a file system in memory, if we may mount. An ordinary user may not; then triggers refuse what a full
+ * disk would refuse, with the words and the code of Postgres. (A limit on the size of files would be no substitute:
+ * Postgres calls its refusals internal errors.)
  */
 export async function startSmallDisk(): Promise<SmallDisk> {
   const postgres = await startOwnPostgres();
@@ -88,7 +90,7 @@ async function mountDisk() {
   };
 }
 
-/** SQL: a statement for each table, whose name is `%s`. */
+/** SQL that runs a statement for each table, whose name is `%s`. */
 const EACH_TABLE = (statement: string) => `
   DO $each$
   DECLARE one regclass;
@@ -99,11 +101,11 @@ const EACH_TABLE = (statement: string) => `
     END LOOP;
   END $each$`;
 
-/** What there is of a table is kept for changes of its rows; only pairs have to leave their page to change. */
+/** Existing rows of a table have room to change. Only pairs have to leave their page to change. */
 const LITTLE_ROOM = `${EACH_TABLE('ALTER TABLE %s SET (fillfactor = 10)')};
   ALTER TABLE ring_tokens RESET (fillfactor)`;
 
-/** Fire when a row is really new: an `ON CONFLICT … DO UPDATE` that finds one needs no room. */
+/** The triggers fire for a new row only: an `ON CONFLICT … DO UPDATE` that finds a row needs no room. */
 const REFUSALS = `
   CREATE SCHEMA disk;
   CREATE TABLE disk.state AS SELECT false AS is_full;
@@ -118,7 +120,7 @@ const REFUSALS = `
   CREATE TRIGGER refuse_pairs AFTER UPDATE OF refresh_token_ciphertext ON ring_tokens
     FOR EACH ROW EXECUTE FUNCTION disk.refuse()`;
 
-/** Small rows that mean nothing, for the tables whose last page may have room for some more. */
+/** Small rows without meaning, for the tables whose last page may have room for some more. */
 const SMALL_ROWS = [
   `INSERT INTO users (id, email, password_hash, created_at)
    VALUES (gen_random_uuid(), gen_random_uuid() || '@example.com', '', now())`,
@@ -132,14 +134,14 @@ const SMALL_ROWS = [
    VALUES (gen_random_uuid(), '', 'button_press', 'PROCESSED', now(), now())`,
 ];
 
-/** Takes the room that is left on a full disk. */
+/** Uses up the room that is left on a full disk. */
 async function pack(url: string): Promise<void> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   try {
     for (const insert of SMALL_ROWS) {
       for (let refused = 0; refused < 3;) {
-        // To read a page that is nearly full clears away what is dead, which would be room later on.
+        // Reading a page that is nearly full clears its dead rows, which would be room later on.
         await client.query('SELECT * FROM ring_tokens');
         await client.query(insert).catch((error: unknown) => {
           if ((error as { code?: unknown }).code !== DISK_FULL) throw error;

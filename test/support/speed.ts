@@ -3,11 +3,13 @@ import { promisify } from 'node:util';
 
 const execute = promisify(execFile);
 
-/** What each probe takes on two idle cores of ordinary speed, in ms. */
+/** The time of each probe on two idle cores of ordinary speed, in ms. */
 const ORDINARY_MS = { computing: 40, starting: 50 };
 const ROUNDS = 3;
 
-/** How many times slower this machine is at this moment than an ordinary one with nothing else to do; 1 at least. */
+/**
+ * The factor by which this machine is slower at this moment than an ordinary one with nothing else to do; 1 at least.
+ */
 export async function measureSlowness(): Promise<number> {
   let slowness = 1;
   for (let round = 0; round < ROUNDS; round++) {

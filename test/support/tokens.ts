@@ -10,7 +10,7 @@ import type { World } from './world.js';
 export const MINUTE = 60;
 export const HOUR = 60 * MINUTE;
 export const DAY = 24 * HOUR;
-/** How long Ring's access tokens live, in seconds. */
+/** The lifetime of Ring's access tokens in seconds. */
 export const ACCESS_LIFETIME = 4 * HOUR;
 
 export interface TokenRow {
@@ -40,7 +40,7 @@ export async function tokenOf(world: Pick<World, 'sql'>, { account_id }: RingUse
   return token;
 }
 
-/** How often Ring was asked to refresh a user's pair, and what came of it. */
+/** The number of requests to Ring to refresh a user's pair, with their results. */
 export async function refreshesOf(world: Pick<World, 'ring'>, { account_id }: RingUser): Promise<RingRequest[]> {
   const requests = await world.ring.requests();
   return requests.filter((one) => one.grant_type === 'refresh_token' && one.account_id === account_id);
@@ -66,19 +66,19 @@ const OFFER = [
 
 type Viewer = Pick<Owner, 'path' | 'visitor' | 'csrfToken'>;
 
-/** A call to Ring that a user waits for. */
+/** Makes a call to Ring that a user waits for. */
 export function openLiveView(url: string, viewer: Viewer): Promise<Answer> {
   const { method, body, headers } = liveViewRequest(url, viewer).init;
   return send(url, `${viewer.path}/live-views`, { method, body, headers });
 }
 
-/** As {@link openLiveView}, to be sent in some other way. */
+/** The request of {@link openLiveView}, for a test that sends it in another way. */
 export function liveViewRequest(url: string, { path, visitor, csrfToken }: Viewer) {
   const headers = { 'content-type': 'application/sdp', 'x-csrf-token': csrfToken, cookie: visitor.cookie };
   return { address: `${url}${path}/live-views`, init: { method: 'POST', body: OFFER, headers } };
 }
 
-/** Ring's answers that are not what they should be. */
+/** Answers of Ring that are not as they should be. */
 export const WRONG_BODIES: readonly [what: string, fault: Fault['fault']][] = [
   ['a page', wrongBody('<!doctype html><title>Maintenance</title>', 'text/html')],
   ['truncated JSON', wrongBody('{"access_token":"sim-at-cut-off","refresh_token":"sim-rt-cut')],
@@ -102,7 +102,7 @@ function wrongBody(body: string, contentType = 'application/json'): Fault['fault
   return { kind: 'body', status: 200, contentType, body };
 }
 
-/** Links of one user that were never made by hand: Ring's own pairs, sealed and stored as the app stores them. */
+/** Links of one user that are inserted directly: real pairs of Ring's, sealed and stored as the app stores them. */
 export async function manyLinks(
   world: Pick<World, 'ring' | 'sql' | 'environment'> & { clock: Pick<World['clock'], 'now'> },
   count: number,

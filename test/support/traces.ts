@@ -1,6 +1,6 @@
 import type { World } from './world.js';
 
-/** The tables, also the job queue's, in which a text stands anywhere. */
+/** The tables, the job queue's included, that contain a text anywhere. */
 export async function tracesOf(world: Pick<World, 'sql'>, text: string): Promise<string[]> {
   const tables = await world.sql<{ name: string; address: string }>(
     `SELECT tablename AS name, format('%I.%I', schemaname, tablename) AS address FROM pg_tables

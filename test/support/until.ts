@@ -2,9 +2,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { WAIT_LIMIT_MS } from './limits.js';
 
 /**
- * Waits until a condition holds, and fails with `what` when it never does.
+ * Waits until a condition holds, and fails with `what` if it never does.
  *
- * @param limitMs for what would come by itself in the end, and must come before
+ * @param limitMs a shorter limit, for what would come by itself later, and must come before
  */
 export async function until<Value>(
   what: string,
@@ -17,7 +17,7 @@ export async function until<Value>(
     if (value !== undefined && value !== false) return value;
     const waitedMs = performance.now() - startedAt;
     if (waitedMs > limitMs) throw new Error(`waited ${Math.round(waitedMs)} ms in vain until ${what}`);
-    // Who asks costs time that others need, and what has taken long is not in a hurry.
+    // Each check costs time that others need, and after a long wait there is no hurry.
     await delay(Math.min(20 + waitedMs / 4, 500));
   }
 }

@@ -6,7 +6,7 @@ export interface Page {
   headers: Record<string, string>;
 }
 
-/** Someone with a browser that keeps cookies, follows links to the app and fills in the forms that pages show. */
+/** A visitor with a browser that keeps cookies, follows links to the app and fills in the forms of its pages. */
 export class Visitor {
   readonly #agent: ReturnType<typeof supertest.agent>;
   page: Page = { status: 0, text: '', headers: {} };
@@ -30,12 +30,12 @@ export class Visitor {
     return this.post(action, { ...hiddenFields(this.page.text, action), ...fields });
   }
 
-  /** Sends a form as it is, without looking at any page. */
+  /** Sends a form without looking at any page. */
   async post(action: string, fields: Record<string, string>): Promise<Page> {
     return this.#seen(await this.#agent.post(action).type('form').send(fields).redirects(5));
   }
 
-  /** The cookies as the browser would send them back, for what a script on a page would send. */
+  /** The cookies as the browser would send them back, for requests that a script on a page would send. */
   get cookie(): string {
     const here = { domain: new URL(this.appUrl).hostname, path: '/', secure: false, script: false };
     // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment -- its class is in a package of supertest's

@@ -10,7 +10,7 @@ export interface Envelope {
   data: { id: string; type: string; attributes: Record<string, unknown>; [member: string]: unknown };
 }
 
-/** An event as Ring would send it: a button press at a device of an account that nobody knows, unless told otherwise. */
+/** An event as Ring would send it. Unless told otherwise, a button press at a device of an unknown account. */
 export function newEvent({
   accountId = `ava1.ring.account.${randomUUID()}`,
   deviceId = 'device-1',
@@ -22,7 +22,7 @@ export function newEvent({
   deviceId?: string;
   type?: string;
   requestId?: string;
-  /** When it happened, epoch ms. */
+  /** The time of the event, epoch ms. */
   timestamp?: number;
 } = {}): Envelope {
   return {
@@ -36,7 +36,7 @@ export function newEvent({
   };
 }
 
-/** `X-Signature`, as Ring's documentation has it: "sha256=" and the hex HMAC-SHA256 of the raw body. */
+/** `X-Signature` by Ring's documentation: "sha256=" and the hex HMAC-SHA256 of the raw body. */
 export function sign(body: string | Buffer, key = HMAC_KEY): string {
   return `sha256=${createHmac('sha256', Buffer.from(key, 'utf8')).update(body).digest('hex')}`;
 }
@@ -52,7 +52,7 @@ export interface Post {
   /** A list repeats the header; undefined leaves it out. */
   headers?: Record<string, string | string[] | undefined>;
   method?: string;
-  /** For connections that are kept; by default each request has one of its own. */
+  /** For connections that are kept. By default each request has a connection of its own. */
   agent?: Agent;
 }
 
@@ -63,7 +63,7 @@ export async function post(origin: string, { body, headers = {}, method = 'POST'
   );
   const sent = request(origin + PATH, {
     method,
-    // An agent of its own hangs up afterwards.
+    // An agent for one request closes its connection afterwards.
     agent: agent ?? new Agent(),
     headers: { 'content-length': Buffer.byteLength(body), ...Object.fromEntries(given) },
   });

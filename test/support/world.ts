@@ -18,7 +18,7 @@ export const HMAC_KEY = 'a-signing-key-for-tests-with-ünïcode';
 
 const CHEAPEST: HashCost = { memoryCost: 8, timeCost: 1, parallelism: 1 };
 
-/** Time that stands still until it is told to go on. The app and the simulator share it. */
+/** A clock that stands still until the test moves it. The app and the simulator share it. */
 export class TestClock {
   #offsetMs = 0;
   readonly #startedAt = Date.now();
@@ -26,41 +26,44 @@ export class TestClock {
   readonly now = (): Date => new Date(this.#startedAt + this.#offsetMs);
 
   advance(seconds: number): void {
-    // Whole: a fraction that is lost would make it a millisecond too early.
+    // Whole milliseconds: a lost fraction would make the time a millisecond too early.
     this.#offsetMs += Math.round(seconds * 1_000);
   }
 }
 
 export interface WorldOptions {
   environment?: Record<string, string>;
-  /** A database of the test's own; by default a fresh copy of the migrated template. */
+  /** A database of the test's own. By default a new copy of the migrated template. */
   databaseUrl?: string;
-  /** How long a page waits for Ring, in ms. Short by default: most tests don't want to wait. */
+  /** The time in ms that a page waits for Ring. Short by default, because most tests don't want to wait. */
   patienceMs?: number;
-  /** How long a call to Ring may take, in ms; by default as in production. */
+  /** The time limit of a call to Ring in ms. By default as in production. */
   ringTimeoutMs?: number;
-  /** How long a scrape waits for the database, in ms; for as long as it takes unless given. */
+  /** The time in ms that a scrape waits for the database. Unlimited unless given. */
   scrapeLimitMs?: number;
-  /** What hashing a password costs; as little as possible unless given. */
+  /** The cost of hashing a password. As low as possible unless given. */
   hashCost?: HashCost;
   eventStreams?: Partial<EventStreamSettings>;
-  /** Ring's clock, epoch ms; the app's unless given. */
+  /** Ring's clock, epoch ms. The app's unless given. */
   ringNow?: () => number;
 }
 
-/** The app, Ring (the simulator) and a database, talking over real HTTP. */
+/** The app, Ring (the simulator) and a database, which talk over real HTTP. */
 export interface World {
   url: string;
   ring: Ring;
   clock: TestClock;
-  /** Every line that the app has logged. */
+  /** Every line of the app's log. */
   log: string[];
   visitor(): Visitor;
-  /** One statement on the app's database, values as `$1`. */
+  /** Runs one statement on the app's database, with values for `$1`, `$2`. */
   sql<Row extends pg.QueryResultRow>(statement: string, values?: unknown[]): Promise<Row[]>;
   databaseUrl: string;
   environment: Record<string, string>;
-  /** Another instance of the app on the same database, as behind a load balancer; its clock may be ahead, in seconds. */
+  /**
+   * Starts another instance of the app on the same database, as behind a load balancer. Its clock may be ahead, in
+   * seconds.
+   */
   startAnother(aheadSeconds?: number): Promise<Service>;
   stop(): Promise<void>;
 }

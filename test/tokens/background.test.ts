@@ -5,7 +5,7 @@ import { readConfig } from '../../src/configuration/config.js';
 import { createRefreshBudget, type RefreshBudget } from '../../src/tokens/refresh-budget.js';
 import { openRefreshToken, type SealedPair } from '../../src/tokens/token-pairs.js';
 import { createVault } from '../../src/tokens/vault.js';
-import { tick } from '../support/clocks.js';
+import { tick } from '../support/periodic-tasks.js';
 import { sharing } from '../support/devices.js';
 import { scaled } from '../support/limits.js';
 import { cards, installed, linksOf, untilLink } from '../support/linking.js';
@@ -17,12 +17,12 @@ import { startWorld, type World } from '../support/world.js';
 
 /** A pass waits for the one before it, on a busy machine for long. */
 
-const CLOCK = 'refresh tokens';
-/** The key in `rate_limits` of what the background may ask Ring for. */
+const TASK = 'refresh tokens';
+/** The key in `rate_limits` for calls to Ring in the background. */
 const LIMIT = 'ring_calls:background';
-/** In a second: half of what Ring allows. */
+/** Calls in a second: half of what Ring allows. */
 const BACKGROUND_LIMIT = 50;
-/** At once: in two pieces of time, of which the second has just begun. */
+/** Calls at once: in two pieces of time, the second of which has just begun. */
 const BACKGROUND_BURST = 10;
 
 function allRefreshes(world: World): Promise<RingRequest[]> {
@@ -46,11 +46,11 @@ async function untilStates(world: World, states: Record<string, number>): Promis
 }
 
 /**
- * Expects that by any moment no more have come than may. On a busy machine what comes is seen late, several at once, and
- * never early.
+ * Expects that no more calls than allowed have come by any moment. On a busy machine calls are seen late, several at
+ * once, but never early.
  *
  * @param times in ms, since the beginning
- * @param lateness by which that may have been seen late, in ms
+ * @param lateness in ms by which a call may have been seen late
  */
 function expectPace(times: readonly number[], lateness = 0): void {
   const sorted = [...times].sort((one, other) => one - other);
@@ -78,14 +78,14 @@ describe('a refresh in the background', () => {
   afterAll(() => world.stop());
 
   test('is due when the last one, or the first pair, is over 24 hours old', async () => {
-    // One is a millisecond older; who is to be left alone is seen when it has been refreshed.
+    // One is a millisecond older. A refresh shows which of the two was due.
     const [younger, older] = await two(world);
     await world.sql(`UPDATE ring_tokens SET created_at = created_at - interval '1 ms' WHERE account_id = $1`, [
       older.account_id,
     ]);
 
     world.clock.advance(DAY);
-    await tick(CLOCK);
+    await tick(TASK);
     await untilStates(world, { '0 FINE': 1, '1 FINE': 1 });
     expect(await tokenOf(world, older)).toMatchObject({ generation: 1, refreshed_at: world.clock.now() });
 
@@ -97,7 +97,7 @@ describe('a refresh in the background', () => {
       older.account_id,
     ]);
     world.clock.advance(DAY);
-    await tick(CLOCK);
+    await tick(TASK);
     await untilStates(world, { '0 FINE': 1, '2 FINE': 1 });
     expect(await refreshesOf(world, younger)).toEqual([]);
     expect(await refreshesOf(world, older)).toHaveLength(2);
@@ -112,18 +112,18 @@ describe('a refresh in the background', () => {
     const [standing] = await two(world);
 
     world.clock.advance(DAY + MINUTE);
-    await tick(CLOCK);
+    await tick(TASK);
     await until('the one is refreshed', async () => (await tokenOf(world, standing)).generation === 1);
 
     for (const ringUser of [unclaimed, ...ended]) expect(await refreshesOf(world, ringUser)).toEqual([]);
   });
 
-  test('is shared by the instances: each pair is refreshed once, however often the clocks tick', async () => {
+  test('is shared by the instances: each pair is refreshed once, however often the task runs', async () => {
     const before = (await allRefreshes(world)).length;
     await manyLinks(world, 35);
     world.clock.advance(DAY + MINUTE);
 
-    await Promise.all([tick(CLOCK), tick(CLOCK), tick(CLOCK)]);
+    await Promise.all([tick(TASK), tick(TASK), tick(TASK)]);
     await untilStates(world, { '1 FINE': 35 });
 
     expect(await allRefreshes(world)).toHaveLength(before + 35);
@@ -138,11 +138,11 @@ describe('a refresh in the background', () => {
       { endpoint: 'token', fault: { kind: 'body', status: 200, contentType: 'text/html', body: '<p>' }, times: 1 },
     ]);
 
-    await tick(CLOCK);
+    await tick(TASK);
     await untilStates(world, { '0 UNCERTAIN': 5, '1 FINE': 20 });
 
     world.clock.advance(6 * MINUTE);
-    await tick(CLOCK);
+    await tick(TASK);
     await untilStates(world, { '1 FINE': 25 });
   });
 
@@ -154,7 +154,7 @@ describe('a refresh in the background', () => {
     expect(await tokenOf(world, owner.ringUser)).toMatchObject({ refresh_state: 'UNCERTAIN' });
 
     world.clock.advance(MINUTE);
-    await tick(CLOCK);
+    await tick(TASK);
 
     await untilStates(world, { '1 FINE': 1 });
   });
@@ -162,7 +162,7 @@ describe('a refresh in the background', () => {
   test('is tried with a token that is 20 days old, and still good', async () => {
     const [ringUser] = await two(world);
     world.clock.advance(20 * DAY);
-    await tick(CLOCK);
+    await tick(TASK);
     await untilStates(world, { '1 FINE': 2 });
     expect(await linksOf(world, ringUser)).toMatchObject([{ status: 'COMPLETED' }]);
   });
@@ -172,7 +172,7 @@ describe('a refresh in the background', () => {
     const { ringUser } = owner;
     await world.ring.setFaults([{ endpoint: 'token', fault: { kind: 'status', status: 500 } }]);
     world.clock.advance(DAY + MINUTE);
-    await tick(CLOCK);
+    await tick(TASK);
     await untilStates(world, { '0 UNCERTAIN': 1 });
     const { id } = await tokenOf(world, ringUser);
     expect(await linksOf(world, ringUser)).toMatchObject([{ status: 'COMPLETED' }]);
@@ -184,12 +184,12 @@ describe('a refresh in the background', () => {
         id,
       ]);
     await age('29 days 23 hours 59 minutes');
-    await tick(CLOCK);
-    await tick(CLOCK);
+    await tick(TASK);
+    await tick(TASK);
     expect(await linksOf(world, ringUser)).toMatchObject([{ status: 'COMPLETED' }]);
 
     await age('30 days 1 second');
-    await tick(CLOCK);
+    await tick(TASK);
     await untilLink(world, ringUser, 'REAUTH_REQUIRED');
 
     expect(await linksOf(world, ringUser)).toMatchObject([
@@ -213,7 +213,7 @@ describe('a refresh in the background', () => {
     await start(young, 40);
     await start(old, 46);
 
-    await tick(CLOCK);
+    await tick(TASK);
     await until('the older one is noted', async () => (await statesOf(world))['0 UNCERTAIN'] === 1);
 
     expect(await statesOf(world)).toEqual({ '0 REFRESHING': 1, '0 UNCERTAIN': 1 });
@@ -221,12 +221,12 @@ describe('a refresh in the background', () => {
   });
 });
 
-describe('a pass over what is due', () => {
+describe('a pass over the due pairs', () => {
   let world: World;
   beforeAll(async () => {
     world = await startWorld({ ringTimeoutMs: scaled(3_000), ringNow: () => Date.now() });
-    // From now on it ticks when it is told to, and not also when a minute is over.
-    for (const task of cron.getTasks().values()) if (task.name === CLOCK) await task.stop();
+    // From now on the task runs only when it is told to, and not every minute as well.
+    for (const task of cron.getTasks().values()) if (task.name === TASK) await task.stop();
   });
   afterEach(async () => {
     await release();
@@ -237,7 +237,7 @@ describe('a pass over what is due', () => {
 
   async function oneDay(): Promise<void> {
     world.clock.advance(DAY + MINUTE);
-    await tick(CLOCK);
+    await tick(TASK);
   }
   const age = ({ account_id }: RingUser, interval: string) =>
     world.sql('UPDATE ring_tokens SET created_at = now() - $1::interval WHERE account_id = $2', [interval, account_id]);
@@ -251,14 +251,14 @@ describe('a pass over what is due', () => {
     for (const ringUser of ringUsers) await age(ringUser, '0 s');
 
     world.clock.advance(31 * DAY);
-    await tick(CLOCK);
+    await tick(TASK);
 
     await untilStates(world, { '1 FINE': 3 });
     for (const ringUser of ringUsers) expect(await linksOf(world, ringUser)).toMatchObject([{ status: 'COMPLETED' }]);
   });
 
   test.each(['refresh_after', 'refresh_queued_until', 'refreshed_at'])(
-    'takes those whose %s is 60 days ahead, which no clock of today can have set',
+    'takes pairs with a %s 60 days ahead, which no clock of today can have set',
     async (column) => {
       await manyLinks(world, 1);
       await world.sql(`UPDATE ring_tokens SET ${column} = $1`, [
@@ -271,7 +271,7 @@ describe('a pass over what is due', () => {
     },
   );
 
-  test('goes on with the others while somebody holds a link', async () => {
+  test('goes on with the others while a link is locked', async () => {
     const [held] = await manyLinks(world, 40);
     if (held === undefined) throw new Error('no links were made');
     await age(held, '1 hour');
@@ -284,21 +284,21 @@ describe('a pass over what is due', () => {
     await untilStates(world, { '1 FINE': 40 });
   });
 
-  test('goes on with the others while somebody holds a link that has died of age', async () => {
+  test('goes on with the others while a link that has died of age is locked', async () => {
     const [dead] = await two(world);
     await age(dead, '31 days');
     world.clock.advance(DAY + MINUTE);
-    // It has failed for long, and is not tried again just now.
+    // The pair has failed for long, and is not tried again just now.
     await world.sql('UPDATE ring_tokens SET refresh_after = $1 WHERE account_id = $2', [
       new Date(world.clock.now().getTime() + 30 * MINUTE * 1_000),
       dead.account_id,
     ]);
     await holdLink(dead);
 
-    await tick(CLOCK);
+    await tick(TASK);
     await untilStates(world, { '0 FINE': 1, '1 FINE': 1 });
     await release();
-    await tick(CLOCK);
+    await tick(TASK);
 
     await untilLink(world, dead, 'REAUTH_REQUIRED');
     expect(await refreshesOf(world, dead)).toEqual([]);
@@ -317,19 +317,19 @@ describe('a pass over what is due', () => {
     );
     await until('the pass is over', async () => (await ended()) + (await left('0 FINE')) === 40);
 
-    // Those that were being asked for at the same time are asked for to the end.
+    // Requests that were under way at that moment are finished.
     expect(await ended()).toBeGreaterThanOrEqual(10);
     expect(await ended()).toBeLessThan(20);
-    await tick(CLOCK);
+    await tick(TASK);
     await until('others are tried', async () => (await ended()) >= 20);
     await until('the pass is over', async () => (await ended()) + (await left('0 FINE')) === 40);
     expect(await ended()).toBeLessThan(40);
     await world.ring.setFaults([]);
-    await tick(CLOCK);
+    await tick(TASK);
     await until('the rest is refreshed', async () => (await ended()) + (await left('1 FINE')) === 40);
   });
 
-  test('takes whatever Ring says beside the two tokens, and stores them', async () => {
+  test('accepts anything that Ring says beside the two tokens, and stores them', async () => {
     const tokens = (name: string) => ({ access_token: `sim-at-${name}`, refresh_token: `sim-rt-${name}` });
     const answers = [
       { ...tokens('scope-null'), expires_in: 14_400, token_type: 'Bearer', scope: null },
@@ -348,7 +348,7 @@ describe('a pass over what is due', () => {
     );
     try {
       other.clock.advance(DAY + MINUTE);
-      await tick(CLOCK);
+      await tick(TASK);
       await untilStates(other, { '1 FINE': answers.length });
 
       for (const ringUser of ringUsers) {
@@ -360,7 +360,7 @@ describe('a pass over what is due', () => {
       expect(stored.sort()).toEqual(answers.map(({ refresh_token }) => refresh_token).sort());
       expect(other.log.filter((line) => line.includes('is not stored'))).toEqual([]);
     } finally {
-      // Would wait for a pair that can't be stored.
+      // Otherwise the stop would wait for a pair that can't be stored.
       await other.stop();
     }
   });
@@ -369,7 +369,7 @@ describe('a pass over what is due', () => {
 describe('the calls of the background', () => {
   let world: World;
   beforeAll(async () => {
-    // Ring's log has to tell how fast they came.
+    // Ring's log has to show how fast the calls came, so Ring needs a running clock.
     world = await startWorld({ ringNow: () => Date.now() });
     await world.startAnother();
   });
@@ -387,7 +387,7 @@ describe('the calls of the background', () => {
     await manyLinks(world, 160);
     await becomeDue();
 
-    await tick(CLOCK);
+    await tick(TASK);
     await untilStates(world, { '1 FINE': 160 });
 
     const refreshes = await allRefreshes(world);
@@ -433,7 +433,7 @@ describe('the calls of the background', () => {
       { endpoint: 'token', fault: { kind: 'status', status: 429, retryAfterSeconds: 4 }, times: 1 },
     ]);
 
-    await tick(CLOCK);
+    await tick(TASK);
     await until('Ring has had enough', async () => (await allRefreshes(world)).length > before);
     await until('they rest', async () => {
       const last = Math.max(...times(await allRefreshes(world)));
@@ -442,7 +442,7 @@ describe('the calls of the background', () => {
     expect((await openLiveView(world.url, owner)).status).toBe(201);
     expect(await refreshesOf(world, owner.ringUser)).toMatchObject([{ status: 200 }]);
     await until('the pause is over', async () => {
-      await tick(CLOCK);
+      await tick(TASK);
       return (await statesOf(world))['1 FINE'] === 60;
     });
     await untilStates(world, { '0 FAILING': 1, '1 FINE': 60 });
@@ -466,7 +466,7 @@ describe('the calls of the background', () => {
     await world.ring.setFaults([
       { endpoint: 'token', fault: { kind: 'status', status: 429, retryAfterSeconds: pause }, times: 1 },
     ]);
-    await tick(CLOCK);
+    await tick(TASK);
     const restsUntil = await until('they rest', async () => {
       const [limit] = await world.sql<{ expire: string }>('SELECT expire FROM rate_limits WHERE key = $1', [LIMIT]);
       const expire = Number(limit?.expire ?? 0);
@@ -480,7 +480,7 @@ describe('the calls of the background', () => {
     );
 
     await until('the other is refreshed', async () => {
-      await tick(CLOCK);
+      await tick(TASK);
       return (await statesOf(world))['1 FINE'] === 1;
     });
     expect(await statesOf(world)).toEqual({ '0 FAILING': 1, '1 FINE': 1 });
@@ -522,13 +522,13 @@ describe('the calls of the background', () => {
     await other.ring.setFaults([
       { endpoint: 'token', fault: { kind: 'status', status: 429, retryAfterSeconds: 600 }, times: 1 },
     ]);
-    await tick(CLOCK);
+    await tick(TASK);
     await until('Ring has had enough', async () => (await allRefreshes(other)).length > 0);
     await manyLinks(other, 1);
     other.clock.advance(DAY + MINUTE);
-    await tick(CLOCK);
+    await tick(TASK);
 
-    // Long before Ring's ten minutes are over.
+    // The service stops long before Ring's ten minutes are over.
     await other.stop();
   });
 });

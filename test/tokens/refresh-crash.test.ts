@@ -27,7 +27,7 @@ describe('a process that is killed while it refreshes', () => {
     [beforeRing, beforeAnswer, beforeWrite] = await Promise.all([sharing(world), sharing(world), sharing(world)]);
     for (const owner of [beforeRing, beforeAnswer, beforeWrite]) await expire(owner);
 
-    // From here on, all within the 8 seconds that a call to Ring may take.
+    // Everything from here on happens within the 8 seconds that a call to Ring may take.
     await world.ring.setFaults([once('token', { kind: 'silence' })]);
     await beginRefresh(beforeRing);
     await world.ring.setFaults([once('token', { kind: 'silence' }, 'after')]);
@@ -56,7 +56,7 @@ describe('a process that is killed while it refreshes', () => {
     await lock.end();
   });
 
-  test('leaves pairs that nobody takes for fine', async () => {
+  test('leaves pairs that do not count as fine', async () => {
     for (const owner of [beforeRing, beforeAnswer, beforeWrite]) {
       expect(await tokenOf(world, owner.ringUser)).toMatchObject({
         status: 'CLAIMED',
@@ -66,9 +66,9 @@ describe('a process that is killed while it refreshes', () => {
     }
   });
 
-  test('is noticed by the next one, which recovers what Ring has not replaced', async () => {
+  test('is noticed by the next one, which recovers the pairs that Ring has not replaced', async () => {
     app = await world.startApp();
-    // Spares the test the time until they count as abandoned.
+    // The refreshes count as abandoned at once, so that the test need not wait.
     await world.sql(`UPDATE ring_tokens SET refresh_started_at = now() - interval '45 seconds'`);
 
     await until('the pair is replaced', async () => (await tokenOf(world, beforeRing.ringUser)).generation === 1);
@@ -96,7 +96,7 @@ describe('a process that is told to stop while it refreshes', () => {
     if (app.hasEnded()) app = await world.startApp();
   });
 
-  test('stores the answer before it ends, also when whoever wanted it has hung up', async () => {
+  test('stores the answer before it ends, also when the caller has hung up', async () => {
     const owner = await sharing(world);
     await expire(owner);
     await world.ring.setFaults([once('token', { kind: 'hold' }, 'after')]);
@@ -116,7 +116,7 @@ describe('a process that is told to stop while it refreshes', () => {
     expect(await tokenOf(world, owner.ringUser)).toMatchObject({ generation: 1, refresh_state: 'FINE' });
   });
 
-  test('hangs up on who goes on sending a request, takes no job meanwhile, and stores the answer', async () => {
+  test('hangs up on a client that goes on sending a request, takes no job meanwhile, and stores the answer', async () => {
     const owner = await sharing(world);
     await expire(owner);
     const trickle = await sendSlowly();
@@ -129,12 +129,12 @@ describe('a process that is told to stop while it refreshes', () => {
     await untilLocksAwaited(world, 1);
 
     app.kill('SIGTERM');
-    await until('nobody is served any more', async () => (await statusOf(`${world.url}/livez`)) === undefined);
+    await until('no request is served any more', async () => (await statusOf(`${world.url}/livez`)) === undefined);
     await world.sql(`SELECT graphile_worker.add_job('fetch_inventory', $1::json, job_key => 'too late')`, [
       JSON.stringify({ accountId: owner.ringUser.account_id, attempt: 1 }),
     ]);
     await trickle.ended;
-    // Not because its request has taken too long, of which it would be told.
+    // The connection is not closed because the request took too long, which would be answered 408.
     expect(trickle.received()).not.toContain('408');
     expect(app.hasEnded()).toBe(false);
     await release();
@@ -148,7 +148,7 @@ describe('a process that is told to stop while it refreshes', () => {
   });
 });
 
-/** Someone who takes minutes for one request, of which the app has seen the beginning. */
+/** A client that takes minutes for one request. The app has seen the beginning of it. */
 async function sendSlowly(): Promise<{ ended: Promise<unknown>; received: () => string }> {
   const socket = connect(Number(world.environment.PORT), '127.0.0.1');
   const head = ['POST /ring/token HTTP/1.1', 'Host: app', 'Content-Type: application/json', 'Content-Length: 100000'];
@@ -157,7 +157,7 @@ async function sendSlowly(): Promise<{ ended: Promise<unknown>; received: () => 
   socket.on('data', (chunk: Buffer) => (received += chunk.toString()));
   await onceEvent(socket, 'data');
   const sending = setInterval(() => socket.write(' '), 1_000);
-  // Whoever is hung up on while he sends sees the connection break.
+  // The client sees the connection break when the app closes it.
   socket.on('error', () => undefined);
   const ended = onceEvent(socket, 'close').finally(() => {
     clearInterval(sending);
@@ -180,7 +180,7 @@ async function untilAsked(owner: Owner): Promise<void> {
   await until('Ring is asked', async () => (await refreshesOf(world, owner.ringUser)).length === 1);
 }
 
-/** Notes each state of each pair, so that none is missed between two looks. */
+/** Records each state of each pair, so that none is missed between two looks. */
 async function keepHistory(): Promise<void> {
   await world.sql('CREATE TABLE history (id bigserial, token_id uuid, state text)');
   await world.sql(`CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
-import { tick } from '../support/clocks.js';
+import { tick } from '../support/periodic-tasks.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { untilJobsAreDone } from '../support/jobs.js';
 import { scaled } from '../support/limits.js';
@@ -22,7 +22,7 @@ import { startWorld, type World } from '../support/world.js';
 const RING_TIMEOUT_MS = scaled(2_000);
 
 let world: World;
-/** Of two instances. */
+/** The addresses of two instances. */
 let urls: [string, string];
 beforeAll(async () => {
   world = await startWorld({ ringTimeoutMs: RING_TIMEOUT_MS });
@@ -31,7 +31,8 @@ beforeAll(async () => {
 afterEach(async () => {
   await world.ring.setFaults([]);
   await world.sql('DELETE FROM scheduled_operations');
-  // Time goes on for all: those who are done with are not to be refreshed in the background, and meet others' faults.
+  // Time goes on for all tests: users of earlier tests must not be refreshed in the background, and meet faults of
+  // later ones.
   await world.sql(`UPDATE ring_tokens SET refreshed_at = $1, refresh_state = 'FINE' WHERE status = 'CLAIMED'`, [
     world.clock.now(),
   ]);
@@ -49,14 +50,14 @@ const json = (code: number, body: object): Fault['fault'] => ({
   body: JSON.stringify(body),
 });
 
-/** Someone whose access token runs out just now. */
+/** A user whose access token runs out just now. */
 async function expiring(): Promise<Owner> {
   const owner = await sharing(world);
   world.clock.advance(ACCESS_LIFETIME);
   return owner;
 }
 
-/** Someone whose access token is to be replaced, and holds yet. */
+/** A user whose access token is to be replaced, and holds yet. */
 async function nearlyExpiring(): Promise<Owner> {
   const owner = await sharing(world);
   world.clock.advance(ACCESS_LIFETIME - MINUTE);
@@ -79,7 +80,7 @@ async function expectWhole(owner: Owner, generation: number): Promise<void> {
   expect(await linksOf(world, owner.ringUser)).toMatchObject([{ status: 'COMPLETED' }]);
 }
 
-/** The refresh token that is stored is the one that Ring takes. */
+/** Expects the stored refresh token to be the one that Ring accepts. */
 async function expectRefreshable(owner: Owner): Promise<void> {
   const { generation } = await tokenOf(world, owner.ringUser);
   world.clock.advance(ACCESS_LIFETIME);
@@ -123,7 +124,7 @@ describe('an access token', () => {
     await expectRefreshable(owner);
   });
 
-  test('that somebody else is replacing is used while it holds, rather than waiting for the new one', async () => {
+  test('that another caller is replacing is used while it holds, rather than waiting for the new one', async () => {
     const other = await expiring();
     const owner = await sharing(world);
     world.clock.advance(ACCESS_LIFETIME - 4 * MINUTE);
@@ -132,7 +133,7 @@ describe('an access token', () => {
       [[owner, other].map(({ ringUser }) => ringUser.account_id)],
     );
 
-    // When there is no other way, somebody else is waited for, and then given up on.
+    // If there is no other way, the callers wait for the other refresh, and give up in the end.
     const answered: number[] = [];
     const helpless = viewStatus(other).then((status) => answered.push(status));
     expect(answered.push(await viewStatus(owner))).toBe(1);
@@ -160,7 +161,7 @@ describe('an access token that Ring does not take', () => {
     await expectWhole(owner, 1);
   });
 
-  test('nor its successor is not replaced again for the same call, and the link stays', async () => {
+  test('has one successor for the same call, also when Ring does not take that one, and the link stays', async () => {
     const owner = await sharing(world);
     await world.ring.setFaults([{ endpoint: 'whep-post', fault: status(401) }]);
 
@@ -173,7 +174,7 @@ describe('an access token that Ring does not take', () => {
     expect(await viewStatus(owner)).toBe(201);
   });
 
-  test('whatever comes after it is replaced once a minute, however often its user tries', async () => {
+  test('and each of its successors is replaced once a minute at most, however often its user tries', async () => {
     const owner = await sharing(world);
     await world.ring.setFaults([{ endpoint: 'whep-post', fault: status(401) }]);
 
@@ -192,7 +193,7 @@ describe('an access token that Ring does not take', () => {
 
   test('is replaced once for 20 callers on two instances', async () => {
     const owner = await expiring();
-    // As if Ring had ended it early.
+    // The access token is refused as if Ring had ended it early.
     await world.sql(`UPDATE ring_tokens SET access_token_expires_at = $1 WHERE account_id = $2`, [
       new Date(world.clock.now().getTime() + HOUR * 1_000),
       owner.ringUser.account_id,
@@ -229,7 +230,7 @@ describe('an access token that Ring does not take', () => {
 describe('a refresh token that Ring takes no more', () => {
   const SCHEDULES = 'UPDATE scheduled_operations SET next_run_at = $1 WHERE account_id = $2';
 
-  /** Ring has revoked the tokens, and we have just learned it. */
+  /** A user whose tokens Ring has revoked, which we have just learned. */
   async function revoked(): Promise<Owner> {
     const owner = await sharing(world);
     await owner.visitor.open(owner.path);
@@ -252,7 +253,7 @@ describe('a refresh token that Ring takes no more', () => {
     expect(await statusesOf(refreshesOf(world, owner.ringUser))).toEqual([400]);
   });
 
-  test('is not sent again, by whoever wants what', async () => {
+  test('is not sent again, by any caller', async () => {
     const owner = await revoked();
     const before = await apiCallsOf(world, owner.ringUser);
 
@@ -361,7 +362,7 @@ describe('an error that is not about the refresh token', () => {
   });
 });
 
-/** What a device that is fetched now is told to be as of: Ring's clock may be 5 s behind ours. */
+/** The time to which a device that is fetched now is true: Ring's clock may be 5 s behind ours. */
 const askedNow = (): Date => new Date(world.clock.now().getTime() - 5_000);
 
 describe('a no to the refresh', () => {
@@ -425,7 +426,7 @@ describe('Ring that can’t refresh just now', () => {
 
       expect(await viewStatus(owner)).toBe(201);
 
-      const after = await until('nobody waits for Ring any more', async () => {
+      const after = await until('no caller waits for Ring any more', async () => {
         const token = await tokenOf(world, owner.ringUser);
         return token.refresh_state !== 'REFRESHING' && token;
       });
@@ -504,7 +505,7 @@ describe('Ring that can’t refresh just now', () => {
   });
 });
 
-/** Holds the row of the owner's pair, as a slow transaction would. */
+/** Locks the row of the owner's pair, as a slow transaction would. */
 async function lockRow(owner: Owner): Promise<{ release(): Promise<void> }> {
   const { id } = await tokenOf(world, owner.ringUser);
   const client = new pg.Client({ connectionString: world.databaseUrl });
@@ -519,7 +520,7 @@ async function lockRow(owner: Owner): Promise<{ release(): Promise<void> }> {
   };
 }
 
-/** Until so many statements wait for a lock. */
+/** Waits until so many statements wait for a lock. */
 async function untilWaiting(count: number): Promise<void> {
   await until(`${count} statements wait for a lock`, async () => {
     const waiting = await world.sql(
@@ -584,7 +585,7 @@ describe('an answer that can’t be written', () => {
     await expectRefreshable(owner);
   });
 
-  test('because somebody holds the row is written once it is free', async () => {
+  test('because the row is locked is written once it is free', async () => {
     const owner = await expiring();
     await world.ring.setFaults([once('token', { kind: 'hold' }, 'after')]);
     const waiting = viewStatus(owner);
@@ -599,7 +600,10 @@ describe('an answer that can’t be written', () => {
     await expectRefreshable(owner);
   });
 
-  /** Ring has answered one instance, which can't write it down; the other one asks with the token that Ring has replaced. */
+  /**
+   * Ring has answered one instance, which can't store the answer. The other one asks with the token that Ring has
+   * replaced.
+   */
   async function takenForDead(owner: Owner): Promise<{ waiting: Promise<number> }> {
     await refuseWrites();
     const waiting = viewStatus(owner);
@@ -672,14 +676,14 @@ describe('a removal while a refresh is under way', () => {
     await gate.query('SELECT pg_advisory_lock(4711)');
     await world.sql(`CREATE FUNCTION wait_at_gate() RETURNS trigger LANGUAGE plpgsql
                      AS $$ BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN NEW; END $$`);
-    // The last that a removal does, when it holds the rows of the link and of the pair.
+    // The last statement of a removal, when it holds the rows of the link and of the pair.
     await world.sql(`CREATE TRIGGER gate BEFORE UPDATE ON webhook_events FOR EACH ROW
                      WHEN (NEW.type = 'app_integration_removed') EXECUTE FUNCTION wait_at_gate()`);
     try {
       const waiting = viewStatus(owner);
       await until('Ring is asked', async () => (await refreshesOf(world, owner.ringUser)).length === 1);
       await removal(owner);
-      // The removal at the gate, and the answer behind the removal.
+      // The removal waits at the gate, and the answer waits for the removal.
       await untilWaiting(1);
       await world.ring.release();
       await untilWaiting(2);

@@ -23,7 +23,7 @@ const both = { TOKEN_ENCRYPTION_KEYS: `${newestKey},${oldKey}` };
 let world: ProcessWorld;
 let app: AppProcess;
 const owners: Owner[] = [];
-/** Someone with a nonce in the session, sealed under the old key. */
+/** A user with a nonce in the session, sealed under the old key. */
 let undecided: Visitor;
 
 beforeAll(async () => {
@@ -33,7 +33,7 @@ beforeAll(async () => {
   const environment = { ...world.environment, TOKEN_ENCRYPTION_KEYS: oldKey };
   await manyLinks({ ...world, environment, clock: { now: () => new Date() } }, 250);
   undecided = await arriving(world, await installed(world), await signedIn(world));
-  // A link that is being confirmed has its request sealed, too.
+  // A link that is being confirmed has its redirect sealed, too.
   await world.ring.setFaults([{ endpoint: 'integration-post', fault: { kind: 'status', status: 503 } }]);
   const confirming = await arriving(world, await installed(world), await signedIn(world));
   await confirming.submit('/ring/link');
@@ -67,7 +67,7 @@ async function linksByStatus(): Promise<Record<string, number>> {
   return Object.fromEntries(rows.map(({ status, count }) => [status, count]));
 }
 
-/** How many rows are sealed under each key. */
+/** The number of rows that are sealed under each key. */
 async function rowsByKey(): Promise<Record<string, number>> {
   const rows = await world.sql<{ id: string; count: number }>(
     `SELECT id, count(*)::int AS count FROM (SELECT key_id AS id FROM ring_tokens WHERE key_id IS NOT NULL UNION ALL
@@ -82,7 +82,7 @@ function expectNoSecret(text: string): void {
   expect(text).not.toContain(world.environment.SESSION_SECRET);
 }
 
-/** Refreshes and claims, one after the other, until told to stop. */
+/** Refreshes and claims one after the other, until told to stop. */
 function traffic(): { end(): Promise<{ refreshed: number; claimed: number }> } {
   const counts = { refreshed: 0, claimed: 0 };
   let isOver = false;
@@ -158,7 +158,7 @@ describe('a start without a key that some row needs', () => {
 describe('a rotation while the service runs', () => {
   test('that is killed in the middle leaves every row under one key or the other, whole', async () => {
     app = await world.startApp(both);
-    // One row whose change waits at a gate: the first batches are through, and one is open.
+    // One row's change waits at a gate: the first batches are committed, and one is open.
     await world.sql(`CREATE FUNCTION wait_at_gate() RETURNS trigger LANGUAGE plpgsql
                      AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(${GATE}); RETURN NEW; END $$`);
     const gate = new pg.Client({ connectionString: world.databaseUrl });
@@ -194,7 +194,7 @@ describe('a rotation while the service runs', () => {
   });
 
   test('goes on where it stopped, with refreshes and claims meanwhile', async () => {
-    // A row that somebody holds is left to the end.
+    // A locked row is left to the end.
     const lock = new pg.Client({ connectionString: world.databaseUrl });
     await lock.connect();
     await lock.query('BEGIN');
@@ -214,7 +214,7 @@ describe('a rotation while the service runs', () => {
     await lock.query('ROLLBACK');
     await lock.end();
     expect(await rotation.ended).toMatchObject({ code: 0 });
-    // And once more, with nothing left to do.
+    // The command runs once more, with nothing left to do.
     expect(await rotate().ended).toMatchObject({ code: 0 });
     expect(rotation.stdout().trim().split('\n').at(-1)).toBe('Everything is sealed under "key-of-today".');
     expectNoSecret(rotation.stdout() + rotation.stderr());
@@ -266,7 +266,7 @@ describe('a rotation while the service runs', () => {
     expectNoSecret(app.stdout() + app.stderr());
   });
 
-  test('lets someone whose browser waits with the old key’s seal tap Sign In again', async () => {
+  test('lets a user with a redirect sealed under the old key tap Sign In again', async () => {
     const page = await undecided.open('/ring/link');
     expect(page.status).toBeLessThan(500);
     expect(page.text).toContain('Ring app');

@@ -129,7 +129,7 @@ describe('a stored token pair', () => {
 
   const lookups = async () => (await world.ring.requests()).filter(({ path }) => path === '/v1/users/me');
 
-  /** Pairs whose owners Ring would not tell yet, and whose lookups will be tried again. */
+  /** Installs with pairs whose accounts Ring does not tell yet. Their lookups will be tried again. */
   async function installWithoutIdentification(count: number): Promise<Pair[]> {
     await world.ring.setFaults([{ endpoint: 'users-me', fault: { kind: 'status', status: 503 } }]);
     const before = await lookups();

@@ -172,7 +172,7 @@ describe('signing in', () => {
     const email = newEmail();
     await signedIn(world, email);
     const visitor = await atHome();
-    // Processor time, not time: whatever else this machine does, a hash costs the same.
+    // Processor time is measured, because a hash costs the same no matter what else this machine does.
     const work = async (address: () => string) => {
       const before = process.cpuUsage();
       for (let times = 0; times < 10; times += 1) {

@@ -4,7 +4,7 @@ import { newEmail, PASSWORD } from '../support/linking.js';
 import { hiddenFields } from '../support/visitor.js';
 import { startWorld, type World } from '../support/world.js';
 
-/** Guesses that one account, and sign-ins that one address, has in a quarter of an hour. */
+/** The number of guesses for one account, and of sign-ins from one address, in a quarter of an hour. */
 const GUESSES = 10;
 const SIGN_INS = 60;
 const SIGN_UPS_PER_HOUR = 20;
@@ -30,7 +30,7 @@ interface Attempt {
 }
 
 let addresses = 0;
-/** An address that has not been seen before. */
+/** An address that has not been used before. */
 const newAddress = () => `2001:db8:0:${(addresses += 1).toString(16)}::1`;
 
 function attempt(action: string, { email, password, address, origin, query }: Attempt): Promise<Answer> {
@@ -48,7 +48,7 @@ const times = <Value>(count: number, one: () => Promise<Value>) => Promise.all(A
 async function newAccount(): Promise<string> {
   const email = newEmail();
   expect((await attempt('/sign-up', { email, password: PASSWORD })).status).toBe(303);
-  // Signing up has ended the session that the page was of.
+  // Signing up has ended the session of the earlier page.
   page = await send(world.url, '/ring/home');
   return email;
 }
@@ -61,7 +61,7 @@ function expectTooMany(answer: Answer, withinSeconds: number): void {
   expect(Number(retryAfter)).toBeLessThanOrEqual(withinSeconds);
 }
 
-/** As if this much time had passed for the throttles. */
+/** Skips this much time for the throttles. */
 const letPass = (seconds: number) => world.sql('UPDATE rate_limits SET expire = expire - $1', [seconds * 1_000]);
 
 describe('guessing the password of one account', () => {

@@ -7,21 +7,21 @@ import { VIEWS_DIR } from '../../src/configuration/paths.js';
 import { readTemplates } from '../support/templates.js';
 
 /**
- * Each template begins with a comment that says what it is and, a line for each, what it gets:
+ * Each template begins with a comment that says what it is, followed by a line for each parameter:
  *
- *     @param {type} name and words, if they are needed
+ * @param {type} name and words, if they are needed
  *
- * The types are TypeScript's, and those of `src` by their names. So TypeScript can read each template as a function of what
- * it declares, and say what is misspelt, forgotten or left over: in the template, where another includes it, and where
- * `render` shows it.
+ * The types are TypeScript's, and those of `src` by their names. So TypeScript can read each template as a function of
+ * its declared parameters, and report what is misspelt, missing or left over: in the template, where another includes
+ * it, and where `render` shows it.
  */
 
 const ROOT = join(VIEWS_DIR, '..');
-/** As what is checked imports it. */
+/** The path by which the checked code imports `src`. */
 const SOURCE = './src';
 const PARTIALS = 'partials/';
 
-/** A name and the code that is checked under it. */
+/** A name, and the code that is checked under it. */
 type Section = [name: string, code: string];
 
 test('every template gets exactly what it declares, and uses it', () => {
@@ -47,7 +47,10 @@ const BROKEN: Record<string, [text: string, complaint: RegExp]> = {
     '<%# Words.\n    @param {string | null} word -%>\n<%= word %>',
     /'null' is not assignable/,
   ],
-  'with a type that nobody has': ['<%# Words.\n    @param {Nothing} it -%>\n<%= it %>', /Cannot find name 'Nothing'/],
+  'with a type that does not exist': [
+    '<%# Words.\n    @param {Nothing} it -%>\n<%= it %>',
+    /Cannot find name 'Nothing'/,
+  ],
   'that gives too little': [`<%# Words. -%>\n<%- include('icon') %>`, /Expected 2 arguments/],
   'that gives too much': [`<%# Words. -%>\n${ICON.replace(' }', `, size: 'small' }`)}`, /'size' does not exist/],
   'that gives another kind': [`<%# Words. -%>\n${ICON.replace(`'eye'`, 'null')}`, /'null' is not assignable/],
@@ -58,7 +61,7 @@ test.each(Object.entries(BROKEN))('a template %s is refused', (name, [, complain
   expect(faults.get(PARTIALS + name)).toMatch(complaint);
 });
 
-/** Pages as `render` would show them, which must not pass. */
+/** Calls of `render` that must not pass. */
 const SHOWN = `declare const response: import('express').Response;
   const view = { title: 'Home', csrfToken: '', email: '', links: [], latest: null };`;
 const MISSHOWN: Record<string, [code: string, complaint: RegExp]> = {
@@ -92,7 +95,7 @@ beforeAll(() => {
   ]);
 }, 120_000);
 
-/** What TypeScript says of the templates, and of more code beside them, by name. */
+/** TypeScript's complaints about the templates and about more code beside them, by name. */
 function faultsOf(all: ReadonlyMap<string, string>, more: Section[]): Map<string, string> {
   const declared = [...all].map(([name, text]) => ({ name, text, ...readDeclaration(text) }));
   const found = new Map(declared.map(({ name, complaint }) => [name, complaint ?? '']));
@@ -115,7 +118,7 @@ function faultsOf(all: ReadonlyMap<string, string>, more: Section[]): Map<string
   return found;
 }
 
-/** The types of what a template gets, by name. */
+/** The types of a template's parameters, by name. */
 function readDeclaration(text: string): { fields: Map<string, string>; complaint?: string } {
   const fields = new Map<string, string>();
   const comment = /^<%# (.*?) -%>\n/s.exec(text)?.[1];
@@ -128,7 +131,7 @@ function readDeclaration(text: string): { fields: Map<string, string>; complaint
   return { fields };
 }
 
-/** What the code of all templates needs. @param types that they name */
+/** The declarations that the code of all templates needs. @param types that they name */
 const preamble = (types: string): string => `
 import type {} from '${SOURCE}/app.js';
 import { render, type Views } from '${SOURCE}/http/render.js';
@@ -142,7 +145,7 @@ declare function __append(text: string): void;
 declare function escapeFn(text: string | number): string;
 true satisfies Same<keyof Views, keyof Pages>;`;
 
-/** Imports of types, from wherever in `src` they are exported. */
+/** Imports of types, from the files of `src` that export them. */
 function importsOf(names: ReadonlySet<string>): string {
   return readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.ts') && !file.startsWith('simulator'))
@@ -155,11 +158,11 @@ function importsOf(names: ReadonlySet<string>): string {
     .join('\n');
 }
 
-/** A template as a function of what it declares; of a page, too, whether it is shown with just that. */
+/** A template as a function of its declared parameters. For a page, also a check that it is shown with just these. */
 function codeOf(name: string, text: string, fields: ReadonlyMap<string, string>): string {
   const template = new ejs.Template(text, { _with: false, compileDebug: false });
   template.compile();
-  // Without the lines around it, which set up its output.
+  // The compiled function without the lines around it, which set up its output.
   const body = template.source.split('\n').slice(2, -2).join('\n');
   const isPartial = name.startsWith(PARTIALS);
   const [kind, key] = isPartial ? ['Partials', name.slice(PARTIALS.length)] : ['Pages', name];

@@ -2,8 +2,8 @@ import { describe, expect, test } from '@jest/globals';
 import { readTemplates } from '../support/templates.js';
 
 /**
- * Prettier can't read templates, so how they are laid out is held here: two spaces for each element, or bracket of code,
- * that is open where a line begins. `if` and `for` indent nothing: what they hold stands where it would without them.
+ * Prettier can't read templates, so this test checks their layout: two spaces for each element, or bracket of code,
+ * that is open where a line begins. `if` and `for` do not indent their contents.
  */
 
 describe('a template is laid out as the others are', () => {
@@ -27,12 +27,12 @@ describe('a template is laid out as the others are', () => {
   });
 });
 
-/** What is open at some place: an element, the head of one as `<name`, or a bracket. */
+/** Something that is open at some place: an element, the head of one as `<name`, or a bracket. */
 interface Opened {
   name: string;
-  /** Of the line that opens it and the one that closes it, in steps of two spaces. */
+  /** The indent of the line that opens it and of the one that closes it, in steps of two spaces. */
   level: number;
-  /** Of the lines between. */
+  /** The indent of the lines between. */
   inner: number;
 }
 
@@ -43,7 +43,7 @@ interface Mark {
   inner?: number;
 }
 
-/** What `partials/head` leaves open, for `partials/foot` to close. */
+/** The elements that `partials/head` leaves open, for `partials/foot` to close. */
 const FRAME: readonly Opened[] = ['html', 'body', 'main'].map((name, level) => ({ name, level, inner: level + 1 }));
 
 function faultsOfLayout(template: string, text: string): string[] {
@@ -89,7 +89,7 @@ const isInComment = (text: string, offset: number): boolean =>
 const TOKENS = /<%#.*?%>|<!.*?>|<%(?<code>.*?)%>|<\/(?<closed>\w+)>|<(?<tag>[a-z]\w*)|(?<end>\/?>)/gs;
 const PAIRS: Readonly<Record<string, string>> = { '(': ')', '[': ']', '{': '}' };
 
-/** Where elements, heads of elements and brackets are opened and closed, in order. */
+/** The places where elements, heads of elements and brackets are opened and closed, in order. */
 function marksOf(text: string): Mark[] {
   let tag = '';
   return [...text.matchAll(TOKENS)].flatMap(({ index: at, groups = {} }): Mark[] => {
@@ -105,7 +105,10 @@ function marksOf(text: string): Mark[] {
   });
 }
 
-/** What an `if` or a `for` holds in its braces is no code, so brackets count only where code goes over several lines. */
+/**
+ * The contents of an `if` or a `for` in its braces are no code, so brackets count only where code goes over several
+ * lines.
+ */
 function marksOfCode(at: number, code: string): Mark[] {
   if (code.includes("include('partials/head'")) return [{ at, opens: 'frame', inner: FRAME.length }];
   if (code.includes("include('partials/foot'")) return [{ at, closes: 'frame' }];

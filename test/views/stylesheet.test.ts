@@ -5,7 +5,7 @@ import { ASSETS_DIR } from '../../src/configuration/paths.js';
 
 const css = readFileSync(join(ASSETS_DIR, 'style.css'), 'utf8').replaceAll(/\/\*.*?\*\//gs, '');
 
-/** Everything `name: value`, in order. */
+/** All declarations `name: value`, in order. */
 const declarations = [...css.matchAll(/^ +([\w-]+):\s([^;{}]+);/gm)].map(([, name = '', value = '']) => ({
   name,
   value,

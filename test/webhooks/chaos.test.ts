@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { tick } from '../support/clocks.js';
+import { tick } from '../support/periodic-tasks.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { type Answer, send } from '../support/http.js';
 import { inboxOf } from '../support/inbox.js';
@@ -13,8 +13,8 @@ import { deliver, newEvent } from '../support/webhooks.js';
 import { startWorld, type World } from '../support/world.js';
 
 /**
- * Everything at once, for a while, on two instances; then it has to be in order. What each account does is drawn from the
- * seed, which stands in the name of the tests; when it meets what the others do is up to the machine.
+ * Everything at once, for a while, on two instances; then all data has to be in order. The seed, which stands in the
+ * name of the tests, decides what each account does. The machine decides when that meets what the others do.
  */
 const SEED = Number(process.env.CHAOS_SEED ?? randomInt(2 ** 31));
 const ACCOUNTS = 8;
@@ -35,7 +35,7 @@ const EVENTS = [
 let world: World;
 let origins: string[];
 let owners: Owner[];
-/** What answers there were that Ring has not caused, and that must not be. */
+/** Answers that Ring has not caused and that must not occur. */
 const failures: string[] = [];
 
 beforeAll(async () => {
@@ -86,7 +86,7 @@ class Life {
   }
 
   async #send(origin: string, type: string): Promise<void> {
-    // Late by up to 20 s; the end of the integration is told at once.
+    // Events are late by up to 20 s. The end of the integration is sent at once.
     const lateMs = type === 'app_integration_removed' ? 0 : Math.floor(this.#random() * 20_000);
     const event = newEvent({
       accountId: this.owner.ringUser.account_id,
@@ -100,7 +100,7 @@ class Life {
 
   async #watch(origin: string): Promise<void> {
     const answer = await openLiveView(origin, this.owner);
-    // Ring has not the device, or not the token, any more.
+    // Ring no longer has the device, or the token.
     if (answer.status >= 500 && !/Ring could not open|The device is offline right now/.test(answer.text)) {
       note('live view', answer);
     }
@@ -156,7 +156,7 @@ describe(`after chaos with CHAOS_SEED=${SEED}`, () => {
     const end = performance.now() + DURATION_MS;
     await Promise.all(owners.map((owner, index) => new Life(owner, SEED + index).live(end)));
     await untilJobsAreDone(world);
-    // Half of them leave for good.
+    // Half of the users leave for good.
     world.clock.advance(60);
     for (const { ringUser } of owners.slice(ACCOUNTS / 2)) {
       const event = newEvent({
@@ -169,7 +169,7 @@ describe(`after chaos with CHAOS_SEED=${SEED}`, () => {
     await untilJobsAreDone(world);
   });
 
-  test('nobody was refused but by Ring, and nobody waited in a circle', () => {
+  test('no request failed unless Ring caused it, and there was no deadlock', () => {
     expect(failures).toEqual([]);
     expect(world.log.filter((line) => line.includes('deadlock'))).toEqual([]);
     expect(world.log.filter((line) => line.includes('"level":50') || line.includes('"level":60'))).toEqual([]);
@@ -197,8 +197,8 @@ describe(`after chaos with CHAOS_SEED=${SEED}`, () => {
     expect(archived.map(({ link_id }) => link_id)).toEqual(removed.map(({ id }) => id));
   });
 
-  test('nothing is left of those who have left but their archive and what knows their events again', async () => {
-    // Until then, their users are told why their live views ended.
+  test('nothing is left of users who have left but their archive and the rows that recognise their events', async () => {
+    // Until then, live views stay, so that their users are told why they ended.
     world.clock.advance(24 * 60 * 60 + 1);
     await tick('forget ended live views');
 

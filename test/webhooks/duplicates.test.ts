@@ -6,7 +6,7 @@ import { deliver, newEvent } from '../support/webhooks.js';
 import { startWorld, type World } from '../support/world.js';
 
 let world: World;
-/** Where the two instances listen. */
+/** The addresses of the two instances. */
 let origins: string[];
 let ringUser: RingUser;
 
@@ -15,7 +15,7 @@ beforeAll(async () => {
   const other = await world.startAnother();
   origins = [world.url, `http://localhost:${other.port}`];
   ({ ringUser } = await linked(world));
-  // Notes every attempt to record something, also one that finds it recorded.
+  // Records every attempt to record an event, including those that find it recorded.
   await world.sql('CREATE TABLE effects (request_id uuid)');
   await world.sql(`
     CREATE FUNCTION note_effect() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -119,7 +119,7 @@ describe('a batch with an event that Postgres refuses', () => {
 
       const statuses = answers.map(({ status }) => status);
       expect(statuses.filter((status) => status === 200)).toHaveLength(30);
-      // Nothing is wrong with what Ring sent, so Ring must not give it up.
+      // The event of Ring's is valid, so the answer must not make Ring drop it.
       expect(statuses[15]).toBeGreaterThanOrEqual(500);
       await untilProcessed(world, ringUser);
       const requestIds = events.map(({ meta }) => meta.request_id).sort();

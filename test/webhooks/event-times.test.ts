@@ -7,7 +7,7 @@ import { tracesOf } from '../support/traces.js';
 import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';
 
-/** Events tell when they happened, by Ring's clock. They come late, in any order, and clocks are not the same. */
+/** Events carry the time when they happened, by Ring's clock. They come late and in any order, and clocks differ. */
 
 let world: World;
 beforeAll(async () => {
@@ -20,7 +20,7 @@ const FAR_FUTURE = Date.UTC(9999, 11, 31);
 
 const fromNow = (seconds: number): number => world.clock.now().getTime() + seconds * 1_000;
 
-/** What a webhook says that is not so at Ring, unless `effect` makes it so there. */
+/** A webhook that changes nothing at Ring, unless `effect` is true. */
 interface Telling {
   at: number;
   effect?: boolean;
@@ -38,7 +38,7 @@ async function send(ringUser: RingUser, type: EventType, { at, effect = false }:
   expect(attempts).toMatchObject([{ status: 200 }]);
 }
 
-/** As {@link send}, and it is applied with all that follows. */
+/** Like {@link send}, and waits until it is applied with all that follows. */
 async function tell({ ringUser }: Pick<Owner, 'ringUser'>, type: EventType, telling: Telling): Promise<void> {
   await send(ringUser, type, telling);
   await untilProcessed(world, ringUser);
@@ -84,7 +84,7 @@ describe('a removal of a device that comes an hour late', () => {
 });
 
 describe('a device that tells something after its removal', () => {
-  test('is there again when Ring shares it, though nobody told us that it was added', async () => {
+  test('is there again when Ring shares it, though no event said that it was added', async () => {
     const owner = await sharing(world);
     await tell(owner, 'device_removed', { at: fromNow(0) });
     world.clock.advance(60);
@@ -120,7 +120,7 @@ describe('a device that tells something after its removal', () => {
   });
 });
 
-describe('what happened in the very millisecond of the removal of the app, or before', () => {
+describe('an event of the very millisecond of the removal of the app, or before', () => {
   test('is void and erased, whether it comes with the removal or after it', async () => {
     const owner = await sharing(world);
     const { ringUser, device } = owner;
@@ -135,7 +135,7 @@ describe('what happened in the very millisecond of the removal of the app, or be
     expect(inbox).toHaveLength(3);
     for (const row of inbox) expect(row).toMatchObject({ status: 'PROCESSED', body: null });
     expect(await eventsOf(ringUser)).toEqual([]);
-    // Of the events, the inbox still knows whose they were.
+    // The inbox still knows which device its events were about.
     expect(await tracesOf(world, device.id)).toEqual(['audit_archive', 'webhook_events']);
   });
 });
@@ -191,7 +191,7 @@ describe('an event from the far future happens now', () => {
 });
 
 describe('with a clock of ours that is 3 s ahead of Ring’s', () => {
-  /** Ring has answered with the device in it, and the answer is on the way. */
+  /** Waits until Ring has answered with the device in it, and the answer is on the way. */
   async function untilAsked({ account_id }: RingUser, path: string): Promise<void> {
     await until('Ring is asked', async () =>
       (await world.ring.requests()).some(

@@ -55,7 +55,7 @@ async function newRingUser(): Promise<{ ringUser: RingUser; door: string; garden
   return { ringUser: await world.ring.createUser({ devices }), door, garden };
 }
 
-/** The same, linked, with the devices fetched. */
+/** The same user after linking, with the devices fetched. */
 async function newHousehold(): Promise<Household> {
   const { ringUser, door, garden } = await newRingUser();
   const { visitor } = await linked(world, ringUser);
@@ -63,7 +63,7 @@ async function newHousehold(): Promise<Household> {
   return { ringUser, visitor, door, garden };
 }
 
-/** Ring sends the event, and we have applied it with all that follows. */
+/** Ring sends the event. Waits until it is applied with all that follows. */
 async function tell(ringUser: RingUser, event: Omit<EventWish, 'user_id'>): Promise<string> {
   const { request_id, attempts } = await world.ring.sendEvent({ user_id: ringUser.id, ...event });
   expect(attempts).toMatchObject([{ status: 200 }]);
@@ -193,7 +193,7 @@ describe('device_added', () => {
     expect((await eventsOf(ringUser)).map(({ type }) => type).sort()).toEqual(['device_added', 'motion_detected']);
   });
 
-  test('of an account that nobody knows yet waits too', async () => {
+  test('of an account that is not known yet waits too', async () => {
     const { ringUser, door } = await newRingUser();
     await world.ring.sendEvent({ user_id: ringUser.id, type: 'device_added', device_id: door });
     await untilIdle(world);
@@ -249,7 +249,7 @@ describe('device_offline and device_online', () => {
     expect(await deviceOf(ringUser, door)).toMatchObject({ online: true });
   });
 
-  test('of a device that nobody has told us of makes us ask for it', async () => {
+  test('of a device that we do not know makes us ask for it', async () => {
     const { ringUser, door } = await newHousehold();
     await world.sql('DELETE FROM devices WHERE account_id = $1 AND id = $2', [ringUser.account_id, door]);
 
@@ -330,7 +330,7 @@ describe('device_removed', () => {
     expect(visitor.page.text).toMatch(/Front Door[\s\S]*Removed[\s\S]*<time/);
   });
 
-  test('that is applied together with what it ends erases that too', async () => {
+  test('that is applied together with earlier events erases their effects too', async () => {
     const { ringUser, door } = await newHousehold();
     const release = await holdAccount(world, ringUser);
     for (const type of ['motion_detected', 'device_offline', 'device_removed']) {
@@ -359,7 +359,7 @@ describe('device_removed', () => {
     expect(await archiveOf(ringUser)).toHaveLength(1);
   });
 
-  test('is not undone by what happened before and arrives after', async () => {
+  test('is not undone by an earlier event that arrives later', async () => {
     const { ringUser, door } = await newHousehold();
     world.clock.advance(100);
     await tell(ringUser, { type: 'device_removed', device_id: door, timestamp: secondsAgo(50) });
@@ -374,7 +374,7 @@ describe('device_removed', () => {
 });
 
 describe('app_integration_removed', () => {
-  test('ends the link, erases its tokens and devices, archives once, and calls nobody', async () => {
+  test('ends the link, erases its tokens and devices, archives once, and makes no call', async () => {
     const { ringUser, visitor, door } = await newHousehold();
     await tell(ringUser, { type: 'motion_detected', device_id: door });
     const before = (await world.ring.requests()).length;
@@ -461,7 +461,7 @@ async function linkInstalled(ringUser: RingUser): Promise<void> {
   });
 }
 
-/** Waits until no job is left, also none that waits. */
+/** Waits until no job is left, not even a waiting one. */
 async function untilNoJobs(): Promise<void> {
   await until('no job is left', async () => (await world.sql('SELECT 1 FROM graphile_worker.jobs')).length === 0);
 }

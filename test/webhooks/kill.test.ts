@@ -9,7 +9,7 @@ import { until } from '../support/until.js';
 import { deliver, newEvent } from '../support/webhooks.js';
 
 const CONNECTIONS = 24;
-/** Every answer would be a line, and a 503 a long one. */
+/** At this level the log is short. Otherwise every answer would be a line, and a 503 a long one. */
 const QUIET = { LOG_LEVEL: 'fatal' };
 
 let postgres: OwnPostgres;
@@ -18,7 +18,7 @@ let ringUser: RingUser;
 let load: Load;
 
 beforeAll(async () => {
-  // Flushes to disk, as the shared one does not.
+  // This Postgres flushes to disk, as the shared one does not.
   postgres = await startOwnPostgres();
   world = await createProcessWorld({ databaseUrl: postgres.url });
 });
@@ -31,11 +31,11 @@ afterAll(async () => {
   await postgres.remove();
 });
 
-/** Signed events on many connections; on each the next one follows the answer to the last. */
+/** A load of signed events on many connections. On each connection the next event follows the answer to the last. */
 class Load {
-  /** The IDs of what was answered 200, by connection and in the order of the answers. */
+  /** The IDs of events that were answered 200, by connection and in the order of the answers. */
   readonly stored: string[][] = [];
-  /** How many answers there were of each status, and how many requests that ended without one. */
+  /** The number of answers of each status, and of requests that ended without one. */
   readonly statuses = new Map<number | 'none', number>();
   #connections: Promise<void>[] = [];
   #isStopped = false;
@@ -72,7 +72,7 @@ class Load {
       const status = answer?.status ?? 'none';
       this.statuses.set(status, this.count(status) + 1);
       if (status === 200) stored.push(event.meta.request_id);
-      // Nobody listens: there is nothing to hurry for.
+      // The server is down, so there is no need to hurry.
       if (status === 'none') await new Promise((resolve) => setTimeout(resolve, 20));
     }
     agent.destroy();
@@ -83,14 +83,14 @@ async function expectEverythingThere(): Promise<void> {
   const rows = await world.sql<{ request_id: string }>('SELECT request_id FROM webhook_events ORDER BY id');
   const order = new Map(rows.map(({ request_id }, index) => [request_id, index]));
   expect(load.stored.flat().filter((requestId) => !order.has(requestId))).toEqual([]);
-  // What was answered before the next one was sent has also arrived before it.
+  // An event that was answered before the next one was sent has also arrived before it.
   for (const stored of load.stored) {
     const positions = stored.map((requestId) => order.get(requestId) ?? -1);
     expect(positions).toEqual([...positions].sort((a, b) => a - b));
   }
 }
 
-/** Each once and in the order of arrival, whoever began with it. */
+/** Expects each event to be applied once and in the order of arrival, also if a killed process began with it. */
 async function expectEverythingApplied(): Promise<void> {
   await until(
     'everything is applied',
@@ -103,11 +103,11 @@ async function expectEverythingApplied(): Promise<void> {
   expect(found?.applied).toEqual(found?.arrived);
 }
 
-describe('what was answered 200 under load', () => {
+describe('every event that was answered 200 under load', () => {
   beforeAll(async () => {
     const app = await world.startApp(QUIET);
     ({ ringUser } = await linked(world));
-    // Numbers what takes effect; a transaction that fails takes its numbers back with it.
+    // Applied events are numbered. A transaction that fails takes its numbers back with it.
     await world.sql('CREATE TABLE applied (number serial, request_id uuid)');
     await world.sql(`
       CREATE FUNCTION note_event() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -130,7 +130,7 @@ describe('what was answered 200 under load', () => {
     await app.ended;
     await load.stop();
 
-    // The requests under way at that moment got no answer, which Ring takes for a reason to come again.
+    // The requests under way at that moment got no answer, after which Ring delivers again.
     expect([...load.statuses.keys()].sort()).toEqual([200, 'none']);
     await expectEverythingThere();
 
@@ -150,7 +150,7 @@ describe('what was answered 200 under load', () => {
     await load.until(200, 300);
     await load.stop();
 
-    // Never a 4xx, which would be the last that is heard of the event; and never nobody who answers.
+    // There is never a 4xx, after which Ring would drop the event, and always an answer.
     expect([...load.statuses.keys()].sort()).toEqual([200, 503]);
     expect(app.hasEnded()).toBe(false);
     await expectEverythingThere();

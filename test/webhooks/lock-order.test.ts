@@ -5,7 +5,9 @@ import { openLiveView } from '../support/live-views.js';
 import { holdLock, untilLocksAwaited } from '../support/locks.js';
 import { startWorld, type World } from '../support/world.js';
 
-/** Whoever needs a link and its device locks them in this order, so that two who need both never wait in a circle. */
+/**
+ * A transaction that needs a link and its device locks them in this order, so that two that need both never deadlock.
+ */
 
 let world: World;
 beforeAll(async () => {
@@ -13,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => world.stop());
 
-/** Applied in one transaction, which needs the device first, by what stands in it. */
+/** Sends events that are applied in one transaction, which reads the device first. */
 async function sendBatch({ ringUser, device }: Owner): Promise<void> {
   const release = await holdAccount(world, ringUser);
   for (const type of ['device_online', 'app_integration_added']) {
@@ -36,7 +38,7 @@ test('a live view that begins while events of its device and its link are applie
   const owner = await sharing(world);
   const release = await holdLock(world, 'LOCK TABLE device_events IN SHARE MODE');
   await sendBatch(owner);
-  // With the first event half done: the device is changed, what it told is not recorded yet.
+  // The first event is half applied: the device is changed, but the event is not recorded yet.
   await untilLocksAwaited(world, 1);
   const opening = openLiveView(world.url, owner);
   await untilLocksAwaited(world, 2);

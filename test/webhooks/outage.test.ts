@@ -42,7 +42,7 @@ function untilEach(
   });
 }
 
-/** All attempts but the last. Status null would be an app that Ring had to hang up on, after its five seconds. */
+/** All attempts but the last. Status null would mean that Ring gave up waiting after its five seconds. */
 const failuresOf = (deliveries: Delivery[]) => [
   ...new Set(deliveries.flatMap(({ attempts }) => attempts.slice(0, -1).map(({ status }) => status))),
 ];
@@ -93,7 +93,7 @@ describe('while the database is frozen', () => {
   });
 });
 
-/** Stops Postgres where it stands: connections stay open, and nothing comes of them. Returns its processes. */
+/** Stops the processes of Postgres: connections stay open, but get no answers. Returns the processes. */
 async function freeze(): Promise<number[]> {
   const [row] = await world.sql<{ pid_file: string; backends: number[] }>(
     `SELECT pg_read_file('postmaster.pid') AS pid_file, (SELECT array_agg(pid) FROM pg_stat_activity) AS backends`,

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { fileURLToPath } from 'node:url';
-import { tick } from '../support/clocks.js';
+import { tick } from '../support/periodic-tasks.js';
 import { holdAccount, inboxOf, untilIdle, untilProcessed } from '../support/inbox.js';
 import { installed, linked } from '../support/linking.js';
 import { spawnProcess } from '../support/process.js';
@@ -13,7 +13,7 @@ const RERUN = fileURLToPath(new URL('../../src/commands/webhooks-rerun.js', impo
 let world: World;
 beforeAll(async () => {
   world = await startWorld();
-  // A poisoned device can't be written about; and what is written is numbered.
+  // A row about a poisoned device can't be written, and written rows are numbered.
   await world.sql(`CREATE TABLE applied (number serial, request_id uuid)`);
   await world.sql(`
     CREATE FUNCTION note_event() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -59,7 +59,7 @@ describe('the events of one account', () => {
     const waiting: string[] = [];
     const going: string[] = [];
     for (let round = 0; round < 30; round++) {
-      // Their timestamps run backwards: it is the arrival that counts.
+      // Their timestamps run backwards, because only the order of arrival counts.
       waiting.push(await press(held, device, { timestamp: world.clock.now().getTime() - round }));
       going.push(await press(free, device));
     }
@@ -105,7 +105,7 @@ describe('an event that can not be applied', () => {
       pauses.push(failed?.pause ?? 0);
     }
 
-    // Of 1, 2 and 4 s, seen within a second.
+    // The pauses are 1, 2 and 4 s, seen within a second.
     expect(pauses.map((pause) => Math.ceil(pause))).toEqual([1, 2, 4]);
     expect(await inboxOf(world, ringUser)).toMatchObject([
       { status: 'PENDING', attempts: 3, last_error: 'P0001 the device is poisoned' },
@@ -169,7 +169,7 @@ describe('an event that can not be applied', () => {
 });
 
 describe('the inbox', () => {
-  test('is looked at again by the clock when the job that should have done it is lost', async () => {
+  test('is looked at again by the periodic task when the job that should have done it is lost', async () => {
     const ringUser = await newLinkedUser();
     const release = await holdAccount(world, ringUser);
     const requestId = await press(ringUser, newDevice());

@@ -8,7 +8,7 @@ beforeAll(async () => {
   world = await startWorld();
 });
 afterEach(async () => {
-  // Whatever came before.
+  // The receiver still works after all the requests.
   expect((await deliver(world.url, JSON.stringify(newEvent()))).status).toBe(200);
 });
 afterAll(() => world.stop());
@@ -18,7 +18,7 @@ async function countRows(): Promise<number> {
   return row?.count ?? 0;
 }
 
-/** Delivers it once; it is no duplicate of anything. */
+/** Delivers a body once. It is no duplicate of an earlier one. */
 async function expectStoredOrRefused(body: string | Buffer): Promise<Answer> {
   const before = await countRows();
   const answer = await deliver(world.url, body);
@@ -30,7 +30,7 @@ async function expectStoredOrRefused(body: string | Buffer): Promise<Answer> {
   return answer;
 }
 
-/** Every place in an event, as the names that lead there. */
+/** Every place in an event, as the path of names that leads there. */
 function placesOf(value: unknown, path: string[] = []): string[][] {
   if (typeof value !== 'object' || value === null) return [path];
   const inside = Object.entries(value).flatMap(([name, member]) => placesOf(member, [...path, name]));

@@ -29,7 +29,7 @@ async function countRows(): Promise<number> {
   return row?.count ?? 0;
 }
 
-/** RFC 9457, and nothing in it that is secret. */
+/** Expects a problem of RFC 9457 that contains no secret. */
 function expectProblem({ status, headers, text }: Answer, expected: number): string {
   expect(status).toBe(expected);
   expect(headers['content-type']).toMatch(/^application\/problem\+json\b/);
@@ -46,7 +46,7 @@ async function expectRefused(answer: Promise<Answer>, status: number): Promise<s
   return detail;
 }
 
-/** The event with another value at a path such as `meta.time`; undefined takes it away. */
+/** The event with another value at a path such as `meta.time`. Undefined removes the member. */
 function withValue(event: Envelope, path: string, value: unknown): string {
   const names = path.split('.');
   const last = names.pop() ?? '';
@@ -110,14 +110,14 @@ describe('an event that Ring has signed', () => {
     const body = JSON.stringify(event);
     expect((await deliver(world.url, body)).status).toBe(200);
     expect((await deliver(world.url, body)).status).toBe(200);
-    // The key alone says that it is the same event.
+    // The request ID alone decides that it is the same event.
     const shouted = { ...event, meta: { ...event.meta, request_id: event.meta.request_id.toUpperCase() } };
     expect((await deliver(world.url, JSON.stringify(shouted))).status).toBe(200);
 
     expect(await rowsOf(event.meta.request_id)).toMatchObject([{ body }]);
   });
 
-  test('of a type that nobody knows is kept as such and answered 200', async () => {
+  test('of an unknown type is kept as such and answered 200', async () => {
     for (const type of ['doorbell_melted', '__proto__', 'constructor', 'toString']) {
       const event = newEvent({ type });
       event.data.attributes = { anything: [1, null] };
@@ -127,7 +127,7 @@ describe('an event that Ring has signed', () => {
     }
   });
 
-  test('keeps what we do not know in it', async () => {
+  test('keeps its unknown members', async () => {
     const event = { ...newEvent(), links: { next: null }, jsonapi: { version: '1.1' } };
     Object.assign(event.meta, { trace: 'ünknown' });
     Object.assign(event.data, { meta: [1.5e300, -0, {}] });
@@ -149,7 +149,7 @@ describe('an event that Ring has signed', () => {
     event.data.attributes = { source: 'subscriptions', source_id: 'subscription-1', sub_type: 'trial', plan_id: null };
     expect((await deliver(world.url, JSON.stringify(event))).status).toBe(200);
 
-    // As text: the driver itself stumbles over years of one digit.
+    // Read as text, because the driver fails on years of one digit.
     const stored = await world.sql(
       `SELECT to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS at
          FROM webhook_events WHERE request_id = $1`,
@@ -308,9 +308,9 @@ describe('a signed event in which something is not as documented', () => {
       for (const value of values) {
         const body = withValue(event, field, value);
         const detail = await expectRefused(deliver(world.url, body), 400);
-        // A missing object and a missing member of it are the same thing to whoever has to mend it.
+        // For the reader of the message, a missing object and a missing member of it are the same.
         expect(detail).toContain(`${field}: `);
-        // What was sent may be long, and is nobody else's business.
+        // The sent value may be long or private.
         if (typeof value === 'string' && value.length > 3) expect(detail).not.toContain(value);
       }
       expect((await deliver(world.url, JSON.stringify({ ...event, meta: newEvent().meta }))).status).toBe(200);
@@ -339,7 +339,7 @@ describe('a signed event in which something is not as documented', () => {
   });
 });
 
-describe('what is legal JSON and looks for trouble', () => {
+describe('hostile but legal JSON', () => {
   const nested = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
 
   test.each<[string, string]>([
@@ -378,7 +378,7 @@ describe('what is legal JSON and looks for trouble', () => {
   });
 });
 
-describe('what is no delivery', () => {
+describe('a request that is no delivery', () => {
   test.each(['GET', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])('%s is answered 405 with what is allowed', async (method) => {
     const body = JSON.stringify(newEvent());
     const headers = { 'x-signature': sign(body) };

@@ -5,8 +5,8 @@ import type { RingUser } from '../support/ring.js';
 import { until } from '../support/until.js';
 
 /**
- * One kill for all places: for each place in the course of a removal there is an account for which Postgres is slow at that
- * place. When all of them have got there, the process dies; then it starts again.
+ * One kill for all places: for each place in the course of a removal there is an account for which Postgres is slow
+ * there. When all of them have got there, the process is killed; then it starts again.
  */
 
 interface Place {
@@ -61,7 +61,7 @@ interface Victim extends Place {
 
 let world: ProcessWorld;
 let victims: Victim[];
-/** What there was of each victim when the process was dead. */
+/** The rows of each victim when the process was dead. */
 let afterKill: Map<Victim, Held>;
 
 beforeAll(async () => {

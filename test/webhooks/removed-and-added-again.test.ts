@@ -21,7 +21,7 @@ import type { Visitor } from '../support/visitor.js';
 import { deliver, newEvent } from '../support/webhooks.js';
 import { startWorld, TestClock, type World } from '../support/world.js';
 
-/** The user removes the app in the Ring app and adds it again, and Ring's webhook of the removal comes when it comes. */
+/** The user removes the app in the Ring app and adds it again. Ring's webhook of the removal may come at any moment. */
 
 const LINKED = 'Your Ring account is linked';
 const APP_REMOVED = 'This app was removed in the Ring app';
@@ -31,7 +31,7 @@ const LINK_ENDED = 'This link has ended';
 const SKEW = 5;
 
 let world: World;
-/** How far Ring's clock is ahead of ours, in seconds. */
+/** The seconds by which Ring's clock is ahead of ours. */
 let ringAhead = 0;
 const visitors = new Map<Moment, Visitor>();
 beforeAll(async () => {
@@ -44,11 +44,11 @@ afterAll(() => world.stop());
 
 const ringNow = (): number => world.clock.now().getTime() + ringAhead * 1_000;
 
-/** When the webhook of the removal comes to us, as the user links the app that was added again. */
+/** The moment when the webhook of the removal reaches us, while the user links the app that was added again. */
 const MOMENTS = [
   'before the code',
   'while the code is exchanged',
-  'before we know whose the pair is',
+  'before the account of the pair is known',
   'before the redirect',
   'before the claim',
   'after the claim',
@@ -60,12 +60,12 @@ interface Life {
   moment: Moment;
   visitor: Visitor;
   ringUser: RingUser;
-  /** When the user removed the app, by Ring's clock. */
+  /** The time of the removal, by Ring's clock. */
   removedAt: number;
   isTold: boolean;
 }
 
-/** Everybody's Ring account is a new one each time; the accounts with us are old ones. */
+/** Each life has a new Ring account. The users are shared. */
 async function newLives(moments: readonly Moment[]): Promise<Life[]> {
   const lives: Life[] = [];
   for (const moment of moments) {
@@ -76,7 +76,7 @@ async function newLives(moments: readonly Moment[]): Promise<Life[]> {
   return lives;
 }
 
-/** Ring's webhook of the removal arrives, if this is its moment; it happened when it happened. */
+/** Ring's webhook of the removal arrives if this is its moment. Its own time stays the time of the removal. */
 async function tellAt(moment: Moment, life: Life): Promise<void> {
   if (life.moment !== moment) return;
   const { attempts } = await world.ring.sendEvent({
@@ -89,7 +89,10 @@ async function tellAt(moment: Moment, life: Life): Promise<void> {
   life.isTold = true;
 }
 
-/** The code reaches us, and the webhook of the removal before it, during the exchange or before the pair is identified. */
+/**
+ * The code reaches us. The webhook of the removal comes before it, during the exchange, or before the pair is
+ * identified.
+ */
 async function deliverAround(life: Life, code: string, isRemoved: () => Promise<void>): Promise<void> {
   const { moment, ringUser } = life;
   if (moment === 'before the code') {
@@ -98,7 +101,7 @@ async function deliverAround(life: Life, code: string, isRemoved: () => Promise<
     await untilProcessed(world, ringUser);
     await deliverCode(world, code);
   } else if (moment === 'while the code is exchanged') {
-    // Ring has answered with the pair, and it can't be stored yet.
+    // Ring has answered with the pair, and the pair can't be stored yet.
     const release = await holdLock(world, 'LOCK TABLE ring_tokens IN SHARE MODE');
     const delivered = deliverCode(world, code);
     await untilLocksAwaited(world, 1);
@@ -106,7 +109,7 @@ async function deliverAround(life: Life, code: string, isRemoved: () => Promise<
     await tellAt(moment, life);
     await release();
     await delivered;
-  } else if (moment === 'before we know whose the pair is') {
+  } else if (moment === 'before the account of the pair is known') {
     const asked = async () => {
       const requests = await world.ring.requests();
       return requests.filter((one) => one.path === '/v1/users/me' && one.account_id === ringUser.account_id).length;
@@ -126,7 +129,7 @@ async function deliverAround(life: Life, code: string, isRemoved: () => Promise<
   }
 }
 
-/** What the user reads in the end. */
+/** The heading that the user reads in the end. */
 async function headingInTheEnd({ visitor, ringUser }: Life): Promise<string> {
   await untilProcessed(world, ringUser);
   await until('the link is confirmed or has ended', async () =>
@@ -139,25 +142,25 @@ async function headingInTheEnd({ visitor, ringUser }: Life): Promise<string> {
 }
 
 async function inParallelOrAlone(lives: Life[], live: (life: Life) => Promise<void>): Promise<void> {
-  // These hold up everything, or the next one who comes.
-  const alone: Moment[] = ['while the code is exchanged', 'before we know whose the pair is'];
+  // These moments hold up all other lives, or the next one.
+  const alone: Moment[] = ['while the code is exchanged', 'before the account of the pair is known'];
   for (const life of lives.filter(({ moment }) => alone.includes(moment))) await live(life);
   await Promise.all(lives.filter(({ moment }) => !alone.includes(moment)).map(live));
 }
 
-/** Of the log's lines, since there were so many. */
+/** Checks the log's lines after the first `from`. */
 function expectKeyNotBlamed(from: number): void {
   expect(world.log.slice(from).filter((line) => line.includes('RING_HMAC_KEY'))).toEqual([]);
 }
 
 /**
- * What is right, from the order of things alone. In seconds since the removal:
+ * The heading that is right by the order of things alone. Times are in seconds since the removal.
  *
- * - What we have received before the pair was stored does not end it.
- * - What comes while the pair waits for its user ends it, unless the clocks can't differ by as much.
+ * - A removal that we received before the pair was stored does not end the pair.
+ * - A removal that comes while the pair waits for its user ends it, unless the clocks can't differ by as much.
  * - After the claim we know that the app was there when Ring signed the redirect: by Ring's clock, as the removal.
  */
-function whatIsRight(moment: Moment, addedAfter: number): string {
+function rightHeading(moment: Moment, addedAfter: number): string {
   const removal = ringAhead;
   const code = addedAfter;
   const redirect = addedAfter + ringAhead;
@@ -165,7 +168,7 @@ function whatIsRight(moment: Moment, addedAfter: number): string {
     case 'before the code':
     case 'while the code is exchanged':
       return LINKED;
-    case 'before we know whose the pair is':
+    case 'before the account of the pair is known':
     case 'before the redirect':
     case 'before the claim':
       return removal < code - SKEW ? LINKED : APP_REMOVED;
@@ -223,14 +226,14 @@ describe('a linked app that is removed and added again', () => {
 
       const outcomes: Record<string, string> = {};
       for (const life of lives) outcomes[life.moment] = await headingInTheEnd(life);
-      expect(outcomes).toEqual(Object.fromEntries(MOMENTS.map((moment) => [moment, whatIsRight(moment, addedAfter)])));
+      expect(outcomes).toEqual(Object.fromEntries(MOMENTS.map((moment) => [moment, rightHeading(moment, addedAfter)])));
       expectKeyNotBlamed(from);
       for (const { ringUser, moment } of lives) await expectWhole(ringUser, outcomes[moment]);
     },
     120_000,
   );
 
-  /** Links, pairs and Ring agree on what the user was told. */
+  /** Expects links, pairs and Ring to agree with what the user was told. */
   async function expectWhole(ringUser: RingUser, heading: string | undefined): Promise<void> {
     const live = (await linksOf(world, ringUser)).filter(({ status }) => status !== 'REMOVED');
     const pairs = await pairsOf(world, ringUser);
@@ -334,7 +337,7 @@ describe('with another instance whose clock is 30 s ahead', () => {
   }
 });
 
-describe('what else tells of the earlier installation', () => {
+describe('another event of the earlier installation', () => {
   beforeAll(() => {
     ringAhead = 0;
   });
@@ -402,7 +405,7 @@ describe('what else tells of the earlier installation', () => {
   });
 });
 
-describe('someone whose pair has ended because the app was removed', () => {
+describe('a user whose pair has ended because the app was removed', () => {
   beforeAll(() => {
     ringAhead = 0;
   });
@@ -445,7 +448,7 @@ describe('someone whose pair has ended because the app was removed', () => {
     expect(visitor.heading).toBe(LINKED);
   });
 
-  test('is not found any more when the removal is long ago, as nobody else is', async () => {
+  test('is told like any unknown user when the removal is long ago', async () => {
     const { ringUser } = await removedBeforeClaim();
     const stranger = await world.ring.createUser();
     world.clock.advance(15 * 60 + 1);

@@ -7,7 +7,10 @@ import { until } from '../support/until.js';
 import type { Visitor } from '../support/visitor.js';
 import { startWorld, type World } from '../support/world.js';
 
-/** The user removes the app in the Ring app while we are still linking it: whoever comes second, the link has ended. */
+/**
+ * The user removes the app in the Ring app while we are still linking it. The link has ended, in whichever order the
+ * two arrive.
+ */
 
 const HELD = { kind: 'hold' };
 
@@ -35,7 +38,7 @@ async function expectEnded(ringUser: RingUser): Promise<void> {
   expect(await world.sql('SELECT 1 FROM devices WHERE account_id = $1', [ringUser.account_id])).toEqual([]);
 }
 
-/** A click on Link that Ring answers late, and the removal in the meantime. */
+/** A click on Link that Ring answers late, and a removal in the meantime. */
 async function removeWhile(fault: Fault, step: string): Promise<{ visitor: Visitor; ringUser: RingUser }> {
   const ringUser = await installed(world);
   const visitor = await arriving(world, ringUser, await signedIn(world));
@@ -84,7 +87,7 @@ test('at the moment of the claim: it is removed or was never made', async () => 
   }
 });
 
-test('before we know whose the token pair is: it never gets into the pool', async () => {
+test('before we know the account of the token pair: it never gets into the pool', async () => {
   const ringUser = await world.ring.createUser();
   await world.ring.setFaults([once('users-me', HELD, 'after')]);
   await world.ring.install(ringUser);

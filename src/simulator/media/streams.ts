@@ -15,7 +15,7 @@ export class Streams {
   }
 
   /**
-   * Starts a stream with an SDP answer to the offer. It plays until nobody watches any more, or until the signal is
+   * Starts a stream with an SDP answer to the offer. It plays as long as it is watched, and until the signal is
    * aborted.
    *
    * @throws when the offer can't be used

@@ -6,7 +6,7 @@ import { send, throttled } from './people.js';
 import type { Stage } from './stage.js';
 import type { State } from './state.js';
 
-/** The account page with one of its forms sent. */
+/** The account page after one of its forms was sent. */
 async function sendAccountForm(
   page: Page,
   visitor: Visitor,
@@ -23,7 +23,7 @@ const openAccountForm = async (page: Page, stage: Stage, form: string) => {
   await page.locator(`details#${form} summary`).click();
 };
 
-/** Sent in vain: nothing changes. */
+/** Sends a form that is refused, so that nothing changes. */
 const sent =
   (form: string, texts: Record<string, string>): State['visit'] =>
   async (page, stage) =>

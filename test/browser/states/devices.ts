@@ -14,14 +14,14 @@ const invented = (deviceId: string) => {
   return { capabilities, configurations };
 };
 
-interface OperationRow {
+interface ScheduleRow {
   frequency: 'HOURLY' | 'DAILY';
   pause?: 'USER' | 'OFFLINE';
   error?: string;
 }
 
-async function scheduled(world: World, { ringUser, device }: Owner, operations: OperationRow[]): Promise<void> {
-  for (const { frequency, pause = null, error = null } of operations) {
+async function scheduled(world: World, { ringUser, device }: Owner, schedules: ScheduleRow[]): Promise<void> {
+  for (const { frequency, pause = null, error = null } of schedules) {
     const isDaily = frequency === 'DAILY';
     await world.sql(
       `INSERT INTO scheduled_operations (id, user_id, link_id, account_id, device_id, kind, frequency, time_of_day,
@@ -43,7 +43,9 @@ async function scheduled(world: World, { ringUser, device }: Owner, operations: 
   }
 }
 
-/** The device's page for a new owner; nothing is there but what Ring tells of most devices. */
+/**
+ * Opens the device's page for a new owner. Ring tells of it what it tells of most devices, and nothing has happened.
+ */
 async function visitNew(page: Page, { world }: Stage, wish: Parameters<typeof sharing>[1] = {}): Promise<void> {
   await visitDevice(page, await eventless(world, await sharing(world, wish)));
 }
@@ -163,7 +165,7 @@ export const DEVICES: State[] = [
   },
   ...NAMES.slice(1).map((name, index): State => ({
     name: `device-named-${index + 1}`,
-    // The longest name that has no place to break.
+    // The longest name, which has no place to break.
     ...(name.startsWith('AA') && { example: 'device' }),
     async visit(page, stage) {
       const { visitor, ringUser } = await stage.eventful();

@@ -17,13 +17,13 @@ import { CONFIRMING, fillIn, holdForms, open, press } from './people.js';
 import type { Stage } from './stage.js';
 import type { State } from './state.js';
 
-/** Someone whom the Ring app has just sent here, in the browser. */
+/** A user in the browser whom the Ring app has just redirected here. */
 async function arrive(page: Page, stage: Stage, age = 0): Promise<void> {
   const time = `${stage.world.clock.now().getTime() - age * 1_000}`;
   await open(page, stage, linkPath(nonceFor(time, 'ava1.ring.account.of-nobody'), time));
 }
 
-/** The page of a link that stands like this. */
+/** The page of a link in this state. */
 const linkWith =
   (assignment: string): State['visit'] =>
   async (page, stage) =>
@@ -118,7 +118,7 @@ export const LINKING: State[] = [
     },
   },
   {
-    name: 'link-of-somebody-else',
+    name: 'link-of-another-user',
     example: 'link-outcome',
     says: 'choose “Use another account” and sign in with it',
     async visit(page, stage) {

@@ -13,7 +13,7 @@ import type { World } from '../../support/world.js';
 export const ago = ({ clock }: World, minutes: number): Date => new Date(clock.now().getTime() - minutes * 60_000);
 export const inDays = (world: World, days: number): Date => ago(world, -days * 24 * 60);
 
-/** What Ring lets people call their devices. */
+/** Names that Ring lets people give to their devices. */
 export const NAMES = [
   'Front Door',
   'Überwachungskamera hinter dem Gartenhäuschen am Nachbarzaun, links',
@@ -23,7 +23,9 @@ export const NAMES = [
   'A'.repeat(80),
 ];
 
-/** Somebody whose devices have all of these names, the second of them offline and the third unknown. */
+/**
+ * A user whose devices have all of these names. The second device is offline, and the state of the third is unknown.
+ */
 export async function household(world: World): Promise<Owner> {
   const devices = NAMES.map((name, index) => ({ name, online: index !== 1 }));
   const { visitor, ringUser } = await linked(world, await world.ring.createUser({ devices }));
@@ -39,12 +41,12 @@ export async function household(world: World): Promise<Owner> {
   return { visitor, ringUser, userId: '', device, path: `/devices/${device.id}`, csrfToken: '' };
 }
 
-/** Changes what is known of the devices of an account, or of one. */
+/** Changes the stored columns of all devices of an account, or of one. */
 export async function change(world: World, { account_id }: RingUser, assignment: string, id?: string): Promise<void> {
   await world.sql(`UPDATE devices SET ${assignment} WHERE account_id = $1 AND id = coalesce($2, id)`, [account_id, id]);
 }
 
-/** Sixty events of all kinds, of all devices in turn. */
+/** Sixty events of all kinds, of each device in turn. */
 export async function eventful(world: World, owner: Owner): Promise<Owner> {
   const kinds: Omit<EventRow, 'occurredAt'>[] = [
     { subtype: 'human' },
@@ -77,23 +79,23 @@ export async function removeApp(world: World, ringUser: RingUser): Promise<void>
   await untilLink(world, ringUser, 'REMOVED');
 }
 
-/** What is missing of a link that Ring has not confirmed yet. */
+/** The columns of a link that Ring has not confirmed yet. */
 export const CONFIRMING = `status = 'CONFIRMING', confirmation_step = 'POSTING', request_key_id = 'test',
                            request_ciphertext = '\\x00'`;
 
-/** What a person does at a page. */
+/** The actions of a person at a page. */
 
-/** Presses the button and waits for the answer, as a page of its own. */
+/** Presses the button and waits for the page that answers. */
 export async function press(page: Page, name: string): Promise<void> {
   await Promise.all([page.waitForEvent('load'), page.getByRole('button', { name, exact: true }).click()]);
 }
 
-/** From here on the page's forms wait for an answer that does not come. */
+/** From here on, the page's forms get no answer. */
 export async function holdForms(page: Page): Promise<void> {
   await page.evaluate(`addEventListener('submit', (event) => event.preventDefault())`);
 }
 
-/** Forms are sent as they are, also what the browser would not send. */
+/** From here on, forms are sent as they are, even with values that the browser would refuse. */
 export async function allowAll(page: Page): Promise<void> {
   await page.evaluate(`document.querySelectorAll('form').forEach((form) => { form.noValidate = true; })`);
 }
@@ -108,7 +110,7 @@ export async function fillIn(page: Page, form: 'sign-in' | 'sign-up', email: str
   await page.locator(`#${form}-password`).fill(password);
 }
 
-/** Sends a form as it is, also what the browser would not send. */
+/** Sends a form as it is, even with values that the browser would refuse. */
 export async function send(page: Page, action: string): Promise<void> {
   await allowAll(page);
   await Promise.all([
@@ -117,7 +119,7 @@ export async function send(page: Page, action: string): Promise<void> {
   ]);
 }
 
-/** Does something after everybody has done too much of it. */
+/** Does something after the limit for it is used up. */
 export async function throttled(
   { world }: { world: World },
   limit: string,

@@ -6,13 +6,13 @@ import type { State } from './state.js';
 /** A page in one of its states, in a browser of its own. */
 export interface Shown {
   page: Page;
-  /** As it came from the server. */
+  /** The HTML that the server sent. */
   html: string;
-  /** What went wrong on the way, in words. */
+  /** Everything that went wrong on the way, in words. */
   faults: string[];
 }
 
-/** Brings a browser into a state, and closes it after the page was looked at. */
+/** Brings a browser into a state, and closes it after `see` has looked at the page. */
 export async function show<Seen>(
   browser: Browser,
   stage: Stage,
@@ -33,10 +33,10 @@ export async function show<Seen>(
   }
 }
 
-/** What most people hold in their hands, in CSS pixels. */
+/** The size of a common phone, in CSS pixels. */
 const PHONE = { width: 390, height: 800 };
 
-/** Notes what must not happen at any time; returns what gives the HTML of the page that came last. */
+/** Records faults that must not happen at any time. Returns a function that gives the HTML of the last page. */
 function listen(page: Page, faults: string[]): () => Promise<string> {
   let html = Promise.resolve('');
   page.on('request', (request) => {
@@ -46,7 +46,7 @@ function listen(page: Page, faults: string[]): () => Promise<string> {
   });
   page.on('pageerror', ({ message }) => faults.push(`throws: ${message}`));
   page.on('console', (message) => {
-    // The browser reports each answer that is no success, and to some pages that belongs.
+    // The browser reports each answer that is no success. Some pages are such answers.
     if (message.type() === 'error' && !message.text().startsWith('Failed to load resource: the server responded')) {
       faults.push(`complains: ${message.text()}`);
     }
@@ -57,7 +57,7 @@ function listen(page: Page, faults: string[]): () => Promise<string> {
     if (response.status() >= 400 && !isPage && !isRefusal) {
       faults.push(`lacks what it asks for: ${response.status()} ${response.url()}`);
     }
-    // A redirect has no text; and a page that was left at once keeps none.
+    // A redirect has no text, and the text of a page that was left at once is not kept.
     if (isPage && response.status() !== 303) html = response.text().catch(() => '');
   });
   return () => html;

@@ -5,7 +5,7 @@ import type { Visitor } from '../../support/visitor.js';
 import { startWorld, type World } from '../../support/world.js';
 import { eventful, eventless, household } from './people.js';
 
-/** The world in which every state is found, and people in it whom many states share, because none of them changes anything. */
+/** The world in which every state is shown. Many states share its people, because none of them changes anything. */
 export class Stage {
   readonly #linked = new Map<string, Promise<Visitor>>();
   #newcomer: Promise<Visitor> | undefined;
@@ -18,22 +18,22 @@ export class Stage {
     return new Stage(await startWorld({ patienceMs: 100 }));
   }
 
-  /** Somebody who is signed in and has linked nothing. */
+  /** A user who is signed in and has linked nothing. */
   newcomer(): Promise<Visitor> {
     return (this.#newcomer ??= signedIn(this.world));
   }
 
-  /** Somebody with one device, of which nothing has happened. */
+  /** A user with one device, of which there are no events. */
   quiet(): Promise<Owner> {
     return (this.#quiet ??= sharing(this.world).then((owner) => eventless(this.world, owner)));
   }
 
-  /** Somebody with devices of all names, and events of all kinds. */
+  /** A user with devices of all names, and events of all kinds. */
   eventful(): Promise<Owner> {
     return (this.#eventful ??= household(this.world).then((owner) => eventful(this.world, owner)));
   }
 
-  /** Somebody whose link stands like this. */
+  /** A user whose link is in this state. */
   linkedWith(assignment: string, devices = [{ name: 'Front Door' }]): Promise<Visitor> {
     const key = JSON.stringify([assignment, devices]);
     const known = this.#linked.get(key) ?? this.#newlyLinked(assignment, devices);

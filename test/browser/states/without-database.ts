@@ -6,11 +6,11 @@ import { signedIn } from '../../support/linking.js';
 import { createTestDatabase } from '../../support/postgres.js';
 import { createProcessWorld } from '../../support/process.js';
 
-/** The home page for somebody who is signed in, after the app has lost its database. */
+/** The home page for a signed-in user after the app has lost its database. */
 export async function visitWithoutDatabase(page: Page): Promise<void> {
   const database = await createTestDatabase();
   const cable = await layCable(database.url);
-  // In a process of its own: under jest, an app does not know errors of the network for errors.
+  // The app has a process of its own. Under jest, an app does not recognise errors of the network as errors.
   const home = await createProcessWorld({ databaseUrl: cable.url });
   try {
     await home.startApp();
@@ -24,7 +24,7 @@ export async function visitWithoutDatabase(page: Page): Promise<void> {
   }
 }
 
-/** A way to a database that can be cut: who is connected is cut off, and nobody gets through any more. */
+/** A connection to a database that can be cut: open connections are closed, and new ones are refused. */
 async function layCable(databaseUrl: string): Promise<{ url: string; cut(): Promise<void> }> {
   const { hostname, port } = new URL(databaseUrl);
   const ends = new Set<Socket>();
@@ -36,7 +36,7 @@ async function layCable(databaseUrl: string): Promise<{ url: string; cut(): Prom
     ] as const) {
       ends.add(end);
       end.pipe(other);
-      // An end that breaks takes the other with it, which is what a cut looks like from there.
+      // When one end breaks, the other is closed too, as it would be by a cut.
       end.on('error', () => other.destroy());
       end.on('close', () => {
         ends.delete(end);

@@ -159,7 +159,7 @@ describe('app-integrations', () => {
     expect(await errorTitle(response)).toBe('Missing Required Fields');
   });
 
-  test('refuses to complete what is pending or already completed, and any other status', async () => {
+  test('refuses to complete a pending or completed integration, and any other status', async () => {
     const { access_token } = await newTokens(rig);
     const complete = (status: string): Promise<Response> =>
       callIntegrations(rig, 'PATCH', access_token, { account_identifier: IDENTIFIER, status });

@@ -30,7 +30,7 @@ async function read<Body = Document>(path: string, token: string): Promise<Body>
 }
 
 describe('the list of devices', () => {
-  test('links what was not asked for, and embeds nothing', async () => {
+  test('links related resources that were not asked for, and embeds nothing', async () => {
     const { access_token } = await newTokens(rig);
     const document = await read('/v1/devices', access_token);
     expect(document).not.toHaveProperty('included');
@@ -48,7 +48,7 @@ describe('the list of devices', () => {
     });
   });
 
-  test('embeds exactly what was asked for', async () => {
+  test('embeds exactly the related resources that were asked for', async () => {
     const { access_token } = await newTokens(rig);
     const { included = [] } = await read('/v1/devices?include=status,location', access_token);
     expect(new Set(included.map(({ type }) => type))).toEqual(new Set(['device-status', 'locations']));
@@ -61,7 +61,7 @@ describe('the list of devices', () => {
     expect((await callRing(rig, 'GET', '/v1/devices?include=zones', access_token)).status).toBe(400);
   });
 
-  test('has only what the user shows to the app', async () => {
+  test('has only the devices that the user shares with the app', async () => {
     const { access_token } = await newTokens(rig);
     await sendEvent(rig, 'device_removed', { device_id: 'ada-driveway' });
     const { data } = await read('/v1/devices', access_token);
@@ -99,7 +99,7 @@ describe('one device', () => {
     expect(data.relationships.location?.data).toBeNull();
   });
 
-  test('is 404 when it is unknown, somebody else’s or removed', async () => {
+  test('is 404 when it is unknown, another user’s or removed', async () => {
     const { access_token } = await newTokens(rig);
     await sendEvent(rig, 'device_removed', { device_id: 'ada-driveway' });
     for (const id of ['nothing', 'sam-garage', 'ada-driveway']) {

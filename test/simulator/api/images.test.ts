@@ -24,7 +24,7 @@ async function newImageUrl(): Promise<string> {
 
 const bytesOf = async (response: Response): Promise<Buffer> => Buffer.from(await response.arrayBuffer());
 
-/** The chunks of a PNG, each with a checksum that is right. */
+/** The chunks of a PNG. Expects each checksum to be right. */
 function chunksOf(png: Buffer): { type: string; data: Buffer }[] {
   expect(png.subarray(0, 8)).toEqual(Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'));
   const chunks: { type: string; data: Buffer }[] = [];
@@ -73,7 +73,7 @@ describe('a picture', () => {
     ]);
   });
 
-  test('is refused after 60 s, and for a signature that nobody made', async () => {
+  test('is refused after 60 s, and for an invented signature', async () => {
     const url = await newImageUrl();
     rig.clock.now += 59_999;
     expect((await fetch(url)).status).toBe(200);
@@ -83,7 +83,7 @@ describe('a picture', () => {
     expect((await fetch(url.replace(/\?.*/, ''))).status).toBe(403);
   });
 
-  test('can be larger than anyone wants, with its size announced or not', async () => {
+  test('can be larger than any app wants, with its size announced or not', async () => {
     const fault = { kind: 'large-body', status: 200, contentType: 'image/png', sizeBytes: 12_000_000 };
     await control(rig, 'PUT', '/faults', [
       { endpoint: 'media', fault, times: 1 },

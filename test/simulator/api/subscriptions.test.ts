@@ -26,7 +26,7 @@ test('there is none at first', async () => {
   expect(await read()).toEqual({ data: [] });
 });
 
-test('what was activated is there, and stays as inactive', async () => {
+test('an activated one is there, and stays as inactive', async () => {
   const wish = { subscription_id: 'sub-1', plan_id: 'plan-7', expires_at: '2027-01-01T00:00:00Z' };
   await sendEvent(rig, 'subscription_activated', wish);
   const subscription = {

@@ -25,7 +25,7 @@ interface Webhook {
 }
 const webhooks = (): Webhook[] => rig.app.webhooks.map(({ body }) => JSON.parse(body) as Webhook);
 
-describe('the buttons of a user who has the app', () => {
+describe('the buttons of a user with the app', () => {
   test('let something happen to a device, in the chosen class', async () => {
     const response = await submit('/users/ada/events', {
       event: 'motion_detected ada-driveway',

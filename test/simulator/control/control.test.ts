@@ -51,7 +51,7 @@ test('an unknown user is 404, a link for a user without the app is 409, a misspe
   await expect(control(rig, 'GET', '/nothing')).rejects.toThrow('404');
 });
 
-test('a reset forgets users, codes, faults, settings and requests', async () => {
+test('a reset clears users, codes, faults, settings and requests', async () => {
   await control(rig, 'POST', '/users', { first_name: 'Ida' });
   await control(rig, 'PUT', '/faults', [{ endpoint: 'users-me', fault: { kind: 'reset' }, when: 'before' }]);
   const code = await newCode(rig);

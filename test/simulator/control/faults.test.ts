@@ -89,7 +89,7 @@ test('a delay is as long as asked, and the answer is the right one', async () =>
   expect(performance.now() - startedAt).toBeGreaterThanOrEqual(145);
 });
 
-test('what is held is answered rightly when the list of faults is replaced, and not before', async () => {
+test('a held request gets the right answer when the list of faults is replaced, and not before', async () => {
   const { access_token } = await newTokens(rig);
   await setFaults({ endpoint: 'users-me', fault: { kind: 'hold' }, when: 'before', times: 1 });
   let isAnswered = false;

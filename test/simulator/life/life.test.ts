@@ -55,7 +55,7 @@ describe('with the app', () => {
     expect(types).toEqual(['device_added', ...EVENTS]);
   });
 
-  test('the life of a user who is there is theirs', async () => {
+  test('a life can be that of an existing user', async () => {
     const user = await world.ring.createUser({ devices: [{ name: 'Shed' }] });
     expect((await world.ring.liveLife(user)).user_id).toBe(user.id);
     expect(await world.ring.integrationOf(user)).toBeUndefined();
@@ -85,7 +85,7 @@ describe('without it', () => {
     ]);
   });
 
-  test('nobody’s life is 404', async () => {
+  test('the life of an unknown user is 404', async () => {
     await expect(control(rig, 'POST', '/lives', { user_id: 'nobody' })).rejects.toThrow('404');
   });
 });

@@ -10,12 +10,12 @@ import { callRing, control, errorTitle, newTokens, sendEvent, startRig } from '.
 const SESSIONS = '/v1/devices/ada-driveway/media/streaming/whep/sessions';
 const MOST_STREAMS = 32;
 
-/** Longer than from one frame to the next, on a busy machine too. */
+/** A pause that is longer than from one frame to the next, on a busy machine too. */
 const STILL_MS = 700;
 
 /**
- * In the page, which has no way to Ring of its own: `view` makes an offer, takes the answer, and counts the frames that
- * it shows and the pictures among them that differ.
+ * Runs in the page, which has no way to Ring of its own. `view` makes an offer, takes the answer, and counts the frames
+ * that it shows and the different pictures among them.
  */
 const newView = (tracks: string[]): string => `
   window.view = { frames: 0, pictures: new Set(), connection: new RTCPeerConnection() };
@@ -72,7 +72,9 @@ afterEach(async () => {
   await untilNoSocketIsOpen();
 });
 
-/** Of those for media. Node lets go of a socket a moment after it is closed; werift would after half a minute. */
+/**
+ * The sockets for media. Node releases a socket a moment after it is closed; werift would do so after half a minute.
+ */
 const untilNoSocketIsOpen = (): Promise<boolean> =>
   until(
     'no socket is open',
@@ -185,12 +187,12 @@ describe('an offer', () => {
   });
 });
 
-describe('what was opened is let go of', () => {
+describe('a connection is closed', () => {
   test.each<[string, () => unknown]>([
     ['a live view is closed while the browser connects', () => end(watch('video'))],
-    ['nobody ever connects', async () => end(post(await offer('video')).then(locationOf))],
+    ['no viewer ever connects', async () => end(post(await offer('video')).then(locationOf))],
     [
-      'the simulator is closed, with one who watches and one who is about to',
+      'the simulator is closed, with one viewer who watches and one who is about to',
       async () => {
         await watch('video');
         await untilSeen('a frame comes', ({ frames }) => frames > 0);

@@ -9,7 +9,7 @@ beforeEach(async () => {
 });
 afterEach(() => rig.close());
 
-/** So fast that the last retry comes after 36 ms. */
+/** A speed at which the last retry comes after 36 ms. */
 const hurry = (): Promise<void> => control(rig, 'PUT', '/settings', { webhookSpeed: 100_000 });
 const replay = (): Promise<{ replayed: number }> => control(rig, 'POST', '/dead-letters/replay');
 
@@ -102,7 +102,7 @@ test('an app that does not answer within 5 s is tried again', async () => {
   expect(first?.ms).toBeGreaterThanOrEqual(4_900);
 });
 
-test('a reset ends what is on its way', async () => {
+test('a reset ends deliveries that are on their way', async () => {
   rig.app.webhookStatuses = [503];
   await sendEvent(rig, 'button_press');
   rig.app.webhookStatuses = [null];

@@ -117,7 +117,7 @@ describe('the events', () => {
     expect(event.data.attributes).toMatchObject({ sub_type: 'trial', plan_id: null });
   });
 
-  test('a type that nobody knows is sent as well', async () => {
+  test('an unknown type is sent as well', async () => {
     await sendEvent(rig, 'doorbell_painted', { device_id: 'ada-front-door' });
     expect(await untilReceived(1)).toEqual(['doorbell_painted']);
   });
@@ -130,7 +130,7 @@ describe('the events', () => {
   });
 });
 
-describe('what an event tells about is so at Ring', () => {
+describe('an event changes Ring’s state', () => {
   const online = async (token: string): Promise<unknown> => {
     const response = await callRing(rig, 'GET', '/v1/devices/ada-driveway?include=status', token);
     const { included } = (await response.json()) as { included: { attributes: { online: boolean } }[] };
@@ -165,7 +165,7 @@ describe('what an event tells about is so at Ring', () => {
     }
   });
 
-  test('unless it is to have no effect', async () => {
+  test('unless it is sent without effect', async () => {
     const { access_token } = await newTokens(rig);
     await sendEvent(rig, 'app_integration_removed', { effect: false });
     await sendEvent(rig, 'device_offline', { effect: false, device_id: 'ada-driveway' });

@@ -20,7 +20,7 @@ afterEach(() => rig.close());
 
 const install = (body: object): Promise<Installed> => control<Installed>(rig, 'POST', '/installs', body);
 
-/** The code in the callback that the app received, wherever it was. */
+/** The code in a callback that the app received, at any of its places. */
 function receivedCode(index: number): string {
   const callback = rig.app.received[index];
   return /sim-code-[\w-]+/.exec(`${callback?.url ?? ''} ${callback?.body ?? ''}`)?.[0] ?? 'none';

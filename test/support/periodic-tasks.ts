@@ -1,8 +1,11 @@
 import cron from 'node-cron';
 
-/** Lets a clock of every running instance tick now, as it would by itself within a minute. Does not wait for its work. */
+/**
+ * Runs a periodic task of every running instance now, as it would run by itself within a minute. Does not wait for its
+ * work.
+ */
 export async function tick(name: string): Promise<void> {
   const tasks = [...cron.getTasks().values()].filter((task) => task.name === name);
-  if (tasks.length === 0) throw new Error(`no instance has a clock "${name}"`);
+  if (tasks.length === 0) throw new Error(`no instance has a periodic task "${name}"`);
   await Promise.all(tasks.map((task) => task.execute()));
 }
