@@ -9,7 +9,7 @@ import { readTemplates } from '../support/templates.js';
 /**
  * Each template begins with a comment that says what it is, followed by a line for each parameter:
  *
- * @param {type} name and words, if they are needed
+ *     @param {type} name and words, if they are needed
  *
  * The types are TypeScript's, and those of `src` by their names. So TypeScript can read each template as a function of
  * its declared parameters, and report what is misspelt, missing or left over: in the template, where another includes
