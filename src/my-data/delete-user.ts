@@ -10,7 +10,7 @@ import { endLiveViewsOfUser, eraseLiveViewsOfUser } from '../live-views/live-vie
 import { eraseSchedulesOfUser } from '../pictures/schedule-rows.js';
 import { removeAllDevices } from '../inventory/removal.js';
 import { eraseSubscriptions } from '../inventory/subscriptions.js';
-import { eraseInboxOfUser } from '../webhooks/event-rows.js';
+import { eraseInboxOfUser } from '../inbox/event-rows.js';
 import { within } from '../time/within.js';
 import { erasePairsWithoutLink } from '../tokens/pair-rows.js';
 import type { Core } from '../core.js';
