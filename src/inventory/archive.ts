@@ -48,7 +48,7 @@ const countsOf = (scope: DeviceScope): Sql => sql`
  *
  * @throws when there is no link that it could be a part of: then nothing may be erased
  */
-export async function archive(trx: Knex, removal: Removal): Promise<void> {
+export async function archive(trx: Knex.Transaction, removal: Removal): Promise<void> {
   const { accountId, kind, deviceId = null, reason, requestId = null, occurredAt, now } = removal;
   const archived = await run(
     trx,

@@ -19,7 +19,10 @@ export type DeviceRemoval = Omit<Removal, 'kind'> & {
  * Ends a device: its live views, its schedules, and all that we hold of it but its name and the time, so that its user can
  * be told. Part of a transaction that holds the account's lock: it happens whole or not at all, and is archived once.
  */
-export async function removeDevice(trx: Knex, { unlessAddedAfter, ...removal }: DeviceRemoval): Promise<void> {
+export async function removeDevice(
+  trx: Knex.Transaction,
+  { unlessAddedAfter, ...removal }: DeviceRemoval,
+): Promise<void> {
   const { accountId, deviceId, occurredAt, now } = removal;
   const device = await lockDevice(trx, accountId, deviceId);
   if (isAfter(device?.added_at, unlessAddedAfter)) return;
@@ -37,14 +40,14 @@ export async function removeDevice(trx: Knex, { unlessAddedAfter, ...removal }: 
 const isAfter = (time: Date | null | undefined, other: Date): boolean => time != null && time > other;
 
 /** Ends all devices of a Ring account, whose link the caller has locked. Ring is not called: our tokens are void there. */
-export async function removeAllDevices(trx: Knex, accountId: string, now: Date): Promise<void> {
+export async function removeAllDevices(trx: Knex.Transaction, accountId: string, now: Date): Promise<void> {
   await endLiveViews(trx, { accountId }, 'LINK_REMOVED', now);
   await erase(trx, { accountId });
   await eraseDevices(trx, accountId);
 }
 
 /** Erases the schedules of devices, and all that the devices have told and shown. */
-async function erase(trx: Knex, scope: DeviceScope): Promise<void> {
+async function erase(trx: Knex.Transaction, scope: DeviceScope): Promise<void> {
   await eraseSchedules(trx, scope);
   await eraseFormerLiveViews(trx, scope);
   await eraseDeviceEvents(trx, scope);
@@ -56,7 +59,7 @@ async function erase(trx: Knex, scope: DeviceScope): Promise<void> {
  * Erases the bodies of webhook events that were applied or have failed. A failed one will not be needed any more. The rows
  * stay, because they recognize a second delivery.
  */
-async function eraseBodies(trx: Knex, scope: DeviceScope): Promise<void> {
+async function eraseBodies(trx: Knex.Transaction, scope: DeviceScope): Promise<void> {
   await run(
     trx,
     sql`UPDATE webhook_events SET body = NULL, status = 'PROCESSED'
