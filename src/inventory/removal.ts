@@ -1,13 +1,13 @@
 import type { Knex } from 'knex';
-import { run, sql } from '../database/sql.js';
 import { archive, type Removal } from './archive.js';
 import { eraseDevices, lockDevice, markRemoved } from './device-rows.js';
 import { eraseDeviceEvents } from '../events/record-events.js';
+import { eraseBodiesOfDevices } from '../inbox/event-rows.js';
 import { endLiveViews, eraseFormerLiveViews } from '../live-views/live-views.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
 import { erasePictures } from '../pictures/pictures.js';
 import { eraseSchedules } from '../pictures/schedule-rows.js';
-import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
+import type { DeviceScope } from '../ring-accounts/device-scope.js';
 
 export type DeviceRemoval = Omit<Removal, 'kind'> & {
   deviceId: string;
@@ -52,17 +52,5 @@ async function erase(trx: Knex.Transaction, scope: DeviceScope): Promise<void> {
   await eraseFormerLiveViews(trx, scope);
   await eraseDeviceEvents(trx, scope);
   await erasePictures(trx, scope);
-  await eraseBodies(trx, scope);
-}
-
-/**
- * Erases the bodies of webhook events that were applied or have failed. A failed one will not be needed any more. The rows
- * stay, because they recognize a second delivery.
- */
-async function eraseBodies(trx: Knex.Transaction, scope: DeviceScope): Promise<void> {
-  await run(
-    trx,
-    sql`UPDATE webhook_events SET body = NULL, status = 'PROCESSED'
-         WHERE ${inScope(scope)} AND status IN ('PROCESSED', 'FAILED') AND body IS NOT NULL`,
-  );
+  await eraseBodiesOfDevices(trx, scope);
 }
