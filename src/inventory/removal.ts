@@ -1,5 +1,5 @@
 import type { Knex } from 'knex';
-import { archive, type Removal } from './archive.js';
+import { archiveRemoval, type Removal } from './archive.js';
 import { eraseDevices, lockDevice, markRemoved } from './device-rows.js';
 import { eraseDeviceEvents } from '../events/record-events.js';
 import { eraseBodiesOfDevices } from '../inbox/event-rows.js';
@@ -32,7 +32,7 @@ export async function removeDevice(
     return;
   }
   await endLiveViews(trx, removal, 'DEVICE_REMOVED', now);
-  if (device?.removed_at == null) await archive(trx, { ...removal, kind: 'DEVICE_REMOVED' });
+  if (device?.removed_at == null) await archiveRemoval(trx, { ...removal, kind: 'DEVICE_REMOVED' });
   await erase(trx, removal);
   await markRemoved(trx, removal);
 }

@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 import { eraseBodiesOfAccount, voidEventsUntil } from '../inbox/event-rows.js';
-import { archive, type Removal } from '../inventory/archive.js';
+import { archiveRemoval, type Removal } from '../inventory/archive.js';
 import { removeAllDevices } from '../inventory/removal.js';
 import { eraseSubscriptions } from '../inventory/subscriptions.js';
 import { linkToldOf } from '../ring-accounts/installation.js';
@@ -46,7 +46,7 @@ export async function eraseAccountData(
   removal: Omit<Removal, 'kind' | 'deviceId'>,
 ): Promise<void> {
   const { accountId, now } = removal;
-  await archive(trx, { ...removal, kind: 'LINK_REMOVED' });
+  await archiveRemoval(trx, { ...removal, kind: 'LINK_REMOVED' });
   await removeAllDevices(trx, accountId, now);
   await eraseSubscriptions(trx, accountId);
   await eraseBodiesOfAccount(trx, accountId);
