@@ -130,8 +130,8 @@ export async function eraseBodiesOfAccount(trx: Knex.Transaction, accountId: str
 }
 
 /**
- * Erases everything that Ring has sent for a user, applied or not. The rows stay, without whose they were, so that a second
- * delivery is known as one. Nothing of it will be applied. The user's links must still be there.
+ * Erases everything that Ring has sent for a user, applied or not. The rows stay, but do not tell whose they were. A second
+ * delivery is recognized by them. Nothing of it will be applied. The user's links must still be there.
  *
  * @param accountIds all Ring accounts that the user has ever linked
  * @param own those of them that no other user has linked since: everything that was sent for them is erased

@@ -165,7 +165,7 @@ export function createDownloads(pool: Pool, now: () => Date): Downloads {
       } finally {
         underWay.delete(userId);
       }
-      // Last: whoever has seen the end may ask again.
+      // The end is sent last, because a client that has seen it may ask again.
       response.end();
     },
   };
