@@ -11,7 +11,7 @@ const FLOORS = [
   ['ring-accounts', 'users'],
   ['tokens', 'devices'],
   ['core.ts'],
-  ['events', 'live-views', 'pictures'],
+  ['inbox', 'events', 'live-views', 'pictures'],
   ['inventory'],
   ['linking'],
   ['webhooks'],

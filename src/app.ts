@@ -29,7 +29,7 @@ import { requestLog } from './operations/logging.js';
 import { metricsRoute } from './operations/metrics-route.js';
 import type { Metrics } from './operations/metrics.js';
 import { ASSETS_DIR, VIEWS_DIR } from './configuration/paths.js';
-import { createInbox } from './webhooks/inbox.js';
+import { createInbox } from './inbox/inbox.js';
 import { webhookReceiver } from './webhooks/receiver.js';
 import type { Core } from './core.js';
 

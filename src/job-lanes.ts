@@ -11,7 +11,7 @@ import { CONFIRM_LINK, confirmationKeyOf, confirmLink } from './linking/confirm.
 import { IDENTIFY_ACCOUNT, identifyAccount } from './linking/identify-pair.js';
 import { identifierKeyOf, TELL_IDENTIFIER, tellIdentifier } from './linking/rename-at-ring.js';
 import type { Metrics } from './operations/metrics.js';
-import { PROCESS_INBOX } from './webhooks/inbox.js';
+import { PROCESS_INBOX } from './inbox/wake-up.js';
 import { processInbox } from './webhooks/process.js';
 import type { Core } from './core.js';
 

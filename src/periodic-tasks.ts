@@ -7,8 +7,8 @@ import type { PeriodicTask } from './jobs/periodic.js';
 import { expireUnclaimedPairs, purgeExchanges, purgeExpiredPairs } from './linking/expiry.js';
 import { refreshInBackground } from './tokens/background-refresh.js';
 import type { RefreshBudget } from './tokens/refresh-budget.js';
-import { wakeOverdueInboxes } from './webhooks/process.js';
-import { purgeInbox } from './webhooks/event-rows.js';
+import { wakeOverdueInboxes } from './inbox/wake-up.js';
+import { purgeInbox } from './inbox/event-rows.js';
 import type { Core } from './core.js';
 
 /** The periodic tasks by their names, which metrics show, and when they run: cron expressions in UTC. */

@@ -28,7 +28,7 @@ import { findWrongKeys, requireEveryKey } from './tokens/key-check.js';
 import { createRefreshBudget } from './tokens/refresh-budget.js';
 import type { HashCost } from './users/passwords.js';
 import { createVault, type Vault } from './tokens/vault.js';
-import { enqueueInbox } from './webhooks/process.js';
+import { enqueueInbox } from './inbox/wake-up.js';
 
 export interface ServiceOptions {
   config: Config;

@@ -21,7 +21,7 @@ const NEEDS: readonly [lane: Lane, file: string][] = [
 const ALONE: readonly string[] = [
   'test/operations/rolling-restart.test.js',
   'test/webhooks/chaos.test.js',
-  'test/webhooks/kill.test.js',
+  'test/inbox/kill.test.js',
 ];
 
 const IMPORT = /(?:\bfrom\s|^import\s|\bimport\()\s*'(\.[^']+)'/gm;

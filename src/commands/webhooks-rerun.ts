@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
-import { failedEvents, rerunFailed } from '../webhooks/rerun.js';
+import { failedEvents, rerunFailed } from '../inbox/rerun.js';
 import { CommandError, print, runCommand } from './command.js';
 
 const USAGE = `Lists the webhook events that have failed for good, or has them applied again: all, or those with the given request IDs.

@@ -72,7 +72,11 @@ const hiddenDevice = (): HttpError =>
   );
 
 /** As {@link findDeviceOfUser}, and the device stays as it is until the end of the transaction. */
-export function lockDeviceOfUser(trx: Knex, userId: string, deviceId: string): Promise<UserDevice | undefined> {
+export function lockDeviceOfUser(
+  trx: Knex.Transaction,
+  userId: string,
+  deviceId: string,
+): Promise<UserDevice | undefined> {
   return select(trx, userId, deviceId, LOCK_SHARED);
 }
 

@@ -28,7 +28,7 @@ const tellPages = (accountId: string): Sql =>
  * Records an event and tells the pages that show it. An event from before the device's removal is not recorded, because
  * those were erased. An event from after it may mean that the device is back and we were not told: then Ring is asked.
  */
-export async function recordDeviceEvent(trx: Knex, event: DeviceEvent): Promise<void> {
+export async function recordDeviceEvent(trx: Knex.Transaction, event: DeviceEvent): Promise<void> {
   const { requestId, accountId, deviceId, type, subtype, occurredAt } = event;
   const recorded = await row<{ was_removed: boolean }>(
     trx,
@@ -45,7 +45,7 @@ export async function recordDeviceEvent(trx: Knex, event: DeviceEvent): Promise<
 }
 
 /** Erases the events of devices, and tells the pages that show them. The link must still stand, or no page is told. */
-export async function eraseDeviceEvents(trx: Knex, scope: DeviceScope): Promise<void> {
+export async function eraseDeviceEvents(trx: Knex.Transaction, scope: DeviceScope): Promise<void> {
   await run(trx, sql`DELETE FROM device_events WHERE ${inScope(scope)}`);
   await run(trx, tellPages(scope.accountId));
 }

@@ -31,7 +31,7 @@ const lastKnown = ({ accountId, deviceId }: DeviceScope): Sql => sql`
     FROM devices AS device
    WHERE device.account_id = ${accountId} AND device.id = coalesce(${deviceId ?? null}, device.id)`;
 
-/** SQL: the numbers of rows that will be erased. */
+/** SQL: the numbers of rows that a removal will erase. */
 const countsOf = (scope: DeviceScope): Sql => sql`
   SELECT coalesce(jsonb_object_agg(what, number), '{}')
     FROM (SELECT type AS what, count(*) AS number FROM device_events
@@ -48,7 +48,7 @@ const countsOf = (scope: DeviceScope): Sql => sql`
  *
  * @throws when there is no link that it could be a part of: then nothing may be erased
  */
-export async function archive(trx: Knex, removal: Removal): Promise<void> {
+export async function archiveRemoval(trx: Knex.Transaction, removal: Removal): Promise<void> {
   const { accountId, kind, deviceId = null, reason, requestId = null, occurredAt, now } = removal;
   const archived = await run(
     trx,
@@ -62,6 +62,52 @@ export async function archive(trx: Knex, removal: Removal): Promise<void> {
          WHERE account_id = ${accountId} AND ${IS_LIVE}`,
   );
   if (archived === 0) throw new Error('a removal could not be archived: the account has no link');
+}
+
+/**
+ * Makes a user's rows anonymous, because the user is being deleted. What remains is kinds, times, numbers, and random UUIDs of
+ * ours whose rows are gone. Ring's account ID is not kept, not even hashed, because the hash of a known ID could be looked up.
+ */
+export async function anonymizeArchive(trx: Knex.Transaction, userId: string, now: Date): Promise<void> {
+  await run(
+    trx,
+    sql`UPDATE audit_archive
+           SET erased_at = ${now}, account_id = NULL, account_identifier = NULL, device_id = NULL, request_id = NULL,
+               devices = '[]'
+         WHERE user_id = ${userId} AND erased_at IS NULL`,
+  );
+}
+
+/** SQL: the numbers of rows that the deletion of a user will erase. */
+const countsOfUser = (userId: string, accountIds: readonly string[]): Sql => sql`
+  WITH own AS (SELECT unnest(${accountIds}::text[]) AS account_id)
+  SELECT jsonb_build_object(
+           'account_links', (SELECT count(*) FROM account_links WHERE user_id = ${userId}),
+           'devices', (SELECT count(*) FROM devices JOIN own USING (account_id)),
+           'device_events', (SELECT count(*) FROM device_events JOIN own USING (account_id)),
+           'snapshots', (SELECT count(*) FROM snapshots JOIN own USING (account_id)),
+           'subscriptions', (SELECT count(*) FROM subscriptions JOIN own USING (account_id)),
+           'live_views', (SELECT count(*) FROM live_views WHERE user_id = ${userId}),
+           'scheduled_operations', (SELECT count(*) FROM scheduled_operations WHERE user_id = ${userId}))`;
+
+/**
+ * Archives that a user was deleted, when, and how much there was. The row is anonymous from the start. The caller erases in
+ * the same transaction, after this.
+ *
+ * @param accountIds the Ring accounts of which everything is erased
+ */
+export async function archiveDeletion(
+  trx: Knex.Transaction,
+  userId: string,
+  accountIds: readonly string[],
+  now: Date,
+): Promise<void> {
+  await run(
+    trx,
+    sql`INSERT INTO audit_archive (user_id, kind, occurred_at, archived_at, erased_at, reason, devices, counts)
+        VALUES (${userId}, 'ACCOUNT_DELETED', ${now}, ${now}, ${now}, 'deleted by its user', '[]',
+                (${countsOfUser(userId, accountIds)}))`,
+  );
 }
 
 const BATCH = 1_000;

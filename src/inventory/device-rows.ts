@@ -13,7 +13,10 @@ type DeviceRow = Tables['devices'];
  *
  * @returns false when it was removed later
  */
-export async function markAdded(trx: Knex, { accountId, deviceId, occurredAt }: DeviceReference): Promise<boolean> {
+export async function markAdded(
+  trx: Knex.Transaction,
+  { accountId, deviceId, occurredAt }: DeviceReference,
+): Promise<boolean> {
   const added = await run(
     trx,
     sql`INSERT INTO devices AS device (account_id, id, added_at) VALUES (${accountId}, ${deviceId}, ${occurredAt})
@@ -30,7 +33,12 @@ export async function markAdded(trx: Knex, { accountId, deviceId, occurredAt }: 
  * @param askedAt when Ring was asked, by its own clock
  * @returns false when a newer answer, or a later removal, is stored already
  */
-export async function storeAnswer(trx: Knex, accountId: string, device: RingDevice, askedAt: Date): Promise<boolean> {
+export async function storeAnswer(
+  trx: Knex.Transaction,
+  accountId: string,
+  device: RingDevice,
+  askedAt: Date,
+): Promise<boolean> {
   const { id, name, capabilities, configurations, location } = device;
   await run(
     trx,
@@ -80,7 +88,7 @@ export interface OnlineState {
  * @returns the name that Ring has told of it; undefined when a newer word, or a removal, is stored already
  */
 export function storeOnline(
-  trx: Knex,
+  trx: Knex.Transaction,
   { accountId, deviceId, online, at, isChange }: OnlineState,
 ): Promise<Pick<DeviceRow, 'name'> | undefined> {
   return row(
@@ -99,7 +107,7 @@ export function storeOnline(
 
 /** Locks a device until the end of the transaction. */
 export function lockDevice(
-  trx: Knex,
+  trx: Knex.Transaction,
   accountId: string,
   deviceId: string,
 ): Promise<Pick<DeviceRow, 'removed_at' | 'added_at' | 'fetched_at'> | undefined> {
@@ -111,7 +119,10 @@ export function lockDevice(
 }
 
 /** Marks a device as removed. Its name and the time stay, so that its user can be told. */
-export async function markRemoved(trx: Knex, { accountId, deviceId, occurredAt }: DeviceReference): Promise<void> {
+export async function markRemoved(
+  trx: Knex.Transaction,
+  { accountId, deviceId, occurredAt }: DeviceReference,
+): Promise<void> {
   await run(
     trx,
     sql`INSERT INTO devices AS device (account_id, id, removed_at) VALUES (${accountId}, ${deviceId}, ${occurredAt})
@@ -123,7 +134,11 @@ export async function markRemoved(trx: Knex, { accountId, deviceId, occurredAt }
 }
 
 /** @returns the devices of a Ring account that are stored, and not among `present` */
-export async function missingFrom(trx: Knex, accountId: string, present: readonly RingDevice[]): Promise<string[]> {
+export async function missingFrom(
+  trx: Knex.Transaction,
+  accountId: string,
+  present: readonly RingDevice[],
+): Promise<string[]> {
   const missing = await rows<Pick<DeviceRow, 'id'>>(
     trx,
     sql`SELECT id FROM devices
@@ -132,7 +147,7 @@ export async function missingFrom(trx: Knex, accountId: string, present: readonl
   return missing.map(({ id }) => id);
 }
 
-export async function eraseDevices(trx: Knex, accountId: string): Promise<void> {
+export async function eraseDevices(trx: Knex.Transaction, accountId: string): Promise<void> {
   await run(trx, sql`DELETE FROM devices WHERE account_id = ${accountId}`);
 }
 

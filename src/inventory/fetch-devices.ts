@@ -24,7 +24,7 @@ const DevicePayload = z.object({
 });
 
 /** Ring lets us see the device from now on, unless it was removed later than this happened. A job asks what it is. */
-export async function addDevice(trx: Knex, device: DeviceReference): Promise<void> {
+export async function addDevice(trx: Knex.Transaction, device: DeviceReference): Promise<void> {
   if (await markAdded(trx, device)) await refetchDevice(trx, device);
 }
 
@@ -92,7 +92,12 @@ interface Asked {
   now: Date;
 }
 
-async function storeDevice(trx: Knex, accountId: string, device: RingDevice, { askedAt, now }: Asked): Promise<void> {
+async function storeDevice(
+  trx: Knex.Transaction,
+  accountId: string,
+  device: RingDevice,
+  { askedAt, now }: Asked,
+): Promise<void> {
   const isNews = await storeAnswer(trx, accountId, device, askedAt);
   if (!isNews || device.online === undefined) return;
   await setOnline(trx, { accountId, deviceId: device.id, online: device.online, at: askedAt, isChange: false, now });

@@ -5,7 +5,7 @@ import { refetchDevice } from '../ring-accounts/refetch.js';
 import { pauseOffline, resumeOnline } from '../pictures/schedule-rows.js';
 
 /** Notes whether a device is online, with what follows: an offline device has no live view and takes no pictures. */
-export async function setOnline(trx: Knex, state: OnlineState): Promise<void> {
+export async function setOnline(trx: Knex.Transaction, state: OnlineState): Promise<void> {
   const { accountId, deviceId, online, at, now } = state;
   const changed = await storeOnline(trx, state);
   if (changed === undefined) return;

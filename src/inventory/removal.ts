@@ -1,13 +1,13 @@
 import type { Knex } from 'knex';
-import { run, sql } from '../database/sql.js';
-import { archive, type Removal } from './archive.js';
+import { archiveRemoval, type Removal } from './archive.js';
 import { eraseDevices, lockDevice, markRemoved } from './device-rows.js';
 import { eraseDeviceEvents } from '../events/record-events.js';
+import { eraseBodiesOfDevices } from '../inbox/event-rows.js';
 import { endLiveViews, eraseFormerLiveViews } from '../live-views/live-views.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
 import { erasePictures } from '../pictures/pictures.js';
 import { eraseSchedules } from '../pictures/schedule-rows.js';
-import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
+import type { DeviceScope } from '../ring-accounts/device-scope.js';
 
 export type DeviceRemoval = Omit<Removal, 'kind'> & {
   deviceId: string;
@@ -19,7 +19,10 @@ export type DeviceRemoval = Omit<Removal, 'kind'> & {
  * Ends a device: its live views, its schedules, and all that we hold of it but its name and the time, so that its user can
  * be told. Part of a transaction that holds the account's lock: it happens whole or not at all, and is archived once.
  */
-export async function removeDevice(trx: Knex, { unlessAddedAfter, ...removal }: DeviceRemoval): Promise<void> {
+export async function removeDevice(
+  trx: Knex.Transaction,
+  { unlessAddedAfter, ...removal }: DeviceRemoval,
+): Promise<void> {
   const { accountId, deviceId, occurredAt, now } = removal;
   const device = await lockDevice(trx, accountId, deviceId);
   if (isAfter(device?.added_at, unlessAddedAfter)) return;
@@ -29,7 +32,7 @@ export async function removeDevice(trx: Knex, { unlessAddedAfter, ...removal }: 
     return;
   }
   await endLiveViews(trx, removal, 'DEVICE_REMOVED', now);
-  if (device?.removed_at == null) await archive(trx, { ...removal, kind: 'DEVICE_REMOVED' });
+  if (device?.removed_at == null) await archiveRemoval(trx, { ...removal, kind: 'DEVICE_REMOVED' });
   await erase(trx, removal);
   await markRemoved(trx, removal);
 }
@@ -37,29 +40,17 @@ export async function removeDevice(trx: Knex, { unlessAddedAfter, ...removal }: 
 const isAfter = (time: Date | null | undefined, other: Date): boolean => time != null && time > other;
 
 /** Ends all devices of a Ring account, whose link the caller has locked. Ring is not called: our tokens are void there. */
-export async function removeAllDevices(trx: Knex, accountId: string, now: Date): Promise<void> {
+export async function removeAllDevices(trx: Knex.Transaction, accountId: string, now: Date): Promise<void> {
   await endLiveViews(trx, { accountId }, 'LINK_REMOVED', now);
   await erase(trx, { accountId });
   await eraseDevices(trx, accountId);
 }
 
 /** Erases the schedules of devices, and all that the devices have told and shown. */
-async function erase(trx: Knex, scope: DeviceScope): Promise<void> {
+async function erase(trx: Knex.Transaction, scope: DeviceScope): Promise<void> {
   await eraseSchedules(trx, scope);
   await eraseFormerLiveViews(trx, scope);
   await eraseDeviceEvents(trx, scope);
   await erasePictures(trx, scope);
-  await eraseBodies(trx, scope);
-}
-
-/**
- * Erases the bodies of webhook events that were applied or have failed. A failed one will not be needed any more. The rows
- * stay, because they recognize a second delivery.
- */
-async function eraseBodies(trx: Knex, scope: DeviceScope): Promise<void> {
-  await run(
-    trx,
-    sql`UPDATE webhook_events SET body = NULL, status = 'PROCESSED'
-         WHERE ${inScope(scope)} AND status IN ('PROCESSED', 'FAILED') AND body IS NOT NULL`,
-  );
+  await eraseBodiesOfDevices(trx, scope);
 }

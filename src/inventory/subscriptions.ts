@@ -57,7 +57,7 @@ export async function fetchSubscriptions(
 }
 
 async function replace(
-  trx: Knex,
+  trx: Knex.Transaction,
   accountId: string,
   subscriptions: readonly RingSubscription[],
   askedAt: Date,
@@ -81,6 +81,6 @@ async function replace(
   }
 }
 
-export async function eraseSubscriptions(trx: Knex, accountId: string): Promise<void> {
+export async function eraseSubscriptions(trx: Knex.Transaction, accountId: string): Promise<void> {
   await run(trx, sql`DELETE FROM subscriptions WHERE account_id = ${accountId}`);
 }

@@ -115,7 +115,7 @@ function runLane(database: Database, { tasks, concurrency }: Lane, log: Logger, 
       }
       isTakingJobs = false;
       runner = undefined;
-      // From now on its jobs are those of a dead process, which somebody takes over.
+      // From now on its jobs are those of a dead process, and another runner takes them over.
       poolIds.clear();
       await delay(RESTART_PAUSE_MS, undefined, { signal: stopping }).catch(() => undefined);
     }

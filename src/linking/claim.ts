@@ -2,9 +2,10 @@ import { type KeyObject, randomUUID } from 'node:crypto';
 import type { Knex } from 'knex';
 import type { Core } from '../core.js';
 import type { Database } from '../database/database.js';
-import { row, rows, run, sql } from '../database/sql.js';
+import { row, rows, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { HttpError } from '../http/errors.js';
+import { voidEventsBeforePair } from '../inbox/event-rows.js';
 import { removeAllDevices } from '../inventory/removal.js';
 import { enqueue } from '../jobs/enqueue.js';
 import { lockAccount } from '../ring-accounts/account-lock.js';
@@ -108,7 +109,7 @@ async function claimAccount(
   if (current === undefined) {
     // Nothing that came through an earlier link may be left for the user of the next one.
     await removeAllDevices(trx, accountId, now);
-    await voidOldEvents(trx, accountId, tokenId, now);
+    await voidEventsBeforePair(trx, accountId, tokenId, now);
     await insertLink(trx, { ...link, user_id: user.id, account_id: accountId }, now);
   } else {
     await renewLink(trx, link, now);
@@ -125,19 +126,6 @@ export const userDeleted = (): HttpError =>
 function redirectColumns(vault: Vault, redirect: Redirect, linkId: string): RedirectColumns {
   const { keyId, ciphertext } = sealRedirect(vault, redirect, redirectPlace(linkId));
   return { nonce_digest: nonceDigest(redirect.nonce), request_key_id: keyId, request_ciphertext: ciphertext };
-}
-
-/**
- * Voids events that have waited since long before this installation: they were sent for no user, or for one who was deleted
- * here. An installation's own events come some minutes before its pair at most, with all of Ring's retries.
- */
-async function voidOldEvents(trx: Knex.Transaction, accountId: string, tokenId: string, now: Date): Promise<void> {
-  await run(
-    trx,
-    sql`UPDATE webhook_events SET status = 'PROCESSED', processed_at = ${now}, body = NULL
-         WHERE account_id = ${accountId} AND status IN ('PENDING', 'FAILED') AND type <> 'app_integration_removed'
-           AND received_at < (SELECT created_at FROM ring_tokens WHERE id = ${tokenId}) - interval '10 minutes'`,
-  );
 }
 
 /** Why nothing in the pool fits: this very nonce was used already, or the account is linked and Ring sent no new code. */

@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
-import { run, sql } from '../database/sql.js';
-import { archive, type Removal } from '../inventory/archive.js';
+import { eraseBodiesOfAccount, voidEventsUntil } from '../inbox/event-rows.js';
+import { archiveRemoval, type Removal } from '../inventory/archive.js';
 import { removeAllDevices } from '../inventory/removal.js';
 import { eraseSubscriptions } from '../inventory/subscriptions.js';
 import { linkToldOf } from '../ring-accounts/installation.js';
@@ -28,7 +28,7 @@ export interface AppRemoval {
 export async function endLink(trx: Knex.Transaction, removal: AppRemoval): Promise<void> {
   const { accountId, requestId, occurredAt, now } = removal;
   await revokeUnclaimedPair(trx, removal);
-  await voidPendingEvents(trx, removal);
+  await voidEventsUntil(trx, removal);
   const link = await linkToldOf(trx, removal);
   if (link === undefined) return;
 
@@ -46,22 +46,8 @@ export async function eraseAccountData(
   removal: Omit<Removal, 'kind' | 'deviceId'>,
 ): Promise<void> {
   const { accountId, now } = removal;
-  await archive(trx, { ...removal, kind: 'LINK_REMOVED' });
+  await archiveRemoval(trx, { ...removal, kind: 'LINK_REMOVED' });
   await removeAllDevices(trx, accountId, now);
   await eraseSubscriptions(trx, accountId);
-  await run(
-    trx,
-    sql`UPDATE webhook_events SET body = NULL
-         WHERE account_id = ${accountId} AND status IN ('PROCESSED', 'UNKNOWN_TYPE') AND body IS NOT NULL`,
-  );
-}
-
-/** Voids events that are pending for this link, or have failed, so that they are not applied to the account's next link. */
-async function voidPendingEvents(trx: Knex.Transaction, { accountId, occurredAt, now }: AppRemoval): Promise<void> {
-  await run(
-    trx,
-    sql`UPDATE webhook_events SET status = 'PROCESSED', processed_at = ${now}, body = NULL
-         WHERE account_id = ${accountId} AND status IN ('PENDING', 'FAILED') AND type <> 'app_integration_removed'
-           AND occurred_at <= ${occurredAt}`,
-  );
+  await eraseBodiesOfAccount(trx, accountId);
 }

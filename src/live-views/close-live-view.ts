@@ -29,10 +29,10 @@ const Payload = z.object({
 /** A session lives for a minute at most, so a longer pause would be giving up. */
 const MAX_PAUSE_MS = 8_000;
 
-/** Has the session closed at Ring as soon as the caller's transaction is committed. */
-export async function enqueueClosing(trx: Knex, session: OpenSession, attempt = 1, delayMs = 0): Promise<void> {
+/** Has the session closed at Ring by a job; in a transaction, as soon as that is committed. */
+export async function enqueueClosing(on: Knex, session: OpenSession, attempt = 1, delayMs = 0): Promise<void> {
   const payload = { ...session, attempt };
-  await enqueue(trx, CLOSE_LIVE_VIEW, payload, { key: `${CLOSE_LIVE_VIEW}:${session.liveViewId}`, delayMs });
+  await enqueue(on, CLOSE_LIVE_VIEW, payload, { key: `${CLOSE_LIVE_VIEW}:${session.liveViewId}`, delayMs });
 }
 
 /**

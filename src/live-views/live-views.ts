@@ -118,7 +118,7 @@ export async function closeLiveView(db: Knex, address: LiveViewAddress, now: Dat
 }
 
 /** Ends the live views of a user in the caller's transaction, and has them closed at Ring once that is committed. */
-export async function closeLiveViewsOfUser(trx: Knex, userId: string, now: Date): Promise<void> {
+export async function closeLiveViewsOfUser(trx: Knex.Transaction, userId: string, now: Date): Promise<void> {
   await closeSessions(trx, await endWhere(trx, sql`user_id = ${userId}`, 'CLOSED', now));
 }
 
@@ -139,7 +139,12 @@ export async function endLiveViewsOfUser(db: Knex, userId: string, now: Date): P
  * The caller must hold a lock on the rows of the devices (or of the link) by having changed them in this transaction
  * **before**: otherwise a live view that begins at this moment is missed.
  */
-export async function endLiveViews(trx: Knex, scope: DeviceScope, reason: EndReason, now: Date): Promise<void> {
+export async function endLiveViews(
+  trx: Knex.Transaction,
+  scope: DeviceScope,
+  reason: EndReason,
+  now: Date,
+): Promise<void> {
   const ended = await endWhere(trx, inScope(scope), reason, now);
   if (takesCallsAfter(reason)) await closeSessions(trx, ended);
 }
@@ -162,7 +167,7 @@ export async function endExpiredLiveViews({ db, clock }: Pick<Core, 'db' | 'cloc
  * Erases the ended live views of a device or link that is being removed. Those that the removal itself has ended stay, so
  * that their user can be told why; they are purged with the others.
  */
-export async function eraseFormerLiveViews(trx: Knex, scope: DeviceScope): Promise<void> {
+export async function eraseFormerLiveViews(trx: Knex.Transaction, scope: DeviceScope): Promise<void> {
   await run(
     trx,
     sql`DELETE FROM live_views
@@ -170,7 +175,7 @@ export async function eraseFormerLiveViews(trx: Knex, scope: DeviceScope): Promi
   );
 }
 
-export async function eraseLiveViewsOfUser(trx: Knex, userId: string): Promise<void> {
+export async function eraseLiveViewsOfUser(trx: Knex.Transaction, userId: string): Promise<void> {
   await run(trx, sql`DELETE FROM live_views WHERE user_id = ${userId}`);
 }
 
@@ -190,7 +195,7 @@ function endWhere(on: Knex, condition: Sql, reason: EndReason, now: Date): Promi
   );
 }
 
-async function closeSessions(trx: Knex, ended: EndedLiveView[]): Promise<void> {
+async function closeSessions(trx: Knex.Transaction, ended: EndedLiveView[]): Promise<void> {
   for (const session of ended.flatMap(sessionOf)) await enqueueClosing(trx, session);
 }
 

@@ -2,15 +2,16 @@ import type { Knex } from 'knex';
 import { endSessions } from '../users/session.js';
 import { eraseUser, lockUser, type User } from '../users/users.js';
 import { lockAccount } from '../ring-accounts/account-lock.js';
-import { rows, run, type Sql, sql } from '../database/sql.js';
+import { rows, run, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { IS_LIVE } from '../ring-accounts/link-conditions.js';
 import { eraseLinksOfUser } from '../ring-accounts/link-rows.js';
 import { endLiveViewsOfUser, eraseLiveViewsOfUser } from '../live-views/live-views.js';
 import { eraseSchedulesOfUser } from '../pictures/schedule-rows.js';
+import { anonymizeArchive, archiveDeletion } from '../inventory/archive.js';
 import { removeAllDevices } from '../inventory/removal.js';
 import { eraseSubscriptions } from '../inventory/subscriptions.js';
-import { eraseInboxOfUser } from '../webhooks/event-rows.js';
+import { eraseInboxOfUser } from '../inbox/event-rows.js';
 import { within } from '../time/within.js';
 import { erasePairsWithoutLink } from '../tokens/pair-rows.js';
 import type { Core } from '../core.js';
@@ -71,7 +72,8 @@ async function erase(trx: Knex.Transaction, user: User, now: Date): Promise<'del
   await run(trx, sql`SELECT 1 FROM account_links WHERE user_id = ${user.id} ORDER BY id FOR UPDATE`);
 
   const own = await withoutThoseOfOthers(trx, user.id, accountIds);
-  await archive(trx, user.id, own, now);
+  await anonymizeArchive(trx, user.id, now);
+  await archiveDeletion(trx, user.id, own, now);
   for (const accountId of own) {
     await removeAllDevices(trx, accountId, now);
     await eraseSubscriptions(trx, accountId);
@@ -95,37 +97,4 @@ async function withoutThoseOfOthers(trx: Knex.Transaction, userId: string, accou
   );
   const ofOthers = new Set(others.map(({ account_id }) => account_id));
   return accountIds.filter((accountId) => !ofOthers.has(accountId));
-}
-
-/** SQL: how many rows of each table will be erased. */
-const counts = (userId: string, accountIds: readonly string[]): Sql => sql`
-  WITH own AS (SELECT unnest(${accountIds}::text[]) AS account_id)
-  SELECT jsonb_build_object(
-           'account_links', (SELECT count(*) FROM account_links WHERE user_id = ${userId}),
-           'devices', (SELECT count(*) FROM devices JOIN own USING (account_id)),
-           'device_events', (SELECT count(*) FROM device_events JOIN own USING (account_id)),
-           'snapshots', (SELECT count(*) FROM snapshots JOIN own USING (account_id)),
-           'subscriptions', (SELECT count(*) FROM subscriptions JOIN own USING (account_id)),
-           'live_views', (SELECT count(*) FROM live_views WHERE user_id = ${userId}),
-           'scheduled_operations', (SELECT count(*) FROM scheduled_operations WHERE user_id = ${userId}))`;
-
-/**
- * Records that a user was deleted, when, and how much there was, and makes the user's earlier rows anonymous. What remains
- * is kinds, times, numbers, and random UUIDs of ours whose rows are gone. Ring's account ID is not kept, not even hashed,
- * because the hash of a known ID could be looked up.
- */
-async function archive(trx: Knex.Transaction, userId: string, accountIds: string[], now: Date): Promise<void> {
-  await run(
-    trx,
-    sql`UPDATE audit_archive
-           SET erased_at = ${now}, account_id = NULL, account_identifier = NULL, device_id = NULL, request_id = NULL,
-               devices = '[]'
-         WHERE user_id = ${userId} AND erased_at IS NULL`,
-  );
-  await run(
-    trx,
-    sql`INSERT INTO audit_archive (user_id, kind, occurred_at, archived_at, erased_at, reason, devices, counts)
-        VALUES (${userId}, 'ACCOUNT_DELETED', ${now}, ${now}, ${now}, 'deleted by its user', '[]',
-                (${counts(userId, accountIds)}))`,
-  );
 }

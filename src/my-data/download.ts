@@ -5,7 +5,7 @@ import type { Pool, PoolClient } from 'pg';
 import { type Sql, sql } from '../database/sql.js';
 import { IS_LIVE } from '../ring-accounts/link-conditions.js';
 import { HttpError } from '../http/errors.js';
-import { USER_OF_EVENT } from '../webhooks/user-of-event.js';
+import { USER_OF_EVENT } from '../inbox/user-of-event.js';
 
 /** One list in the file. */
 interface Section {
@@ -165,7 +165,7 @@ export function createDownloads(pool: Pool, now: () => Date): Downloads {
       } finally {
         underWay.delete(userId);
       }
-      // Last: whoever has seen the end may ask again.
+      // The end is sent last, because a client that has seen it may ask again.
       response.end();
     },
   };

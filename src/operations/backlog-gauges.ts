@@ -47,7 +47,7 @@ export function createBacklog(): Reading {
   );
   const failed = gauge(
     'ring_link_webhook_failed_events',
-    'Events that were given up after twelve attempts, until somebody has them run again.',
+    'Events that were given up after twelve attempts, until an operator has them run again.',
   );
   const liveViews = gauge('ring_link_live_views', 'Live views that are opening or open.', 'status');
 

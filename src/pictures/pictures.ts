@@ -16,7 +16,10 @@ interface NewPicture {
 }
 
 /** Adds a picture once, and deletes all but the newest. The caller must hold the lock of the device's row. */
-export async function addPicture(trx: Knex, { id, accountId, deviceId, takenAt, image }: NewPicture): Promise<void> {
+export async function addPicture(
+  trx: Knex.Transaction,
+  { id, accountId, deviceId, takenAt, image }: NewPicture,
+): Promise<void> {
   await trx('snapshots')
     .insert({
       id,
@@ -60,6 +63,6 @@ export function findPicture(
   );
 }
 
-export async function erasePictures(trx: Knex, scope: DeviceScope): Promise<void> {
+export async function erasePictures(trx: Knex.Transaction, scope: DeviceScope): Promise<void> {
   await run(trx, sql`DELETE FROM snapshots WHERE ${inScope(scope)}`);
 }

@@ -39,7 +39,7 @@ const isOf = ({ linkId, id: deviceId }: UserDevice, scheduleId: string): Sql =>
 
 /** Adds a schedule for a device, which the caller has locked. While the device is offline, it starts out paused. */
 export async function addSchedule(
-  trx: Knex,
+  trx: Knex.Transaction,
   userId: string,
   { id: deviceId, accountId, linkId, online }: UserDevice,
   recurrence: Recurrence,
@@ -74,7 +74,7 @@ export async function pauseByUser(db: Knex, device: UserDevice, scheduleId: stri
 }
 
 /** Ends a user's pause. The schedule then waits for its device to be online, which the caller has locked. */
-export async function awaitDevice(trx: Knex, device: UserDevice, scheduleId: string): Promise<void> {
+export async function awaitDevice(trx: Knex.Transaction, device: UserDevice, scheduleId: string): Promise<void> {
   await run(
     trx,
     sql`UPDATE scheduled_operations SET pause_reason = 'OFFLINE'
@@ -87,7 +87,7 @@ export async function awaitDevice(trx: Knex, device: UserDevice, scheduleId: str
  * not stored. The caller must have changed (and so locked) the device's row in this transaction before: otherwise a
  * schedule that is made at this moment is missed.
  */
-export async function pauseOffline(trx: Knex, accountId: string, deviceId: string): Promise<void> {
+export async function pauseOffline(trx: Knex.Transaction, accountId: string, deviceId: string): Promise<void> {
   await run(
     trx,
     sql`UPDATE scheduled_operations SET status = 'PAUSED', pause_reason = 'OFFLINE', next_run_at = NULL
@@ -99,11 +99,16 @@ export async function pauseOffline(trx: Knex, accountId: string, deviceId: strin
  * Lets the schedules that were paused because their device was offline go on, in the caller's transaction. The next run
  * is the first one after `now`: missed runs are not made up for. As with {@link pauseOffline}, the device's row comes first.
  */
-export async function resumeOnline(trx: Knex, accountId: string, deviceId: string, now: Date): Promise<void> {
+export async function resumeOnline(
+  trx: Knex.Transaction,
+  accountId: string,
+  deviceId: string,
+  now: Date,
+): Promise<void> {
   await activateWhere(trx, sql`account_id = ${accountId} AND device_id = ${deviceId}`, now);
 }
 
-async function activateWhere(trx: Knex, condition: Sql, now: Date): Promise<void> {
+async function activateWhere(trx: Knex.Transaction, condition: Sql, now: Date): Promise<void> {
   await run(
     trx,
     sql`UPDATE scheduled_operations SET status = 'ACTIVE', pause_reason = NULL, next_run_at = ${nextRunAfter(now)}
@@ -117,7 +122,7 @@ async function activateWhere(trx: Knex, condition: Sql, now: Date): Promise<void
  *
  * @returns those that were due, `limit` at most
  */
-export function advanceDue(trx: Knex, now: Date, limit: number): Promise<Pick<ScheduleRow, 'id'>[]> {
+export function advanceDue(trx: Knex.Transaction, now: Date, limit: number): Promise<Pick<ScheduleRow, 'id'>[]> {
   return rows(
     trx,
     sql`WITH due AS (SELECT id AS due_id FROM scheduled_operations
@@ -133,7 +138,12 @@ export function advanceDue(trx: Knex, now: Date, limit: number): Promise<Pick<Sc
  * @param error why it brought no picture; null when it brought one
  * @returns false when the schedule is not active any more
  */
-export async function recordRun(trx: Knex, scheduleId: string, error: string | null, now: Date): Promise<boolean> {
+export async function recordRun(
+  trx: Knex.Transaction,
+  scheduleId: string,
+  error: string | null,
+  now: Date,
+): Promise<boolean> {
   const recorded = await run(
     trx,
     sql`UPDATE scheduled_operations SET last_run_at = ${now}, last_error = ${error}
@@ -151,10 +161,10 @@ export async function deleteSchedule(db: Knex, device: UserDevice, scheduleId: s
  * Erases the schedules of a Ring account, or of one device of it, in the caller's transaction. A picture that is under way
  * is not stored. The rows of the devices (or of the link) must be locked first, as with {@link pauseOffline}.
  */
-export async function eraseSchedules(trx: Knex, scope: DeviceScope): Promise<void> {
+export async function eraseSchedules(trx: Knex.Transaction, scope: DeviceScope): Promise<void> {
   await run(trx, sql`DELETE FROM scheduled_operations WHERE ${inScope(scope)}`);
 }
 
-export async function eraseSchedulesOfUser(trx: Knex, userId: string): Promise<void> {
+export async function eraseSchedulesOfUser(trx: Knex.Transaction, userId: string): Promise<void> {
   await run(trx, sql`DELETE FROM scheduled_operations WHERE user_id = ${userId}`);
 }

@@ -11,7 +11,7 @@ export const FETCH_SUBSCRIPTIONS = 'fetch_subscriptions';
 export interface DeviceReference {
   accountId: string;
   deviceId: string;
-  /** The time of what makes us ask. Should Ring answer 404, a device that was added later than this stays. */
+  /** The time of the event, or of Ring's answer, that makes us ask. Should Ring answer 404, a device that was added later than this stays. */
   occurredAt: Date;
 }
 

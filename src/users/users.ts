@@ -51,7 +51,7 @@ export async function createUser(
   );
 }
 
-/** A change of what the user signs in with. */
+/** A change of the user's credentials: of the e-mail, or of the password. */
 export type NewCredential = { email: string } | { passwordHash: string };
 
 /**

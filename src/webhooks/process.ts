@@ -5,13 +5,12 @@ import { row, rows, run, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { IS_APPLIED, IS_LIVE } from '../ring-accounts/link-conditions.js';
 import { isDatabaseUnavailable } from '../database/unavailable.js';
-import { enqueue, jobKey } from '../jobs/enqueue.js';
 import { retryPauseMs } from '../time/retry-pause.js';
 import { type EventType, isKnown, parseEvent, type RingEvent } from '../ring/events.js';
 import { onBehalfOf } from '../request-id.js';
-import { failEvent, markProcessed, postponeEvent } from './event-rows.js';
+import { failEvent, markProcessed, postponeEvent } from '../inbox/event-rows.js';
+import { enqueueInbox } from '../inbox/wake-up.js';
 import { handle } from './handlers.js';
-import { PROCESS_INBOX } from './inbox.js';
 import type { Core } from '../core.js';
 
 export interface ProcessDependencies extends Pick<Core, 'db' | 'clock' | 'log'> {
@@ -93,11 +92,6 @@ async function processSome(dependencies: ProcessDependencies, accountId: string)
     else await recordFailure(dependencies, error);
     return false;
   }
-}
-
-/** Adds the job that applies an account's pending events, in the transaction that makes them applicable. */
-export function enqueueInbox(on: Knex, accountId: string, delayMs = 0): Promise<void> {
-  return enqueue(on, PROCESS_INBOX, { accountIds: [accountId] }, { key: jobKey(PROCESS_INBOX, accountId), delayMs });
 }
 
 /** Those of the accounts that have something to apply. Under load another job has applied most of it already. */
@@ -251,31 +245,4 @@ function reasonOf(cause: unknown): string {
     .filter((part) => typeof part === 'string')
     .join(' ')
     .slice(0, 500);
-}
-
-/** Longer than any job waits for its turn while all is well. */
-const OVERDUE_AFTER_MS = 60_000;
-const MOST_ACCOUNTS = 1_000;
-
-/**
- * Adds the jobs of accounts whose events have been pending for too long: a job may have run out of attempts while the
- * database was away. A second job for an account does no harm, so every instance may do this at once.
- */
-export async function wakeOverdueInboxes({
-  db,
-  clock,
-  log,
-}: Pick<ProcessDependencies, 'db' | 'clock' | 'log'>): Promise<void> {
-  const receivedBefore = new Date(clock().getTime() - OVERDUE_AFTER_MS);
-  const overdue = await rows<Pick<Tables['webhook_events'], 'account_id'>>(
-    db,
-    sql`SELECT DISTINCT account_id FROM webhook_events AS event
-         WHERE status = 'PENDING' AND received_at < ${receivedBefore} AND (retry_at IS NULL OR retry_at < now())
-           AND (type = 'app_integration_removed'
-                OR EXISTS (SELECT 1 FROM account_links AS link
-                            WHERE link.account_id = event.account_id AND link.${IS_APPLIED}))
-         LIMIT ${MOST_ACCOUNTS}`,
-  );
-  if (overdue.length > 0) log.warn({ accounts: overdue.length }, 'webhook events have waited for too long');
-  for (const { account_id } of overdue) await enqueueInbox(db, account_id);
 }

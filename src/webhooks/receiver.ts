@@ -3,7 +3,7 @@ import { type ErrorRequestHandler, raw, type Request, type Response, Router } fr
 import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
 import { type ParsedEvent, parseEvent } from '../ring/events.js';
 import { isSignedByRing } from '../ring/signature.js';
-import { type Inbox, InboxUnavailableError } from './inbox.js';
+import { type Inbox, InboxUnavailableError } from '../inbox/inbox.js';
 import type { Core } from '../core.js';
 
 const PATH = '/webhooks/ring';

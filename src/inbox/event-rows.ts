@@ -1,13 +1,14 @@
 import type { Knex } from 'knex';
 import type { ClientBase } from 'pg';
 import type { Core } from '../core.js';
-import { run, sql } from '../database/sql.js';
+import { run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
+import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
 import { USER_OF_EVENT } from './user-of-event.js';
 
 /**
- * Every change of a row of `webhook_events`, but for its insert, which is the inbox's own statement. `PENDING` becomes
- * `PROCESSED`, or `FAILED` after too many attempts. A failed event can be put back. `UNKNOWN_TYPE` stays.
+ * A row of `webhook_events`. All its transitions stand in this file; its insert is the one statement of `inbox.ts`. `PENDING`
+ * becomes `PROCESSED`, or `FAILED` after too many attempts. A failed event can be put back. `UNKNOWN_TYPE` stays.
  */
 type EventRow = Tables['webhook_events'];
 
@@ -74,9 +75,63 @@ export async function reopenFailedEvents(client: ClientBase, which: 'all' | read
   return rows.map(({ account_id }) => account_id);
 }
 
+/** SQL: events that would still be applied, or run again. The end of an integration is never voided: it must be applied. */
+const IS_VOIDABLE = sql`status IN ('PENDING', 'FAILED') AND type <> 'app_integration_removed'`;
+
+/** Voids the events of a link that ends, so that they are not applied to the account's next link. */
+export async function voidEventsUntil(
+  trx: Knex.Transaction,
+  { accountId, occurredAt, now }: { accountId: string; occurredAt: Date; now: Date },
+): Promise<void> {
+  await voidWhere(trx, sql`account_id = ${accountId} AND occurred_at <= ${occurredAt}`, now);
+}
+
 /**
- * Erases everything that Ring has sent for a user, applied or not. The rows stay, without whose they were, so that a second
- * delivery is known as one. Nothing of it will be applied. The user's links must still be there.
+ * Voids events that have waited since long before a pair's installation: they were sent for no user, or for one who was
+ * deleted here. An installation's own events come some minutes before its pair at most, with all of Ring's retries.
+ */
+export async function voidEventsBeforePair(
+  trx: Knex.Transaction,
+  accountId: string,
+  pairId: Tables['ring_tokens']['id'],
+  now: Date,
+): Promise<void> {
+  const pairCreated = sql`(SELECT created_at FROM ring_tokens WHERE id = ${pairId})`;
+  await voidWhere(trx, sql`account_id = ${accountId} AND received_at < ${pairCreated} - interval '10 minutes'`, now);
+}
+
+async function voidWhere(trx: Knex.Transaction, condition: Sql, now: Date): Promise<void> {
+  await run(
+    trx,
+    sql`UPDATE webhook_events SET status = 'PROCESSED', processed_at = ${now}, body = NULL
+         WHERE ${IS_VOIDABLE} AND ${condition}`,
+  );
+}
+
+/**
+ * Erases the bodies of the events of devices that were applied or have failed. A failed one will not be needed any more. The
+ * rows stay, because they recognize a second delivery.
+ */
+export async function eraseBodiesOfDevices(trx: Knex.Transaction, scope: DeviceScope): Promise<void> {
+  await run(
+    trx,
+    sql`UPDATE webhook_events SET body = NULL, status = 'PROCESSED'
+         WHERE ${inScope(scope)} AND status IN ('PROCESSED', 'FAILED') AND body IS NOT NULL`,
+  );
+}
+
+/** Erases the bodies of all events of an account, with a device or without, but of those that may still be applied. */
+export async function eraseBodiesOfAccount(trx: Knex.Transaction, accountId: string): Promise<void> {
+  await run(
+    trx,
+    sql`UPDATE webhook_events SET body = NULL
+         WHERE account_id = ${accountId} AND status IN ('PROCESSED', 'UNKNOWN_TYPE') AND body IS NOT NULL`,
+  );
+}
+
+/**
+ * Erases everything that Ring has sent for a user, applied or not. The rows stay, but do not tell whose they were. A second
+ * delivery is recognized by them. Nothing of it will be applied. The user's links must still be there.
  *
  * @param accountIds all Ring accounts that the user has ever linked
  * @param own those of them that no other user has linked since: everything that was sent for them is erased

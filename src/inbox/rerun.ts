@@ -2,7 +2,7 @@ import type { ClientBase } from 'pg';
 import { sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { reopenFailedEvents } from './event-rows.js';
-import { PROCESS_INBOX } from './inbox.js';
+import { PROCESS_INBOX } from './wake-up.js';
 
 export type FailedEvent = Pick<
   Tables['webhook_events'],

@@ -4,9 +4,7 @@ import type { Tables } from '../database/tables.js';
 import { isDatabaseUnavailable } from '../database/unavailable.js';
 import type { ParsedEvent } from '../ring/events.js';
 import { NEXT_ARRIVAL } from '../ring-accounts/installation.js';
-
-/** The job that applies the pending events of some Ring accounts. */
-export const PROCESS_INBOX = 'process_inbox';
+import { PROCESS_INBOX } from './wake-up.js';
 
 /** A delivery whose signature and form are good. */
 export interface Delivery {
