@@ -1,8 +1,8 @@
 import { mkdtemp, rm, chmod } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startEmbeddedPostgres } from '../src/development/embedded-postgres.js';
 import { migrateToLatest } from '../src/database/migrate.js';
+import { startEmbeddedPostgres } from '../src/development/embedded-postgres.js';
 import { benchFreshness } from './freshness.js';
 import { benchMatch } from './match.js';
 import { benchTokens } from './tokens.js';

@@ -1,19 +1,19 @@
 import type { Knex } from 'knex';
+import type { Core } from './core.js';
 import type { Database } from './database/database.js';
-import { CLOSE_LIVE_VIEW, closeAtRing } from './live-views/close-live-view.js';
+import { PROCESS_INBOX } from './inbox/wake-up.js';
 import { fetchDevice, fetchInventory } from './inventory/fetch-devices.js';
-import { FETCH_DEVICE, FETCH_INVENTORY, FETCH_SUBSCRIPTIONS } from './ring-accounts/refetch.js';
 import { fetchSubscriptions } from './inventory/subscriptions.js';
-import { TAKE_PICTURE, takeScheduledPicture } from './pictures/scheduled-picture.js';
 import { oneAtATime } from './jobs/one-at-a-time.js';
 import type { Lane } from './jobs/queue.js';
 import { CONFIRM_LINK, confirmationKeyOf, confirmLink } from './linking/confirm.js';
 import { IDENTIFY_ACCOUNT, identifyAccount } from './linking/identify-pair.js';
 import { identifierKeyOf, TELL_IDENTIFIER, tellIdentifier } from './linking/rename-at-ring.js';
+import { CLOSE_LIVE_VIEW, closeAtRing } from './live-views/close-live-view.js';
 import type { Metrics } from './operations/metrics.js';
-import { PROCESS_INBOX } from './inbox/wake-up.js';
+import { TAKE_PICTURE, takeScheduledPicture } from './pictures/scheduled-picture.js';
+import { FETCH_DEVICE, FETCH_INVENTORY, FETCH_SUBSCRIPTIONS } from './ring-accounts/refetch.js';
 import { processInbox } from './webhooks/process.js';
-import type { Core } from './core.js';
 
 export interface JobDependencies extends Pick<Metrics, 'onApplied' | 'onFailed' | 'onSnapshot'>, Core {
   /** Called when a link is completed, in the transaction that completes it. */

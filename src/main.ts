@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { systemClock } from './time/clock.js';
 import { type Config, ConfigError, simulatorPort } from './configuration/config.js';
+import { DATA_DIR } from './configuration/paths.js';
 import { readOwnConfig } from './development/secrets.js';
 import { createLogger } from './operations/logging.js';
-import { DATA_DIR } from './configuration/paths.js';
 import { startService } from './service.js';
+import { systemClock } from './time/clock.js';
 import { MissingKeyError } from './tokens/key-check.js';
 
 const USAGE = `Runs the service until SIGTERM or Ctrl-C. All of its settings are environment variables; README.md lists them.

@@ -1,15 +1,15 @@
-import { purgeArchive } from './inventory/archive.js';
+import type { Core } from './core.js';
 import { purgeDeviceEvents } from './events/record-events.js';
-import { endExpiredLiveViews, purgeEndedLiveViews } from './live-views/live-views.js';
+import { purgeInbox } from './inbox/event-rows.js';
+import { wakeOverdueInboxes } from './inbox/wake-up.js';
+import { purgeArchive } from './inventory/archive.js';
 import { purgeRemovedDevices } from './inventory/device-rows.js';
-import { startDueSchedules } from './pictures/schedules.js';
 import type { PeriodicTask } from './jobs/periodic.js';
 import { expireUnclaimedPairs, purgeExchanges, purgeExpiredPairs } from './linking/expiry.js';
+import { endExpiredLiveViews, purgeEndedLiveViews } from './live-views/live-views.js';
+import { startDueSchedules } from './pictures/schedules.js';
 import { refreshInBackground } from './tokens/background-refresh.js';
 import type { RefreshBudget } from './tokens/refresh-budget.js';
-import { wakeOverdueInboxes } from './inbox/wake-up.js';
-import { purgeInbox } from './inbox/event-rows.js';
-import type { Core } from './core.js';
 
 /** The periodic tasks by their names, which metrics show, and when they run: cron expressions in UTC. */
 export const SCHEDULES = {

@@ -1,12 +1,14 @@
+import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, readFile, rm, stat, symlink } from 'node:fs/promises';
-import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { cards } from './support/linking.js';
+import { scrape } from './support/metrics.js';
 import {
   type AppProcess,
   createProcessWorld,
@@ -16,8 +18,6 @@ import {
   spawnProcess,
   statusOf,
 } from './support/process.js';
-import { cards } from './support/linking.js';
-import { scrape } from './support/metrics.js';
 import { Ring, type RingUser } from './support/ring.js';
 import { until } from './support/until.js';
 import { Visitor } from './support/visitor.js';

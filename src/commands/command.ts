@@ -1,8 +1,8 @@
 import pg from 'pg';
 import { isProduction } from '../configuration/config.js';
-import { urlOfRunningPostgres } from '../development/embedded-postgres.js';
 import { DATA_DIR } from '../configuration/paths.js';
 import { useUtc } from '../database/use-utc.js';
+import { urlOfRunningPostgres } from '../development/embedded-postgres.js';
 
 /** An error in words for the person who typed the command. */
 export class CommandError extends Error {}

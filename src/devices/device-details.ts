@@ -1,8 +1,8 @@
 import type { Knex } from 'knex';
 import { row, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
-import type { Capabilities, Configurations } from '../ring/devices.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
+import type { Capabilities, Configurations } from '../ring/devices.js';
 import type { UserDevice } from './user-devices.js';
 
 /** Facts that Ring has told of a device beyond its name and status. A fact that it has not told is null. */

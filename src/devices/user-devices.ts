@@ -1,8 +1,8 @@
 import type { Knex } from 'knex';
 import { row, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
-import { IS_LIVE, IS_USABLE } from '../ring-accounts/link-conditions.js';
 import { HttpError } from '../http/errors.js';
+import { IS_LIVE, IS_USABLE } from '../ring-accounts/link-conditions.js';
 import type { Location } from '../ring/devices.js';
 import { ringId } from '../ring/text.js';
 

@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Request, type Response, Router } from 'express';
-import { signedInOrRefused, userIdOf } from '../users/current-user.js';
-import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
-import type { EventFeed } from './event-feed.js';
 import type { Core } from '../core.js';
+import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
+import { signedInOrRefused, userIdOf } from '../users/current-user.js';
+import type { EventFeed } from './event-feed.js';
 
 export interface EventStreamSettings {
   /** How many one user may have open in this process: one for each visible page. */

@@ -1,22 +1,22 @@
 import { type Request, type Response, Router } from 'express';
 import type { Knex } from 'knex';
 import { z } from 'zod';
-import { csrfToken } from '../users/csrf.js';
-import { signedInOrHome, userIdOf } from '../users/current-user.js';
+import type { Core } from '../core.js';
 import { row, sql } from '../database/sql.js';
-import { IS_LIVE, IS_USABLE } from '../ring-accounts/link-conditions.js';
+import { type ListedDevice, listDevices } from '../devices/device-list.js';
+import { nameOfDevice } from '../devices/device-view.js';
+import { noSuchDevice } from '../devices/user-devices.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { render } from '../http/render.js';
 import { seeOther } from '../http/see-other.js';
-import { nameOfDevice } from '../devices/device-view.js';
-import { noSuchDevice } from '../devices/user-devices.js';
-import { eventView, type EventsAddress, type EventView, pathOfEvents } from './event-view.js';
-import { type ListedDevice, listDevices } from '../devices/device-list.js';
+import { IS_LIVE, IS_USABLE } from '../ring-accounts/link-conditions.js';
+import { csrfToken } from '../users/csrf.js';
+import { signedInOrHome, userIdOf } from '../users/current-user.js';
 import { Cursor, writeCursor } from './event-cursor.js';
 import { EVENT_KINDS, type EventKind } from './event-kinds.js';
+import { eventView, type EventsAddress, type EventView, pathOfEvents } from './event-view.js';
 import { type EventFilter, type EventPage, type EventPlace, listEvents } from './list-events.js';
-import type { Core } from '../core.js';
 
 declare module '../http/render.js' {
   interface Views {

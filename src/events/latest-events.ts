@@ -1,7 +1,7 @@
 import type { Knex } from 'knex';
+import type { UserDevice } from '../devices/user-devices.js';
 import { eventView, type EventView, pathOfEvents } from './event-view.js';
 import { listEvents } from './list-events.js';
-import type { UserDevice } from '../devices/user-devices.js';
 
 const SHOWN = 5;
 

@@ -1,9 +1,9 @@
 import type { Knex } from 'knex';
 import { rows, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
+import { SHARED_DEVICES } from '../devices/user-devices.js';
 import type { EventCursor } from './event-cursor.js';
 import { type EventKind, KIND_OF_EVENT } from './event-kinds.js';
-import { SHARED_DEVICES } from '../devices/user-devices.js';
 
 /** An event of a device that the user shares with us. */
 export interface ListedEvent extends EventCursor {

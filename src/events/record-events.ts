@@ -1,9 +1,9 @@
 import type { Knex } from 'knex';
+import type { Core } from '../core.js';
 import { row, run, type Sql, sql } from '../database/sql.js';
+import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
 import { IS_USABLE } from '../ring-accounts/link-conditions.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
-import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
-import type { Core } from '../core.js';
 
 export interface DeviceEvent {
   requestId: string;

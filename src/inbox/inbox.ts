@@ -1,9 +1,9 @@
 import type { Pool } from 'pg';
-import type { Clock } from '../time/clock.js';
 import type { Tables } from '../database/tables.js';
 import { isDatabaseUnavailable } from '../database/unavailable.js';
-import type { ParsedEvent } from '../ring/events.js';
 import { NEXT_ARRIVAL } from '../ring-accounts/installation.js';
+import type { ParsedEvent } from '../ring/events.js';
+import type { Clock } from '../time/clock.js';
 import { PROCESS_INBOX } from './wake-up.js';
 
 /** A delivery whose signature and form are good. */

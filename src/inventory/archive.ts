@@ -1,9 +1,9 @@
 import type { Knex } from 'knex';
+import type { Core } from '../core.js';
 import { run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
-import { IS_LIVE } from '../ring-accounts/link-conditions.js';
 import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
-import type { Core } from '../core.js';
+import { IS_LIVE } from '../ring-accounts/link-conditions.js';
 
 export interface Removal extends DeviceScope {
   kind: Exclude<Tables['audit_archive']['kind'], 'ACCOUNT_DELETED'>;

@@ -1,9 +1,9 @@
 import type { Knex } from 'knex';
+import type { Core } from '../core.js';
 import { row, rows, run, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
-import type { RingDevice } from '../ring/devices.js';
 import type { DeviceReference } from '../ring-accounts/refetch.js';
-import type { Core } from '../core.js';
+import type { RingDevice } from '../ring/devices.js';
 
 /** A row of `devices`. All its transitions stand in this file. */
 type DeviceRow = Tables['devices'];

@@ -1,16 +1,16 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
+import type { Core } from '../core.js';
 import { jobKey } from '../jobs/enqueue.js';
 import { retryRingCall } from '../jobs/ring-retry.js';
+import { inLinkedAccount } from '../ring-accounts/linked-account.js';
+import { type DeviceReference, FETCH_DEVICE, FETCH_INVENTORY, refetchDevice } from '../ring-accounts/refetch.js';
 import type { RingDevice } from '../ring/devices.js';
 import { isGone, RingError } from '../ring/errors.js';
 import { NoLinkError } from '../tokens/errors.js';
-import { inLinkedAccount } from '../ring-accounts/linked-account.js';
 import { markAdded, missingFrom, recordFetchError, storeAnswer } from './device-rows.js';
 import { setOnline } from './online.js';
-import { type DeviceReference, FETCH_DEVICE, FETCH_INVENTORY, refetchDevice } from '../ring-accounts/refetch.js';
 import { removeDevice } from './removal.js';
-import type { Core } from '../core.js';
 
 type InventoryCore = Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log' | 'linkClockSkewSeconds'>;
 

@@ -1,8 +1,8 @@
 import type { Knex } from 'knex';
-import { type OnlineState, storeOnline } from './device-rows.js';
 import { endLiveViews } from '../live-views/live-views.js';
-import { refetchDevice } from '../ring-accounts/refetch.js';
 import { pauseOffline, resumeOnline } from '../pictures/schedule-rows.js';
+import { refetchDevice } from '../ring-accounts/refetch.js';
+import { type OnlineState, storeOnline } from './device-rows.js';
 
 /** Notes whether a device is online, with what follows: an offline device has no live view and takes no pictures. */
 export async function setOnline(trx: Knex.Transaction, state: OnlineState): Promise<void> {

@@ -1,13 +1,13 @@
 import type { Knex } from 'knex';
-import { archiveRemoval, type Removal } from './archive.js';
-import { eraseDevices, lockDevice, markRemoved } from './device-rows.js';
 import { eraseDeviceEvents } from '../events/record-events.js';
 import { eraseBodiesOfDevices } from '../inbox/event-rows.js';
 import { endLiveViews, eraseFormerLiveViews } from '../live-views/live-views.js';
-import { refetchDevice } from '../ring-accounts/refetch.js';
 import { erasePictures } from '../pictures/pictures.js';
 import { eraseSchedules } from '../pictures/schedule-rows.js';
 import type { DeviceScope } from '../ring-accounts/device-scope.js';
+import { refetchDevice } from '../ring-accounts/refetch.js';
+import { archiveRemoval, type Removal } from './archive.js';
+import { eraseDevices, lockDevice, markRemoved } from './device-rows.js';
 
 export type DeviceRemoval = Omit<Removal, 'kind'> & {
   deviceId: string;

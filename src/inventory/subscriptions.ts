@@ -1,15 +1,15 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
+import type { Core } from '../core.js';
 import { rows, run, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
-import { IS_APPLIED } from '../ring-accounts/link-conditions.js';
 import { jobKey } from '../jobs/enqueue.js';
 import { retryRingCall } from '../jobs/ring-retry.js';
-import type { RingSubscription } from '../ring/subscriptions.js';
-import { NoLinkError } from '../tokens/errors.js';
+import { IS_APPLIED } from '../ring-accounts/link-conditions.js';
 import { inLinkedAccount } from '../ring-accounts/linked-account.js';
 import { FETCH_SUBSCRIPTIONS } from '../ring-accounts/refetch.js';
-import type { Core } from '../core.js';
+import type { RingSubscription } from '../ring/subscriptions.js';
+import { NoLinkError } from '../tokens/errors.js';
 
 /** A subscription as its user may see it. */
 export interface UserSubscription {

@@ -1,8 +1,8 @@
 import type { Knex } from 'knex';
 import type { Logger } from 'pino';
 import { RingError } from '../ring/errors.js';
-import { enqueue } from './enqueue.js';
 import { retryPauseMs } from '../time/retry-pause.js';
+import { enqueue } from './enqueue.js';
 
 /** Long, because no user waits for these calls. */
 const MAX_PAUSE_MS = 10 * 60_000;

@@ -1,22 +1,22 @@
 import type { KeyObject } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Request, type Response, Router } from 'express';
-import type { FormError } from '../users/routes.js';
-import { newSession, saveSession } from '../users/session.js';
 import { z } from 'zod';
+import type { Core } from '../core.js';
 import type { Database } from '../database/database.js';
-import { csrfProtection, csrfToken } from '../users/csrf.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { render } from '../http/render.js';
 import { seeOther } from '../http/see-other.js';
-import { claim, type Claimant, type ClaimResult, userDeleted, wasRemovedLately } from './claim.js';
-import { freshness, type Freshness, nonceDigest, parseRedirect, type Redirect } from './redirect.js';
 import { findLink, type Link, newestLinkOfUser } from '../ring-accounts/links.js';
+import { csrfProtection, csrfToken } from '../users/csrf.js';
+import type { FormError } from '../users/routes.js';
+import { newSession, saveSession } from '../users/session.js';
+import { claim, type Claimant, type ClaimResult, userDeleted, wasRemovedLately } from './claim.js';
 import type { MatchReport } from './match.js';
 import { OUTCOME_PAGES, type Outcome, outcomeOfLink, type OutcomeView } from './outcomes.js';
 import { dropPendingRedirect, keepPendingRedirect, readPendingRedirect } from './pending-redirect.js';
-import type { Core } from '../core.js';
+import { freshness, type Freshness, nonceDigest, parseRedirect, type Redirect } from './redirect.js';
 
 declare module '../http/render.js' {
   interface Views {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import type { Clock } from '../time/clock.js';
 import { NONCE_LENGTH } from '../ring/nonce.js';
+import type { Clock } from '../time/clock.js';
 
 /** The nonce and time that Ring's redirect brings to the Account Link URL. */
 export interface Redirect {

@@ -1,10 +1,10 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
-import { enqueue } from '../jobs/enqueue.js';
-import { retryPauseMs } from '../time/retry-pause.js';
-import { isGone, RingError } from '../ring/errors.js';
-import { NoLinkError } from '../tokens/errors.js';
 import type { Core } from '../core.js';
+import { enqueue } from '../jobs/enqueue.js';
+import { isGone, RingError } from '../ring/errors.js';
+import { retryPauseMs } from '../time/retry-pause.js';
+import { NoLinkError } from '../tokens/errors.js';
 
 /** The job that closes a live view at Ring. */
 export const CLOSE_LIVE_VIEW = 'close_live_view';

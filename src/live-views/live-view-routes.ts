@@ -1,13 +1,15 @@
 import { type Request, type RequestHandler, type Response, Router, text } from 'express';
 import { z } from 'zod';
-import { csrfHeaderProtection } from '../users/csrf.js';
-import { signedInOrRefused, userIdOf } from '../users/current-user.js';
+import type { Core } from '../core.js';
+import { pathOfDevice } from '../devices/device-view.js';
+import { noSuchDevice } from '../devices/user-devices.js';
 import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
 import type { RateLimits } from '../http/rate-limits.js';
+import { refetchDevice } from '../ring-accounts/refetch.js';
 import { isGone, RingError } from '../ring/errors.js';
 import { NoLinkError } from '../tokens/errors.js';
-import { pathOfDevice } from '../devices/device-view.js';
-import { refetchDevice } from '../ring-accounts/refetch.js';
+import { csrfHeaderProtection } from '../users/csrf.js';
+import { signedInOrRefused, userIdOf } from '../users/current-user.js';
 import {
   beginLiveView,
   closeLiveView,
@@ -17,8 +19,6 @@ import {
   type LiveViewAddress,
   recordOpened,
 } from './live-views.js';
-import { noSuchDevice } from '../devices/user-devices.js';
-import type { Core } from '../core.js';
 
 export interface LiveViewDependencies extends Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log'> {
   limits: RateLimits;

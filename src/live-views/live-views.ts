@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import type { Knex } from 'knex';
+import type { Core } from '../core.js';
 import { row, rows, run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
-import { enqueueClosing, type OpenSession } from './close-live-view.js';
-import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
 import { lockDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
-import type { Core } from '../core.js';
+import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
+import { enqueueClosing, type OpenSession } from './close-live-view.js';
 
 type LiveViewRow = Tables['live_views'];
 export type EndReason = NonNullable<LiveViewRow['end_reason']>;

@@ -1,20 +1,20 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express';
 import { z } from 'zod';
+import type { Core } from '../core.js';
+import type { Database } from '../database/database.js';
+import { methodNotAllowed } from '../http/errors.js';
+import { limitAddress, type RateLimits } from '../http/rate-limits.js';
+import { render } from '../http/render.js';
+import { seeOther } from '../http/see-other.js';
 import type { Authentication } from '../users/authentication.js';
 import { csrfProtection, csrfToken } from '../users/csrf.js';
 import { signedInOrHome, userOf } from '../users/current-user.js';
 import type { Passwords } from '../users/passwords.js';
 import { saveSession } from '../users/session.js';
 import { NewEmail, NewPassword, type User, verifyPassword } from '../users/users.js';
-import type { Database } from '../database/database.js';
-import { methodNotAllowed } from '../http/errors.js';
-import { limitAddress, type RateLimits } from '../http/rate-limits.js';
-import { render } from '../http/render.js';
-import { seeOther } from '../http/see-other.js';
 import { changeEmail, changePassword, type Changed } from './change-credentials.js';
 import { deleteUser } from './delete-user.js';
 import { createDownloads } from './download.js';
-import type { Core } from '../core.js';
 
 export interface AccountPageOptions extends Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log'> {
   database: Database;

@@ -1,9 +1,9 @@
 import type { Knex } from 'knex';
+import { changeIdentifier } from '../linking/rename-at-ring.js';
+import { closeLiveViewsOfUser } from '../live-views/live-views.js';
 import type { Passwords } from '../users/passwords.js';
 import { endSessions } from '../users/session.js';
 import { changeCredential, lockUser, type NewCredential, type User } from '../users/users.js';
-import { closeLiveViewsOfUser } from '../live-views/live-views.js';
-import { changeIdentifier } from '../linking/rename-at-ring.js';
 
 /** Postgres' code for a value that is in a unique index already. */
 const UNIQUE_VIOLATION = '23505';

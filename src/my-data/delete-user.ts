@@ -1,20 +1,20 @@
 import type { Knex } from 'knex';
-import { endSessions } from '../users/session.js';
-import { eraseUser, lockUser, type User } from '../users/users.js';
-import { lockAccount } from '../ring-accounts/account-lock.js';
+import type { Core } from '../core.js';
 import { rows, run, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
-import { IS_LIVE } from '../ring-accounts/link-conditions.js';
-import { eraseLinksOfUser } from '../ring-accounts/link-rows.js';
-import { endLiveViewsOfUser, eraseLiveViewsOfUser } from '../live-views/live-views.js';
-import { eraseSchedulesOfUser } from '../pictures/schedule-rows.js';
+import { eraseInboxOfUser } from '../inbox/event-rows.js';
 import { anonymizeArchive, archiveDeletion } from '../inventory/archive.js';
 import { removeAllDevices } from '../inventory/removal.js';
 import { eraseSubscriptions } from '../inventory/subscriptions.js';
-import { eraseInboxOfUser } from '../inbox/event-rows.js';
+import { endLiveViewsOfUser, eraseLiveViewsOfUser } from '../live-views/live-views.js';
+import { eraseSchedulesOfUser } from '../pictures/schedule-rows.js';
+import { lockAccount } from '../ring-accounts/account-lock.js';
+import { IS_LIVE } from '../ring-accounts/link-conditions.js';
+import { eraseLinksOfUser } from '../ring-accounts/link-rows.js';
 import { within } from '../time/within.js';
 import { erasePairsWithoutLink } from '../tokens/pair-rows.js';
-import type { Core } from '../core.js';
+import { endSessions } from '../users/session.js';
+import { eraseUser, lockUser, type User } from '../users/users.js';
 
 type Link = Tables['account_links'];
 

@@ -3,9 +3,9 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Pool, PoolClient } from 'pg';
 import { type Sql, sql } from '../database/sql.js';
-import { IS_LIVE } from '../ring-accounts/link-conditions.js';
 import { HttpError } from '../http/errors.js';
 import { USER_OF_EVENT } from '../inbox/user-of-event.js';
+import { IS_LIVE } from '../ring-accounts/link-conditions.js';
 
 /** One list in the file. */
 interface Section {

@@ -1,5 +1,5 @@
-import { Router } from 'express';
 import { setTimeout as delay } from 'node:timers/promises';
+import { Router } from 'express';
 import type { Database } from '../database/database.js';
 import { isMigrated } from '../database/migrate.js';
 import { run, sql } from '../database/sql.js';

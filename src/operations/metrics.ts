@@ -1,11 +1,11 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { Clock } from '../time/clock.js';
 import { EXCHANGE_RESULTS, type ExchangeResult } from '../linking/exchange.js';
 import type { PatientResult } from '../linking/link-pages.js';
 import type { MatchReport } from '../linking/match.js';
 import { ENDPOINTS } from '../ring/endpoints.js';
 import { EVENT_TYPES, type RingEvent } from '../ring/events.js';
 import type { CallReport } from '../ring/transport.js';
+import type { Clock } from '../time/clock.js';
 import { REFRESH_OUTCOMES, type RefreshOutcome } from '../tokens/refresh.js';
 import { DELIVERY_OUTCOMES, type DeliveredEvent, type DeliveryOutcome } from '../webhooks/receiver.js';
 

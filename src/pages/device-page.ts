@@ -1,13 +1,25 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express';
 import { z } from 'zod';
-import { csrfProtection, csrfToken } from '../users/csrf.js';
-import { signedInOrHome, userIdOf } from '../users/current-user.js';
+import type { Core } from '../core.js';
+import { type CapabilityView, capabilitiesView } from '../devices/capabilities-view.js';
+import { detailsOf, refetchIfOld } from '../devices/device-details.js';
+import {
+  statusView,
+  timeView,
+  nameOfDevice,
+  pathOfDevice,
+  type StatusView,
+  type TimeView,
+} from '../devices/device-view.js';
+import { noSuchDevice, requireDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
+import { zonesView, type ZonesView } from '../devices/zones-view.js';
+import { latestEvents, type LatestEventsView } from '../events/latest-events.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { render } from '../http/render.js';
 import { seeOther } from '../http/see-other.js';
-import { RingError } from '../ring/errors.js';
-import { NoLinkError } from '../tokens/errors.js';
+import { takePicture } from '../pictures/picture-now.js';
+import { findPicture, picturesOf } from '../pictures/pictures.js';
 import { readScheduleForm, type ScheduleDraft, TIME_ZONES, UNKNOWN_TIME_ZONE } from '../pictures/schedule-form.js';
 import { deleteSchedule, pauseByUser } from '../pictures/schedule-rows.js';
 import {
@@ -17,22 +29,10 @@ import {
   type Schedule,
   schedulesOf,
 } from '../pictures/schedules.js';
-import { findPicture, picturesOf } from '../pictures/pictures.js';
-import { type CapabilityView, capabilitiesView } from '../devices/capabilities-view.js';
-import { latestEvents, type LatestEventsView } from '../events/latest-events.js';
-import {
-  statusView,
-  timeView,
-  nameOfDevice,
-  pathOfDevice,
-  type StatusView,
-  type TimeView,
-} from '../devices/device-view.js';
-import { zonesView, type ZonesView } from '../devices/zones-view.js';
-import { detailsOf, refetchIfOld } from '../devices/device-details.js';
-import { takePicture } from '../pictures/picture-now.js';
-import { noSuchDevice, requireDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
-import type { Core } from '../core.js';
+import { RingError } from '../ring/errors.js';
+import { NoLinkError } from '../tokens/errors.js';
+import { csrfProtection, csrfToken } from '../users/csrf.js';
+import { signedInOrHome, userIdOf } from '../users/current-user.js';
 
 declare module '../http/render.js' {
   interface Views {

@@ -1,6 +1,6 @@
 import { type Request, type Response, Router } from 'express';
-import type { FormError } from '../users/routes.js';
-import { csrfToken } from '../users/csrf.js';
+import type { Core } from '../core.js';
+import { type ListedDevice, listDevices } from '../devices/device-list.js';
 import {
   statusView,
   timeView,
@@ -10,16 +10,16 @@ import {
   type TimeView,
   type Tone,
 } from '../devices/device-view.js';
-import { type ListedDevice, listDevices } from '../devices/device-list.js';
-import { subscriptionsOfUser, type UserSubscription } from '../inventory/subscriptions.js';
 import { latestEvents, type LatestEventsView } from '../events/latest-events.js';
 import { methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { render } from '../http/render.js';
 import { seeOther } from '../http/see-other.js';
-import { type Link, linksOfUser } from '../ring-accounts/links.js';
+import { subscriptionsOfUser, type UserSubscription } from '../inventory/subscriptions.js';
 import { type LinkOutcome, outcomeOfLink } from '../linking/outcomes.js';
-import type { Core } from '../core.js';
+import { type Link, linksOfUser } from '../ring-accounts/links.js';
+import { csrfToken } from '../users/csrf.js';
+import type { FormError } from '../users/routes.js';
 
 declare module '../http/render.js' {
   interface Views {

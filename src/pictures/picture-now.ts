@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
+import type { Core } from '../core.js';
+import { lockDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
+import { refetchDevice } from '../ring-accounts/refetch.js';
 import { isGone } from '../ring/errors.js';
 import type { RingImage } from '../ring/media.js';
-import { refetchDevice } from '../ring-accounts/refetch.js';
 import { addPicture } from './pictures.js';
-import { lockDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
-import type { Core } from '../core.js';
 
 /**
  * Takes a picture for a user who waits for it. A picture that arrives when the device is gone is not stored.

@@ -1,17 +1,17 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
+import type { Core } from '../core.js';
 import { row, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
+import { LOCK_SHARED, SHARED_DEVICES } from '../devices/user-devices.js';
 import { enqueue } from '../jobs/enqueue.js';
-import { retryPauseMs } from '../time/retry-pause.js';
+import { refetchDevice } from '../ring-accounts/refetch.js';
 import { isGone, RingError, type RingErrorKind } from '../ring/errors.js';
 import type { RingImage } from '../ring/media.js';
+import { retryPauseMs } from '../time/retry-pause.js';
 import { NoLinkError } from '../tokens/errors.js';
-import { refetchDevice } from '../ring-accounts/refetch.js';
 import { addPicture } from './pictures.js';
 import { recordRun } from './schedule-rows.js';
-import { LOCK_SHARED, SHARED_DEVICES } from '../devices/user-devices.js';
-import type { Core } from '../core.js';
 
 /** The job that takes one scheduled picture. */
 export const TAKE_PICTURE = 'take_snapshot';

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import type { Knex } from 'knex';
+import type { Core } from '../core.js';
 import { row, rows, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
+import { lockDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
 import { addSchedule, advanceDue, awaitDevice, type Recurrence, resumeOnline } from './schedule-rows.js';
 import { enqueuePicture } from './scheduled-picture.js';
-import { lockDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
-import type { Core } from '../core.js';
 
 type ScheduleRow = Tables['scheduled_operations'];
 

@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
-import { lockAccount } from './account-lock.js';
 import { row, sql } from '../database/sql.js';
+import { lockAccount } from './account-lock.js';
 import { IS_USABLE } from './link-conditions.js';
 
 /**

@@ -1,5 +1,4 @@
 import { z } from 'zod';
-
 import type { SimulatorOptions } from './simulator.js';
 
 /** The last port is excluded, because the media host takes the one after this. */

@@ -1,28 +1,26 @@
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
 import type { Server } from 'node:http';
 import { createServer } from 'node:http';
-
+import type { AddressInfo } from 'node:net';
 import type { ErrorRequestHandler, Express } from 'express';
 import express from 'express';
-
-import { appstoreRouter } from './appstore/routes.js';
-import { controlRouter } from './control/routes.js';
-import { deviceEndpoint, devicesEndpoint } from './api/devices.js';
-import { imageEndpoint, mediaEndpoint } from './api/images.js';
-import { tokenEndpoint } from './api/oauth.js';
-import { serve } from './api/endpoint.js';
-import type { Settings, Simulation } from './state/state.js';
-import { newState } from './state/state.js';
-import { Streams } from './media/streams.js';
-import { subscriptionsEndpoint } from './api/subscriptions.js';
 import {
   integrationPatchEndpoint,
   integrationPostEndpoint,
   unknownEndpoint,
   usersMeEndpoint,
 } from './api/app-integrations.js';
+import { deviceEndpoint, devicesEndpoint } from './api/devices.js';
+import { serve } from './api/endpoint.js';
+import { imageEndpoint, mediaEndpoint } from './api/images.js';
+import { tokenEndpoint } from './api/oauth.js';
+import { subscriptionsEndpoint } from './api/subscriptions.js';
 import { whepDeleteEndpoint, whepPostEndpoint } from './api/whep.js';
+import { appstoreRouter } from './appstore/routes.js';
+import { controlRouter } from './control/routes.js';
+import { Streams } from './media/streams.js';
+import type { Settings, Simulation } from './state/state.js';
+import { newState } from './state/state.js';
 
 export interface SimulatorOptions {
   /** 0: any free port. The media host takes the next one; with 0, any free one. */

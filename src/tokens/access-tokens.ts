@@ -4,8 +4,8 @@ import { IS_CALLABLE, IS_USABLE } from '../ring-accounts/link-conditions.js';
 import { RingError } from '../ring/errors.js';
 import { within } from '../time/within.js';
 import { NoLinkError, NotRefreshedError } from './errors.js';
-import { createRefresh, type Refresh, type RefreshDependencies } from './refresh.js';
 import type { PairRow, SeenPair } from './pair-rows.js';
+import { createRefresh, type Refresh, type RefreshDependencies } from './refresh.js';
 import { openAccessToken, type SealedPair } from './token-pairs.js';
 import type { Vault } from './vault.js';
 

@@ -1,7 +1,7 @@
 import type { Request, RequestHandler } from 'express';
+import type { Knex } from 'knex';
 import { Passport } from 'passport';
 import { Strategy as LocalStrategy } from 'passport-local';
-import type { Knex } from 'knex';
 import { z } from 'zod';
 import type { Passwords } from './passwords.js';
 import { saveSession, SIGNED_IN_LIFETIME_MS } from './session.js';

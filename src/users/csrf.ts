@@ -1,5 +1,5 @@
-import type { Request } from 'express';
 import { csrfSync } from 'csrf-sync';
+import type { Request } from 'express';
 import { saveSession } from './session.js';
 
 const forms = csrfSync({

@@ -1,12 +1,12 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express';
 import type { Knex } from 'knex';
 import { z } from 'zod';
-import type { Clock } from '../time/clock.js';
-import { csrfProtection } from './csrf.js';
 import { methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { seeOther } from '../http/see-other.js';
+import type { Clock } from '../time/clock.js';
 import type { Authentication } from './authentication.js';
+import { csrfProtection } from './csrf.js';
 import type { Passwords } from './passwords.js';
 import { createUser, Credentials, NewUser } from './users.js';
 

@@ -1,8 +1,8 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
-import type { Clock } from '../time/clock.js';
 import { row, run, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
+import type { Clock } from '../time/clock.js';
 import type { Passwords } from './passwords.js';
 
 type UserRow = Tables['users'];

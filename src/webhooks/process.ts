@@ -1,17 +1,17 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
-import { tryLockAccount } from '../ring-accounts/account-lock.js';
+import type { Core } from '../core.js';
 import { row, rows, run, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
-import { IS_APPLIED, IS_LIVE } from '../ring-accounts/link-conditions.js';
 import { isDatabaseUnavailable } from '../database/unavailable.js';
-import { retryPauseMs } from '../time/retry-pause.js';
-import { type EventType, isKnown, parseEvent, type RingEvent } from '../ring/events.js';
-import { onBehalfOf } from '../request-id.js';
 import { failEvent, markProcessed, postponeEvent } from '../inbox/event-rows.js';
 import { enqueueInbox } from '../inbox/wake-up.js';
+import { onBehalfOf } from '../request-id.js';
+import { tryLockAccount } from '../ring-accounts/account-lock.js';
+import { IS_APPLIED, IS_LIVE } from '../ring-accounts/link-conditions.js';
+import { type EventType, isKnown, parseEvent, type RingEvent } from '../ring/events.js';
+import { retryPauseMs } from '../time/retry-pause.js';
 import { handle } from './handlers.js';
-import type { Core } from '../core.js';
 
 export interface ProcessDependencies extends Pick<Core, 'db' | 'clock' | 'log'> {
   /** Called for each event that was applied, once that is committed. */

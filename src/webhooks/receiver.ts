@@ -1,10 +1,10 @@
 import type { KeyObject } from 'node:crypto';
 import { type ErrorRequestHandler, raw, type Request, type Response, Router } from 'express';
+import type { Core } from '../core.js';
 import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
+import { type Inbox, InboxUnavailableError } from '../inbox/inbox.js';
 import { type ParsedEvent, parseEvent } from '../ring/events.js';
 import { isSignedByRing } from '../ring/signature.js';
-import { type Inbox, InboxUnavailableError } from '../inbox/inbox.js';
-import type { Core } from '../core.js';
 
 const PATH = '/webhooks/ring';
 const BODY_LIMIT = '256kb';

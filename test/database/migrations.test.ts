@@ -3,8 +3,8 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import knex, { type Knex } from 'knex';
 import pg from 'pg';
-import { isMigrated, migrateToLatest } from '../../src/database/migrate.js';
 import { MIGRATIONS_DIR } from '../../src/configuration/paths.js';
+import { isMigrated, migrateToLatest } from '../../src/database/migrate.js';
 import { insertPairs } from '../support/pairs.js';
 import { createTestDatabase, query, type TestDatabase } from '../support/postgres.js';
 

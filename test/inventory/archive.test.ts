@@ -1,8 +1,8 @@
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { tick } from '../support/periodic-tasks.js';
 import { untilIdle, untilProcessed } from '../support/inbox.js';
 import { linked } from '../support/linking.js';
+import { tick } from '../support/periodic-tasks.js';
 import { spawnProcess } from '../support/process.js';
 import type { RingUser } from '../support/ring.js';
 import { until } from '../support/until.js';

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { tick } from '../support/periodic-tasks.js';
 import { sharing } from '../support/devices.js';
 import { inboxOf } from '../support/inbox.js';
 import { untilJobsAreDone } from '../support/jobs.js';
 import { WAIT_LIMIT_MS } from '../support/limits.js';
 import { installed } from '../support/linking.js';
+import { tick } from '../support/periodic-tasks.js';
 import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';
 

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { scaled } from '../support/limits.js';
 import {
   cards,
   arriving,
@@ -16,7 +17,6 @@ import {
   signedIn,
   untilLink,
 } from '../support/linking.js';
-import { scaled } from '../support/limits.js';
 import type { Fault, RingUser } from '../support/ring.js';
 import { until } from '../support/until.js';
 import type { Visitor } from '../support/visitor.js';

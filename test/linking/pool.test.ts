@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { tick } from '../support/periodic-tasks.js';
 import { scaled } from '../support/limits.js';
 import { ERASED, type Pair } from '../support/pairs.js';
+import { tick } from '../support/periodic-tasks.js';
 import type { Fault, RingUser } from '../support/ring.js';
 import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';

@@ -1,10 +1,10 @@
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
-import { tick } from '../support/periodic-tasks.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { send } from '../support/http.js';
 import { inboxOf, untilIdle, untilProcessed } from '../support/inbox.js';
 import { arriving, installed, isErased, linked, linksOf, pairsOf, untilLink } from '../support/linking.js';
 import { closeLiveView, openLiveView } from '../support/live-views.js';
+import { tick } from '../support/periodic-tasks.js';
 import type { RingUser } from '../support/ring.js';
 import { tracesOf } from '../support/traces.js';
 import { until } from '../support/until.js';

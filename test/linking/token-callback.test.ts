@@ -1,5 +1,5 @@
-import { createServer, connect } from 'node:net';
 import { once } from 'node:events';
+import { createServer, connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
-import { tick } from '../support/periodic-tasks.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { type Answer, send, type Sent } from '../support/http.js';
 import { holdAccount } from '../support/inbox.js';
@@ -10,6 +9,7 @@ import { scaled } from '../support/limits.js';
 import { once } from '../support/linking.js';
 import { closeLiveView, OFFER, openLiveView } from '../support/live-views.js';
 import { untilLocksAwaited } from '../support/locks.js';
+import { tick } from '../support/periodic-tasks.js';
 import type { EventType } from '../support/ring.js';
 import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';

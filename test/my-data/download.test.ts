@@ -1,5 +1,5 @@
-import { request, type IncomingMessage } from 'node:http';
 import { once } from 'node:events';
+import { request, type IncomingMessage } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { readConfig } from '../../src/configuration/config.js';

@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { format } from 'prettier';
-import { type Scrape, scrape } from '../support/metrics.js';
 import { redirectOf, signedIn } from '../support/linking.js';
+import { type Scrape, scrape } from '../support/metrics.js';
 import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';
 

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { tick } from '../support/periodic-tasks.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { untilJobsAreDone } from '../support/jobs.js';
 import { scaled } from '../support/limits.js';
 import { arriving, installed, linksOf, once, signedIn, untilLink } from '../support/linking.js';
+import { tick } from '../support/periodic-tasks.js';
 import { startOwnPostgres } from '../support/postgres.js';
 import { type AppProcess, createProcessWorld, type ProcessWorld, statusOf, type Probe } from '../support/process.js';
 import type { Fault } from '../support/ring.js';

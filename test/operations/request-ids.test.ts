@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { tick } from '../support/periodic-tasks.js';
 import { sharing } from '../support/devices.js';
 import { send } from '../support/http.js';
 import { arriving, installed, once, signedIn, untilLink } from '../support/linking.js';
+import { tick } from '../support/periodic-tasks.js';
 import { refreshesOf } from '../support/tokens.js';
 import { until } from '../support/until.js';
 import { hiddenFields } from '../support/visitor.js';

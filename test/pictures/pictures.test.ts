@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { tick } from '../support/periodic-tasks.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { send } from '../support/http.js';
 import { inboxOf, untilApplied, untilIdle, untilProcessed } from '../support/inbox.js';
 import { passPauses, untilJobsAreDone } from '../support/jobs.js';
 import { scaled } from '../support/limits.js';
 import { once } from '../support/linking.js';
+import { tick } from '../support/periodic-tasks.js';
 import type { EventType, Fault } from '../support/ring.js';
 import { refreshesOf } from '../support/tokens.js';
 import { until } from '../support/until.js';

@@ -1,9 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-
 import { expect, test } from '@jest/globals';
-
 import { readEnvironment } from '../../src/simulator/environment.js';
 
 const MAIN = fileURLToPath(new URL('../../src/simulator/main.js', import.meta.url));

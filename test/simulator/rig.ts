@@ -1,7 +1,6 @@
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:http';
-
+import type { AddressInfo } from 'node:net';
 import type { SimulatorOptions } from '../../src/simulator/simulator.js';
 import { startSimulator } from '../../src/simulator/simulator.js';
 

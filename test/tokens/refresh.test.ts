@@ -1,10 +1,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
-import { tick } from '../support/periodic-tasks.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { untilJobsAreDone } from '../support/jobs.js';
 import { scaled } from '../support/limits.js';
 import { arriving, cards, installed, isErased, linksOf, once, signedIn, untilLink } from '../support/linking.js';
+import { tick } from '../support/periodic-tasks.js';
 import type { Fault } from '../support/ring.js';
 import {
   ACCESS_LIFETIME,

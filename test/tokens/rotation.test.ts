@@ -2,14 +2,14 @@ import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
+import { openAccessToken, openRefreshToken } from '../../src/tokens/token-pairs.js';
+import { createVault } from '../../src/tokens/vault.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { arriving, installed, signedIn } from '../support/linking.js';
 import { type AppProcess, createProcessWorld, type ProcessWorld, spawnApp, spawnProcess } from '../support/process.js';
 import { manyLinks, openLiveView, tokenOf } from '../support/tokens.js';
 import { until } from '../support/until.js';
 import type { Visitor } from '../support/visitor.js';
-import { createVault } from '../../src/tokens/vault.js';
-import { openAccessToken, openRefreshToken } from '../../src/tokens/token-pairs.js';
 
 const COMMAND = fileURLToPath(new URL('../../src/commands/tokens-rotate.js', import.meta.url));
 const OLD_ID = 'key-of-yesterday';

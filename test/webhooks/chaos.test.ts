@@ -1,6 +1,5 @@
 import { randomInt } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { tick } from '../support/periodic-tasks.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { type Answer, send } from '../support/http.js';
 import { inboxOf } from '../support/inbox.js';
@@ -8,6 +7,7 @@ import { untilJobsAreDone } from '../support/jobs.js';
 import { scaled } from '../support/limits.js';
 import { arriving, installed, isErased, linksOf, pairsOf } from '../support/linking.js';
 import { closeLiveView, openLiveView } from '../support/live-views.js';
+import { tick } from '../support/periodic-tasks.js';
 import { tracesOf } from '../support/traces.js';
 import { deliver, newEvent } from '../support/webhooks.js';
 import { startWorld, type World } from '../support/world.js';

@@ -1,8 +1,8 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { fileURLToPath } from 'node:url';
-import { tick } from '../support/periodic-tasks.js';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { holdAccount, inboxOf, untilIdle, untilProcessed } from '../support/inbox.js';
 import { installed, linked } from '../support/linking.js';
+import { tick } from '../support/periodic-tasks.js';
 import { spawnProcess } from '../support/process.js';
 import type { EventWish, RingUser } from '../support/ring.js';
 import { until } from '../support/until.js';

@@ -1,7 +1,11 @@
 import { z } from 'zod';
-
+import { announce } from '../outbound/webhooks.js';
 import type { Integration, IntegrationStatus, RingUser } from '../state/accounts.js';
 import { isNonceGood } from '../state/accounts.js';
+import type { RequestFacts } from '../state/request-log.js';
+import type { IntegrationBody, Simulation } from '../state/state.js';
+import type { Grant } from '../state/tokens.js';
+import type { RingAnswer, RingEndpoint, RingRequest } from './endpoint.js';
 import {
   checkToken,
   recordOfBearer,
@@ -11,11 +15,6 @@ import {
   unauthorized,
   withIntegration,
 } from './json-api.js';
-import type { RequestFacts } from '../state/request-log.js';
-import type { RingAnswer, RingEndpoint, RingRequest } from './endpoint.js';
-import type { IntegrationBody, Simulation } from '../state/state.js';
-import type { Grant } from '../state/tokens.js';
-import { announce } from '../outbound/webhooks.js';
 
 /** A masked e-mail address is far shorter. A longer text is cut off in the record. */
 const LONGEST_RECORDED_TEXT = 320;

@@ -1,9 +1,9 @@
 import { sharedDevices } from '../state/accounts.js';
 import type { Device } from '../state/devices.js';
-import { recordOfBearer, jsonApi, refuse, simulatedFailure, withIntegration } from './json-api.js';
-import type { RingAnswer, RingEndpoint, RingRequest } from './endpoint.js';
 import type { Simulation } from '../state/state.js';
 import type { Grant } from '../state/tokens.js';
+import type { RingAnswer, RingEndpoint, RingRequest } from './endpoint.js';
+import { recordOfBearer, jsonApi, refuse, simulatedFailure, withIntegration } from './json-api.js';
 
 /** A separate resource that a device links to, and that `include` embeds. */
 interface Related {

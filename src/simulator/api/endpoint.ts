@@ -1,8 +1,6 @@
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-
 import type { Request, RequestHandler, Response } from 'express';
-
 import type { AnswerFault, RingEndpointName, RingFault } from '../state/faults.js';
 import type { RecordedRequest, RequestFacts } from '../state/request-log.js';
 import type { Simulation } from '../state/state.js';

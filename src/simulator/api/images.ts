@@ -1,11 +1,10 @@
 import { randomUUID } from 'node:crypto';
-
-import { withDevice } from './devices.js';
-import { recordOfBearer, refuse, simulatedFailure } from './json-api.js';
 import { newPicture } from '../media/pictures.js';
-import type { RingAnswer, RingEndpoint, RingRequest } from './endpoint.js';
 import { isFresh } from '../state/signed-downloads.js';
 import type { Simulation } from '../state/state.js';
+import { withDevice } from './devices.js';
+import type { RingAnswer, RingEndpoint, RingRequest } from './endpoint.js';
+import { recordOfBearer, refuse, simulatedFailure } from './json-api.js';
 
 /** `POST /v1/devices/{device_id}/media/image/download`: a redirect to the media host. */
 export function imageEndpoint(simulation: Simulation): RingEndpoint {

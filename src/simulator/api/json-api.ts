@@ -1,7 +1,7 @@
-import type { Grant, AccessCheck } from '../state/tokens.js';
 import type { RequestFacts } from '../state/request-log.js';
-import type { RingAnswer, RingRequest } from './endpoint.js';
 import type { Simulation } from '../state/state.js';
+import type { Grant, AccessCheck } from '../state/tokens.js';
+import type { RingAnswer, RingRequest } from './endpoint.js';
 
 /** The common parts of the Vision API's endpoints: bearer tokens, JSON:API documents, JSON:API errors. */
 

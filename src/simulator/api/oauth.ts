@@ -1,11 +1,9 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-
 import { z } from 'zod';
-
-import type { RingAnswer, RingEndpoint, RingRequest } from './endpoint.js';
 import type { Simulation } from '../state/state.js';
 import type { TokenPair } from '../state/tokens.js';
 import { ACCESS_TOKEN_LIFETIME_S } from '../state/tokens.js';
+import type { RingAnswer, RingEndpoint, RingRequest } from './endpoint.js';
 
 const GRANT_TYPES = ['authorization_code', 'refresh_token'] as const;
 

@@ -1,7 +1,7 @@
-import { recordOfBearer, jsonApi, refuse, simulatedFailure, withIntegration } from './json-api.js';
-import type { RingAnswer, RingEndpoint } from './endpoint.js';
 import type { Simulation } from '../state/state.js';
 import type { Subscription } from '../state/subscriptions.js';
+import type { RingAnswer, RingEndpoint } from './endpoint.js';
+import { recordOfBearer, jsonApi, refuse, simulatedFailure, withIntegration } from './json-api.js';
 
 const PATH = '/v1/accounts/me/subscriptions';
 const PAGE_SIZE = 25;

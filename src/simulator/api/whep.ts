@@ -1,9 +1,9 @@
-import { withDevice } from './devices.js';
-import { recordOfBearer, refuse, simulatedFailure } from './json-api.js';
-import type { RingAnswer, RingEndpoint, RingRequest } from './endpoint.js';
 import type { Offer } from '../media/sdp.js';
 import { answerOffer, canBePlayed, readOffer } from '../media/sdp.js';
 import type { Simulation } from '../state/state.js';
+import { withDevice } from './devices.js';
+import type { RingAnswer, RingEndpoint, RingRequest } from './endpoint.js';
+import { recordOfBearer, refuse, simulatedFailure } from './json-api.js';
 
 /** `POST /v1/devices/{device_id}/media/streaming/whep/sessions`: an SDP offer starts a live view. */
 export function whepPostEndpoint(simulation: Simulation): RingEndpoint {

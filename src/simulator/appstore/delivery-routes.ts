@@ -1,11 +1,10 @@
 import express, { Router } from 'express';
 import { z } from 'zod';
-
 import { newLifesUser, startLife } from '../life/scripted-life.js';
-import type { Simulation } from '../state/state.js';
-import { messagePage } from './pages.js';
-import { deliveriesPage, lifePage } from './delivery-pages.js';
 import { replayDeadLetters } from '../outbound/webhooks.js';
+import type { Simulation } from '../state/state.js';
+import { deliveriesPage, lifePage } from './delivery-pages.js';
+import { messagePage } from './pages.js';
 
 const lifeOf = z.object({ user_id: z.string().optional() });
 

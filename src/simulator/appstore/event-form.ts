@@ -1,9 +1,8 @@
 import { z } from 'zod';
-
 import type { EventWish } from '../outbound/events.js';
+import type { Deliver } from '../outbound/webhooks.js';
 import type { Markup } from './markup.js';
 import { markup } from './markup.js';
-import type { Deliver } from '../outbound/webhooks.js';
 
 const LATE_BY_MS = 600_000;
 

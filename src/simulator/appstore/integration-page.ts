@@ -2,11 +2,11 @@ import type { Integration, RingUser } from '../state/accounts.js';
 import { displayName, sharedDevices } from '../state/accounts.js';
 import type { Delivery } from '../state/deliveries.js';
 import type { Device } from '../state/devices.js';
+import type { PartnerApp } from '../state/state.js';
 import { eventButton, EVENT_FORM_CHOICES, type EventFormChoices } from './event-form.js';
 import type { Markup } from './markup.js';
 import { markup, NOTHING } from './markup.js';
 import { badge, deliveryBadge, page, pathOf, removeForm, select, signInForm, userHeading } from './page-parts.js';
-import type { PartnerApp } from '../state/state.js';
 
 /** The parts of the page that only a user with the app has. */
 export interface IntegrationView {

@@ -1,9 +1,9 @@
 import type { Fault, RingEndpointName } from '../state/faults.js';
 import { RING_ENDPOINTS } from '../state/faults.js';
+import type { Settings } from '../state/state.js';
 import type { Markup } from './markup.js';
 import { markup, NOTHING } from './markup.js';
 import { alert, numberField, option, page, radio } from './page-parts.js';
-import type { Settings } from '../state/state.js';
 
 export function misbehaviourPage(faults: readonly Fault[], settings: Settings, problem?: string): string {
   return page(

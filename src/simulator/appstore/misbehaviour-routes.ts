@@ -1,12 +1,11 @@
 import type { Request, Response } from 'express';
 import express, { Router } from 'express';
 import { z } from 'zod';
-
 import type { Fault } from '../state/faults.js';
 import { faultSchema } from '../state/faults.js';
-import { misbehaviourPage } from './misbehaviour-page.js';
 import type { Simulation } from '../state/state.js';
 import { settingsSchema } from '../state/state.js';
+import { misbehaviourPage } from './misbehaviour-page.js';
 
 const numberField = z
   .string()

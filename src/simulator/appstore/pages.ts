@@ -1,11 +1,11 @@
+import type { CallbackAnswer, SendAs } from '../outbound/installation.js';
 import type { RingUser } from '../state/accounts.js';
 import { displayName } from '../state/accounts.js';
 import type { Device } from '../state/devices.js';
-import type { CallbackAnswer, SendAs } from '../outbound/installation.js';
+import type { PartnerApp } from '../state/state.js';
 import type { Markup } from './markup.js';
 import { markup, NOTHING } from './markup.js';
 import { alert, badge, lifeForm, page, pathOf, removeForm, select, signInForm, userHeading } from './page-parts.js';
-import type { PartnerApp } from '../state/state.js';
 
 /** The most users that are listed. A load test makes thousands. */
 const USERS_LISTED = 50;

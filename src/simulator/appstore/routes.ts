@@ -1,10 +1,6 @@
 import type { Request, Response } from 'express';
 import express, { Router } from 'express';
 import { z } from 'zod';
-
-import type { RingUser } from '../state/accounts.js';
-import { readChoices, readPressedEvent } from './event-form.js';
-import { integrationPage } from './integration-page.js';
 import {
   deliverInstallation,
   hasAccepted,
@@ -13,12 +9,15 @@ import {
   SEND_AS,
   uninstall,
 } from '../outbound/installation.js';
+import { post, prepare } from '../outbound/webhooks.js';
+import type { RingUser } from '../state/accounts.js';
+import type { Simulation } from '../state/state.js';
+import { webhookRouter } from './delivery-routes.js';
+import { readChoices, readPressedEvent } from './event-form.js';
+import { integrationPage } from './integration-page.js';
 import { misbehaviourRouter } from './misbehaviour-routes.js';
 import * as pages from './pages.js';
-import type { Simulation } from '../state/state.js';
 import { STYLESHEET } from './stylesheet.js';
-import { webhookRouter } from './delivery-routes.js';
-import { post, prepare } from '../outbound/webhooks.js';
 
 const installForm = z.object({
   device_id: z

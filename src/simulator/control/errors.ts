@@ -1,6 +1,5 @@
 import type { ErrorRequestHandler } from 'express';
 import { z } from 'zod';
-
 import type { RingUser } from '../state/accounts.js';
 import type { Simulation } from '../state/state.js';
 

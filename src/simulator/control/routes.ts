@@ -27,16 +27,15 @@
  */
 import express, { Router } from 'express';
 import { z } from 'zod';
-
+import { newLifesUser, startLife } from '../life/scripted-life.js';
+import { deliverInstallation, install, linkRedirect, SEND_AS, uninstall } from '../outbound/installation.js';
 import type { NewUser, RingUser } from '../state/accounts.js';
-import { answerControlError, ControlError, findUser } from './errors.js';
-import { webhookControls } from './webhooks.js';
 import { newDevice, newDeviceSchema } from '../state/devices.js';
 import { faultsSchema } from '../state/faults.js';
-import { deliverInstallation, install, linkRedirect, SEND_AS, uninstall } from '../outbound/installation.js';
-import { newLifesUser, startLife } from '../life/scripted-life.js';
 import type { Simulation } from '../state/state.js';
 import { reset, settingsSchema } from '../state/state.js';
+import { answerControlError, ControlError, findUser } from './errors.js';
+import { webhookControls } from './webhooks.js';
 
 const text = z.string().min(1).max(200);
 const newUser = z.strictObject({

@@ -1,14 +1,12 @@
 import { randomInt } from 'node:crypto';
-
 import { Router } from 'express';
 import { z } from 'zod';
-
-import { ControlError, findUser } from './errors.js';
-import type { Attempt, Delivery } from '../state/deliveries.js';
 import { eventWishSchema, NoDevice } from '../outbound/events.js';
-import type { Simulation } from '../state/state.js';
 import type { Mail } from '../outbound/webhooks.js';
 import { DELIVER, post, prepare, replayDeadLetters } from '../outbound/webhooks.js';
+import type { Attempt, Delivery } from '../state/deliveries.js';
+import type { Simulation } from '../state/state.js';
+import { ControlError, findUser } from './errors.js';
 
 /** The most events in one batch. */
 const MOST_EVENTS = 1_000;

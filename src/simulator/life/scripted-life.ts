@@ -1,15 +1,14 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-
+import type { EventWish } from '../outbound/events.js';
+import { deliverCode, hasAccepted, install, linkRedirect } from '../outbound/installation.js';
+import { post, prepare } from '../outbound/webhooks.js';
 import type { NewUser, RingUser } from '../state/accounts.js';
 import { sharedDevices } from '../state/accounts.js';
-import { Browser, headingOf } from './browser.js';
 import { newDevice } from '../state/devices.js';
-import type { EventWish } from '../outbound/events.js';
 import type { Life } from '../state/lives.js';
-import { deliverCode, hasAccepted, install, linkRedirect } from '../outbound/installation.js';
 import type { Simulation, State } from '../state/state.js';
-import { post, prepare } from '../outbound/webhooks.js';
+import { Browser, headingOf } from './browser.js';
 
 /** The longest wait for a link to be completed, or for a webhook of Ring's own to be sent. */
 const PATIENCE_MS = 30_000;

@@ -1,8 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-
 import type { RTCRtpSender } from 'werift';
 import { RTCPeerConnection, RtpHeader, RtpPacket, useOPUS, useVP8 } from 'werift';
-
 import { FRAME_MS, testPicture } from './test-picture.js';
 
 /** The clock rate of VP8 in RTP. */

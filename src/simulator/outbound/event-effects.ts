@@ -1,7 +1,7 @@
 import type { RingUser } from '../state/accounts.js';
-import type { Happening } from './events.js';
 import type { Simulation } from '../state/state.js';
 import { removeApp, removeDevice } from '../state/unlinking.js';
+import type { Happening } from './events.js';
 
 /** Changes Ring's state as the event says. A device or an app that isn't there changes nothing. */
 export function takeEffect(

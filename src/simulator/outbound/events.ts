@@ -1,7 +1,5 @@
 import { randomBytes, randomInt, randomUUID } from 'node:crypto';
-
 import { z } from 'zod';
-
 import type { RingUser } from '../state/accounts.js';
 import type { Subscription } from '../state/subscriptions.js';
 

@@ -1,10 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-
 import type { Integration, RingUser } from '../state/accounts.js';
 import { addIntegration, sharedDevices } from '../state/accounts.js';
-import { linkNonce } from './signing.js';
 import type { Simulation } from '../state/state.js';
 import { removeApp } from '../state/unlinking.js';
+import { linkNonce } from './signing.js';
 import { announce } from './webhooks.js';
 
 /** The forms in which the code may reach the app. Ring's pages don't say which one Ring uses. */

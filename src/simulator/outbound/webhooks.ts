@@ -1,12 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-
 import type { RingUser } from '../state/accounts.js';
 import type { Attempt, Delivery, DeliveryState } from '../state/deliveries.js';
+import type { Simulation, State } from '../state/state.js';
 import { takeEffect } from './event-effects.js';
 import type { EventWish, Happening, RingEvent } from './events.js';
 import { happen } from './events.js';
 import { webhookSignature } from './signing.js';
-import type { Simulation, State } from '../state/state.js';
 
 /** The ways to deliver an event. `twice`: two deliveries at the same moment. `dropped`: none. */
 export const DELIVER = ['normal', 'twice', 'dropped', 'bad-signature'] as const;

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-
 import { BoundedMap } from './bounded-map.js';
 import type { Device } from './devices.js';
 import type { Subscription } from './subscriptions.js';

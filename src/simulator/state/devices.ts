@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-
 import { z } from 'zod';
 
 /** The power supply of a device decides how long its live views last. */

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-
 import { BoundedMap } from './bounded-map.js';
 import type { Power } from './devices.js';
 

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-
 import { BoundedMap } from './bounded-map.js';
 
 /** A pre-signed URL is good for 60 s. */

@@ -1,7 +1,6 @@
 import { setMaxListeners } from 'node:events';
-
 import { z } from 'zod';
-
+import type { Streams } from '../media/streams.js';
 import { Accounts } from './accounts.js';
 import { Deliveries } from './deliveries.js';
 import { Faults } from './faults.js';
@@ -10,7 +9,6 @@ import { LiveViews } from './live-views.js';
 import { Lives } from './lives.js';
 import { RequestLog } from './request-log.js';
 import { SignedDownloads } from './signed-downloads.js';
-import type { Streams } from '../media/streams.js';
 import { TokenStore } from './tokens.js';
 
 /** The forms of a successful answer of app-integrations. Ring's pages show both. */

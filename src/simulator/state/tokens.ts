@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-
 import type { Integration, RingUser } from './accounts.js';
 import { BoundedMap } from './bounded-map.js';
 

@@ -1,8 +1,8 @@
 import { visitAs } from '../../support/browser.js';
 import { sharing } from '../../support/devices.js';
 import { linkOn } from '../../support/events.js';
-import { deliver, newEvent } from '../../support/webhooks.js';
 import type { Visitor } from '../../support/visitor.js';
+import { deliver, newEvent } from '../../support/webhooks.js';
 import { ago, eventful, eventless } from './people.js';
 import type { Stage } from './stage.js';
 import type { State } from './state.js';

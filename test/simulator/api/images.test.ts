@@ -1,7 +1,5 @@
 import { crc32, inflateSync } from 'node:zlib';
-
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-
 import type { Rig } from '../rig.js';
 import { callRing, control, newTokens, recordedRequests, sendEvent, startRig } from '../rig.js';
 

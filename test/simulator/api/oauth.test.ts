@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-
 import type { Rig, TokenBody } from '../rig.js';
 import {
   CLIENT,

@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-
 import type { Rig } from '../rig.js';
 import { callRing, control, newTokens, sendEvent, startRig } from '../rig.js';
 

@@ -1,6 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Browser } from 'playwright-core';
-
 import { launchBrowser } from '../../support/browser.js';
 import { accessibilityFaults } from '../../support/look.js';
 import type { Rig } from '../rig.js';

@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-
 import { until } from '../../support/until.js';
 import type { Rig } from '../rig.js';
 import {

@@ -1,8 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-
+import { scaled } from '../../support/limits.js';
 import { startWorld, type World } from '../../support/world.js';
 import type { Rig } from '../rig.js';
-import { scaled } from '../../support/limits.js';
 import { control, startRig } from '../rig.js';
 
 interface Life {

@@ -1,6 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Browser, Page } from 'playwright-core';
-
 import { launchBrowser } from '../../support/browser.js';
 import { scaled } from '../../support/limits.js';
 import { until } from '../../support/until.js';

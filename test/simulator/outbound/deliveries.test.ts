@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-
 import type { DeliveryRecord, Rig } from '../rig.js';
 import { control, deliveries, recordedRequests, sendEvent, startRig } from '../rig.js';
 

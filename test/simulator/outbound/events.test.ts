@@ -1,7 +1,5 @@
 import { createHmac } from 'node:crypto';
-
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-
 import type { Rig } from '../rig.js';
 import {
   callIntegrations,

@@ -1,7 +1,5 @@
 import { createHmac } from 'node:crypto';
-
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-
 import { linkNonce } from '../../../src/simulator/outbound/signing.js';
 import type { Rig } from '../rig.js';
 import { control, exchangeCode, HMAC_KEY, newCode, startRig } from '../rig.js';
