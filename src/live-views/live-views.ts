@@ -187,11 +187,13 @@ export async function purgeEndedLiveViews({ db, clock }: Pick<Core, 'db' | 'cloc
 
 type EndedLiveView = Pick<LiveViewRow, 'id' | 'account_id' | 'session_path' | 'expires_at'>;
 
+/** Locks the rows in one order, whatever the condition: two endings of the same live views wait, and not for each other. */
 function endWhere(on: Knex, condition: Sql, reason: EndReason, now: Date): Promise<EndedLiveView[]> {
   return rows<EndedLiveView>(
     on,
     sql`UPDATE live_views SET status = 'ENDED', end_reason = ${reason}, ended_at = ${now}
-         WHERE ${condition} AND status <> 'ENDED' RETURNING id, account_id, session_path, expires_at`,
+         WHERE id = ANY (ARRAY(SELECT id FROM live_views WHERE ${condition} AND status <> 'ENDED' ORDER BY id FOR UPDATE))
+        RETURNING id, account_id, session_path, expires_at`,
   );
 }
 

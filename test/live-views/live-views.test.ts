@@ -8,7 +8,7 @@ import { untilJobsAreDone } from '../support/jobs.js';
 import { scaled } from '../support/limits.js';
 import { once } from '../support/linking.js';
 import { closeLiveView, OFFER, openLiveView } from '../support/live-views.js';
-import { untilLocksAwaited } from '../support/locks.js';
+import { holdLock, untilLocksAwaited } from '../support/locks.js';
 import { tick } from '../support/periodic-tasks.js';
 import type { EventType } from '../support/ring.js';
 import { until } from '../support/until.js';
@@ -653,4 +653,26 @@ describe('the time limit', () => {
     await until('its row is purged', async () => (await rowsOf(owner)).length === 0);
     await expectProblem(close(owner, location), 404, /no such live view/);
   });
+});
+
+test('live views that end for two reasons at once are locked in one order, so that neither waits for the other', async () => {
+  const owner = await sharing(world);
+  const [first = '', second = ''] = [randomUUID(), randomUUID()].sort();
+  // Stored the other way round: the order of the table is the wrong one.
+  for (const id of [second, first]) {
+    await world.sql(
+      `INSERT INTO live_views (id, user_id, link_id, account_id, device_id, status, started_at, expires_at)
+       SELECT $1, user_id, id, account_id, $3, 'OPENING', $4::timestamptz, $4::timestamptz + interval '1 minute'
+         FROM account_links WHERE account_id = $2`,
+      [id, owner.ringUser.account_id, owner.device.id, world.clock.now()],
+    );
+  }
+  const release = await holdLock(world, 'SELECT FROM live_views WHERE id = $1 FOR UPDATE', [first]);
+
+  await world.ring.sendEvent({ user_id: owner.ringUser.id, type: 'device_offline' });
+  await untilLocksAwaited(world, 1);
+  await world.sql('SELECT FROM live_views WHERE id = $1 FOR UPDATE NOWAIT', [second]);
+
+  await release();
+  await until('both have ended', async () => (await rowsOf(owner)).every(({ status }) => status === 'ENDED'));
 });
