@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
-import { inboxOf, untilIdle, untilProcessed } from '../support/inbox.js';
+import { untilIdle, untilProcessed } from '../support/inbox.js';
 import { scaled } from '../support/limits.js';
 import { arriving, installed, isErased, linksOf, once, pairsOf, signedIn } from '../support/linking.js';
 import type { Fault, RingUser } from '../support/ring.js';
