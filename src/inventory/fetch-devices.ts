@@ -99,6 +99,7 @@ async function storeDevice(
   { askedAt, now }: Asked,
 ): Promise<void> {
   const isNews = await storeAnswer(trx, accountId, device, askedAt);
-  if (!isNews || device.online === undefined) return;
-  await setOnline(trx, { accountId, deviceId: device.id, online: device.online, at: askedAt, isChange: false, now });
+  const { online } = device.status ?? {};
+  if (!isNews || online === undefined) return;
+  await setOnline(trx, { accountId, deviceId: device.id, online, at: askedAt, isChange: false, now });
 }

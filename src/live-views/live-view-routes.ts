@@ -7,6 +7,7 @@ import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
 import type { RateLimits } from '../http/rate-limits.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
 import { isGone, RingError } from '../ring/errors.js';
+import type { OpenedLiveView } from '../ring/live-view.js';
 import { NoLinkError } from '../tokens/errors.js';
 import { csrfHeaderProtection } from '../users/csrf.js';
 import { signedInOrRefused, userIdOf } from '../users/current-user.js';
@@ -101,7 +102,7 @@ async function open(
   if (begun.kind === 'offline') throw offline();
   const { id, device } = begun;
 
-  let session: { answer: string; sessionPath: string };
+  let session: OpenedLiveView;
   try {
     session = await tokens.forAccount(device.accountId, (accessToken) =>
       ring.openLiveView(accessToken, device.id, offer),

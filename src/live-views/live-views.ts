@@ -66,7 +66,7 @@ export async function beginLiveView(
  */
 export async function recordOpened(
   db: Knex,
-  { id, accountId, sessionPath }: { id: string; accountId: string; sessionPath: string },
+  { id, accountId, sessionPath }: { id: string; accountId: string; sessionPath: string | null },
   now: Date,
 ): Promise<EndReason | null> {
   const expiresAt = limitOf(now);
@@ -84,7 +84,8 @@ export async function recordOpened(
     );
     // A row that is missing was erased with its device.
     const reason = ended?.end_reason ?? 'DEVICE_REMOVED';
-    if (takesCallsAfter(reason)) await enqueueClosing(trx, { liveViewId: id, accountId, sessionPath, expiresAt });
+    if (sessionPath !== null && takesCallsAfter(reason))
+      await enqueueClosing(trx, { liveViewId: id, accountId, sessionPath, expiresAt });
     return reason;
   });
 }

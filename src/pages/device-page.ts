@@ -78,7 +78,10 @@ export interface ScheduleView {
   problem: string | null;
 }
 
-export interface DevicePageDependencies extends Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log'> {
+export interface DevicePageDependencies extends Pick<
+  Core,
+  'db' | 'ring' | 'tokens' | 'clock' | 'log' | 'linkClockSkewSeconds'
+> {
   limits: RateLimits;
 }
 

@@ -3,7 +3,8 @@ import type { Core } from '../core.js';
 import { lockDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
 import { isGone } from '../ring/errors.js';
-import type { RingImage } from '../ring/media.js';
+import type { EncryptedMedia, RingPicture } from '../ring/media.js';
+import { lookUpLatest } from './look-up.js';
 import { addPicture } from './pictures.js';
 
 /**
@@ -12,21 +13,24 @@ import { addPicture } from './pictures.js';
  * @throws {RingError} when Ring gave none; {@link NoLinkError} when the link has ended
  */
 export async function takePicture(
-  { db, ring, tokens, clock }: Pick<Core, 'db' | 'ring' | 'tokens' | 'clock'>,
+  core: Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'linkClockSkewSeconds'>,
   userId: string,
   device: UserDevice,
 ): Promise<void> {
+  const { db, clock } = core;
   const { accountId, id: deviceId } = device;
-  let image: RingImage;
+  let image: RingPicture | EncryptedMedia;
   try {
-    image = await tokens.forAccount(accountId, (accessToken) => ring.downloadImage(accessToken, deviceId));
+    image = await lookUpLatest(core, { accountId, deviceId });
   } catch (error) {
     if (isGone(error)) await refetchDevice(db, { accountId, deviceId, occurredAt: clock() });
     throw error;
   }
+  if (image.kind === 'encrypted') return;
+  const picture = image;
   await db.transaction(async (trx) => {
     const present = await lockDeviceOfUser(trx, userId, deviceId);
     if (present?.linkId !== device.linkId) return;
-    await addPicture(trx, { id: randomUUID(), accountId, deviceId, takenAt: clock(), image });
+    await addPicture(trx, { id: randomUUID(), accountId, deviceId, takenAt: picture.takenAt, image: picture });
   });
 }

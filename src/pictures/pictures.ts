@@ -3,7 +3,7 @@ import { row, rows, run, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import type { UserDevice } from '../devices/user-devices.js';
 import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
-import type { RingImage } from '../ring/media.js';
+import type { RingPicture } from '../ring/media.js';
 
 const KEPT_OF_DEVICE = 20;
 
@@ -12,7 +12,7 @@ interface NewPicture {
   accountId: string;
   deviceId: string;
   takenAt: Date;
-  image: RingImage;
+  image: RingPicture;
 }
 
 /** Adds a picture once, and deletes all but the newest. The caller must hold the lock of the device's row. */

@@ -7,16 +7,20 @@ import { LOCK_SHARED, SHARED_DEVICES } from '../devices/user-devices.js';
 import { enqueue } from '../jobs/enqueue.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
 import { isGone, RingError, type RingErrorKind } from '../ring/errors.js';
-import type { RingImage } from '../ring/media.js';
+import type { EncryptedMedia, RingPicture } from '../ring/media.js';
 import { retryPauseMs } from '../time/retry-pause.js';
 import { NoLinkError } from '../tokens/errors.js';
+import { lookUpLatest } from './look-up.js';
 import { addPicture } from './pictures.js';
 import { recordRun } from './schedule-rows.js';
 
 /** The job that takes one scheduled picture. */
 export const TAKE_PICTURE = 'take_snapshot';
 
-export interface ScheduledPictureDependencies extends Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log'> {
+export interface ScheduledPictureDependencies extends Pick<
+  Core,
+  'db' | 'ring' | 'tokens' | 'clock' | 'log' | 'linkClockSkewSeconds'
+> {
   /** Hears of each picture that Ring was asked for, whether or not the schedule still wanted it. */
   onSnapshot: (outcome: 'taken' | 'failed') => void;
 }
@@ -49,15 +53,13 @@ export async function takeScheduledPicture(
   payload: unknown,
 ): Promise<void> {
   const run = Run.parse(payload);
-  const { db, ring, tokens, clock, log } = dependencies;
+  const { db, clock, log } = dependencies;
   const schedule = await findReady(db, run);
   if (schedule === undefined) return;
 
-  let image: RingImage;
+  let image: RingPicture | EncryptedMedia;
   try {
-    image = await tokens.forAccount(schedule.account_id, (accessToken) =>
-      ring.downloadImage(accessToken, schedule.device_id),
-    );
+    image = await lookUpLatest(dependencies, { accountId: schedule.account_id, deviceId: schedule.device_id });
   } catch (error) {
     if (error instanceof NoLinkError) return;
     log.warn({ err: error, operationId: run.operationId, attempt: run.attempt }, 'a scheduled picture is not taken');
@@ -67,6 +69,7 @@ export async function takeScheduledPicture(
     if (isGone(error)) await refetchDevice(db, { accountId, deviceId, occurredAt: clock() });
     return;
   }
+  if (image.kind === 'encrypted') return;
   await store(db, run, schedule, image, clock());
   dependencies.onSnapshot('taken');
 }
@@ -86,7 +89,7 @@ async function store(
   db: Knex,
   { operationId, snapshotId }: Run,
   { link_id, account_id, device_id }: ReadySchedule,
-  image: RingImage,
+  image: RingPicture,
   now: Date,
 ): Promise<void> {
   await db.transaction(async (trx) => {
@@ -98,7 +101,13 @@ async function store(
     );
     if (device === undefined) return;
     if (!(await recordRun(trx, operationId, null, now))) return;
-    await addPicture(trx, { id: snapshotId, accountId: account_id, deviceId: device_id, takenAt: now, image });
+    await addPicture(trx, {
+      id: snapshotId,
+      accountId: account_id,
+      deviceId: device_id,
+      takenAt: image.takenAt,
+      image,
+    });
   });
 }
 
