@@ -10,17 +10,19 @@ import {
   unknownEndpoint,
   usersMeEndpoint,
 } from './api/app-integrations.js';
+import { clipEndpoint } from './api/clips.js';
 import { deviceEndpoint, devicesEndpoint } from './api/devices.js';
+import { downloadEndpoint, isOfClip } from './api/downloads.js';
 import { serve } from './api/endpoint.js';
-import { imageEndpoint, mediaEndpoint } from './api/images.js';
+import { imageEndpoint } from './api/images.js';
 import { tokenEndpoint } from './api/oauth.js';
 import { subscriptionsEndpoint } from './api/subscriptions.js';
 import { whepDeleteEndpoint, whepPostEndpoint } from './api/whep.js';
 import { appstoreRouter } from './appstore/routes.js';
 import { controlRouter } from './control/routes.js';
 import { Streams } from './media/streams.js';
-import type { Settings, Simulation } from './state/state.js';
-import { newState } from './state/state.js';
+import type { Simulation } from './state/state.js';
+import { newState, USUAL_SETTINGS } from './state/state.js';
 
 export interface SimulatorOptions {
   /** 0: any free port. The media host takes the next one; with 0, any free one. */
@@ -94,12 +96,7 @@ function newSimulation(options: SimulatorOptions, mediaPort: number): Simulation
   const now = options.now ?? Date.now;
   const log = options.log ?? (() => undefined);
   const { clientId, clientSecret, hmacKey, app } = options;
-  const initialSettings: Settings = {
-    integrationBody: 'flat',
-    automaticWebhooks: options.automaticWebhooks ?? false,
-    webhookSpeed: 1,
-    whepLocation: 'relative',
-  };
+  const initialSettings = { ...USUAL_SETTINGS, automaticWebhooks: options.automaticWebhooks ?? false };
   return {
     app: {
       clientId,
@@ -130,6 +127,7 @@ function createApp(simulation: Simulation): Express {
   app.get('/v1/devices', serve(simulation, devicesEndpoint(simulation)));
   app.get('/v1/devices/:device_id', serve(simulation, deviceEndpoint(simulation)));
   app.post('/v1/devices/:device_id/media/image/download', serve(simulation, imageEndpoint(simulation)));
+  app.post('/v1/devices/:device_id/media/video/download', serve(simulation, clipEndpoint(simulation)));
   const whepSessions = '/v1/devices/:device_id/media/streaming/whep/sessions';
   app.post(whepSessions, serve(simulation, whepPostEndpoint(simulation)));
   app.delete(`${whepSessions}/:session_id`, serve(simulation, whepDeleteEndpoint(simulation)));
@@ -147,7 +145,13 @@ function createApp(simulation: Simulation): Express {
 function createMediaHost(simulation: Simulation): Express {
   const app = express();
   app.disable('x-powered-by');
-  app.get('/images/:image_id', serve(simulation, mediaEndpoint(simulation)));
+  const ofClip = serve(simulation, downloadEndpoint(simulation, 'clip-media'));
+  const ofImage = serve(simulation, downloadEndpoint(simulation, 'media'));
+  app.get('/v1/download', (request, response, next) => {
+    const { security_token } = request.query;
+    const serveDownload = isOfClip(simulation, String(security_token)) ? ofClip : ofImage;
+    return serveDownload(request, response, next);
+  });
   app.use(serve(simulation, unknownEndpoint(simulation)));
   app.use(answerError(simulation));
   return app;

@@ -23,7 +23,7 @@ export function whepPostEndpoint(simulation: Simulation): RingEndpoint {
         try {
           return { status: 201, headers, body: await beginStream(simulation, sessionId, request.body, reading.offer) };
         } catch {
-          liveViews.close(user.account_id, device.id, sessionId);
+          liveViews.discard(sessionId);
           return badRequest('The offer could not be used.');
         }
       }),

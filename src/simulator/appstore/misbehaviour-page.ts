@@ -29,10 +29,14 @@ const ENDPOINT_NAMES: Record<RingEndpointName, string> = {
   'integration-patch': 'PATCH app-integrations',
   devices: 'GET /v1/devices',
   device: 'GET /v1/devices/{id}',
+  'device-resource': 'GET status, capabilities, location, configurations',
+  history: 'GET history',
   'whep-post': 'POST live view',
   'whep-delete': 'DELETE live view',
   image: 'POST image download',
   media: 'GET image from the media host',
+  clip: 'POST clip download',
+  'clip-media': 'GET clip from the media host',
   subscriptions: 'GET subscriptions',
 };
 
