@@ -11,9 +11,10 @@ import {
   usersMeEndpoint,
 } from './api/app-integrations.js';
 import { clipEndpoint } from './api/clips.js';
-import { deviceEndpoint, devicesEndpoint } from './api/devices.js';
+import { deviceEndpoint, deviceResourceEndpoint, devicesEndpoint, RELATIONS } from './api/devices.js';
 import { downloadEndpoint, isOfClip } from './api/downloads.js';
 import { serve } from './api/endpoint.js';
+import { historyEndpoint } from './api/history.js';
 import { imageEndpoint } from './api/images.js';
 import { tokenEndpoint } from './api/oauth.js';
 import { subscriptionsEndpoint } from './api/subscriptions.js';
@@ -126,6 +127,10 @@ function createApp(simulation: Simulation): Express {
     .patch(serve(simulation, integrationPatchEndpoint(simulation)));
   app.get('/v1/devices', serve(simulation, devicesEndpoint(simulation)));
   app.get('/v1/devices/:device_id', serve(simulation, deviceEndpoint(simulation)));
+  for (const relation of RELATIONS) {
+    app.get(`/v1/devices/:device_id/${relation}`, serve(simulation, deviceResourceEndpoint(simulation, relation)));
+  }
+  app.get('/v1/history/devices/:device_id/events', serve(simulation, historyEndpoint(simulation)));
   app.post('/v1/devices/:device_id/media/image/download', serve(simulation, imageEndpoint(simulation)));
   app.post('/v1/devices/:device_id/media/video/download', serve(simulation, clipEndpoint(simulation)));
   const whepSessions = '/v1/devices/:device_id/media/streaming/whep/sessions';
