@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import type { ErrorRequestHandler, Express } from 'express';
 import express from 'express';
 import {
+  integrationDeleteEndpoint,
   integrationPatchEndpoint,
   integrationPostEndpoint,
   unknownEndpoint,
@@ -21,6 +22,7 @@ import { subscriptionsEndpoint } from './api/subscriptions.js';
 import { whepDeleteEndpoint, whepPostEndpoint } from './api/whep.js';
 import { appstoreRouter } from './appstore/routes.js';
 import { controlRouter } from './control/routes.js';
+import { recordedRing } from './recorded/routes.js';
 import { Streams } from './media/streams.js';
 import type { Simulation } from './state/state.js';
 import { newState, USUAL_SETTINGS } from './state/state.js';
@@ -39,6 +41,8 @@ export interface SimulatorOptions {
   app: { publicUrl: string; internalUrl?: string };
   /** Whether Ring sends webhooks by itself when the app is installed, completed or removed; false unless given. */
   automaticWebhooks?: boolean;
+  /** The token to which the recorded answers of the real Ring are given; simulated ones unless given. */
+  recordedToken?: string;
   /** The clock of codes, tokens and nonces, in epoch ms. Delays run on real time. */
   now?: () => number;
   /** No line holds a token, code, nonce or secret. */
@@ -74,6 +78,25 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
   };
 }
 
+/**
+ * Plays the Ring of the developer console's Playground with its recorded answers, for this bearer token alone. There is
+ * no app behind it.
+ */
+export function startRecordedRing(
+  options: Pick<SimulatorOptions, 'port' | 'host' | 'now' | 'log'> & { token: string },
+): Promise<Simulator> {
+  const { token, ...rest } = options;
+  return startSimulator({ ...NO_APP, ...rest, recordedToken: token });
+}
+
+/** Stands for an app where none is needed. */
+export const NO_APP = {
+  clientId: 'none',
+  clientSecret: 'none',
+  hmacKey: 'none',
+  app: { publicUrl: 'http://localhost:9' },
+};
+
 /** The media host listens beside Ring, on the next port. */
 function mediaPortOf(port: number): number {
   return port + 1;
@@ -97,7 +120,11 @@ function newSimulation(options: SimulatorOptions, mediaPort: number): Simulation
   const now = options.now ?? Date.now;
   const log = options.log ?? (() => undefined);
   const { clientId, clientSecret, hmacKey, app } = options;
-  const initialSettings = { ...USUAL_SETTINGS, automaticWebhooks: options.automaticWebhooks ?? false };
+  const initialSettings = {
+    ...USUAL_SETTINGS,
+    automaticWebhooks: options.automaticWebhooks ?? false,
+    recordedToken: options.recordedToken ?? null,
+  };
   return {
     app: {
       clientId,
@@ -119,12 +146,14 @@ function createApp(simulation: Simulation): Express {
   const app = express();
   app.disable('x-powered-by');
   app.use(['/oauth', '/v1'], express.text({ type: () => true, limit: '64kb' }));
+  app.use('/v1', recordedRing(simulation));
   app.post('/oauth/token', serve(simulation, tokenEndpoint(simulation)));
   app.get('/v1/users/me', serve(simulation, usersMeEndpoint(simulation)));
   app
     .route('/v1/accounts/me/app-integrations')
     .post(serve(simulation, integrationPostEndpoint(simulation)))
-    .patch(serve(simulation, integrationPatchEndpoint(simulation)));
+    .patch(serve(simulation, integrationPatchEndpoint(simulation)))
+    .delete(serve(simulation, integrationDeleteEndpoint(simulation)));
   app.get('/v1/devices', serve(simulation, devicesEndpoint(simulation)));
   app.get('/v1/devices/:device_id', serve(simulation, deviceEndpoint(simulation)));
   for (const relation of RELATIONS) {

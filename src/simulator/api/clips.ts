@@ -35,7 +35,7 @@ export function clipEndpoint(simulation: Simulation): RingEndpoint {
 }
 
 /** Only the beginning of a clip must not be in the future: a clip of what is still being recorded may be asked for. */
-function readClipRequest(body: unknown): MediaReading {
+export function readClipRequest(body: unknown): MediaReading {
   const parsed = clipRequest.safeParse(body);
   if (!parsed.success) return badBody(parsed.error);
   const { timestamp, duration } = parsed.data;

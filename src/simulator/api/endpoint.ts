@@ -7,6 +7,7 @@ import type { Simulation } from '../state/state.js';
 
 /** The parts of a request that Ring reads. */
 export interface RingRequest {
+  method: string;
   authorization: string | undefined;
   /** The host as the caller wrote it: `name` or `name:port`. */
   host: string;
@@ -81,6 +82,7 @@ function readRequest(request: Request): RingRequest {
   const body: unknown = request.body;
   const [contentType = ''] = (request.headers['content-type'] ?? '').split(';');
   return {
+    method: request.method,
     authorization: request.headers.authorization,
     host: request.headers.host ?? 'localhost',
     params: Object.fromEntries(Object.entries(request.params).map(([name, value]) => [name, String(value)])),

@@ -39,7 +39,7 @@ export function imageEndpoint(simulation: Simulation): RingEndpoint {
   };
 }
 
-function readImageRequest(body: unknown, now: number, usualFormat: ImageFormat): MediaReading {
+export function readImageRequest(body: unknown, now: number, usualFormat: ImageFormat): MediaReading {
   const parsed = imageRequest.safeParse(body);
   if (!parsed.success) return badBody(parsed.error);
   const asked = parsed.data;

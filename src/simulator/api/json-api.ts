@@ -66,6 +66,6 @@ export function jsonApi(status: number, document: object): RingAnswer {
   return { status, headers: { 'Content-Type': 'application/vnd.api+json' }, body: JSON.stringify(document) };
 }
 
-function bearerToken(request: RingRequest): string | undefined {
+export function bearerToken(request: RingRequest): string | undefined {
   return /^Bearer +(\S+)$/i.exec(request.authorization ?? '')?.[1];
 }

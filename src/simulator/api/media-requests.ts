@@ -24,6 +24,8 @@ export interface AskedTime {
   pointer: string;
 }
 
+export type ReadBody = (body: unknown, now: number) => MediaReading;
+
 /** The reading of a body: what is wanted and the times in it, or what is wrong with it. */
 export type MediaReading = { kind: 'good'; wanted: Wanted; times: AskedTime[] } | ({ kind: 'bad' } & MediaRefusal);
 
@@ -35,17 +37,13 @@ export function answerMediaRequest(
   simulation: Simulation,
   request: RingRequest,
   redirect: 301 | 303,
-  read: (body: unknown, now: number) => MediaReading,
+  read: ReadBody,
 ): RingAnswer {
   const granted = deviceOf(simulation, request);
   if (granted.kind === 'refused') return refuseMedia(simulation, granted);
-  if (request.body === '')
-    return refuseMedia(simulation, { code: 'REQUEST_FORBIDDEN', detail: 'The body is missing.' });
   const now = simulation.now();
-  const reading = read(readJson(request), now);
+  const reading = readMediaRequest(request, now, granted.integration.consented_at, read);
   if (reading.kind === 'bad') return refuseMedia(simulation, reading);
-  const problem = problemOfTimes(reading.times, now, granted.integration.consented_at);
-  if (problem !== undefined) return refuseMedia(simulation, problem);
 
   const { user, device } = granted;
   const token = simulation.state.downloads.add({
@@ -56,6 +54,15 @@ export function answerMediaRequest(
   });
   const url = `http://${hostname(request)}:${simulation.mediaPort}/v1/download?security_token=${token}`;
   return { status: redirect, headers: { Location: url }, body: '' };
+}
+
+/** Reads what is wanted. Times are epoch ms. */
+export function readMediaRequest(request: RingRequest, now: number, consentedAt: number, read: ReadBody): MediaReading {
+  if (request.body === '') return { kind: 'bad', code: 'REQUEST_FORBIDDEN', detail: 'The body is missing.' };
+  const reading = read(readJson(request), now);
+  if (reading.kind === 'bad') return reading;
+  const problem = problemOfTimes(reading.times, now, consentedAt);
+  return problem === undefined ? reading : { kind: 'bad', ...problem };
 }
 
 /** The record of a request for media. */

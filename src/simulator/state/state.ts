@@ -62,6 +62,11 @@ const allSettings = z.strictObject({
   historyEmptyPage: z.boolean(),
   /** The difference of `start` in history from the time of the webhook; negative is earlier. */
   historyStartOffMs: z.int().min(-10_000).max(10_000),
+  /**
+   * With a token, `/v1` gives the answers that were recorded from the real Ring, to this token alone. Null: the
+   * simulated ones.
+   */
+  recordedToken: z.string().min(1).max(1_000).nullable(),
 });
 export type Settings = z.infer<typeof allSettings>;
 
@@ -81,6 +86,7 @@ export const USUAL_SETTINGS: Settings = {
   historyNext: 'whole',
   historyEmptyPage: false,
   historyStartOffMs: 0,
+  recordedToken: null,
 };
 
 /** Some settings that are to change. */
