@@ -20,7 +20,7 @@
  * | `GET /control/live-views` | | 200 list of `{session_id, account_id, device_id, started_at, state: "open" \| "closed" \| "expired"}`, oldest first |
  * | `POST /control/lives` | `{user_id?}`; a new user unless given | 200 `{user_id, steps: [{step, ok, detail}]}`: a whole life with the app, from installing to removing it, see scripted-life.ts |
  * | `PUT /control/faults` | a list of faults, see faults.ts; replaces the list | 204 |
- * | `PUT /control/settings` | any of `Settings` in state.ts; the others stay | 204 |
+ * | `PUT /control/settings` | any of `Settings` in state.ts, which says what each means; the others stay. `integrationBody: "flat" \| "json-api" \| "none"`, `automaticWebhooks: boolean`, `webhookSpeed`, `whepLocation: "absolute" \| "relative" \| "missing" \| "other-origin" \| "unreadable" \| "trailing-slash"`, `refreshAnswer: "new-pair" \| "without-refresh-token"`, `defaultImageFormat: "png" \| "jpeg"`, `recordingMs`, `recordingReadyAfterMs`, `clipRedirect: 301 \| 303`, `clipMinBytes`, `devicesPageSize`, `historyPageSize`, `historyNext: "whole" \| "without-filter"`, `historyEmptyPage: boolean`, `historyStartOffMs`, `recordedToken: string \| null` | 204 |
  * | `GET /control/requests` | | 200 list of what Ring received, see `RecordedRequest` in request-log.ts |
  * | `DELETE /control` | | 204: back to the beginning: users, tokens, faults, settings, requests, webhooks, live views, recordings |
  *

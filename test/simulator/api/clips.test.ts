@@ -87,7 +87,7 @@ describe('a clip', () => {
     expect(await mediaError(await download(wanted))).toEqual([422, 'CORRUPT_RECORDING', undefined]);
   });
 
-  test('is of a live view, 2 s after it was closed', async () => {
+  test('is 425 until its recording is ready', async () => {
     const of = { user_id: 'ada', device_id: 'ada-driveway' };
     expect(await control(rig, 'GET', '/recordings')).toHaveLength(1);
     await control(rig, 'POST', '/recordings', {
