@@ -27,7 +27,7 @@ const SIMULATOR_FLOORS = [
   ['state'],
   ['outbound'],
   ['api', 'life'],
-  ['appstore', 'control'],
+  ['appstore', 'control', 'recorded'],
   ['simulator.ts'],
   ['environment.ts'],
   ['main.ts'],
