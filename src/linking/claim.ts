@@ -7,6 +7,7 @@ import type { Tables } from '../database/tables.js';
 import { HttpError } from '../http/errors.js';
 import { voidEventsBeforePair } from '../inbox/event-rows.js';
 import { removeAllDevices } from '../inventory/removal.js';
+import { eraseSubscriptions } from '../inventory/subscriptions.js';
 import { enqueue } from '../jobs/enqueue.js';
 import { lockAccount } from '../ring-accounts/account-lock.js';
 import { IS_LIVE } from '../ring-accounts/link-conditions.js';
@@ -109,6 +110,7 @@ async function claimAccount(
   if (current === undefined) {
     // Nothing that came through an earlier link may be left for the user of the next one.
     await removeAllDevices(trx, accountId, now);
+    await eraseSubscriptions(trx, accountId);
     await voidEventsBeforePair(trx, accountId, tokenId, now);
     await insertLink(trx, { ...link, user_id: user.id, account_id: accountId }, now);
   } else {

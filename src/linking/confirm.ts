@@ -223,20 +223,23 @@ async function complete({ db, clock, onCompleted }: ConfirmDependencies, link: C
  * Ends the link for good, and its pair with it. Not when the user came with a fresh nonce meanwhile: then Ring has refused
  * the former nonce, and the job for the fresh one is already waiting.
  *
- * The devices of a link that was only being renewed are erased with it.
+ * A link that was only being renewed takes everything with it that had come through it, which is archived. A new link has
+ * brought nothing: no event and no answer of Ring's is applied before Ring has confirmed it. It leaves no row in the archive.
  */
 async function refuse({ db, clock }: ConfirmDependencies, link: ConfirmingLink, error: RingError): Promise<void> {
   const now = clock();
   await db.transaction(async (trx) => {
     await lockAccount(trx, link.account_id);
-    const ending = await row<{ has_devices: boolean }>(
+    const ending = await row<{ has_brought: boolean }>(
       trx,
-      sql`SELECT EXISTS (SELECT 1 FROM devices WHERE account_id = link.account_id) AS has_devices
+      sql`SELECT EXISTS (SELECT 1 FROM devices WHERE account_id = link.account_id)
+                 OR EXISTS (SELECT 1 FROM device_events WHERE account_id = link.account_id)
+                 OR EXISTS (SELECT 1 FROM subscriptions WHERE account_id = link.account_id) AS has_brought
             FROM account_links AS link
            WHERE ${isConfirming(link)} AND nonce_digest = ${link.nonce_digest} FOR UPDATE`,
     );
     if (ending === undefined) return;
-    if (ending.has_devices) {
+    if (ending.has_brought) {
       await eraseAccountData(trx, { accountId: link.account_id, reason: 'refused by Ring', occurredAt: now, now });
     }
     await refuseLink(trx, link.id, reasonOf(error), now);
