@@ -164,7 +164,7 @@ export async function expirePairs(db: Knex, status: keyof typeof WAITS, createdB
   }
 }
 
-export async function purgeExpiredPairsFrom(db: Knex, createdBefore: Date): Promise<void> {
+export async function purgeExpiredPairsBefore(db: Knex, createdBefore: Date): Promise<void> {
   await run(db, sql`DELETE FROM ring_tokens WHERE status = 'EXPIRED' AND created_at < ${createdBefore}`);
 }
 
