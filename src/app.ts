@@ -49,7 +49,7 @@ export interface AppOptions {
   eventStreams?: Partial<EventStreamSettings>;
   /** How long a scrape of the metrics waits for the database, in ms. */
   scrapeLimitMs?: number;
-  /** What hashing a password costs; see {@link createPasswords}. */
+  /** The cost of hashing a password; see {@link createPasswords}. */
   hashCost?: HashCost;
 }
 

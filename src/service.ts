@@ -33,7 +33,7 @@ import type { HashCost } from './users/passwords.js';
 export interface ServiceOptions {
   config: Config;
   databaseUrl: string;
-  /** 0: any free one. */
+  /** The port to listen on. 0 takes any that is free. */
   port: number;
   clock: Clock;
   log: Logger;
@@ -44,7 +44,7 @@ export interface ServiceOptions {
   eventStreams?: Partial<EventStreamSettings>;
   /** How long a scrape of the metrics waits for the database, in ms. */
   scrapeLimitMs?: number;
-  /** What hashing a password costs; what OWASP advises unless given. */
+  /** The cost of hashing a password. Without it, the one that OWASP advises. */
   hashCost?: HashCost;
 }
 
