@@ -152,7 +152,12 @@ export async function requireNewPair(
   );
 }
 
-/** Completes the link of a pair that was taken for dead. @returns the Ring account, or undefined when the link was whole */
+/**
+ * Makes a link complete again that waits for its user because its pair was taken for dead. A link that was never completed is
+ * left as it is: Ring has still to confirm it.
+ *
+ * @returns the Ring account of the link; undefined when none was changed
+ */
 export async function healLink(
   trx: Knex.Transaction,
   tokenId: LinkRow['token_id'],

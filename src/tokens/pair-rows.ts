@@ -199,7 +199,12 @@ export function takePair(db: Knex, { id, generation }: SeenPair, now: Date): Pro
 
 type Replacement = SealedPair & Pick<PairRow, 'scope' | 'access_token_expires_at'> & { refreshed_at: Date };
 
-/** Puts a new pair in the place of the one that was seen. @returns false when that was replaced already */
+/**
+ * Puts a new pair in the place of the one that was seen, and ends its refresh. A pair that was revoked as dead meanwhile lives
+ * again with the new tokens, so the caller must know that its link still needs it.
+ *
+ * @returns false when the pair is of another generation, because it was replaced already
+ */
 export async function replacePair(
   trx: Knex.Transaction,
   { id, generation }: SeenPair,
