@@ -8,7 +8,7 @@ import { oneAtATime } from './jobs/one-at-a-time.js';
 import type { Lane } from './jobs/queue.js';
 import { CONFIRM_LINK, confirmationKeyOf, confirmLink } from './linking/confirm.js';
 import { IDENTIFY_ACCOUNT, identifyAccount } from './linking/identify-pair.js';
-import { identifierKeyOf, TELL_IDENTIFIER, tellIdentifier } from './linking/rename-at-ring.js';
+import { identifierKeyOf, TELL_IDENTIFIER, tellIdentifier } from './linking/tell-identifier.js';
 import { CLOSE_LIVE_VIEW, closeAtRing } from './live-views/close-live-view.js';
 import type { Metrics } from './operations/metrics.js';
 import { TAKE_PICTURE, takeScheduledPicture } from './pictures/scheduled-picture.js';

@@ -17,7 +17,7 @@ import { jobLanes } from './job-lanes.js';
 import { startPeriodicTasks } from './jobs/periodic.js';
 import { startQueue } from './jobs/queue.js';
 import { createCodeExchange } from './linking/exchange.js';
-import { enqueueUntoldIdentifier } from './linking/rename-at-ring.js';
+import { enqueueUntoldIdentifier } from './linking/tell-identifier.js';
 import { createMetrics } from './operations/metrics.js';
 import { periodicTasks, SCHEDULES } from './periodic-tasks.js';
 import { currentRequestId } from './request-id.js';

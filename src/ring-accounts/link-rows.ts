@@ -185,8 +185,8 @@ export async function markConfirmedByRing(
   );
 }
 
-/** Gives the user's live links another name, which Ring is still to be told. @returns those that had another one */
-export function renameLinks(
+/** Gives the user's live links an account identifier, which Ring is still to be told. @returns those that had another one */
+export function changeIdentifierOfLinks(
   trx: Knex.Transaction,
   userId: string,
   identifier: string,
@@ -198,7 +198,7 @@ export function renameLinks(
   );
 }
 
-/** Notes that Ring was told the link's name, unless that has changed again. */
+/** Notes that Ring was told the link's account identifier, unless that has changed again. */
 export async function markIdentifierTold(db: Knex, id: LinkRow['id'], identifier: string): Promise<void> {
   await run(
     db,
