@@ -94,12 +94,13 @@ async function copeWith(
   attempt: number,
   error: unknown,
 ): Promise<void> {
-  if (isRefusal(error, INVALID_NONCE) && isNonceExpired(dependencies, link)) {
+  if (!(error instanceof RingError)) await tryLater(dependencies, link, attempt, error);
+  else if (error.isRefusal(INVALID_NONCE) && isNonceExpired(dependencies, link)) {
     // Ring was away for longer than a nonce lives. The integration is still pending there, so the link goes on as soon as the
     // user taps Sign In again and brings a fresh nonce.
     await noteNonceTooOld(dependencies.db, link);
-  } else if (isRefusal(error)) await refuse(dependencies, link, error);
-  else if (error instanceof RingError && error.kind === 'unauthorized') {
+  } else if (error.isRefusal()) await refuse(dependencies, link, error);
+  else if (error.kind === 'unauthorized') {
     // Ring refuses the access token although it was refreshed.
     await requireReauthorization(dependencies, { id: link.token_id }, error.reason);
   } else await tryLater(dependencies, link, attempt, error);
@@ -146,7 +147,7 @@ async function patchAgain(dependencies: ConfirmDependencies, link: ConfirmingLin
   try {
     await sendPatch(dependencies, link);
   } catch (error) {
-    if (!isRefusal(error, INVALID_TRANSITION)) throw error;
+    if (!(error instanceof RingError && error.isRefusal(INVALID_TRANSITION))) throw error;
   }
 }
 
@@ -162,12 +163,12 @@ async function probe(dependencies: ConfirmDependencies, link: ConfirmingLink): P
     await sendPost(dependencies, link);
     return 'awaiting';
   } catch (error) {
-    if (!(error instanceof RingError && error.kind === 'rejected')) throw error;
+    if (!(error instanceof RingError && error.isRefusal())) throw error;
     // The first POST may have arrived only just now.
     if (await isCompletedByPatch(dependencies, link)) return 'completed';
     // Our own nonce, not yet too old, can be refused for one reason only: it was used. So the POST got through, and since
     // nothing is awaiting any more, an earlier probe did too.
-    if (hasProbed && isRefusal(error, INVALID_NONCE) && !isNonceExpired(dependencies, link)) return 'completed';
+    if (hasProbed && error.isRefusal(INVALID_NONCE) && !isNonceExpired(dependencies, link)) return 'completed';
     throw error;
   }
 }
@@ -178,7 +179,7 @@ async function isCompletedByPatch(dependencies: ConfirmDependencies, link: Confi
     await sendPatch(dependencies, link);
     return true;
   } catch (error) {
-    if (isRefusal(error)) return false;
+    if (error instanceof RingError && error.isRefusal()) return false;
     throw error;
   }
 }
@@ -265,10 +266,6 @@ async function tryLater(
       { key: confirmationKey(link.id), delayMs: retryPauseMs(attempt, MAX_PAUSE_MS, retryAfterSeconds) },
     );
   });
-}
-
-function isRefusal(error: unknown, code?: string): error is RingError {
-  return error instanceof RingError && error.kind === 'rejected' && (code === undefined || error.code === code);
 }
 
 function reasonOf(error: unknown): string {

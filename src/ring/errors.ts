@@ -40,6 +40,11 @@ export class RingError extends Error {
     return this.kind === 'unavailable' || this.kind === 'no-answer' || this.kind === 'malformed';
   }
 
+  /** Whether Ring understood the call and said no, with this code if one is given. */
+  isRefusal(code?: string): boolean {
+    return this.kind === 'rejected' && (code === undefined || this.code === code);
+  }
+
   /** Why the call failed, in words that a table may keep: no secret, no free text. */
   get reason(): string {
     return [this.kind, this.status, this.code].filter((fact) => fact !== undefined).join(' ');
