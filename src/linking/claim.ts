@@ -8,7 +8,6 @@ import { HttpError } from '../http/errors.js';
 import { voidEventsBeforePair } from '../inbox/event-rows.js';
 import { removeAllDevices } from '../inventory/removal.js';
 import { eraseSubscriptions } from '../inventory/subscriptions.js';
-import { enqueue } from '../jobs/enqueue.js';
 import { lockAccount } from '../ring-accounts/account-lock.js';
 import { IS_LIVE } from '../ring-accounts/link-conditions.js';
 import { insertLink, type RedirectColumns, renewLink, replaceNonce } from '../ring-accounts/link-rows.js';
@@ -17,7 +16,7 @@ import { claimPair, revokePair } from '../tokens/pair-rows.js';
 import { redirectPlace } from '../tokens/places.js';
 import type { Vault } from '../tokens/vault.js';
 import { lockUser } from '../users/users.js';
-import { CONFIRM_LINK, confirmationKey } from './confirm.js';
+import { enqueueConfirmation } from './confirm.js';
 import { type MatchReport, matchNonce, nonceCheck } from './match.js';
 import { nonceDigest, type Redirect } from './redirect.js';
 import { sealRedirect } from './sealed-redirect.js';
@@ -117,7 +116,7 @@ async function claimAccount(
     await renewLink(trx, link, now);
     await revokePair(trx, current.token_id);
   }
-  await enqueueConfirmation(trx, linkId, tokenId);
+  await enqueueConfirmation(trx, link);
   return { kind: 'claimed', linkId };
 }
 
@@ -195,11 +194,7 @@ async function resumeLink(
   const columns = redirectColumns(vault, redirect, link.id);
   return database.knex.transaction(async (trx) => {
     const isStuck = await replaceNonce(trx, link, columns, clock());
-    if (isStuck) await enqueueConfirmation(trx, link.id, link.token_id);
+    if (isStuck) await enqueueConfirmation(trx, link);
     return isStuck;
   });
-}
-
-function enqueueConfirmation(trx: Knex.Transaction, linkId: string, tokenId: string): Promise<void> {
-  return enqueue(trx, CONFIRM_LINK, { linkId, tokenId, attempt: 1 }, { key: confirmationKey(linkId) });
 }

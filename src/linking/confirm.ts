@@ -13,7 +13,7 @@ import {
   reachStep,
   refuseLink,
 } from '../ring-accounts/link-rows.js';
-import { RingError } from '../ring/errors.js';
+import { reasonOf, RingError } from '../ring/errors.js';
 import { retryPauseMs } from '../time/retry-pause.js';
 import { NoLinkError } from '../tokens/errors.js';
 import { requireReauthorization } from '../tokens/pair-and-link.js';
@@ -56,10 +56,20 @@ const Payload = z.object({ linkId: z.uuid(), tokenId: z.uuid(), attempt: z.numbe
 
 const MAX_PAUSE_MS = 60_000;
 
-export const confirmationKey = (linkId: string): string => `${CONFIRM_LINK}:${linkId}`;
+const keyOf = (linkId: string): string => `${CONFIRM_LINK}:${linkId}`;
 
 /** One job at a time for each link: two would tell Ring contradictory things. */
-export const confirmationKeyOf = (payload: unknown): string => confirmationKey(Payload.parse(payload).linkId);
+export const confirmationKeyOf = (payload: unknown): string => keyOf(Payload.parse(payload).linkId);
+
+/** Adds the job that confirms a link with its present pair. It replaces one that still waits. */
+export function enqueueConfirmation(
+  trx: Knex.Transaction,
+  { id, token_id }: Pick<LinkRow, 'id' | 'token_id'>,
+  attempt = 1,
+  delayMs = 0,
+): Promise<void> {
+  return enqueue(trx, CONFIRM_LINK, { linkId: id, tokenId: token_id, attempt }, { key: keyOf(id), delayMs });
+}
 
 /** Ring's answer to a PATCH of an integration that is not `awaiting`. */
 const INVALID_TRANSITION = 'Invalid Status Transition';
@@ -259,15 +269,6 @@ async function tryLater(
     const isCurrent = await noteFailure(trx, link, reasonOf(error));
     // The transaction that changed the link has added a job under the same key, which this one would replace.
     if (!isCurrent) return;
-    await enqueue(
-      trx,
-      CONFIRM_LINK,
-      { linkId: link.id, tokenId: link.token_id, attempt: attempt + 1 },
-      { key: confirmationKey(link.id), delayMs: retryPauseMs(attempt, MAX_PAUSE_MS, retryAfterSeconds) },
-    );
+    await enqueueConfirmation(trx, link, attempt + 1, retryPauseMs(attempt, MAX_PAUSE_MS, retryAfterSeconds));
   });
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof RingError ? error.reason : 'internal';
 }

@@ -51,6 +51,11 @@ export class RingError extends Error {
   }
 }
 
+/** Why a call to Ring failed, in words that a table may keep. An error that is not Ring's is `internal`. */
+export function reasonOf(error: unknown): string {
+  return error instanceof RingError ? error.reason : 'internal';
+}
+
 /** Whether Ring says that the resource does not exist (any more), which is no outage. */
 export function isGone(error: unknown): boolean {
   return error instanceof RingError && error.kind === 'rejected' && error.status === 404;

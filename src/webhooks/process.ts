@@ -231,14 +231,14 @@ async function recordFailure(
     { request, account, type, err: cause, attempts },
     isFinal ? 'a webhook event has failed for good' : 'a webhook event could not be applied; trying again',
   );
-  const attempt = { id, attempts, reason: reasonOf(cause) };
+  const attempt = { id, attempts, reason: reasonOfFailure(cause) };
   if (isFinal) await failEvent(db, attempt);
   else await postponeEvent(db, attempt, retryPauseMs(attempts, MAX_PAUSE_MS));
   onFailed(isKnown(type) ? type : 'unknown');
 }
 
 /** The reason for an operator, without the statement that Knex puts in front of it. */
-function reasonOf(cause: unknown): string {
+function reasonOfFailure(cause: unknown): string {
   if (!(cause instanceof Error)) return 'unknown';
   const { code } = cause as { code?: unknown };
   return [code, cause.message.split(' - ').at(-1)]
