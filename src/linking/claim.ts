@@ -4,7 +4,6 @@ import type { Core } from '../core.js';
 import type { Database } from '../database/database.js';
 import { row, rows, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
-import { HttpError } from '../http/errors.js';
 import { voidEventsBeforePair } from '../inbox/event-rows.js';
 import { removeAllDevices } from '../inventory/removal.js';
 import { eraseSubscriptions } from '../inventory/subscriptions.js';
@@ -40,18 +39,18 @@ export interface Claimant {
  * - `made-already`: this very nonce has made this link of the claimant's.
  * - `resumed`: the claimant's link was stuck, and goes on with this nonce.
  * - `not-renewed`: the account is linked to the claimant, and Ring has sent no new pair, or not yet.
+ * - `user-deleted`: the claimant was deleted in another window meanwhile.
  */
 export type ClaimResult =
   | { kind: 'claimed' | 'made-already' | 'resumed' | 'not-renewed'; linkId: string }
   | { kind: 'linked-by-someone-else' }
-  | { kind: 'no-match' };
+  | { kind: 'no-match' }
+  | { kind: 'user-deleted' };
 
 /**
  * Matches a redirect against the pool and claims the pair that it was signed for. Of any number of simultaneous claims
  * exactly one is `claimed`. That one leaves behind, in one transaction, the claimed pair, the link and the durable job
  * that finishes it with Ring. The caller has verified that the redirect is fresh and that the user is signed in.
- *
- * @throws {HttpError} when the user was deleted meanwhile
  */
 export async function claim(
   dependencies: ClaimDependencies,
@@ -78,7 +77,7 @@ async function claimAccount(
 ): Promise<ClaimResult | 'lost'> {
   // With the lock, a transaction that deletes the user or changes the e-mail sees this link, or comes before it.
   const user = await lockUser(trx, userId, 'to stay');
-  if (user === undefined) throw userDeleted();
+  if (user === undefined) return { kind: 'user-deleted' };
   // Links of one account change one at a time. A lock of the rows would miss a link that is only being inserted.
   await lockAccount(trx, accountId);
   const current = await row<Pick<LinkRow, 'id' | 'user_id' | 'token_id'>>(
@@ -119,10 +118,6 @@ async function claimAccount(
   await enqueueConfirmation(trx, link);
   return { kind: 'claimed', linkId };
 }
-
-/** The user was deleted in another window meanwhile. */
-export const userDeleted = (): HttpError =>
-  new HttpError(409, 'Your account was deleted in the meantime, and nothing is linked.');
 
 function redirectColumns(vault: Vault, redirect: Redirect, linkId: string): RedirectColumns {
   const { keyId, ciphertext } = sealRedirect(vault, redirect, redirectPlace(linkId));

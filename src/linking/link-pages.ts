@@ -12,7 +12,7 @@ import { findLink, type Link, newestLinkOfUser } from '../ring-accounts/links.js
 import { csrfProtection, csrfToken } from '../users/csrf.js';
 import type { FormError } from '../users/routes.js';
 import { newSession, saveSession } from '../users/session.js';
-import { claim, type Claimant, type ClaimResult, userDeleted, wasRemovedLately } from './claim.js';
+import { claim, type Claimant, type ClaimResult, wasRemovedLately } from './claim.js';
 import type { MatchReport } from './match.js';
 import { OUTCOME_PAGES, type Outcome, outcomeOfLink, type OutcomeView } from './outcomes.js';
 import { dropPendingRedirect, keepPendingRedirect, readPendingRedirect } from './pending-redirect.js';
@@ -212,7 +212,12 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
 }
 
 /** The result of the attempts to claim. `app-removed`: no pair fits, and Ring has lately told us that the app was removed. */
-export type PatientResult = ClaimResult | { kind: Exclude<Freshness, 'fresh'> | 'app-removed' };
+export type PatientResult =
+  Exclude<ClaimResult, { kind: 'user-deleted' }> | { kind: Exclude<Freshness, 'fresh'> | 'app-removed' };
+
+/** The user was deleted in another window meanwhile. */
+const userDeleted = (): HttpError =>
+  new HttpError(409, 'Your account was deleted in the meantime, and nothing is linked.');
 
 /** Waits for a pair that is missing, while the redirect is fresh: Ring's callback can be slower than the browser. */
 async function claimPatiently(
@@ -226,6 +231,7 @@ async function claimPatiently(
     const age = freshness(redirect, clock, linkClockSkewSeconds);
     if (age !== 'fresh') return { kind: age };
     const result = await claim(dependencies, claimant, redirect);
+    if (result.kind === 'user-deleted') throw userDeleted();
     const mayStillArrive = result.kind === 'no-match' || result.kind === 'not-renewed';
     if (!mayStillArrive) return result;
     if (performance.now() > giveUpAt) {
