@@ -1,4 +1,3 @@
-import type { Knex } from 'knex';
 import type { Core } from './core.js';
 import type { Database } from './database/database.js';
 import { PROCESS_INBOX } from './inbox/wake-up.js';
@@ -15,10 +14,7 @@ import { TAKE_PICTURE, takeScheduledPicture } from './pictures/scheduled-picture
 import { FETCH_DEVICE, FETCH_INVENTORY, FETCH_SUBSCRIPTIONS } from './ring-accounts/refetch.js';
 import { processInbox } from './webhooks/process.js';
 
-export interface JobDependencies extends Pick<Metrics, 'onApplied' | 'onFailed' | 'onSnapshot'>, Core {
-  /** Called when a link is completed, in the transaction that completes it. */
-  onCompleted: (trx: Knex.Transaction, accountId: string) => Promise<void>;
-}
+export type JobDependencies = Pick<Metrics, 'onApplied' | 'onFailed' | 'onSnapshot'> & Core;
 
 /**
  * Every job, in two lanes. Jobs of the second may be many, and each waits for Ring: they must not delay those of the first,
