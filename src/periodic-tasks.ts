@@ -41,10 +41,10 @@ export interface PeriodicTaskDependencies extends Pick<
 
 /** Each task may run on every instance at once, and again after a crash. */
 export function periodicTasks(dependencies: PeriodicTaskDependencies): PeriodicTask[] {
-  const { log, unclaimedTtlSeconds, auditRetentionDays } = dependencies;
+  const { log, auditRetentionDays } = dependencies;
   const runs: Record<Name, () => Promise<void>> = {
     async 'expire unclaimed tokens'() {
-      const expired = await expireUnclaimedPairs(dependencies, unclaimedTtlSeconds);
+      const expired = await expireUnclaimedPairs(dependencies);
       if (expired > 0) log.info({ expired }, 'expired unclaimed token pairs');
     },
     'refresh tokens': () => refreshInBackground(dependencies),

@@ -93,8 +93,9 @@ async function claimAccount(
   );
   if (used !== undefined) return 'lost';
 
+  const now = clock();
   // When Ring signed the redirect, the app was installed.
-  const tokenId = await claimPair(trx, accountId, new Date(Number(redirect.time)), clock());
+  const tokenId = await claimPair(trx, accountId, new Date(Number(redirect.time)), now);
   if (tokenId === undefined) return 'lost';
 
   const linkId = current?.id ?? randomUUID();
@@ -104,7 +105,6 @@ async function claimAccount(
     account_identifier: maskEmail(user.email),
     ...redirectColumns(vault, redirect, linkId),
   };
-  const now = clock();
   if (current === undefined) {
     // Nothing that came through an earlier link may be left for the user of the next one.
     await removeAllDevices(trx, accountId, now);

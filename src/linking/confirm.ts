@@ -209,7 +209,7 @@ function redirectOf(vault: Vault, link: ConfirmingLink): Redirect {
 }
 
 function isNonceExpired({ vault, clock }: ConfirmCore, link: ConfirmingLink): boolean {
-  return isExpired(redirectOf(vault, link), clock);
+  return isExpired(redirectOf(vault, link), clock());
 }
 
 async function reach({ db, clock }: ConfirmCore, link: ConfirmingLink, step: ConfirmationStep): Promise<void> {

@@ -12,10 +12,11 @@ const EXPIRED_RETENTION_MS = 30 * 24 * 60 * 60 * 1_000;
  *
  * @returns how many
  */
-export async function expireUnclaimedPairs(
-  { db, clock }: Pick<Core, 'db' | 'clock'>,
-  unclaimedTtlSeconds: number,
-): Promise<number> {
+export async function expireUnclaimedPairs({
+  db,
+  clock,
+  unclaimedTtlSeconds,
+}: Pick<Core, 'db' | 'clock' | 'unclaimedTtlSeconds'>): Promise<number> {
   const createdBefore = new Date(clock().getTime() - unclaimedTtlSeconds * 1_000);
   const received = await expirePairs(db, 'RECEIVED', createdBefore);
   return received + (await expirePairs(db, 'UNCLAIMED', createdBefore));

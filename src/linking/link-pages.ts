@@ -89,7 +89,7 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
 
   /** Turns a redirect away that is too old, or from the future. @returns undefined when it is fresh */
   function turnedAway(redirect: Redirect): Outcome | undefined {
-    const age = freshness(redirect, clock, linkClockSkewSeconds);
+    const age = freshness(redirect, clock(), linkClockSkewSeconds);
     if (age === 'fresh') return undefined;
     dependencies.onClaimed(age);
     log.warn({ outcome: age }, 'a link is turned away; if this happens to everyone, check the clock of this machine');
@@ -228,7 +228,7 @@ async function claimPatiently(
   const { clock, linkClockSkewSeconds, patienceMs, isShuttingDown } = dependencies;
   const giveUpAt = performance.now() + patienceMs;
   for (;;) {
-    const age = freshness(redirect, clock, linkClockSkewSeconds);
+    const age = freshness(redirect, clock(), linkClockSkewSeconds);
     if (age !== 'fresh') return { kind: age };
     const result = await claim(dependencies, claimant, redirect);
     if (result.kind === 'user-deleted') throw userDeleted();

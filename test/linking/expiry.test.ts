@@ -36,7 +36,7 @@ describe('expiring unclaimed pairs', () => {
 
   const expireOn = (instance: Database | undefined, now = NOW) => {
     if (instance === undefined) throw new Error('there is no such instance');
-    return expireUnclaimedPairs({ db: instance.knex, clock: () => now }, TTL_SECONDS);
+    return expireUnclaimedPairs({ db: instance.knex, clock: () => now, unclaimedTtlSeconds: TTL_SECONDS });
   };
   const expire = (now = NOW) => expireOn(instances[0], now);
 
