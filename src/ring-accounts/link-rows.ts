@@ -29,19 +29,30 @@ export const isConfirming = ({ id, token_id }: Confirming): Sql =>
 
 type NewLink = Pick<LinkRow, 'id' | 'user_id' | 'account_id' | 'token_id' | 'account_identifier'> & RedirectColumns;
 
-/** Adds a link, still to be confirmed by Ring. Events from before its account's last removal are void for it. */
+/**
+ * Adds a link, still to be confirmed by Ring. Events from before its account's last removal are void for it. The caller holds
+ * the account's lock.
+ */
 export async function insertLink(trx: Knex.Transaction, link: NewLink, now: Date): Promise<void> {
-  await run(
+  const former = await row<Pick<LinkRow, 'removed_at'>>(
     trx,
-    sql`INSERT INTO account_links (id, user_id, account_id, token_id, account_identifier,
-                                   nonce_digest, request_key_id, request_ciphertext,
-                                   status, confirmation_step, created_at, updated_at,
-                                   void_before)
-        VALUES (${link.id}, ${link.user_id}, ${link.account_id}, ${link.token_id}, ${link.account_identifier},
-                ${link.nonce_digest}, ${link.request_key_id}, ${link.request_ciphertext},
-                'CONFIRMING', 'CLAIMED', ${now}, ${now},
-                (SELECT max(removed_at) FROM account_links WHERE account_id = ${link.account_id}))`,
+    sql`SELECT max(removed_at) AS removed_at FROM account_links WHERE account_id = ${link.account_id}`,
   );
+  await trx('account_links').insert({
+    id: link.id,
+    user_id: link.user_id,
+    account_id: link.account_id,
+    token_id: link.token_id,
+    account_identifier: link.account_identifier,
+    nonce_digest: link.nonce_digest,
+    request_key_id: link.request_key_id,
+    request_ciphertext: link.request_ciphertext,
+    status: 'CONFIRMING',
+    confirmation_step: 'CLAIMED',
+    void_before: former?.removed_at ?? null,
+    created_at: now,
+    updated_at: now,
+  });
 }
 
 /** Begins a live link anew with another pair, because its user has installed the app again. */

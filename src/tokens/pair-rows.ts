@@ -1,7 +1,7 @@
 import type { Knex } from 'knex';
 import { row, rows, run, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
-import { NEXT_ARRIVAL, type ReceivedEvent, TELLS_OF_INSTALLATION } from '../ring-accounts/installation.js';
+import { type ReceivedEvent, TELLS_OF_INSTALLATION } from '../ring-accounts/installation.js';
 import { IS_CALLABLE } from '../ring-accounts/link-conditions.js';
 import type { SealedPair } from './token-pairs.js';
 
@@ -47,16 +47,25 @@ const BECOMES = {
 type ReceivedPair = SealedPair &
   Pick<PairRow, 'id' | 'scope' | 'access_token_expires_at' | 'created_at' | 'installed_since'>;
 
-/** Stores a pair that Ring has given us. A second attempt with the same ID changes nothing. */
+/**
+ * Stores a pair that Ring has given us. A second attempt with the same ID changes nothing. The default of `arrival` is the
+ * pair's place in the order of arrival.
+ */
 export async function storePair(trx: Knex.Transaction, pair: ReceivedPair): Promise<void> {
-  await run(
-    trx,
-    sql`INSERT INTO ring_tokens (id, status, key_id, access_token_ciphertext, refresh_token_ciphertext,
-                                 scope, access_token_expires_at, created_at, arrival, installed_since)
-        VALUES (${pair.id}, 'RECEIVED', ${pair.key_id}, ${pair.access_token_ciphertext}, ${pair.refresh_token_ciphertext},
-                ${pair.scope}, ${pair.access_token_expires_at}, ${pair.created_at}, ${NEXT_ARRIVAL}, ${pair.installed_since})
-        ON CONFLICT (id) DO NOTHING`,
-  );
+  await trx('ring_tokens')
+    .insert({
+      id: pair.id,
+      status: 'RECEIVED',
+      key_id: pair.key_id,
+      access_token_ciphertext: pair.access_token_ciphertext,
+      refresh_token_ciphertext: pair.refresh_token_ciphertext,
+      scope: pair.scope,
+      access_token_expires_at: pair.access_token_expires_at,
+      created_at: pair.created_at,
+      installed_since: pair.installed_since,
+    })
+    .onConflict('id')
+    .ignore();
 }
 
 /** Notes whose a received pair is: it enters the pool, or ends at once. */
