@@ -8,7 +8,7 @@ import { voidEventsBeforePair } from '../inbox/event-rows.js';
 import { removeAllDevices } from '../inventory/removal.js';
 import { eraseSubscriptions } from '../inventory/subscriptions.js';
 import { lockAccount } from '../ring-accounts/account-lock.js';
-import { IS_LIVE } from '../ring-accounts/link-conditions.js';
+import { isLive } from '../ring-accounts/link-conditions.js';
 import { insertLink, type RedirectColumns, renewLink, replaceNonce } from '../ring-accounts/link-rows.js';
 import { maskEmail } from '../ring/account-identifier.js';
 import { claimPair, revokePair } from '../tokens/pair-rows.js';
@@ -82,7 +82,7 @@ async function claimAccount(
   await lockAccount(trx, accountId);
   const current = await row<Pick<LinkRow, 'id' | 'user_id' | 'token_id'>>(
     trx,
-    sql`SELECT id, user_id, token_id FROM account_links WHERE account_id = ${accountId} AND ${IS_LIVE}`,
+    sql`SELECT id, user_id, token_id FROM account_links WHERE account_id = ${accountId} AND ${isLive()}`,
   );
   if (current !== undefined && current.user_id !== userId) return { kind: 'linked-by-someone-else' };
 
@@ -134,7 +134,7 @@ async function explainNoMatch(
   const used = await row<Pick<LinkRow, 'id' | 'user_id'>>(
     database.knex,
     sql`SELECT id, user_id FROM account_links
-         WHERE nonce_digest = ${nonceDigest(redirect.nonce)} AND (user_id = ${userId} OR ${IS_LIVE})
+         WHERE nonce_digest = ${nonceDigest(redirect.nonce)} AND (user_id = ${userId} OR ${isLive()})
          ORDER BY created_at DESC LIMIT 1`,
   );
   if (used !== undefined && used.user_id !== userId) return { kind: 'linked-by-someone-else' };
@@ -142,7 +142,7 @@ async function explainNoMatch(
 
   const own = await rows<Pick<LinkRow, 'id' | 'account_id' | 'token_id'>>(
     database.knex,
-    sql`SELECT id, account_id, token_id FROM account_links WHERE user_id = ${userId} AND ${IS_LIVE}`,
+    sql`SELECT id, account_id, token_id FROM account_links WHERE user_id = ${userId} AND ${isLive()}`,
   );
   const isSigned = nonceCheck(hmacKey, redirect);
   const linked = own.find((link) => isSigned(link.account_id));
@@ -170,7 +170,7 @@ export async function wasRemovedLately(
     sql`SELECT account_id FROM webhook_events AS event
          WHERE type = 'app_integration_removed' AND received_at > ${receivedAfter}
            AND NOT EXISTS (SELECT 1 FROM account_links AS link
-                            WHERE link.account_id = event.account_id AND link.${IS_LIVE})
+                            WHERE link.account_id = event.account_id AND ${isLive('link')})
          ORDER BY received_at DESC LIMIT ${MOST_REMOVALS}`,
   );
   const isSigned = nonceCheck(hmacKey, redirect);

@@ -5,7 +5,7 @@ import { row, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { enqueue } from '../jobs/enqueue.js';
 import { retryRingCall } from '../jobs/ring-retry.js';
-import { IS_USABLE } from '../ring-accounts/link-conditions.js';
+import { isUsable } from '../ring-accounts/link-conditions.js';
 import { changeIdentifierOfLinks, markIdentifierTold } from '../ring-accounts/link-rows.js';
 import { maskEmail } from '../ring/account-identifier.js';
 import { NoLinkError } from '../tokens/errors.js';
@@ -36,7 +36,7 @@ export async function changeIdentifier(trx: Knex.Transaction, userId: string, em
 export async function enqueueUntoldIdentifier(trx: Knex.Transaction, accountId: string): Promise<void> {
   const untold = await row<Pick<LinkRow, 'id'>>(
     trx,
-    sql`SELECT id FROM account_links WHERE account_id = ${accountId} AND ${IS_USABLE} AND is_identifier_untold`,
+    sql`SELECT id FROM account_links WHERE account_id = ${accountId} AND ${isUsable()} AND is_identifier_untold`,
   );
   if (untold !== undefined) await enqueueTelling(trx, untold.id);
 }
@@ -55,7 +55,7 @@ export async function tellIdentifier(
   const link = await row<Pick<LinkRow, 'account_id' | 'account_identifier'>>(
     db,
     sql`SELECT account_id, account_identifier FROM account_links
-         WHERE id = ${job.linkId} AND ${IS_USABLE} AND is_identifier_untold`,
+         WHERE id = ${job.linkId} AND ${isUsable()} AND is_identifier_untold`,
   );
   if (link === undefined) return;
   const { account_id: accountId, account_identifier: accountIdentifier } = link;

@@ -2,7 +2,7 @@ import type { Knex } from 'knex';
 import { row, rows, run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { linkToldOf, type ReceivedEvent } from './installation.js';
-import { IS_CALLABLE, IS_HEALABLE, IS_LIVE } from './link-conditions.js';
+import { isCallable, isHealable, isLive } from './link-conditions.js';
 import { NONCE_TOO_OLD } from './links.js';
 
 /**
@@ -159,7 +159,7 @@ export async function requireNewPair(
     trx,
     sql`UPDATE account_links
            SET status = 'REAUTH_REQUIRED', last_error = ${reason}, updated_at = ${now}, ${ERASE_REDIRECT}
-         WHERE token_id = ${tokenId} AND ${IS_CALLABLE}`,
+         WHERE token_id = ${tokenId} AND ${isCallable()}`,
   );
 }
 
@@ -177,7 +177,7 @@ export async function healLink(
   const healed = await row<Pick<LinkRow, 'account_id'>>(
     trx,
     sql`UPDATE account_links SET status = 'COMPLETED', last_error = NULL, updated_at = ${now}
-         WHERE token_id = ${tokenId} AND ${IS_HEALABLE} RETURNING account_id`,
+         WHERE token_id = ${tokenId} AND ${isHealable()} RETURNING account_id`,
   );
   return healed?.account_id;
 }
@@ -205,7 +205,7 @@ export function changeIdentifierOfLinks(
   return rows(
     trx,
     sql`UPDATE account_links SET account_identifier = ${identifier}, is_identifier_untold = true
-         WHERE user_id = ${userId} AND ${IS_LIVE} AND account_identifier <> ${identifier} RETURNING id, status`,
+         WHERE user_id = ${userId} AND ${isLive()} AND account_identifier <> ${identifier} RETURNING id, status`,
   );
 }
 

@@ -2,7 +2,7 @@ import type { Knex } from 'knex';
 import { row, rows, run, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { type ReceivedEvent, TELLS_OF_INSTALLATION } from '../ring-accounts/installation.js';
-import { IS_CALLABLE } from '../ring-accounts/link-conditions.js';
+import { isCallable } from '../ring-accounts/link-conditions.js';
 import type { SealedPair } from './token-pairs.js';
 
 /**
@@ -273,7 +273,7 @@ export function queueDuePairs(db: Knex, limit: number, now: Date): Promise<SeenP
               AND (token.refresh_after > ${now} AND token.refresh_after <= ${after(MAX_PAUSE_MS)}) IS NOT TRUE
               AND (token.refresh_queued_until > ${now} AND token.refresh_queued_until <= ${after(QUEUED_FOR_MS)})
                   IS NOT TRUE
-              AND EXISTS (SELECT 1 FROM account_links AS link WHERE link.token_id = token.id AND link.${IS_CALLABLE})
+              AND EXISTS (SELECT 1 FROM account_links AS link WHERE link.token_id = token.id AND ${isCallable('link')})
             ORDER BY coalesce(token.refreshed_at, token.created_at) LIMIT ${limit} FOR UPDATE SKIP LOCKED)
         RETURNING id, generation`,
   );
