@@ -88,7 +88,7 @@ export function createApp(options: AppOptions): App {
   const homePage = createHomePage({ db, clock, limits });
   const linkPages = createLinkPages({
     ...core,
-    database,
+    patientPool: database.patientPool,
     hmacKey,
     limits,
     patienceMs,

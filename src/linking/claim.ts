@@ -1,7 +1,7 @@
 import { type KeyObject, randomUUID } from 'node:crypto';
 import type { Knex } from 'knex';
+import type { Pool } from 'pg';
 import type { Core } from '../core.js';
-import type { Database } from '../database/database.js';
 import { row, rows, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { voidEventsBeforePair } from '../inbox/event-rows.js';
@@ -22,8 +22,9 @@ import { sealRedirect } from './sealed-redirect.js';
 
 type LinkRow = Tables['account_links'];
 
-export interface ClaimDependencies extends Pick<Core, 'vault' | 'clock'> {
-  database: Database;
+export interface ClaimDependencies extends Pick<Core, 'db' | 'vault' | 'clock'> {
+  /** For the walk through the pool, which may run long. */
+  patientPool: Pool;
   hmacKey: KeyObject;
   /** Called after each walk through the pool. */
   onMatched: (report: MatchReport) => void;
@@ -57,12 +58,10 @@ export async function claim(
   claimant: Claimant,
   redirect: Redirect,
 ): Promise<ClaimResult> {
-  const { database, hmacKey } = dependencies;
-  const accountId = await matchNonce(database.patientPool, hmacKey, redirect, dependencies.onMatched);
+  const { db, patientPool, hmacKey } = dependencies;
+  const accountId = await matchNonce(patientPool, hmacKey, redirect, dependencies.onMatched);
   if (accountId !== undefined) {
-    const result = await database.knex.transaction((trx) =>
-      claimAccount(trx, dependencies, claimant, redirect, accountId),
-    );
+    const result = await db.transaction((trx) => claimAccount(trx, dependencies, claimant, redirect, accountId));
     if (result !== 'lost') return result;
   }
   return explainNoMatch(dependencies, claimant, redirect);
@@ -70,7 +69,7 @@ export async function claim(
 
 async function claimAccount(
   trx: Knex.Transaction,
-  { vault, clock }: ClaimDependencies,
+  { vault, clock }: Pick<ClaimDependencies, 'vault' | 'clock'>,
   { userId }: Claimant,
   redirect: Redirect,
   accountId: string,
@@ -130,9 +129,9 @@ async function explainNoMatch(
   { userId }: Claimant,
   redirect: Redirect,
 ): Promise<ClaimResult> {
-  const { database, hmacKey } = dependencies;
+  const { db, hmacKey } = dependencies;
   const used = await row<Pick<LinkRow, 'id' | 'user_id'>>(
-    database.knex,
+    db,
     sql`SELECT id, user_id FROM account_links
          WHERE nonce_digest = ${nonceDigest(redirect.nonce)} AND (user_id = ${userId} OR ${isLive()})
          ORDER BY created_at DESC LIMIT 1`,
@@ -141,7 +140,7 @@ async function explainNoMatch(
   if (used !== undefined) return { kind: 'made-already', linkId: used.id };
 
   const own = await rows<Pick<LinkRow, 'id' | 'account_id' | 'token_id'>>(
-    database.knex,
+    db,
     sql`SELECT id, account_id, token_id FROM account_links WHERE user_id = ${userId} AND ${isLive()}`,
   );
   const isSigned = nonceCheck(hmacKey, redirect);
@@ -161,12 +160,12 @@ const MOST_REMOVALS = 1_000;
  * that nothing in the pool fits. A live link of the account means that the app is there again.
  */
 export async function wasRemovedLately(
-  { database, hmacKey, clock }: Pick<ClaimDependencies, 'database' | 'hmacKey' | 'clock'>,
+  { db, hmacKey, clock }: Pick<ClaimDependencies, 'db' | 'hmacKey' | 'clock'>,
   redirect: Redirect,
 ): Promise<boolean> {
   const receivedAfter = new Date(clock().getTime() - LATELY_MS);
   const removed = await rows<Pick<Tables['webhook_events'], 'account_id'>>(
-    database.knex,
+    db,
     sql`SELECT account_id FROM webhook_events AS event
          WHERE type = 'app_integration_removed' AND received_at > ${receivedAfter}
            AND NOT EXISTS (SELECT 1 FROM account_links AS link
@@ -182,12 +181,12 @@ export async function wasRemovedLately(
  * In" again, Ring sends no new code, but a fresh nonce. The one that we hold may be too old for Ring by now.
  */
 async function resumeLink(
-  { database, vault, clock }: ClaimDependencies,
+  { db, vault, clock }: Pick<ClaimDependencies, 'db' | 'vault' | 'clock'>,
   redirect: Redirect,
   link: Pick<LinkRow, 'id' | 'token_id'>,
 ): Promise<boolean> {
   const columns = redirectColumns(vault, redirect, link.id);
-  return database.knex.transaction(async (trx) => {
+  return db.transaction(async (trx) => {
     const isStuck = await replaceNonce(trx, link, columns, clock());
     if (isStuck) await enqueueConfirmation(trx, link);
     return isStuck;
