@@ -14,34 +14,34 @@ import { TAKE_PICTURE, takeScheduledPicture } from './pictures/scheduled-picture
 import { FETCH_DEVICE, FETCH_INVENTORY, FETCH_SUBSCRIPTIONS } from './ring-accounts/refetch.js';
 import { processInbox } from './webhooks/process.js';
 
-export type JobDependencies = Pick<Metrics, 'onApplied' | 'onFailed' | 'onSnapshot'> & Core;
-
 /**
  * Every job, in two lanes. Jobs of the second may be many, and each waits for Ring: they must not delay those of the first,
  * for which users wait.
  */
-export function jobLanes(database: Database, dependencies: JobDependencies): Lane[] {
+export function jobLanes(
+  core: Core,
+  database: Database,
+  { onApplied, onFailed, onSnapshot }: Pick<Metrics, 'onApplied' | 'onFailed' | 'onSnapshot'>,
+): Lane[] {
   return [
     {
       concurrency: 10,
       tasks: {
-        [IDENTIFY_ACCOUNT]: (payload) => identifyAccount(dependencies, payload),
-        [CONFIRM_LINK]: oneAtATime(database, CONFIRM_LINK, confirmationKeyOf, (payload) =>
-          confirmLink(dependencies, payload),
-        ),
-        [PROCESS_INBOX]: (payload) => processInbox(dependencies, payload),
-        [CLOSE_LIVE_VIEW]: (payload) => closeAtRing(dependencies, payload),
+        [IDENTIFY_ACCOUNT]: (payload) => identifyAccount(core, payload),
+        [CONFIRM_LINK]: oneAtATime(database, CONFIRM_LINK, confirmationKeyOf, (payload) => confirmLink(core, payload)),
+        [PROCESS_INBOX]: (payload) => processInbox({ ...core, onApplied, onFailed }, payload),
+        [CLOSE_LIVE_VIEW]: (payload) => closeAtRing(core, payload),
       },
     },
     {
       concurrency: 5,
       tasks: {
-        [FETCH_INVENTORY]: (payload) => fetchInventory(dependencies, payload),
-        [FETCH_DEVICE]: (payload) => fetchDevice(dependencies, payload),
-        [FETCH_SUBSCRIPTIONS]: (payload) => fetchSubscriptions(dependencies, payload),
-        [TAKE_PICTURE]: (payload) => takeScheduledPicture(dependencies, payload),
+        [FETCH_INVENTORY]: (payload) => fetchInventory(core, payload),
+        [FETCH_DEVICE]: (payload) => fetchDevice(core, payload),
+        [FETCH_SUBSCRIPTIONS]: (payload) => fetchSubscriptions(core, payload),
+        [TAKE_PICTURE]: (payload) => takeScheduledPicture({ ...core, onSnapshot }, payload),
         [TELL_IDENTIFIER]: oneAtATime(database, TELL_IDENTIFIER, identifierKeyOf, (payload) =>
-          tellIdentifier(dependencies, payload),
+          tellIdentifier(core, payload),
         ),
       },
     },

@@ -87,17 +87,17 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       log.debug({ call: report.endpoint, result: report.result, ms: Math.round(report.durationMs) }, 'asked Ring');
     },
   });
-  const basis = { db: database.knex, ring, vault, clock, log, unclaimedTtlSeconds, linkClockSkewSeconds };
-  const tokens = createAccessTokens({ ...basis, onRefresh: metrics.onRefresh, onHealed: catchUp });
-  const core: Core = { ...basis, tokens };
+  const db = database.knex;
+  const tokens = createAccessTokens({ db, ring, vault, clock, log, onRefresh: metrics.onRefresh, onHealed: catchUp });
+  const core: Core = { db, ring, vault, tokens, clock, log, unclaimedTtlSeconds, linkClockSkewSeconds };
   const codes = createCodeExchange({ ...core, onExchange: metrics.onExchange });
 
   let isStopping = false;
   const isShuttingDown = () => isStopping;
   const budget = createRefreshBudget(database.pool, isShuttingDown);
-  const queue = startQueue(database, jobLanes(database, { ...core, ...metrics }), log);
+  const queue = startQueue(database, jobLanes(core, database, metrics), log);
   const periodic = startPeriodicTasks(
-    periodicTasks({ ...core, budget, auditRetentionDays, isStopping: isShuttingDown }),
+    periodicTasks(core, { budget, auditRetentionDays, isStopping: isShuttingDown }),
     log,
     metrics.onTaskRun,
   );
