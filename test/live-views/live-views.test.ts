@@ -655,24 +655,31 @@ describe('the time limit', () => {
   });
 });
 
-test('live views that end for two reasons at once are locked in one order, so that neither waits for the other', async () => {
-  const owner = await sharing(world);
-  const [first = '', second = ''] = [randomUUID(), randomUUID()].sort();
-  // Stored the other way round: the order of the table is the wrong one.
-  for (const id of [second, first]) {
-    await world.sql(
-      `INSERT INTO live_views (id, user_id, link_id, account_id, device_id, status, started_at, expires_at)
-       SELECT $1, user_id, id, account_id, $3, 'OPENING', $4::timestamptz, $4::timestamptz + interval '1 minute'
+test.each([
+  ['of the same two', 'OPENING', 'device_offline'],
+  ['of which one erases what the other has ended', 'ENDED', 'device_removed'],
+] as const)(
+  'two endings at once, %s, lock live views in one order: neither waits for the other',
+  async (_what, status, type) => {
+    const owner = await sharing(world);
+    const [first = '', second = ''] = [randomUUID(), randomUUID()].sort();
+    // Stored the other way round: the order of the table is the wrong one.
+    for (const id of [second, first]) {
+      await world.sql(
+        `INSERT INTO live_views (id, user_id, link_id, account_id, device_id, status, end_reason, started_at, expires_at, ended_at)
+       SELECT $1, user_id, id, account_id, $3, $5, CASE $5 WHEN 'ENDED' THEN 'CLOSED' END, $4::timestamptz,
+              $4::timestamptz + interval '1 minute', CASE $5 WHEN 'ENDED' THEN $4::timestamptz END
          FROM account_links WHERE account_id = $2`,
-      [id, owner.ringUser.account_id, owner.device.id, world.clock.now()],
-    );
-  }
-  const release = await holdLock(world, 'SELECT FROM live_views WHERE id = $1 FOR UPDATE', [first]);
+        [id, owner.ringUser.account_id, owner.device.id, world.clock.now(), id === first ? status : 'OPENING'],
+      );
+    }
+    const release = await holdLock(world, 'SELECT FROM live_views WHERE id = $1 FOR UPDATE', [first]);
 
-  await world.ring.sendEvent({ user_id: owner.ringUser.id, type: 'device_offline' });
-  await untilLocksAwaited(world, 1);
-  await world.sql('SELECT FROM live_views WHERE id = $1 FOR UPDATE NOWAIT', [second]);
+    await world.ring.sendEvent({ user_id: owner.ringUser.id, device_id: owner.device.id, type });
+    await untilLocksAwaited(world, 1);
+    await world.sql('SELECT FROM live_views WHERE id = $1 FOR UPDATE NOWAIT', [second]);
 
-  await release();
-  await until('both have ended', async () => (await rowsOf(owner)).every(({ status }) => status === 'ENDED'));
-});
+    await release();
+    await until('both have ended', async () => (await rowsOf(owner)).every((row) => row.status === 'ENDED'));
+  },
+);
