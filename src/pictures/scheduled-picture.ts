@@ -36,8 +36,8 @@ const MAY_PASS: ReadonlySet<RingErrorKind> = new Set(['unavailable', 'no-answer'
 type ReadySchedule = Pick<Tables['scheduled_operations'], 'link_id' | 'account_id' | 'device_id'>;
 
 /** Adds a run of a schedule. It replaces the run before, if that still waits. */
-export async function enqueuePicture(on: Knex, run: Run, delayMs = 0): Promise<void> {
-  await enqueue(on, TAKE_PICTURE, run, { key: `${TAKE_PICTURE}:${run.operationId}`, delayMs });
+export async function enqueuePicture(trx: Knex.Transaction, run: Run, delayMs = 0): Promise<void> {
+  await enqueue(trx, TAKE_PICTURE, run, { key: `${TAKE_PICTURE}:${run.operationId}`, delayMs });
 }
 
 /**
