@@ -15,7 +15,7 @@ import { TAKE_PICTURE, takeScheduledPicture } from './pictures/scheduled-picture
 import { FETCH_DEVICE, FETCH_INVENTORY, FETCH_SUBSCRIPTIONS } from './ring-accounts/refetch.js';
 import { processInbox } from './webhooks/process.js';
 
-export interface JobDependencies extends Pick<Metrics, 'onApplied' | 'onFailed' | 'onSnapshot'>, Core {
+export interface JobDependencies extends Pick<Metrics, 'onApplied' | 'onFailed' | 'onPicture'>, Core {
   /** Called when a link is completed, in the transaction that completes it. */
   onCompleted: (trx: Knex.Transaction, accountId: string) => Promise<void>;
 }

@@ -12,7 +12,7 @@ import { refreshInBackground } from './tokens/background-refresh.js';
 import type { RefreshBudget } from './tokens/refresh-budget.js';
 
 /** The periodic tasks by their names, which metrics show, and when they run: cron expressions in UTC. */
-export const SCHEDULES = {
+export const CRON_EXPRESSIONS = {
   'expire unclaimed tokens': '* * * * *',
   'refresh tokens': '* * * * *',
   'wake overdue inboxes': '* * * * *',
@@ -28,7 +28,7 @@ export const SCHEDULES = {
   'purge the archive': '37 3 * * *',
 } as const;
 
-type Name = keyof typeof SCHEDULES;
+type Name = keyof typeof CRON_EXPRESSIONS;
 
 export interface PeriodicTaskDependencies extends Pick<
   Core,
@@ -59,5 +59,5 @@ export function periodicTasks(dependencies: PeriodicTaskDependencies): PeriodicT
     'forget removed devices': () => purgeRemovedDevices(dependencies),
     'purge the archive': () => purgeArchive(dependencies, auditRetentionDays),
   };
-  return Object.entries(runs).map(([name, run]) => ({ name, schedule: SCHEDULES[name as Name], run }));
+  return Object.entries(runs).map(([name, run]) => ({ name, cronExpression: CRON_EXPRESSIONS[name as Name], run }));
 }

@@ -18,7 +18,7 @@ export const TAKE_PICTURE = 'take_snapshot';
 
 export interface ScheduledPictureDependencies extends Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log'> {
   /** Hears of each picture that Ring was asked for, whether or not the schedule still wanted it. */
-  onSnapshot: (outcome: 'taken' | 'failed') => void;
+  onPicture: (outcome: 'taken' | 'failed') => void;
 }
 
 /**
@@ -61,14 +61,14 @@ export async function takeScheduledPicture(
   } catch (error) {
     if (error instanceof NoLinkError) return;
     log.warn({ err: error, operationId: run.operationId, attempt: run.attempt }, 'a scheduled picture is not taken');
-    dependencies.onSnapshot('failed');
+    dependencies.onPicture('failed');
     await recordFailure(db, run, error, clock());
     const { account_id: accountId, device_id: deviceId } = schedule;
     if (isGone(error)) await refetchDevice(db, { accountId, deviceId, occurredAt: clock() });
     return;
   }
   await store(db, run, schedule, image, clock());
-  dependencies.onSnapshot('taken');
+  dependencies.onPicture('taken');
 }
 
 function findReady(db: Knex, { operationId, snapshotId }: Run): Promise<ReadySchedule | undefined> {
