@@ -1,7 +1,6 @@
 import type { Knex } from 'knex';
-import type { ClientBase } from 'pg';
 import type { Core } from '../core.js';
-import { run, type Sql, sql } from '../database/sql.js';
+import { rows, run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
 import { USER_OF_EVENT } from './user-of-event.js';
@@ -71,13 +70,14 @@ export async function failEvent(db: Knex, { id, attempts, reason }: FailedAttemp
 }
 
 /** Makes failed events pending again. @returns the Ring account of each */
-export async function reopenFailedEvents(client: ClientBase, which: 'all' | readonly string[]): Promise<string[]> {
+export async function reopenFailedEvents(trx: Knex.Transaction, which: 'all' | readonly string[]): Promise<string[]> {
   const chosen = which === 'all' ? sql`true` : sql`request_id = ANY (${which}::uuid[])`;
-  const { rows } = await client.query<Pick<EventRow, 'account_id'>>(
+  const reopened = await rows<Pick<EventRow, 'account_id'>>(
+    trx,
     sql`UPDATE webhook_events SET status = 'PENDING', attempts = 0, retry_at = NULL
-         WHERE status = 'FAILED' AND ${chosen} RETURNING account_id`.numbered,
+         WHERE status = 'FAILED' AND ${chosen} RETURNING account_id`,
   );
-  return rows.map(({ account_id }) => account_id);
+  return reopened.map(({ account_id }) => account_id);
 }
 
 /** SQL: events that would still be applied, or run again. The end of an integration is never voided: it must be applied. */
