@@ -21,7 +21,7 @@ import { processInbox } from './webhooks/process.js';
 export function jobLanes(
   core: Core,
   database: Database,
-  { onApplied, onFailed, onSnapshot }: Pick<Metrics, 'onApplied' | 'onFailed' | 'onSnapshot'>,
+  { onApplied, onFailed, onPicture }: Pick<Metrics, 'onApplied' | 'onFailed' | 'onPicture'>,
 ): Lane[] {
   return [
     {
@@ -39,7 +39,7 @@ export function jobLanes(
         [FETCH_INVENTORY]: (payload) => fetchInventory(core, payload),
         [FETCH_DEVICE]: (payload) => fetchDevice(core, payload),
         [FETCH_SUBSCRIPTIONS]: (payload) => fetchSubscriptions(core, payload),
-        [TAKE_PICTURE]: (payload) => takeScheduledPicture({ ...core, onSnapshot }, payload),
+        [TAKE_PICTURE]: (payload) => takeScheduledPicture({ ...core, onPicture }, payload),
         [TELL_IDENTIFIER]: oneAtATime(database, TELL_IDENTIFIER, identifierKeyOf, (payload) =>
           tellIdentifier(core, payload),
         ),

@@ -12,7 +12,7 @@ import { refreshInBackground } from './tokens/background-refresh.js';
 import type { RefreshBudget } from './tokens/refresh-budget.js';
 
 /** The periodic tasks by their names, which metrics show, and when they run: cron expressions in UTC. */
-export const SCHEDULES = {
+export const CRON_EXPRESSIONS = {
   'expire unclaimed tokens': '* * * * *',
   'refresh tokens': '* * * * *',
   'wake overdue inboxes': '* * * * *',
@@ -28,7 +28,7 @@ export const SCHEDULES = {
   'purge the archive': '37 3 * * *',
 } as const;
 
-type Name = keyof typeof SCHEDULES;
+type Name = keyof typeof CRON_EXPRESSIONS;
 
 export interface PeriodicTaskOptions {
   budget: RefreshBudget;
@@ -58,5 +58,5 @@ export function periodicTasks(
     'forget removed devices': () => purgeRemovedDevices(core),
     'purge the archive': () => purgeArchive(core, auditRetentionDays),
   };
-  return Object.entries(runs).map(([name, run]) => ({ name, schedule: SCHEDULES[name as Name], run }));
+  return Object.entries(runs).map(([name, run]) => ({ name, cronExpression: CRON_EXPRESSIONS[name as Name], run }));
 }

@@ -17,7 +17,7 @@ import { startQueue } from './jobs/queue.js';
 import { catchUp } from './linking/catch-up.js';
 import { createCodeExchange } from './linking/exchange.js';
 import { createMetrics } from './operations/metrics.js';
-import { periodicTasks, SCHEDULES } from './periodic-tasks.js';
+import { periodicTasks, CRON_EXPRESSIONS } from './periodic-tasks.js';
 import { currentRequestId } from './request-id.js';
 import { createRingClient } from './ring/client.js';
 import type { Clock } from './time/clock.js';
@@ -77,7 +77,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     throw error;
   });
 
-  const metrics = createMetrics({ clock, periodicTasks: Object.keys(SCHEDULES) });
+  const metrics = createMetrics({ clock, periodicTasks: Object.keys(CRON_EXPRESSIONS) });
   const ring = createRingClient({
     ...config.ring,
     ...(options.ringTimeoutMs && { timeoutMs: options.ringTimeoutMs }),

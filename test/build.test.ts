@@ -64,6 +64,17 @@ test('the compiled file of a deleted source is deleted too', () => {
   expect(['one', 'two'].map((name) => existsSync(at(`dist/src/${name}.js`)))).toEqual([true, false]);
 });
 
+test('an import of a deleted source is told, and again by the next build', () => {
+  writeFileSync(at('src/two.ts'), 'export const two = 2;\n');
+  writeFileSync(at('src/three.ts'), "import { two } from './two.js';\nexport const three = two + 1;\n");
+  expect(build().status).toBe(0);
+  rmSync(at('src/two.ts'));
+  for (const { status, stderr } of [build(), build()]) {
+    expect(status).toBe(2);
+    expect(stderr).toContain('TS2307');
+  }
+});
+
 test('without sources, as in a production image, there is nothing to do', () => {
   build();
   rmSync(at('src'), { recursive: true });

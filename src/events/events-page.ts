@@ -5,7 +5,7 @@ import type { Core } from '../core.js';
 import { row, sql } from '../database/sql.js';
 import { type ListedDevice, listDevices } from '../devices/device-list.js';
 import { nameOfDevice } from '../devices/device-view.js';
-import { noSuchDevice } from '../devices/user-devices.js';
+import { noSuchDevice } from '../devices/no-such-device.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { render } from '../http/render.js';

@@ -8,7 +8,11 @@ import { isApplied } from '../ring-accounts/link-conditions.js';
 /** The job that applies the pending events of some Ring accounts. */
 export const PROCESS_INBOX = 'process_inbox';
 
-/** Adds the job that applies an account's pending events, in the transaction that makes them applicable. */
+/**
+ * Adds the job that applies an account's pending events.
+ *
+ * @param on the transaction that makes them applicable, or the database when they have been so before
+ */
 export function enqueueInbox(on: Knex, accountId: string, delayMs = 0): Promise<void> {
   return enqueue(on, PROCESS_INBOX, { accountIds: [accountId] }, { key: jobKey(PROCESS_INBOX, accountId), delayMs });
 }

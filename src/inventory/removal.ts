@@ -34,7 +34,7 @@ export async function removeDevice(
   await lockLiveViews(trx, removal);
   await endLiveViews(trx, removal, 'DEVICE_REMOVED', now);
   if (device?.removed_at == null) await archiveRemoval(trx, { ...removal, kind: 'DEVICE_REMOVED' });
-  await erase(trx, removal);
+  await erase(trx, removal, now);
   await markRemoved(trx, removal);
 }
 
@@ -44,15 +44,15 @@ const isAfter = (time: Date | null | undefined, other: Date): boolean => time !=
 export async function removeAllDevices(trx: Knex.Transaction, accountId: string, now: Date): Promise<void> {
   await lockLiveViews(trx, { accountId });
   await endLiveViews(trx, { accountId }, 'LINK_REMOVED', now);
-  await erase(trx, { accountId });
+  await erase(trx, { accountId }, now);
   await eraseDevices(trx, accountId);
 }
 
 /** Erases the schedules of devices, and all that the devices have told and shown. */
-async function erase(trx: Knex.Transaction, scope: DeviceScope): Promise<void> {
+async function erase(trx: Knex.Transaction, scope: DeviceScope, now: Date): Promise<void> {
   await eraseSchedules(trx, scope);
   await eraseFormerLiveViews(trx, scope);
   await eraseDeviceEvents(trx, scope);
   await erasePictures(trx, scope);
-  await eraseBodiesOfDevices(trx, scope);
+  await eraseBodiesOfDevices(trx, scope, now);
 }

@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Knex } from 'knex';
 import type { Core } from '../core.js';
-import type { TokenGrant } from '../ring/client.js';
+import type { TokenPair } from '../ring/client.js';
 import { RingError } from '../ring/errors.js';
 import { insist } from '../time/insist.js';
 import { within } from '../time/within.js';
@@ -86,7 +86,7 @@ async function exchangeOnce(dependencies: ExchangeDependencies, code: string): P
   const { digest } = received;
   // Committed before Ring is called: a crash in between reads as `UNCERTAIN`.
   if (!(await beginExchange(dependencies.db, digest, received.at))) return outcomeOfFirst(dependencies, digest);
-  let pair: TokenGrant;
+  let pair: TokenPair;
   try {
     pair = await dependencies.ring.exchangeCode(code);
   } catch (error) {
@@ -143,7 +143,7 @@ function outcomeOf(error: RingError): Exclude<ExchangeOutcome, 'STORED' | 'UNSET
 async function storeInsistently(
   dependencies: ExchangeDependencies,
   code: ReceivedCode,
-  pair: TokenGrant,
+  pair: TokenPair,
 ): Promise<void> {
   const { log, unclaimedTtlSeconds } = dependencies;
   const tokenId = randomUUID();
@@ -161,7 +161,7 @@ async function store(
   { db, vault, clock, linkClockSkewSeconds }: ExchangeDependencies,
   code: ReceivedCode,
   tokenId: string,
-  pair: TokenGrant,
+  pair: TokenPair,
 ): Promise<void> {
   const now = clock();
   const sealed = sealPair(vault, tokenId, pair);

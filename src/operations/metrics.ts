@@ -24,7 +24,7 @@ export interface Metrics {
   onApplied: (event: Pick<RingEvent, 'type' | 'sentAt'>) => void;
   onFailed: (type: WebhookType) => void;
   onRefresh: (outcome: RefreshOutcome) => void;
-  onSnapshot: (outcome: 'taken' | 'failed') => void;
+  onPicture: (outcome: 'taken' | 'failed') => void;
   onCall: (report: CallReport) => void;
   onTaskRun: (task: string, outcome: 'done' | 'failed') => void;
 }
@@ -197,7 +197,7 @@ export function createMetrics({ clock, periodicTasks }: { clock: Clock; periodic
     onRefresh(outcome) {
       refreshes.inc({ outcome });
     },
-    onSnapshot(outcome) {
+    onPicture(outcome) {
       snapshots.inc({ outcome });
     },
     onCall({ endpoint, result, durationMs, rateLimit: { limit, remaining } }) {

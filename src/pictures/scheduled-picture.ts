@@ -18,7 +18,7 @@ export const TAKE_PICTURE = 'take_snapshot';
 
 export interface ScheduledPictureDependencies extends Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log'> {
   /** Hears of each picture that Ring was asked for, whether or not the schedule still wanted it. */
-  onSnapshot: (outcome: 'taken' | 'failed') => void;
+  onPicture: (outcome: 'taken' | 'failed') => void;
 }
 
 /**
@@ -36,8 +36,8 @@ const MAY_PASS: ReadonlySet<RingErrorKind> = new Set(['unavailable', 'no-answer'
 type ReadySchedule = Pick<Tables['scheduled_operations'], 'link_id' | 'account_id' | 'device_id'>;
 
 /** Adds a run of a schedule. It replaces the run before, if that still waits. */
-export async function enqueuePicture(on: Knex, run: Run, delayMs = 0): Promise<void> {
-  await enqueue(on, TAKE_PICTURE, run, { key: `${TAKE_PICTURE}:${run.operationId}`, delayMs });
+export async function enqueuePicture(trx: Knex.Transaction, run: Run, delayMs = 0): Promise<void> {
+  await enqueue(trx, TAKE_PICTURE, run, { key: `${TAKE_PICTURE}:${run.operationId}`, delayMs });
 }
 
 /**
@@ -61,14 +61,14 @@ export async function takeScheduledPicture(
   } catch (error) {
     if (error instanceof NoLinkError) return;
     log.warn({ err: error, operationId: run.operationId, attempt: run.attempt }, 'a scheduled picture is not taken');
-    dependencies.onSnapshot('failed');
+    dependencies.onPicture('failed');
     await recordFailure(db, run, error, clock());
     const { account_id: accountId, device_id: deviceId } = schedule;
     if (isGone(error)) await refetchDevice(db, { accountId, deviceId, occurredAt: clock() });
     return;
   }
   await store(db, run, schedule, image, clock());
-  dependencies.onSnapshot('taken');
+  dependencies.onPicture('taken');
 }
 
 function findReady(db: Knex, { operationId, snapshotId }: Run): Promise<ReadySchedule | undefined> {

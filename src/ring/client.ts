@@ -8,7 +8,7 @@ import { type RingSubscription, SubscriptionsAnswer } from './subscriptions.js';
 import { humanText, opaque } from './text.js';
 import { type Call, createTransport, type TransportOptions } from './transport.js';
 
-export interface TokenGrant {
+export interface TokenPair {
   accessToken: string;
   refreshToken: string;
   scope: string;
@@ -34,9 +34,9 @@ export interface RingClientOptions extends TransportOptions {
  */
 export interface RingClient {
   /** Exchanges an authorization code, which works once and lives 60 s. */
-  exchangeCode(code: string): Promise<TokenGrant>;
+  exchangeCode(code: string): Promise<TokenPair>;
   /** Replaces a token pair: from then on the old refresh token is dead. */
-  refreshTokens(refreshToken: string): Promise<TokenGrant>;
+  refreshTokens(refreshToken: string): Promise<TokenPair>;
   /** The account ID behind an access token. */
   getAccountId(accessToken: string): Promise<string>;
   /** Tells Ring that the nonce was matched: the integration becomes `awaiting`. */
@@ -109,7 +109,7 @@ export function createRingClient(options: RingClientOptions): RingClient {
     };
   }
 
-  async function requestTokens(grant: Record<string, string>): Promise<TokenGrant> {
+  async function requestTokens(grant: Record<string, string>): Promise<TokenPair> {
     const { clientId: client_id, clientSecret: client_secret } = options;
     const call: Call = {
       name: 'POST /oauth/token',

@@ -2,7 +2,7 @@ import type { Knex } from 'knex';
 import { row, sql } from '../database/sql.js';
 import { isCallable, isHealable } from '../ring-accounts/link-conditions.js';
 import { healLink, requireNewPair } from '../ring-accounts/link-rows.js';
-import type { TokenGrant } from '../ring/client.js';
+import type { TokenPair } from '../ring/client.js';
 import type { Clock } from '../time/clock.js';
 import { NoLinkError } from './errors.js';
 import { replacePair, revokeDeadPair, type SeenPair } from './pair-rows.js';
@@ -26,7 +26,7 @@ export interface PairDependencies {
 export async function storeNewPair(
   { db, vault, onHealed }: PairDependencies,
   seen: SeenPair,
-  newPair: TokenGrant,
+  newPair: TokenPair,
   answeredAt: Date,
 ): Promise<void> {
   const sealed = sealPair(vault, seen.id, newPair);

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Knex } from 'knex';
 import type { Logger } from 'pino';
 import { row, sql } from '../database/sql.js';
-import type { RingClient, TokenGrant } from '../ring/client.js';
+import type { RingClient, TokenPair } from '../ring/client.js';
 import { RingError } from '../ring/errors.js';
 import { insist } from '../time/insist.js';
 import { retryPauseMs } from '../time/retry-pause.js';
@@ -103,7 +103,7 @@ function pauseOf({ refresh_after }: PresentPair, now: Date): number {
 
 async function askRing(dependencies: RefreshDependencies, pair: SeenPair, taken: TakenPair): Promise<void> {
   const { ring, log, onRefresh } = dependencies;
-  let newPair: TokenGrant;
+  let newPair: TokenPair;
   try {
     newPair = await ring.refreshTokens(await openTaken(dependencies, pair, taken));
   } catch (error) {
@@ -160,7 +160,7 @@ function isDead({ code, kind }: RingError): boolean {
  * Stores the new pair, and tries until it is stored. With Ring's answer the old refresh token is dead, and the new one exists
  * only in this process.
  */
-async function storeInsistently(dependencies: RefreshDependencies, pair: SeenPair, newPair: TokenGrant): Promise<void> {
+async function storeInsistently(dependencies: RefreshDependencies, pair: SeenPair, newPair: TokenPair): Promise<void> {
   const { clock, log, onRefresh } = dependencies;
   const answeredAt = clock();
   await insist(
