@@ -62,7 +62,7 @@ describe.each([
     app = await world.startApp({ TZ: zones.app });
     ringUser = await installed(world);
     visitor = await arriving(world, ringUser);
-  }, 60_000);
+  });
 
   afterAll(async () => {
     await world.stop();

@@ -93,7 +93,7 @@ beforeAll(() => {
     ...misshown,
     ['account-deleted, declared otherwise', `true satisfies Same<Views['account-deleted'], { title: number }>;`],
   ]);
-}, 120_000);
+});
 
 /** TypeScript's complaints about the templates and about more code beside them, by name. */
 function faultsOf(all: ReadonlyMap<string, string>, more: Section[]): Map<string, string> {
