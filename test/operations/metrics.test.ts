@@ -2,7 +2,6 @@ import { createHmac, randomUUID } from 'node:crypto';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import pg from 'pg';
@@ -486,11 +485,15 @@ describe('a whole life moves', () => {
 describe('labels', () => {
   test('count no delivery whose sender hangs up in the middle', async () => {
     const before = await look();
+    let delivery: IncomingMessage | undefined;
+    const onRequest = (message: unknown) => ({ request: delivery } = message as { request: IncomingMessage });
+    subscribe('http.server.request.start', onRequest);
     const socket = connect(Number(new URL(world.url).port), 'localhost');
     socket.write('POST /webhooks/ring HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"meta":');
-    await delay(200);
+    await until('it has begun', () => Promise.resolve(delivery !== undefined));
+    unsubscribe('http.server.request.start', onRequest);
     socket.destroy();
-    await delay(200);
+    await until('the service has noticed', () => Promise.resolve(delivery?.destroyed));
 
     const series = 'ring_link_webhooks_received_total{outcome="malformed",type="unknown"}';
     expect((await look()).count(series)).toBe(before.count(series));

@@ -281,12 +281,11 @@ async function requestsAreMalformed(): Promise<void> {
   );
 }
 
-/** Sends this text, and closes the connection when the service does, or after a while. */
+/** Sends this text and nothing more, and waits until the service closes the connection. */
 async function sendRaw(text: string): Promise<void> {
   const socket = connect(Number(world.environment.PORT), '127.0.0.1');
   socket.on('error', () => undefined);
-  socket.resume().setTimeout(300, () => socket.destroy());
-  socket.write(text);
+  socket.resume().end(text);
   await once(socket, 'close');
 }
 
