@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Tables } from '../src/database/tables.js';
 import { cards } from './support/linking.js';
 import { scrape } from './support/metrics.js';
 import {
@@ -267,9 +268,10 @@ describe('SIGTERM', () => {
   }
 
   async function statusesOf({ account_id }: RingUser): Promise<string[]> {
-    const rows = await world.sql<{ status: string }>('SELECT status FROM ring_tokens WHERE account_id = $1', [
-      account_id,
-    ]);
+    const rows = await world.sql<Pick<Tables['ring_tokens'], 'status'>>(
+      'SELECT status FROM ring_tokens WHERE account_id = $1',
+      [account_id],
+    );
     return rows.map(({ status }) => status);
   }
 });

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, BrowserContext, Download, Page } from 'playwright-core';
+import type { Tables } from '../../src/database/tables.js';
 import { launchBrowser, newContext } from '../support/browser.js';
 import { untilIdle } from '../support/inbox.js';
 import { tick } from '../support/periodic-tasks.js';
@@ -488,8 +489,8 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
     for (const picture of pictures) expect(picture.length).toBeGreaterThan(100);
     expect(of('live_views', 'status')).toEqual(hasScripts ? ['ENDED', 'ENDED'] : []);
 
-    const [user] = await world.sql<{ password_hash: string }>('SELECT password_hash FROM users');
-    const sessions = await world.sql<{ sid: string }>('SELECT sid FROM sessions');
+    const [user] = await world.sql<Pick<Tables['users'], 'password_hash'>>('SELECT password_hash FROM users');
+    const sessions = await world.sql<Pick<Tables['sessions'], 'sid'>>('SELECT sid FROM sessions');
     const { RING_CLIENT_SECRET = '', RING_HMAC_KEY = '', SESSION_SECRET = '' } = world.environment;
     const secrets = [user?.password_hash ?? 'none', ...sessions.map(({ sid }) => sid)];
     for (const secret of [...secrets, RING_CLIENT_SECRET, RING_HMAC_KEY, SESSION_SECRET]) {

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Tables } from '../../src/database/tables.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { type EventStream, openStream } from '../support/event-stream.js';
 import { send } from '../support/http.js';
@@ -118,7 +119,9 @@ describe('the stream of events', () => {
     const owner = await sharing(world);
     const elsewhere = world.visitor();
     await elsewhere.open('/ring/home');
-    const [user] = await world.sql<{ email: string }>('SELECT email FROM users WHERE id = $1', [owner.userId]);
+    const [user] = await world.sql<Pick<Tables['users'], 'email'>>('SELECT email FROM users WHERE id = $1', [
+      owner.userId,
+    ]);
     await elsewhere.submit('/sign-in', { email: user?.email ?? '', password: 'correct horse battery staple' });
     const [leaving, staying] = [
       await streamOf(owner, other),

@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
+import type { Tables } from '../../src/database/tables.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { type EventStream, openStream } from '../support/event-stream.js';
 import { send } from '../support/http.js';
@@ -40,7 +41,9 @@ async function streamOf(visitor: Visitor): Promise<EventStream> {
 async function quietOwner(): Promise<Owner & { email: string }> {
   const owner = await sharing(world);
   await untilProcessed(world, owner.ringUser);
-  const [user] = await world.sql<{ email: string }>('SELECT email FROM users WHERE id = $1', [owner.userId]);
+  const [user] = await world.sql<Pick<Tables['users'], 'email'>>('SELECT email FROM users WHERE id = $1', [
+    owner.userId,
+  ]);
   return { ...owner, email: user?.email ?? '' };
 }
 

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
+import type { Tables } from '../../src/database/tables.js';
 import { launchBrowser } from '../support/browser.js';
 import { send } from '../support/http.js';
 import { untilIdle } from '../support/inbox.js';
@@ -333,9 +334,10 @@ describe('what Ring says when it refuses', () => {
        VALUES (gen_random_uuid(), $1, $2, now(), 'image/png', $3)`,
       [owner.accountId, owner.deviceId, Buffer.from('<script>alert(1)</script>')],
     );
-    const [{ id } = { id: '' }] = await world.sql<{ id: string }>('SELECT id FROM snapshots WHERE account_id = $1', [
-      owner.accountId,
-    ]);
+    const [{ id } = { id: '' }] = await world.sql<Pick<Tables['snapshots'], 'id'>>(
+      'SELECT id FROM snapshots WHERE account_id = $1',
+      [owner.accountId],
+    );
     const answer = await send(world.url, `${pageOf(owner)}/snapshots/${id}`, { cookie: owner.visitor.cookie });
     expect([answer.headers.get('content-type'), answer.headers.get('x-content-type-options')]).toEqual([
       'image/png',

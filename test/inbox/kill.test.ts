@@ -1,5 +1,6 @@
 import { Agent } from 'node:http';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import type { Tables } from '../../src/database/tables.js';
 import { linked } from '../support/linking.js';
 import { type OwnPostgres, startOwnPostgres } from '../support/postgres.js';
 import { createProcessWorld, isReady, type ProcessWorld } from '../support/process.js';
@@ -79,7 +80,9 @@ class Load {
 }
 
 async function expectEverythingThere(): Promise<void> {
-  const rows = await world.sql<{ request_id: string }>('SELECT request_id FROM webhook_events ORDER BY id');
+  const rows = await world.sql<Pick<Tables['webhook_events'], 'request_id'>>(
+    'SELECT request_id FROM webhook_events ORDER BY id',
+  );
   const order = new Map(rows.map(({ request_id }, index) => [request_id, index]));
   expect(load.stored.flat().filter((requestId) => !order.has(requestId))).toEqual([]);
   // An event that was answered before the next one was sent has also arrived before it.

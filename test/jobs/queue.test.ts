@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import knex, { type Knex } from 'knex';
 import { pino } from 'pino';
 import { openDatabase } from '../../src/database/database.js';
+import type { Tables } from '../../src/database/tables.js';
 import { enqueue } from '../../src/jobs/enqueue.js';
 import { startQueue } from '../../src/jobs/queue.js';
 import { WAIT_LIMIT_MS } from '../support/limits.js';
@@ -190,16 +191,18 @@ async function link(ringUser: RingUser): Promise<void> {
 }
 
 async function statusOf({ account_id }: RingUser): Promise<string | undefined> {
-  const [token] = await world.sql<{ status: string }>('SELECT status FROM ring_tokens WHERE account_id = $1', [
-    account_id,
-  ]);
+  const [token] = await world.sql<Pick<Tables['ring_tokens'], 'status'>>(
+    'SELECT status FROM ring_tokens WHERE account_id = $1',
+    [account_id],
+  );
   return token?.status;
 }
 
 async function linkStatusOf({ account_id }: RingUser): Promise<string | undefined> {
-  const [link] = await world.sql<{ status: string }>('SELECT status FROM account_links WHERE account_id = $1', [
-    account_id,
-  ]);
+  const [link] = await world.sql<Pick<Tables['account_links'], 'status'>>(
+    'SELECT status FROM account_links WHERE account_id = $1',
+    [account_id],
+  );
   return link?.status;
 }
 

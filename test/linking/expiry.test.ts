@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/g
 import pg from 'pg';
 import { pino } from 'pino';
 import { type Database, openDatabase } from '../../src/database/database.js';
+import type { Tables } from '../../src/database/tables.js';
 import { expireUnclaimedPairs } from '../../src/linking/expiry.js';
 import { ERASED, insertPairs, type Pair } from '../support/pairs.js';
 import { tick } from '../support/periodic-tasks.js';
@@ -43,7 +44,7 @@ describe('expiring unclaimed pairs', () => {
   const pairs = async () => (await pool.query<Pair>('SELECT * FROM ring_tokens ORDER BY created_at')).rows;
 
   async function countByStatus(): Promise<Record<string, number>> {
-    const { rows } = await pool.query<{ status: string; count: number }>(
+    const { rows } = await pool.query<Pick<Tables['ring_tokens'], 'status'> & { count: number }>(
       'SELECT status, count(*)::int AS count FROM ring_tokens GROUP BY status',
     );
     return Object.fromEntries(rows.map(({ status, count }) => [status, count]));

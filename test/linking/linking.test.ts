@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Tables } from '../../src/database/tables.js';
 import { scaled } from '../support/limits.js';
 import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';
@@ -29,7 +30,9 @@ describe('from the Ring app to a linked account', () => {
       account_identifier: 'n***r@example.com',
     });
     const [link] = await until('the link is in the table', () =>
-      world.sql<{ status: string }>('SELECT status FROM account_links WHERE account_id = $1', [ringUser.account_id]),
+      world.sql<Pick<Tables['account_links'], 'status'>>('SELECT status FROM account_links WHERE account_id = $1', [
+        ringUser.account_id,
+      ]),
     );
     expect(link?.status).toBe('COMPLETED');
   });

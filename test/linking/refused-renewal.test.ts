@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import type { Tables } from '../../src/database/tables.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { send } from '../support/http.js';
 import { inboxOf, untilIdle, untilProcessed } from '../support/inbox.js';
@@ -39,7 +40,7 @@ async function withEverything(): Promise<Owner & { picture: string }> {
   world.clock.advance(3_600);
   await tick('start due snapshots');
   const picture = await until('a picture is taken', async () => {
-    const [taken] = await world.sql<{ id: string }>('SELECT id FROM snapshots WHERE account_id = $1', [
+    const [taken] = await world.sql<Pick<Tables['snapshots'], 'id'>>('SELECT id FROM snapshots WHERE account_id = $1', [
       ringUser.account_id,
     ]);
     return taken?.id;

@@ -3,6 +3,7 @@ import { createServer, connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import type { Tables } from '../../src/database/tables.js';
 import type { Service } from '../../src/service.js';
 import { scaled } from '../support/limits.js';
 import type { Fault } from '../support/ring.js';
@@ -85,9 +86,10 @@ describe('a good code', () => {
     expect(callback?.status).toBe(200);
     expect(callback?.body).not.toMatch(/sim-/);
     await until('the pair is in the pool', async () => {
-      const [pair] = await world.sql<{ status: string }>('SELECT status FROM ring_tokens WHERE account_id = $1', [
-        user.account_id,
-      ]);
+      const [pair] = await world.sql<Pick<Tables['ring_tokens'], 'status'>>(
+        'SELECT status FROM ring_tokens WHERE account_id = $1',
+        [user.account_id],
+      );
       return pair?.status === 'UNCLAIMED';
     });
   });

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
+import type { Tables } from '../../src/database/tables.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { type Answer, send, type Sent } from '../support/http.js';
 import { holdAccount } from '../support/inbox.js';
@@ -28,15 +29,7 @@ afterAll(() => world.stop());
 
 const HELD_ANSWER = once('whep-post', { kind: 'hold' }, 'after');
 
-interface Row {
-  id: string;
-  status: string;
-  end_reason: string | null;
-  session_path: string | null;
-  started_at: Date;
-  expires_at: Date;
-  ended_at: Date | null;
-}
+type Row = Tables['live_views'];
 
 function rowsOf({ ringUser }: Owner): Promise<Row[]> {
   return world.sql<Row>('SELECT * FROM live_views WHERE account_id = $1 ORDER BY started_at', [ringUser.account_id]);
@@ -309,7 +302,7 @@ describe('a live view is not opened', () => {
   });
 
   async function removedAt({ ringUser, device }: Owner): Promise<Date | null> {
-    const [found] = await world.sql<{ removed_at: Date | null }>(
+    const [found] = await world.sql<Pick<Tables['devices'], 'removed_at'>>(
       'SELECT removed_at FROM devices WHERE account_id = $1 AND id = $2',
       [ringUser.account_id, device.id],
     );

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Tables } from '../../src/database/tables.js';
 import { sharing } from '../support/devices.js';
 import { send } from '../support/http.js';
 import { untilIdle } from '../support/inbox.js';
@@ -48,7 +49,7 @@ const distinctEmail = () => newEmail(`${String.fromCharCode(97 + (made += 1))}x`
 
 const sessionIds = async (email: string) =>
   (
-    await world.sql<{ sid: string }>(
+    await world.sql<Pick<Tables['sessions'], 'sid'>>(
       `SELECT sid FROM sessions JOIN users ON users.id::text = sess #>> '{passport,user}' WHERE email = $1`,
       [email],
     )
@@ -284,7 +285,7 @@ describe('of a changed e-mail, Ring', () => {
     until('Ring knows the new name', async () => (await identifierAtRing(ringUser)) === masked(email));
 
   const untold = async (ringUser: RingUser) => {
-    const [link] = await world.sql<{ is_identifier_untold: boolean }>(
+    const [link] = await world.sql<Pick<Tables['account_links'], 'is_identifier_untold'>>(
       'SELECT is_identifier_untold FROM account_links WHERE account_id = $1',
       [ringUser.account_id],
     );

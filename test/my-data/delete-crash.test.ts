@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Tables } from '../../src/database/tables.js';
 import { untilIdle } from '../support/inbox.js';
 import { linked, PASSWORD } from '../support/linking.js';
 import { deleteAccount } from '../support/my-data.js';
@@ -138,7 +139,7 @@ async function newVictim(): Promise<Omit<Victim, keyof Place>> {
     return events.length === 1;
   });
   await visitor.open('/account');
-  const [owner] = await world.sql<{ id: string }>('SELECT id FROM users WHERE email = $1', [email]);
+  const [owner] = await world.sql<Pick<Tables['users'], 'id'>>('SELECT id FROM users WHERE email = $1', [email]);
   return { visitor, ringUser, email, userId: owner?.id ?? '' };
 }
 

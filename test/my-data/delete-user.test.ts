@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Tables } from '../../src/database/tables.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { inboxOf, untilIdle, untilProcessed } from '../support/inbox.js';
 import { untilJobsAreDone } from '../support/jobs.js';
@@ -35,14 +36,7 @@ beforeAll(async () => {
 afterEach(() => world.ring.setFaults([]));
 afterAll(() => world.stop());
 
-interface AuditRow {
-  kind: string;
-  user_id: string;
-  erased_at: Date | null;
-  devices: unknown[];
-  counts: Record<string, number>;
-  [column: string]: unknown;
-}
+type AuditRow = Tables['audit_archive'] & { counts: Record<string, number> };
 
 const auditOf = (userId: string) =>
   world.sql<AuditRow>('SELECT * FROM audit_archive WHERE user_id = $1 ORDER BY archived_at, kind DESC', [userId]);

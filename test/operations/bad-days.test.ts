@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Tables } from '../../src/database/tables.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { untilJobsAreDone } from '../support/jobs.js';
 import { scaled } from '../support/limits.js';
@@ -87,11 +88,11 @@ describe('Ring that answers 200 and nonsense, or nothing', () => {
 
     await until('the device is fetched', async () => {
       await untilJobsAreDone(world, 'fetch_device');
-      const [device] = await world.sql<{ fetched_at: Date }>(
+      const [device] = await world.sql<Pick<Tables['devices'], 'fetched_at'>>(
         'SELECT fetched_at FROM devices WHERE id = $1 AND removed_at IS NULL AND fetch_error IS NULL',
         [owner.device.id],
       );
-      return device?.fetched_at.getTime() === world.clock.now().getTime() - 5_000;
+      return device?.fetched_at?.getTime() === world.clock.now().getTime() - 5_000;
     });
   });
 });

@@ -1,4 +1,5 @@
 import { afterEach, beforeAll, afterAll, beforeEach, describe, expect, test } from '@jest/globals';
+import type { Tables } from '../../src/database/tables.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { send } from '../support/http.js';
 import {
@@ -122,9 +123,10 @@ describe('while the disk of Postgres is full,', () => {
 
     await disk.makeRoom();
     await until('the event is applied', async () => {
-      const [event] = await world.sql<{ status: string }>('SELECT status FROM webhook_events WHERE request_id = $1', [
-        sent.request_id,
-      ]);
+      const [event] = await world.sql<Pick<Tables['webhook_events'], 'status'>>(
+        'SELECT status FROM webhook_events WHERE request_id = $1',
+        [sent.request_id],
+      );
       return event?.status === 'PROCESSED';
     });
     expect(await world.sql('SELECT 1 FROM device_events WHERE request_id = $1', [sent.request_id])).toHaveLength(1);

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Tables } from '../../src/database/tables.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { send } from '../support/http.js';
 import { arriving, installed, newEmail, PASSWORD, signedIn, untilLink } from '../support/linking.js';
@@ -161,9 +162,10 @@ test('a webhook whose receiver is killed as it answers is applied by the others'
 
   // A job that the killed instance had begun is taken over when it has given no sign of life for a while.
   const applied = await until('all are applied', async () => {
-    const rows = await world.sql<{ request_id: string }>('SELECT request_id FROM device_events WHERE account_id = $1', [
-      owner.ringUser.account_id,
-    ]);
+    const rows = await world.sql<Pick<Tables['device_events'], 'request_id'>>(
+      'SELECT request_id FROM device_events WHERE account_id = $1',
+      [owner.ringUser.account_id],
+    );
     return rows.length >= events.length && rows;
   });
   expect(applied.map((row) => row.request_id).sort()).toEqual(events.map(({ meta }) => meta.request_id).sort());
@@ -187,11 +189,11 @@ describe('the work of a periodic task that runs on both', () => {
     );
     expect(asked).toHaveLength(1);
     expect(await picturesOf()).toHaveLength(1);
-    const [schedule] = await world.sql<{ next_run_at: Date }>(
+    const [schedule] = await world.sql<Pick<Tables['scheduled_operations'], 'next_run_at'>>(
       'SELECT next_run_at FROM scheduled_operations WHERE account_id = $1',
       [scheduled.ringUser.account_id],
     );
-    const untilNext = (schedule?.next_run_at.getTime() ?? 0) - Date.now();
+    const untilNext = (schedule?.next_run_at?.getTime() ?? 0) - Date.now();
     expect(untilNext).toBeGreaterThan(0);
     expect(untilNext).toBeLessThan(HOUR * 1_000);
     expect(await refreshesOf(world, overdue.ringUser)).toHaveLength(1);

@@ -2,6 +2,7 @@ import { createHmac, randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Tables } from '../../src/database/tables.js';
 import { type AppProcess, createProcessWorld, type ProcessWorld } from '../support/process.js';
 import type { Fault, RingUser } from '../support/ring.js';
 import { until } from '../support/until.js';
@@ -352,7 +353,7 @@ async function deliver(code: string): Promise<void> {
 }
 
 async function sessionIds(): Promise<string[]> {
-  return (await world.sql<{ sid: string }>('SELECT sid FROM sessions')).map(({ sid }) => sid);
+  return (await world.sql<Pick<Tables['sessions'], 'sid'>>('SELECT sid FROM sessions')).map(({ sid }) => sid);
 }
 
 function secretsOfConfiguration(): string[] {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { Tables } from '../../src/database/tables.js';
 import type { Owner } from './devices.js';
 import { untilIdle, untilProcessed } from './inbox.js';
 import { linked, PASSWORD } from './linking.js';
@@ -22,7 +23,7 @@ export async function newResident(world: World): Promise<Resident> {
   const { visitor, ringUser, email } = await linked(world, await world.ring.createUser({ devices }));
   await untilIdle(world);
   const [device, removedDevice] = ringUser.devices;
-  const [link] = await world.sql<{ id: string; user_id: string }>(
+  const [link] = await world.sql<Pick<Tables['account_links'], 'id' | 'user_id'>>(
     'SELECT id, user_id FROM account_links WHERE account_id = $1',
     [ringUser.account_id],
   );

@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { readConfig } from '../../src/configuration/config.js';
+import type { Tables } from '../../src/database/tables.js';
 import { sealPair } from '../../src/tokens/token-pairs.js';
 import { createVault } from '../../src/tokens/vault.js';
 import type { Owner } from './devices.js';
@@ -13,21 +14,7 @@ export const DAY = 24 * HOUR;
 /** The lifetime of Ring's access tokens in seconds. */
 export const ACCESS_LIFETIME = 4 * HOUR;
 
-export interface TokenRow {
-  id: string;
-  status: string;
-  generation: number;
-  key_id: string | null;
-  access_token_ciphertext: Buffer | null;
-  refresh_token_ciphertext: Buffer | null;
-  access_token_expires_at: Date;
-  created_at: Date;
-  refreshed_at: Date | null;
-  refresh_state: string;
-  refresh_failures: number;
-  refresh_error: string | null;
-  refresh_after: Date | null;
-}
+export type TokenRow = Tables['ring_tokens'];
 
 /** The pair of the newest link of a Ring user. */
 export async function tokenOf(world: Pick<World, 'sql'>, { account_id }: RingUser): Promise<TokenRow> {
@@ -110,7 +97,7 @@ export async function manyLinks(
   const config = readConfig(world.environment);
   const vault = createVault(config.encryptionKeys);
   const now = world.clock.now();
-  const [user] = await world.sql<{ id: string }>(
+  const [user] = await world.sql<Pick<Tables['users'], 'id'>>(
     `INSERT INTO users (email, password_hash, created_at) VALUES ($1, 'none', $2) RETURNING id`,
     [`many.${randomUUID()}@example.com`, now],
   );

@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import cron from 'node-cron';
 import pg from 'pg';
 import { readConfig } from '../../src/configuration/config.js';
+import type { Tables } from '../../src/database/tables.js';
 import { createRefreshBudget, type RefreshBudget } from '../../src/tokens/refresh-budget.js';
 import { openRefreshToken, type SealedPair } from '../../src/tokens/token-pairs.js';
 import { createVault } from '../../src/tokens/vault.js';
@@ -358,7 +359,7 @@ describe('a pass over the due pairs', () => {
         expect(await linksOf(other, ringUser)).toMatchObject([{ status: 'COMPLETED' }]);
       }
       const vault = createVault(readConfig(other.environment).encryptionKeys);
-      const pairs = await other.sql<SealedPair & { id: string }>('SELECT * FROM ring_tokens');
+      const pairs = await other.sql<SealedPair & Pick<Tables['ring_tokens'], 'id'>>('SELECT * FROM ring_tokens');
       const stored = pairs.map((pair) => openRefreshToken(vault, pair.id, pair));
       expect(stored.sort()).toEqual(answers.map(({ refresh_token }) => refresh_token).sort());
       expect(other.log.filter((line) => line.includes('is not stored'))).toEqual([]);
@@ -389,7 +390,10 @@ describe('the calls of the background', () => {
   const times = (requests: RingRequest[]): number[] => requests.map(({ at }) => Number(at));
   /** The end of the pause for which Ring has asked, in epoch ms. */
   const pauseEnd = async (): Promise<number> => {
-    const [limit] = await world.sql<{ expire: string }>('SELECT expire FROM rate_limits WHERE key = $1', [LIMIT]);
+    const [limit] = await world.sql<Pick<Tables['rate_limits'], 'expire'>>(
+      'SELECT expire FROM rate_limits WHERE key = $1',
+      [LIMIT],
+    );
     return Number(limit?.expire ?? 0);
   };
   const passes = (): Promise<number[]> =>

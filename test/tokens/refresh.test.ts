@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
+import type { Tables } from '../../src/database/tables.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { untilJobsAreDone } from '../support/jobs.js';
 import { scaled } from '../support/limits.js';
@@ -303,10 +304,11 @@ describe('a refresh token that Ring takes no more', () => {
 
     expect(link.id).toBe(former);
     await until('the devices are fetched anew', async () => {
-      const [found] = await world.sql<{ fetched_at: Date }>('SELECT fetched_at FROM devices WHERE id = $1', [
-        device.id,
-      ]);
-      return found?.fetched_at.getTime() === askedNow().getTime();
+      const [found] = await world.sql<Pick<Tables['devices'], 'fetched_at'>>(
+        'SELECT fetched_at FROM devices WHERE id = $1',
+        [device.id],
+      );
+      return found?.fetched_at?.getTime() === askedNow().getTime();
     });
     await until('the event is applied', async () => {
       const events = await world.sql('SELECT 1 FROM device_events WHERE request_id = $1', [request_id]);

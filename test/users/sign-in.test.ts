@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Tables } from '../../src/database/tables.js';
 import { send } from '../support/http.js';
 import { newEmail, PASSWORD, signedIn } from '../support/linking.js';
 import { hiddenFields } from '../support/visitor.js';
@@ -137,7 +138,7 @@ describe('creating an account', () => {
     const email = newEmail();
     await signedIn(world, email);
 
-    const [user] = await world.sql<{ password_hash: string; whole: string }>(
+    const [user] = await world.sql<Pick<Tables['users'], 'password_hash'> & { whole: string }>(
       'SELECT password_hash, users::text AS whole FROM users WHERE email = $1',
       [email],
     );

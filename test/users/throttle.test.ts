@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import type { Tables } from '../../src/database/tables.js';
 import { type Answer, send } from '../support/http.js';
 import { newEmail, PASSWORD } from '../support/linking.js';
 import { hiddenFields } from '../support/visitor.js';
@@ -194,7 +195,7 @@ describe('a throttle', () => {
     const email = newEmail();
     await guess({ email, address });
 
-    const counters = await world.sql<{ key: string }>('SELECT key FROM rate_limits');
+    const counters = await world.sql<Pick<Tables['rate_limits'], 'key'>>('SELECT key FROM rate_limits');
 
     expect(counters.length).toBeGreaterThan(1);
     expect(counters.map(({ key }) => key).join('\n')).not.toContain(address);

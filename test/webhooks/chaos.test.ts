@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Tables } from '../../src/database/tables.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { type Answer, send } from '../support/http.js';
 import { inboxOf } from '../support/inbox.js';
@@ -186,8 +187,10 @@ describe(`after chaos with CHAOS_SEED=${SEED}`, () => {
   });
 
   test('every link is completed or removed, and the end of each that is removed is archived once', async () => {
-    const links = await world.sql<{ id: string; status: string }>('SELECT id, status FROM account_links ORDER BY id');
-    const archived = await world.sql<{ link_id: string }>(
+    const links = await world.sql<Pick<Tables['account_links'], 'id' | 'status'>>(
+      'SELECT id, status FROM account_links ORDER BY id',
+    );
+    const archived = await world.sql<Pick<Tables['audit_archive'], 'link_id'>>(
       `SELECT link_id FROM audit_archive WHERE kind = 'LINK_REMOVED' ORDER BY link_id`,
     );
 

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Tables } from '../../src/database/tables.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { holdAccount, inboxOf, untilApplied, untilIdle, untilProcessed } from '../support/inbox.js';
 import { installed, linked, linksOf, once, pairStatuses } from '../support/linking.js';
@@ -52,7 +53,7 @@ async function deviceOf({ account_id }: RingUser) {
 }
 
 async function eventsOf({ account_id }: RingUser): Promise<string[]> {
-  const events = await world.sql<{ type: string }>(
+  const events = await world.sql<Pick<Tables['device_events'], 'type'>>(
     'SELECT type FROM device_events WHERE account_id = $1 ORDER BY occurred_at',
     [account_id],
   );
