@@ -5,11 +5,12 @@ import { type Owner, sharing } from '../support/devices.js';
 import { untilJobsAreDone } from '../support/jobs.js';
 import { scaled } from '../support/limits.js';
 import { arriving, installed, linksOf, once, signedIn, untilLink } from '../support/linking.js';
+import { openLiveView } from '../support/live-views.js';
 import { tick } from '../support/periodic-tasks.js';
 import { startOwnPostgres } from '../support/postgres.js';
 import { type AppProcess, createProcessWorld, type ProcessWorld, statusOf, type Probe } from '../support/process.js';
 import type { Fault } from '../support/ring.js';
-import { HOUR, openLiveView, refreshesOf, tokenOf, WRONG_BODIES } from '../support/tokens.js';
+import { HOUR, refreshesOf, tokenOf, WRONG_BODIES } from '../support/tokens.js';
 import { until } from '../support/until.js';
 import { startWorld, TestClock, type World } from '../support/world.js';
 

@@ -14,11 +14,12 @@ import {
   signedIn,
   untilLink,
 } from '../support/linking.js';
+import { openLiveView } from '../support/live-views.js';
 import { scrape } from '../support/metrics.js';
 import { type AppProcess, createProcessWorld, type ProcessWorld, statusOf } from '../support/process.js';
 import type { RingUser } from '../support/ring.js';
 import { type SmallDisk, startSmallDisk } from '../support/small-disk.js';
-import { openLiveView, refreshesOf, tokenOf } from '../support/tokens.js';
+import { refreshesOf, tokenOf } from '../support/tokens.js';
 import { until } from '../support/until.js';
 import { deliver, newEvent } from '../support/webhooks.js';
 

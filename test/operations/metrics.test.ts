@@ -12,6 +12,7 @@ import { send } from '../support/http.js';
 import { passPauses } from '../support/jobs.js';
 import { WAIT_LIMIT_MS } from '../support/limits.js';
 import { arriving, deliverCode, newEmail, once, PASSWORD, untilLink } from '../support/linking.js';
+import { OFFER } from '../support/live-views.js';
 import { holdLock } from '../support/locks.js';
 import { Scrape, scrape } from '../support/metrics.js';
 import { tick } from '../support/periodic-tasks.js';
@@ -22,17 +23,6 @@ import type { Visitor } from '../support/visitor.js';
 import { HMAC_KEY, startWorld, type World } from '../support/world.js';
 
 const TOKEN = 'a-metrics-token-for-tests';
-const OFFER = [
-  'v=0',
-  'o=- 1 2 IN IP4 127.0.0.1',
-  's=-',
-  't=0 0',
-  'm=video 9 UDP/TLS/RTP/SAVPF 102',
-  'a=mid:0',
-  'a=recvonly',
-  'a=rtpmap:102 H264/90000',
-  '',
-].join('\r\n');
 const HOUR = 3_600;
 const DAY = 24 * HOUR;
 

@@ -2,8 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { sharing } from '../support/devices.js';
 import { untilJobsAreDone } from '../support/jobs.js';
 import { arriving, installed, linked, once } from '../support/linking.js';
+import { openLiveView } from '../support/live-views.js';
 import { scrape } from '../support/metrics.js';
-import { HOUR, openLiveView, WRONG_BODIES } from '../support/tokens.js';
+import { HOUR, WRONG_BODIES } from '../support/tokens.js';
 import { startWorld, TestClock, type World } from '../support/world.js';
 
 describe('an answer of Ring’s that makes no sense', () => {

@@ -5,8 +5,9 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { sharing } from '../support/devices.js';
 import { untilJobsAreDone } from '../support/jobs.js';
 import { linksOf } from '../support/linking.js';
+import { openLiveView } from '../support/live-views.js';
 import { tick } from '../support/periodic-tasks.js';
-import { ACCESS_LIFETIME, HOUR, openLiveView, tokenOf } from '../support/tokens.js';
+import { ACCESS_LIFETIME, HOUR, tokenOf } from '../support/tokens.js';
 import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';
 

@@ -14,20 +14,21 @@ export const OFFER = [
   '',
 ].join('\r\n');
 
-/** Opens a live view of the owner's device, as a script on its page would. */
-export function openLiveView(origin: string, owner: Owner, more: Sent = {}): Promise<Answer> {
-  const headers = { 'content-type': 'application/sdp', 'x-csrf-token': owner.csrfToken, ...more.headers };
-  return send(origin, `${owner.path}/live-views`, {
-    method: 'POST',
-    body: OFFER,
-    cookie: owner.visitor.cookie,
-    ...more,
-    headers,
-  });
+type Viewer = Pick<Owner, 'path' | 'visitor' | 'csrfToken'>;
+
+/** Opens a live view of the viewer's device, as a script on its page would. It is a call to Ring that a user waits for. */
+export function openLiveView(origin: string, { path, visitor, csrfToken }: Viewer, more: Sent = {}): Promise<Answer> {
+  const headers = { 'content-type': 'application/sdp', 'x-csrf-token': csrfToken, ...more.headers };
+  const request = { method: 'POST', body: OFFER, cookie: visitor.cookie, ...more, headers };
+  return send(origin, `${path}/live-views`, request);
 }
 
 /** @param location from the answer to the opening */
-export function closeLiveView(origin: string, owner: Owner, location: string | null): Promise<Answer> {
-  const headers = { 'x-csrf-token': owner.csrfToken };
-  return send(origin, location ?? '', { method: 'DELETE', cookie: owner.visitor.cookie, headers });
+export function closeLiveView(
+  origin: string,
+  { visitor, csrfToken }: Viewer,
+  location: string | null,
+): Promise<Answer> {
+  const headers = { 'x-csrf-token': csrfToken };
+  return send(origin, location ?? '', { method: 'DELETE', cookie: visitor.cookie, headers });
 }

@@ -3,8 +3,6 @@ import { readConfig } from '../../src/configuration/config.js';
 import type { Tables } from '../../src/database/tables.js';
 import { sealPair } from '../../src/tokens/token-pairs.js';
 import { createVault } from '../../src/tokens/vault.js';
-import type { Owner } from './devices.js';
-import { type Answer, send } from './http.js';
 import type { Fault, RingRequest, RingUser } from './ring.js';
 import type { World } from './world.js';
 
@@ -37,32 +35,6 @@ export async function refreshesOf(world: Pick<World, 'ring'>, { account_id }: Ri
 export async function apiCallsOf(world: Pick<World, 'ring'>, { account_id }: RingUser): Promise<RingRequest[]> {
   const requests = await world.ring.requests();
   return requests.filter((one) => one.account_id === account_id && one.path.startsWith('/v1/'));
-}
-
-const OFFER = [
-  'v=0',
-  'o=- 1 2 IN IP4 127.0.0.1',
-  's=-',
-  't=0 0',
-  'm=video 9 UDP/TLS/RTP/SAVPF 102',
-  'a=mid:0',
-  'a=recvonly',
-  'a=rtpmap:102 H264/90000',
-  '',
-].join('\r\n');
-
-type Viewer = Pick<Owner, 'path' | 'visitor' | 'csrfToken'>;
-
-/** Makes a call to Ring that a user waits for. */
-export function openLiveView(url: string, viewer: Viewer): Promise<Answer> {
-  const { method, body, headers } = liveViewRequest(url, viewer).init;
-  return send(url, `${viewer.path}/live-views`, { method, body, headers });
-}
-
-/** The request of {@link openLiveView}, for a test that sends it in another way. */
-export function liveViewRequest(url: string, { path, visitor, csrfToken }: Viewer) {
-  const headers = { 'content-type': 'application/sdp', 'x-csrf-token': csrfToken, cookie: visitor.cookie };
-  return { address: `${url}${path}/live-views`, init: { method: 'POST', body: OFFER, headers } };
 }
 
 /** Answers of Ring that are not as they should be. */

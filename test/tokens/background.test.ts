@@ -9,11 +9,12 @@ import { createVault } from '../../src/tokens/vault.js';
 import { sharing } from '../support/devices.js';
 import { scaled } from '../support/limits.js';
 import { cards, installed, linksOf, untilLink } from '../support/linking.js';
+import { openLiveView } from '../support/live-views.js';
 import { holdLock } from '../support/locks.js';
 import { scrape } from '../support/metrics.js';
 import { tick } from '../support/periodic-tasks.js';
 import type { RingRequest, RingUser } from '../support/ring.js';
-import { DAY, manyLinks, MINUTE, openLiveView, refreshesOf, tokenOf } from '../support/tokens.js';
+import { DAY, manyLinks, MINUTE, refreshesOf, tokenOf } from '../support/tokens.js';
 import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';
 

@@ -4,9 +4,10 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/g
 import pg from 'pg';
 import { type Owner, sharing } from '../support/devices.js';
 import { linksOf, once } from '../support/linking.js';
+import { openLiveView } from '../support/live-views.js';
 import { holdLock, untilLocksAwaited } from '../support/locks.js';
 import { type AppProcess, createProcessWorld, type ProcessWorld, statusOf } from '../support/process.js';
-import { liveViewRequest, openLiveView, refreshesOf, tokenOf } from '../support/tokens.js';
+import { refreshesOf, tokenOf } from '../support/tokens.js';
 import { until } from '../support/until.js';
 
 let world: ProcessWorld;
@@ -100,9 +101,8 @@ describe('a process that is told to stop while it refreshes', () => {
     const owner = await sharing(world);
     await expire(owner);
     await world.ring.setFaults([once('token', { kind: 'hold' }, 'after')]);
-    const { address, init } = liveViewRequest(world.url, owner);
     const caller = new AbortController();
-    const answer = fetch(address, { ...init, signal: caller.signal }).catch(() => 'hung up');
+    const answer = openLiveView(world.url, owner, { signal: caller.signal }).catch(() => 'hung up');
     await untilAsked(owner);
 
     caller.abort();

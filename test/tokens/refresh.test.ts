@@ -5,18 +5,10 @@ import { type Owner, sharing } from '../support/devices.js';
 import { untilJobsAreDone } from '../support/jobs.js';
 import { scaled } from '../support/limits.js';
 import { arriving, cards, installed, isErased, linksOf, once, signedIn, untilLink } from '../support/linking.js';
+import { openLiveView } from '../support/live-views.js';
 import { tick } from '../support/periodic-tasks.js';
 import type { Fault } from '../support/ring.js';
-import {
-  ACCESS_LIFETIME,
-  apiCallsOf,
-  HOUR,
-  MINUTE,
-  openLiveView,
-  refreshesOf,
-  tokenOf,
-  WRONG_BODIES,
-} from '../support/tokens.js';
+import { ACCESS_LIFETIME, apiCallsOf, HOUR, MINUTE, refreshesOf, tokenOf, WRONG_BODIES } from '../support/tokens.js';
 import { until } from '../support/until.js';
 import { startWorld, type World } from '../support/world.js';
 

@@ -7,8 +7,9 @@ import { openAccessToken, openRefreshToken, type SealedPair } from '../../src/to
 import { createVault } from '../../src/tokens/vault.js';
 import { type Owner, sharing } from '../support/devices.js';
 import { arriving, installed, signedIn } from '../support/linking.js';
+import { openLiveView } from '../support/live-views.js';
 import { type AppProcess, createProcessWorld, type ProcessWorld, spawnApp, spawnProcess } from '../support/process.js';
-import { manyLinks, openLiveView, tokenOf } from '../support/tokens.js';
+import { manyLinks, tokenOf } from '../support/tokens.js';
 import { until } from '../support/until.js';
 import type { Visitor } from '../support/visitor.js';
 

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import type { Delivery } from '../../support/ring.js';
 import { until } from '../../support/until.js';
-import type { DeliveryRecord, Rig } from '../rig.js';
+import type { Rig } from '../rig.js';
 import { control, deliveries, recordedRequests, sendEvent, startRig } from '../rig.js';
 
 let rig: Rig;
@@ -14,13 +15,13 @@ const hurry = (): Promise<void> => control(rig, 'PUT', '/settings', { webhookSpe
 const replay = (): Promise<{ replayed: number }> => control(rig, 'POST', '/dead-letters/replay');
 
 /** Waits until the newest delivery has this state. */
-const newestDelivery = (state: string, of = rig): Promise<DeliveryRecord> =>
+const newestDelivery = (state: string, of = rig): Promise<Delivery> =>
   until(`the newest delivery is ${state}`, async () => {
     const delivery = (await deliveries(of)).at(-1);
     return delivery?.state === state && delivery;
   });
 
-const statusesOf = ({ attempts }: DeliveryRecord): (number | null)[] => attempts.map(({ status }) => status);
+const statusesOf = ({ attempts }: Delivery): (number | null)[] => attempts.map(({ status }) => status);
 
 test.each([200, 204, 299])('%i is a delivery', async (status) => {
   rig.app.webhookStatuses = [status];
