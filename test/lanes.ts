@@ -10,7 +10,7 @@ export type Lane = (typeof LANES)[number];
  * none. A test that imports none of these is a unit test.
  */
 const NEEDS: readonly [lane: Lane, file: string][] = [
-  ['browser', 'test/support/browser.js'],
+  ['browser', 'test/support/clients/browser.js'],
   ['integration', 'src/development/embedded-postgres.js'],
 ];
 

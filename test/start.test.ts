@@ -7,8 +7,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Tables } from '../src/database/tables.js';
-import { cards } from './support/linking.js';
-import { scrape } from './support/metrics.js';
+import { Visitor } from './support/clients/visitor.js';
+import { cards } from './support/features/linking.js';
+import { scrape } from './support/inspection/metrics.js';
+import { until } from './support/waiting/until.js';
 import {
   type AppProcess,
   createProcessWorld,
@@ -17,10 +19,8 @@ import {
   type ProcessWorld,
   spawnProcess,
   statusOf,
-} from './support/process.js';
-import { Ring, type RingUser } from './support/ring.js';
-import { until } from './support/until.js';
-import { Visitor } from './support/visitor.js';
+} from './support/worlds/process.js';
+import { Ring, type RingUser } from './support/worlds/ring.js';
 
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
 const PASSWORD = 'correct horse battery staple';

@@ -2,13 +2,13 @@ import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, BrowserContext, Download, Page } from 'playwright-core';
 import type { Tables } from '../../src/database/tables.js';
-import { launchBrowser, newContext } from '../support/browser.js';
-import { untilIdle } from '../support/inbox.js';
-import { tick } from '../support/periodic-tasks.js';
-import { arrived, follow, heading, press, reloadUntil, tabTo, words } from '../support/person.js';
-import { HOUR } from '../support/tokens.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+import { launchBrowser, newContext } from '../support/clients/browser.js';
+import { arrived, follow, heading, press, reloadUntil, tabTo, words } from '../support/clients/person.js';
+import { untilIdle } from '../support/features/inbox.js';
+import { HOUR } from '../support/features/tokens.js';
+import { tick } from '../support/waiting/periodic-tasks.js';
+import { until } from '../support/waiting/until.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 /** A user's kind of browser. Each kind has a file of its own, so that the lives run side by side. */
 export interface Way {

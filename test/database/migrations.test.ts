@@ -6,8 +6,8 @@ import pg from 'pg';
 import { MIGRATIONS_DIR } from '../../src/configuration/paths.js';
 import { isMigrated, migrateToLatest } from '../../src/database/migrate.js';
 import type { Tables } from '../../src/database/tables.js';
-import { insertPairs } from '../support/pairs.js';
-import { createTestDatabase, query, type TestDatabase } from '../support/postgres.js';
+import { insertPairs } from '../support/features/pairs.js';
+import { createTestDatabase, query, type TestDatabase } from '../support/worlds/postgres.js';
 
 const execute = promisify(execFile);
 

@@ -1,13 +1,13 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Tables } from '../../src/database/tables.js';
-import { type Owner, sharing } from '../support/devices.js';
-import { type EventStream, openStream } from '../support/event-stream.js';
-import { send } from '../support/http.js';
-import { untilProcessed } from '../support/inbox.js';
-import { startOwnPostgres } from '../support/postgres.js';
-import { until } from '../support/until.js';
-import { deliver, newEvent } from '../support/webhooks.js';
-import { startWorld, type World } from '../support/world.js';
+import { type EventStream, openStream } from '../support/clients/event-stream.js';
+import { send } from '../support/clients/http.js';
+import { deliver, newEvent } from '../support/clients/webhooks.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { untilProcessed } from '../support/features/inbox.js';
+import { until } from '../support/waiting/until.js';
+import { startOwnPostgres } from '../support/worlds/postgres.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 const HEARTBEAT_MS = 200;
 

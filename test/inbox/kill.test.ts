@@ -1,12 +1,12 @@
 import { Agent } from 'node:http';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Tables } from '../../src/database/tables.js';
-import { linked } from '../support/linking.js';
-import { type OwnPostgres, startOwnPostgres } from '../support/postgres.js';
-import { createProcessWorld, isReady, type ProcessWorld } from '../support/process.js';
-import type { RingUser } from '../support/ring.js';
-import { until } from '../support/until.js';
-import { deliver, newEvent } from '../support/webhooks.js';
+import { deliver, newEvent } from '../support/clients/webhooks.js';
+import { linked } from '../support/features/linking.js';
+import { until } from '../support/waiting/until.js';
+import { type OwnPostgres, startOwnPostgres } from '../support/worlds/postgres.js';
+import { createProcessWorld, isReady, type ProcessWorld } from '../support/worlds/process.js';
+import type { RingUser } from '../support/worlds/ring.js';
 
 const CONNECTIONS = 24;
 /** At this level the log is short. Otherwise every answer would be a line, and a 503 a long one. */

@@ -7,11 +7,11 @@ import { openDatabase } from '../../src/database/database.js';
 import type { Tables } from '../../src/database/tables.js';
 import { enqueue } from '../../src/jobs/enqueue.js';
 import { startQueue } from '../../src/jobs/queue.js';
-import { WAIT_LIMIT_MS } from '../support/limits.js';
-import { createTestDatabase } from '../support/postgres.js';
-import type { RingUser } from '../support/ring.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+import { WAIT_LIMIT_MS } from '../support/waiting/limits.js';
+import { until } from '../support/waiting/until.js';
+import { createTestDatabase } from '../support/worlds/postgres.js';
+import type { RingUser } from '../support/worlds/ring.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 const PASSWORD = 'correct horse battery staple';
 /** A worker that gives no sign of life for so long counts as dead. */

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { scaled } from '../support/limits.js';
+import { hiddenFields, Visitor } from '../support/clients/visitor.js';
 import {
   cards,
   arriving,
@@ -17,11 +17,11 @@ import {
   redirectOf,
   signedIn,
   untilLink,
-} from '../support/linking.js';
-import { scrape } from '../support/metrics.js';
-import { until } from '../support/until.js';
-import { hiddenFields, Visitor } from '../support/visitor.js';
-import { startWorld, type World } from '../support/world.js';
+} from '../support/features/linking.js';
+import { scrape } from '../support/inspection/metrics.js';
+import { scaled } from '../support/waiting/limits.js';
+import { until } from '../support/waiting/until.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
 beforeAll(async () => {

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Tables } from '../../src/database/tables.js';
-import { cards } from '../support/linking.js';
-import { createProcessWorld, type ProcessWorld } from '../support/process.js';
-import type { Fault, RingRequest, RingUser } from '../support/ring.js';
-import { until } from '../support/until.js';
-import type { Visitor } from '../support/visitor.js';
+import type { Visitor } from '../support/clients/visitor.js';
+import { cards } from '../support/features/linking.js';
+import { until } from '../support/waiting/until.js';
+import { createProcessWorld, type ProcessWorld } from '../support/worlds/process.js';
+import type { Fault, RingRequest, RingUser } from '../support/worlds/ring.js';
 
 /**
  * One kill for all places: two instances have twenty job workers, and Ring holds each of them at another place, so that

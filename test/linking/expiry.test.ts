@@ -6,11 +6,11 @@ import { pino } from 'pino';
 import { type Database, openDatabase } from '../../src/database/database.js';
 import type { Tables } from '../../src/database/tables.js';
 import { expireUnclaimedPairs } from '../../src/linking/expiry.js';
-import { ERASED, insertPairs, type Pair } from '../support/pairs.js';
-import { tick } from '../support/periodic-tasks.js';
-import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
-import { until } from '../support/until.js';
-import { HMAC_KEY, startWorld, type World } from '../support/world.js';
+import { ERASED, insertPairs, type Pair } from '../support/features/pairs.js';
+import { tick } from '../support/waiting/periodic-tasks.js';
+import { until } from '../support/waiting/until.js';
+import { createTestDatabase, type TestDatabase } from '../support/worlds/postgres.js';
+import { HMAC_KEY, startWorld, type World } from '../support/worlds/world.js';
 
 const TTL_SECONDS = 600;
 const EXPIRE = 'expire unclaimed tokens';

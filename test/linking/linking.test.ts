@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Tables } from '../../src/database/tables.js';
-import { scaled } from '../support/limits.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+import { scaled } from '../support/waiting/limits.js';
+import { until } from '../support/waiting/until.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
 beforeAll(async () => {

@@ -5,10 +5,10 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import fc from 'fast-check';
 import type { Tables } from '../../src/database/tables.js';
 import type { Service } from '../../src/service.js';
-import { scaled } from '../support/limits.js';
-import type { Fault } from '../support/ring.js';
-import { until } from '../support/until.js';
-import { freePort, startWorld, type World } from '../support/world.js';
+import { scaled } from '../support/waiting/limits.js';
+import { until } from '../support/waiting/until.js';
+import type { Fault } from '../support/worlds/ring.js';
+import { freePort, startWorld, type World } from '../support/worlds/world.js';
 
 interface Answer {
   status: number;

@@ -6,12 +6,12 @@ import { readConfig } from '../../src/configuration/config.js';
 import type { Tables } from '../../src/database/tables.js';
 import { openAccessToken, openRefreshToken, type SealedPair } from '../../src/tokens/token-pairs.js';
 import { createVault } from '../../src/tokens/vault.js';
-import { untilProcessed } from '../support/inbox.js';
-import { arriving, installed, linksOf, newEmail, PASSWORD, signedIn, untilLink } from '../support/linking.js';
-import { newResident, type Resident, signIn } from '../support/my-data.js';
-import { until } from '../support/until.js';
-import type { Visitor } from '../support/visitor.js';
-import { startWorld, type World } from '../support/world.js';
+import type { Visitor } from '../support/clients/visitor.js';
+import { untilProcessed } from '../support/features/inbox.js';
+import { arriving, installed, linksOf, newEmail, PASSWORD, signedIn, untilLink } from '../support/features/linking.js';
+import { newResident, type Resident, signIn } from '../support/features/my-data.js';
+import { until } from '../support/waiting/until.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
 let resident: Resident;

@@ -3,11 +3,11 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
-import { send } from '../support/http.js';
-import { untilLocksAwaited } from '../support/locks.js';
-import { until } from '../support/until.js';
-import { hiddenFields, type Visitor } from '../support/visitor.js';
-import { startWorld, type World } from '../support/world.js';
+import { send } from '../support/clients/http.js';
+import { hiddenFields, type Visitor } from '../support/clients/visitor.js';
+import { untilLocksAwaited } from '../support/waiting/locks.js';
+import { until } from '../support/waiting/until.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 const PASSWORD = 'correct horse battery staple';
 

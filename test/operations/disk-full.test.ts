@@ -1,7 +1,8 @@
 import { afterEach, beforeAll, afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Tables } from '../../src/database/tables.js';
-import { type Owner, sharing } from '../support/devices.js';
-import { send } from '../support/http.js';
+import { send } from '../support/clients/http.js';
+import { deliver, newEvent } from '../support/clients/webhooks.js';
+import { type Owner, sharing } from '../support/features/devices.js';
 import {
   arriving,
   cards,
@@ -13,15 +14,14 @@ import {
   PASSWORD,
   signedIn,
   untilLink,
-} from '../support/linking.js';
-import { openLiveView } from '../support/live-views.js';
-import { scrape } from '../support/metrics.js';
-import { type AppProcess, createProcessWorld, type ProcessWorld, statusOf } from '../support/process.js';
-import type { RingUser } from '../support/ring.js';
-import { type SmallDisk, startSmallDisk } from '../support/small-disk.js';
-import { refreshesOf, tokenOf } from '../support/tokens.js';
-import { until } from '../support/until.js';
-import { deliver, newEvent } from '../support/webhooks.js';
+} from '../support/features/linking.js';
+import { openLiveView } from '../support/features/live-views.js';
+import { refreshesOf, tokenOf } from '../support/features/tokens.js';
+import { scrape } from '../support/inspection/metrics.js';
+import { until } from '../support/waiting/until.js';
+import { type AppProcess, createProcessWorld, type ProcessWorld, statusOf } from '../support/worlds/process.js';
+import type { RingUser } from '../support/worlds/ring.js';
+import { type SmallDisk, startSmallDisk } from '../support/worlds/small-disk.js';
 
 let disk: SmallDisk;
 let world: ProcessWorld;

@@ -1,16 +1,22 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Tables } from '../../src/database/tables.js';
-import { type Owner, sharing } from '../support/devices.js';
-import { send } from '../support/http.js';
-import { arriving, installed, newEmail, PASSWORD, signedIn, untilLink } from '../support/linking.js';
-import { openLiveView } from '../support/live-views.js';
-import { scrape } from '../support/metrics.js';
-import { createTestDatabase, query, type TestDatabase } from '../support/postgres.js';
-import { type AppProcess, createProcessWorld, freePorts, type ProcessWorld, statusOf } from '../support/process.js';
-import { HOUR, refreshesOf, tokenOf } from '../support/tokens.js';
-import { until } from '../support/until.js';
-import { hiddenFields, Visitor } from '../support/visitor.js';
-import { deliver, newEvent } from '../support/webhooks.js';
+import { send } from '../support/clients/http.js';
+import { hiddenFields, Visitor } from '../support/clients/visitor.js';
+import { deliver, newEvent } from '../support/clients/webhooks.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { arriving, installed, newEmail, PASSWORD, signedIn, untilLink } from '../support/features/linking.js';
+import { openLiveView } from '../support/features/live-views.js';
+import { HOUR, refreshesOf, tokenOf } from '../support/features/tokens.js';
+import { scrape } from '../support/inspection/metrics.js';
+import { until } from '../support/waiting/until.js';
+import { createTestDatabase, query, type TestDatabase } from '../support/worlds/postgres.js';
+import {
+  type AppProcess,
+  createProcessWorld,
+  freePorts,
+  type ProcessWorld,
+  statusOf,
+} from '../support/worlds/process.js';
 
 /** Every throttle has the value of production. */
 const USUAL_LIMITS = { RATE_LIMIT_SCALE: '1' };

@@ -1,11 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Tables } from '../../src/database/tables.js';
-import { type OwnPostgres, startOwnPostgres } from '../support/postgres.js';
-import { type AppProcess, createProcessWorld, isReady, type ProcessWorld, statusOf } from '../support/process.js';
-import type { Fault, RingRequest, RingUser } from '../support/ring.js';
-import { until } from '../support/until.js';
-import { hiddenFields, type Visitor } from '../support/visitor.js';
+import { hiddenFields, type Visitor } from '../support/clients/visitor.js';
+import { until } from '../support/waiting/until.js';
+import { type OwnPostgres, startOwnPostgres } from '../support/worlds/postgres.js';
+import {
+  type AppProcess,
+  createProcessWorld,
+  isReady,
+  type ProcessWorld,
+  statusOf,
+} from '../support/worlds/process.js';
+import type { Fault, RingRequest, RingUser } from '../support/worlds/ring.js';
 
 const PASSWORD = 'correct horse battery staple';
 

@@ -4,13 +4,19 @@ import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Tables } from '../../src/database/tables.js';
-import { type Owner, sharing } from '../support/devices.js';
-import { newEmail, pairStatuses, PASSWORD } from '../support/linking.js';
-import { type AppProcess, createProcessWorld, freePorts, type ProcessWorld, statusOf } from '../support/process.js';
-import type { Fault, RingUser } from '../support/ring.js';
-import { until } from '../support/until.js';
-import type { Visitor } from '../support/visitor.js';
-import { deliver, type Envelope, newEvent } from '../support/webhooks.js';
+import type { Visitor } from '../support/clients/visitor.js';
+import { deliver, type Envelope, newEvent } from '../support/clients/webhooks.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { newEmail, pairStatuses, PASSWORD } from '../support/features/linking.js';
+import { until } from '../support/waiting/until.js';
+import {
+  type AppProcess,
+  createProcessWorld,
+  freePorts,
+  type ProcessWorld,
+  statusOf,
+} from '../support/worlds/process.js';
+import type { Fault, RingUser } from '../support/worlds/ring.js';
 
 let world: ProcessWorld;
 beforeEach(async () => {

@@ -3,10 +3,10 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Tables } from '../../src/database/tables.js';
-import { type AppProcess, createProcessWorld, type ProcessWorld } from '../support/process.js';
-import type { Fault, RingUser } from '../support/ring.js';
-import { until } from '../support/until.js';
-import type { Visitor } from '../support/visitor.js';
+import type { Visitor } from '../support/clients/visitor.js';
+import { until } from '../support/waiting/until.js';
+import { type AppProcess, createProcessWorld, type ProcessWorld } from '../support/worlds/process.js';
+import type { Fault, RingUser } from '../support/worlds/ring.js';
 
 /** The beginning of every token and code of the simulator. */
 const TOKENS_AND_CODES = /sim-(at|rt|code)-/;

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Tables } from '../../src/database/tables.js';
-import { type Owner, sharing } from '../support/devices.js';
-import { send } from '../support/http.js';
-import { untilIdle, untilProcessed } from '../support/inbox.js';
-import { arriving, installed, untilLink } from '../support/linking.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+import { send } from '../support/clients/http.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { untilIdle, untilProcessed } from '../support/features/inbox.js';
+import { arriving, installed, untilLink } from '../support/features/linking.js';
+import { until } from '../support/waiting/until.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
 beforeAll(async () => {

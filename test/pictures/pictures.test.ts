@@ -1,17 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Tables } from '../../src/database/tables.js';
-import { type Owner, sharing } from '../support/devices.js';
-import { send } from '../support/http.js';
-import { inboxOf, untilApplied, untilIdle, untilProcessed } from '../support/inbox.js';
-import { passPauses, untilJobsAreDone } from '../support/jobs.js';
-import { scaled } from '../support/limits.js';
-import { once } from '../support/linking.js';
-import { tick } from '../support/periodic-tasks.js';
-import type { EventType, Fault } from '../support/ring.js';
-import { refreshesOf } from '../support/tokens.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+import { send } from '../support/clients/http.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { inboxOf, untilApplied, untilIdle, untilProcessed } from '../support/features/inbox.js';
+import { once } from '../support/features/linking.js';
+import { refreshesOf } from '../support/features/tokens.js';
+import { passPauses, untilJobsAreDone } from '../support/waiting/jobs.js';
+import { scaled } from '../support/waiting/limits.js';
+import { tick } from '../support/waiting/periodic-tasks.js';
+import { until } from '../support/waiting/until.js';
+import type { EventType, Fault } from '../support/worlds/ring.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 const RING_TIMEOUT_MS = scaled(1_500);
 const HOUR = 3_600;

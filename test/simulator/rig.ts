@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { SimulatorOptions } from '../../src/simulator/simulator.js';
 import { startSimulator } from '../../src/simulator/simulator.js';
-import type { Delivery, SentEvent } from '../support/ring.js';
+import type { Delivery, SentEvent } from '../support/worlds/ring.js';
 
 export const CLIENT_ID = 'client-for-tests';
 export const CLIENT_SECRET = 'client-secret-for-tests';

@@ -6,17 +6,17 @@ import type { Tables } from '../../src/database/tables.js';
 import { createRefreshBudget, type RefreshBudget } from '../../src/tokens/refresh-budget.js';
 import { openRefreshToken, type SealedPair } from '../../src/tokens/token-pairs.js';
 import { createVault } from '../../src/tokens/vault.js';
-import { sharing } from '../support/devices.js';
-import { scaled } from '../support/limits.js';
-import { cards, installed, linksOf, untilLink } from '../support/linking.js';
-import { openLiveView } from '../support/live-views.js';
-import { holdLock } from '../support/locks.js';
-import { scrape } from '../support/metrics.js';
-import { tick } from '../support/periodic-tasks.js';
-import type { RingRequest, RingUser } from '../support/ring.js';
-import { DAY, manyLinks, MINUTE, refreshesOf, tokenOf } from '../support/tokens.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+import { sharing } from '../support/features/devices.js';
+import { cards, installed, linksOf, untilLink } from '../support/features/linking.js';
+import { openLiveView } from '../support/features/live-views.js';
+import { DAY, manyLinks, MINUTE, refreshesOf, tokenOf } from '../support/features/tokens.js';
+import { scrape } from '../support/inspection/metrics.js';
+import { scaled } from '../support/waiting/limits.js';
+import { holdLock } from '../support/waiting/locks.js';
+import { tick } from '../support/waiting/periodic-tasks.js';
+import { until } from '../support/waiting/until.js';
+import type { RingRequest, RingUser } from '../support/worlds/ring.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 const TASK = 'refresh tokens';
 /** The key in `rate_limits` for calls to Ring in the background. */

@@ -5,13 +5,19 @@ import pg from 'pg';
 import type { Tables } from '../../src/database/tables.js';
 import { openAccessToken, openRefreshToken, type SealedPair } from '../../src/tokens/token-pairs.js';
 import { createVault } from '../../src/tokens/vault.js';
-import { type Owner, sharing } from '../support/devices.js';
-import { arriving, installed, signedIn } from '../support/linking.js';
-import { openLiveView } from '../support/live-views.js';
-import { type AppProcess, createProcessWorld, type ProcessWorld, spawnApp, spawnProcess } from '../support/process.js';
-import { manyLinks, tokenOf } from '../support/tokens.js';
-import { until } from '../support/until.js';
-import type { Visitor } from '../support/visitor.js';
+import type { Visitor } from '../support/clients/visitor.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { arriving, installed, signedIn } from '../support/features/linking.js';
+import { openLiveView } from '../support/features/live-views.js';
+import { manyLinks, tokenOf } from '../support/features/tokens.js';
+import { until } from '../support/waiting/until.js';
+import {
+  type AppProcess,
+  createProcessWorld,
+  type ProcessWorld,
+  spawnApp,
+  spawnProcess,
+} from '../support/worlds/process.js';
 
 const COMMAND = fileURLToPath(new URL('../../src/commands/tokens-rotate.js', import.meta.url));
 const OLD_ID = 'key-of-yesterday';

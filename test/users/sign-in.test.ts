@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Tables } from '../../src/database/tables.js';
-import { send } from '../support/http.js';
-import { newEmail, PASSWORD, signedIn } from '../support/linking.js';
-import { hiddenFields } from '../support/visitor.js';
-import { startWorld, type World } from '../support/world.js';
+import { send } from '../support/clients/http.js';
+import { hiddenFields } from '../support/clients/visitor.js';
+import { newEmail, PASSWORD, signedIn } from '../support/features/linking.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
 beforeAll(async () => {

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Tables } from '../../src/database/tables.js';
-import { type Answer, send } from '../support/http.js';
-import { newEmail, PASSWORD } from '../support/linking.js';
-import { hiddenFields } from '../support/visitor.js';
-import { startWorld, type World } from '../support/world.js';
+import { type Answer, send } from '../support/clients/http.js';
+import { hiddenFields } from '../support/clients/visitor.js';
+import { newEmail, PASSWORD } from '../support/features/linking.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 /** The number of guesses for one account, and of sign-ins from one address, in a quarter of an hour. */
 const GUESSES = 10;

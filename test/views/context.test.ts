@@ -4,7 +4,7 @@ import { beforeAll, expect, test } from '@jest/globals';
 import ejs from 'ejs';
 import ts from 'typescript';
 import { VIEWS_DIR } from '../../src/configuration/paths.js';
-import { readTemplates } from '../support/templates.js';
+import { readTemplates } from '../support/inspection/templates.js';
 
 /**
  * Each template begins with a comment that says what it is, followed by a line for each parameter:

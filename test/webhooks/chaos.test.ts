@@ -1,17 +1,17 @@
 import { randomInt } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Tables } from '../../src/database/tables.js';
-import { type Owner, sharing } from '../support/devices.js';
-import { type Answer, send } from '../support/http.js';
-import { inboxOf } from '../support/inbox.js';
-import { untilJobsAreDone } from '../support/jobs.js';
-import { scaled } from '../support/limits.js';
-import { arriving, installed, isErased, linksOf, pairsOf } from '../support/linking.js';
-import { closeLiveView, openLiveView } from '../support/live-views.js';
-import { tick } from '../support/periodic-tasks.js';
-import { tracesOf } from '../support/traces.js';
-import { deliver, newEvent } from '../support/webhooks.js';
-import { startWorld, type World } from '../support/world.js';
+import { type Answer, send } from '../support/clients/http.js';
+import { deliver, newEvent } from '../support/clients/webhooks.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { inboxOf } from '../support/features/inbox.js';
+import { arriving, installed, isErased, linksOf, pairsOf } from '../support/features/linking.js';
+import { closeLiveView, openLiveView } from '../support/features/live-views.js';
+import { tracesOf } from '../support/inspection/traces.js';
+import { untilJobsAreDone } from '../support/waiting/jobs.js';
+import { scaled } from '../support/waiting/limits.js';
+import { tick } from '../support/waiting/periodic-tasks.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 /**
  * Everything at once, for a while, on two instances; then all data has to be in order. The seed, which stands in the

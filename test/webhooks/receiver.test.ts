@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Tables } from '../../src/database/tables.js';
-import { untilProcessed } from '../support/inbox.js';
-import { linked } from '../support/linking.js';
-import { type Answer, deliver, type Envelope, newEvent, post, sign } from '../support/webhooks.js';
-import { startWorld, type World } from '../support/world.js';
+import { type Answer, deliver, type Envelope, newEvent, post, sign } from '../support/clients/webhooks.js';
+import { untilProcessed } from '../support/features/inbox.js';
+import { linked } from '../support/features/linking.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
 beforeAll(async () => {

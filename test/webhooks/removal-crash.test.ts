@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Tables } from '../../src/database/tables.js';
-import { createProcessWorld, type ProcessWorld } from '../support/process.js';
-import type { RingUser } from '../support/ring.js';
-import { until } from '../support/until.js';
+import { until } from '../support/waiting/until.js';
+import { createProcessWorld, type ProcessWorld } from '../support/worlds/process.js';
+import type { RingUser } from '../support/worlds/ring.js';
 
 /**
  * One kill for all places: for each place in the course of a removal there is an account for which Postgres is slow

@@ -1,8 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Browser } from 'playwright-core';
-import { launchBrowser } from '../../support/browser.js';
-import { accessibilityFaults } from '../../support/look.js';
-import { until } from '../../support/until.js';
+import { launchBrowser } from '../../support/clients/browser.js';
+import { accessibilityFaults } from '../../support/inspection/look.js';
+import { until } from '../../support/waiting/until.js';
 import type { Rig } from '../rig.js';
 import { control, deliveries, newTokens, sendEvent, startRig } from '../rig.js';
 

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import type { Delivery } from '../../support/ring.js';
-import { until } from '../../support/until.js';
+import { until } from '../../support/waiting/until.js';
+import type { Delivery } from '../../support/worlds/ring.js';
 import type { Rig } from '../rig.js';
 import { control, deliveries, recordedRequests, sendEvent, startRig } from '../rig.js';
 

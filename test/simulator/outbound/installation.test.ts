@@ -1,8 +1,8 @@
 import { createHmac } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { linkNonce } from '../../../src/simulator/outbound/signing.js';
-import { scaled } from '../../support/limits.js';
-import { until } from '../../support/until.js';
+import { scaled } from '../../support/waiting/limits.js';
+import { until } from '../../support/waiting/until.js';
 import type { Rig } from '../rig.js';
 import { control, exchangeCode, HMAC_KEY, newCode, startRig } from '../rig.js';
 

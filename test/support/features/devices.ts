@@ -1,8 +1,8 @@
-import type { Tables } from '../../src/database/tables.js';
+import type { Tables } from '../../../src/database/tables.js';
+import { hiddenFields, type Visitor } from '../clients/visitor.js';
+import { until } from '../waiting/until.js';
+import type { NewRingUser, RingUser } from '../worlds/ring.js';
 import { linked, type Outside } from './linking.js';
-import type { NewRingUser, RingUser } from './ring.js';
-import { until } from './until.js';
-import { hiddenFields, type Visitor } from './visitor.js';
 
 type NewDevice = NonNullable<NewRingUser['devices']>[number];
 

@@ -1,10 +1,10 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { readConfig } from '../../src/configuration/config.js';
-import type { Tables } from '../../src/database/tables.js';
-import { sealPair } from '../../src/tokens/token-pairs.js';
-import { createVault } from '../../src/tokens/vault.js';
-import type { Fault, RingRequest, RingUser } from './ring.js';
-import type { World } from './world.js';
+import { readConfig } from '../../../src/configuration/config.js';
+import type { Tables } from '../../../src/database/tables.js';
+import { sealPair } from '../../../src/tokens/token-pairs.js';
+import { createVault } from '../../../src/tokens/vault.js';
+import type { Fault, RingRequest, RingUser } from '../worlds/ring.js';
+import type { World } from '../worlds/world.js';
 
 export const MINUTE = 60;
 export const HOUR = 60 * MINUTE;

@@ -1,5 +1,5 @@
+import { type Answer, send, type Sent } from '../clients/http.js';
 import type { Owner } from './devices.js';
-import { type Answer, send, type Sent } from './http.js';
 
 /** The SDP offer of a browser that wants to receive and send nothing. */
 export const OFFER = [

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import type { Tables } from '../../src/database/tables.js';
+import type { Tables } from '../../../src/database/tables.js';
+import { hiddenFields, type Visitor } from '../clients/visitor.js';
+import type { World } from '../worlds/world.js';
 import type { Owner } from './devices.js';
 import { untilIdle, untilProcessed } from './inbox.js';
 import { linked, PASSWORD } from './linking.js';
 import { openLiveView } from './live-views.js';
-import { hiddenFields, type Visitor } from './visitor.js';
-import type { World } from './world.js';
 
 /** A user with data of every kind that we can hold. */
 export interface Resident extends Owner {

@@ -1,10 +1,10 @@
 import { createHmac, randomUUID } from 'node:crypto';
-import type { Tables } from '../../src/database/tables.js';
-import { send } from './http.js';
-import type { Fault, RingUser } from './ring.js';
-import { until } from './until.js';
-import type { Visitor } from './visitor.js';
-import { HMAC_KEY, type World } from './world.js';
+import type { Tables } from '../../../src/database/tables.js';
+import { send } from '../clients/http.js';
+import type { Visitor } from '../clients/visitor.js';
+import { until } from '../waiting/until.js';
+import type { Fault, RingUser } from '../worlds/ring.js';
+import { HMAC_KEY, type World } from '../worlds/world.js';
 
 /** A world as seen from outside. Its app may run in this process or in others. */
 export type Outside = Pick<World, 'ring' | 'sql' | 'visitor'>;

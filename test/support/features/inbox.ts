@@ -1,8 +1,8 @@
-import type { Tables } from '../../src/database/tables.js';
-import { holdLock } from './locks.js';
-import type { RingUser } from './ring.js';
-import { until } from './until.js';
-import type { World } from './world.js';
+import type { Tables } from '../../../src/database/tables.js';
+import { holdLock } from '../waiting/locks.js';
+import { until } from '../waiting/until.js';
+import type { RingUser } from '../worlds/ring.js';
+import type { World } from '../worlds/world.js';
 
 export type InboxRow = Tables['webhook_events'];
 
