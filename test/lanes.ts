@@ -16,7 +16,7 @@ const NEEDS: readonly [lane: Lane, file: string][] = [
 
 /**
  * Tests that have the machine to themselves, one after the other, when the rest of their lane has ended. They load it
- * fully, so that others beside them would wait, or they fill what all tests share.
+ * fully, so that others beside them would wait.
  */
 const ALONE: readonly string[] = [
   'test/operations/rolling-restart.test.js',
