@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { PROJECT } from './support/documents.js';
+import { PROJECT } from './support/inspection/documents.js';
 
 /** A project of one source file, with this project's build and compiler. */
 let project: string;

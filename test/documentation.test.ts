@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, test } from '@jest/globals';
 import { environmentSchema } from '../src/configuration/config.js';
-import { DOCUMENTS, namedInDocuments, PROJECT, readProjectFile } from './support/documents.js';
+import { DOCUMENTS, namedInDocuments, PROJECT, readProjectFile } from './support/inspection/documents.js';
 
 const execute = promisify(execFile);
 

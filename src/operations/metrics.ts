@@ -144,7 +144,7 @@ export function createMetrics({ clock, periodicTasks }: { clock: Clock; periodic
   rateRemaining.remove();
   const ticks = new Counter({
     name: 'ring_link_clock_ticks_total',
-    help: 'Runs of the work that this process does by the clock, by outcome. The next tick tries again.',
+    help: 'Runs of periodic tasks, by outcome. The next run tries again.',
     labelNames: ['clock', 'outcome'],
     registers,
   });

@@ -5,7 +5,7 @@ import pg from 'pg';
 import { SCHEMA_FILES } from '../../src/configuration/paths.js';
 import { row, rows, run, sql } from '../../src/database/sql.js';
 import { schemaFilesOf } from '../../src/development/schema.js';
-import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
+import { createTestDatabase, type TestDatabase } from '../support/worlds/postgres.js';
 
 let database: TestDatabase;
 let db: Knex;

@@ -1,8 +1,8 @@
 import { afterEach, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import { type PeriodicTask, type PeriodicTasks, startPeriodicTasks } from '../../src/jobs/periodic.js';
-import { tick } from '../support/periodic-tasks.js';
-import { until } from '../support/until.js';
+import { tick } from '../support/waiting/periodic-tasks.js';
+import { until } from '../support/waiting/until.js';
 
 let running: PeriodicTasks | undefined;
 /** Functions that end the runs that have begun. */

@@ -1,18 +1,19 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
-import { type Owner, sharing } from '../support/devices.js';
-import { type Answer, send, type Sent } from '../support/http.js';
-import { holdAccount } from '../support/inbox.js';
-import { untilJobsAreDone } from '../support/jobs.js';
-import { scaled } from '../support/limits.js';
-import { once } from '../support/linking.js';
-import { closeLiveView, OFFER, openLiveView } from '../support/live-views.js';
-import { holdLock, untilLocksAwaited } from '../support/locks.js';
-import { tick } from '../support/periodic-tasks.js';
-import type { EventType } from '../support/ring.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+import type { Tables } from '../../src/database/tables.js';
+import { type Answer, send, type Sent } from '../support/clients/http.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { holdAccount } from '../support/features/inbox.js';
+import { once } from '../support/features/linking.js';
+import { closeLiveView, OFFER, openLiveView } from '../support/features/live-views.js';
+import { untilJobsAreDone } from '../support/waiting/jobs.js';
+import { scaled } from '../support/waiting/limits.js';
+import { holdLock, untilLocksAwaited } from '../support/waiting/locks.js';
+import { tick } from '../support/waiting/periodic-tasks.js';
+import { until } from '../support/waiting/until.js';
+import type { EventType } from '../support/worlds/ring.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 const RING_TIMEOUT_MS = scaled(1_500);
 
@@ -28,15 +29,7 @@ afterAll(() => world.stop());
 
 const HELD_ANSWER = once('whep-post', { kind: 'hold' }, 'after');
 
-interface Row {
-  id: string;
-  status: string;
-  end_reason: string | null;
-  session_path: string | null;
-  started_at: Date;
-  expires_at: Date;
-  ended_at: Date | null;
-}
+type Row = Tables['live_views'];
 
 function rowsOf({ ringUser }: Owner): Promise<Row[]> {
   return world.sql<Row>('SELECT * FROM live_views WHERE account_id = $1 ORDER BY started_at', [ringUser.account_id]);
@@ -309,7 +302,7 @@ describe('a live view is not opened', () => {
   });
 
   async function removedAt({ ringUser, device }: Owner): Promise<Date | null> {
-    const [found] = await world.sql<{ removed_at: Date | null }>(
+    const [found] = await world.sql<Pick<Tables['devices'], 'removed_at'>>(
       'SELECT removed_at FROM devices WHERE account_id = $1 AND id = $2',
       [ringUser.account_id, device.id],
     );

@@ -6,8 +6,8 @@ import { afterEach, describe, expect, test } from '@jest/globals';
 import { createRingClient, type RingClientOptions } from '../../src/ring/client.js';
 import { RingError } from '../../src/ring/errors.js';
 import type { CallReport } from '../../src/ring/transport.js';
-import { until } from '../support/until.js';
-import { freePort } from '../support/world.js';
+import { until } from '../support/waiting/until.js';
+import { freePort } from '../support/worlds/world.js';
 
 const CODE = 'code-8c5e&=+%/ é'.replace('é', '~');
 const ACCESS_TOKEN = 'at-77b1';
