@@ -1,7 +1,7 @@
 import type { Knex } from 'knex';
 import { row, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
-import { IS_LIVE, IS_USABLE } from '../ring-accounts/link-conditions.js';
+import { isLive, isUsable } from '../ring-accounts/link-conditions.js';
 import type { Location } from '../ring/devices.js';
 import { ringId } from '../ring/text.js';
 
@@ -27,7 +27,7 @@ const COLUMNS = sql`device.id, device.account_id AS "accountId", link.id AS "lin
 
 /** SQL: devices that are shared with us, and the link on whose behalf Ring is asked about them. */
 export const SHARED_DEVICES = sql`account_links link JOIN devices device
-  ON device.account_id = link.account_id AND link.${IS_USABLE} AND device.removed_at IS NULL`;
+  ON device.account_id = link.account_id AND ${isUsable('link')} AND device.removed_at IS NULL`;
 
 /**
  * SQL: until the end of the transaction the device stays shared, and no other transaction gets this lock. The link is
@@ -54,7 +54,7 @@ export async function findDeviceOfUser(db: Knex, userId: string, deviceId: strin
     (await row(
       db,
       sql`SELECT 1 FROM account_links link JOIN devices device ON device.account_id = link.account_id
-           WHERE link.user_id = ${userId} AND link.${IS_LIVE} AND device.id = ${deviceId} AND device.removed_at IS NULL
+           WHERE link.user_id = ${userId} AND ${isLive('link')} AND device.id = ${deviceId} AND device.removed_at IS NULL
            LIMIT 1`,
     ));
   return { kind: hidden ? 'hidden' : 'none' };

@@ -2,7 +2,6 @@ import { createHash, randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Knex } from 'knex';
 import type { Core } from '../core.js';
-import { enqueue } from '../jobs/enqueue.js';
 import type { TokenPair } from '../ring/client.js';
 import { RingError } from '../ring/errors.js';
 import { insist } from '../time/insist.js';
@@ -10,7 +9,7 @@ import { within } from '../time/within.js';
 import { storePair } from '../tokens/pair-rows.js';
 import { sealPair } from '../tokens/token-pairs.js';
 import { beginExchange, dropExchange, type ExchangeRow, findExchange, settleExchange } from './exchange-rows.js';
-import { IDENTIFY_ACCOUNT } from './identify-pair.js';
+import { enqueueIdentification } from './identify-pair.js';
 
 /**
  * How the exchange of an authorization code ended. These four are remembered and answered again for the same code, which is
@@ -178,7 +177,7 @@ async function store(
       installed_since: new Date(code.at.getTime() - linkClockSkewSeconds * 1_000),
     });
     await settleExchange(trx, code.digest, 'STORED');
-    await enqueue(trx, IDENTIFY_ACCOUNT, { tokenId, attempt: 1 }, { key: `${IDENTIFY_ACCOUNT}:${tokenId}` });
+    await enqueueIdentification(trx, tokenId);
   });
 }
 

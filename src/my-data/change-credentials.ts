@@ -1,5 +1,5 @@
 import type { Knex } from 'knex';
-import { changeIdentifier } from '../linking/rename-at-ring.js';
+import { changeIdentifier } from '../linking/tell-identifier.js';
 import { closeLiveViewsOfUser } from '../live-views/live-views.js';
 import type { Passwords } from '../users/passwords.js';
 import { endSessions } from '../users/session.js';

@@ -4,7 +4,7 @@ import { pipeline } from 'node:stream/promises';
 import type { Pool, PoolClient } from 'pg';
 import { type Sql, sql } from '../database/sql.js';
 import { USER_OF_EVENT } from '../inbox/user-of-event.js';
-import { IS_LIVE } from '../ring-accounts/link-conditions.js';
+import { isLive } from '../ring-accounts/link-conditions.js';
 
 /** One list in the file. */
 interface Section {
@@ -18,7 +18,7 @@ const ROWS_AT_ONCE = 200;
 
 /** SQL: the Ring accounts that are the user's now. What came through links that have ended is erased. */
 const ownAccounts = (userId: string): Sql =>
-  sql`SELECT account_id FROM account_links WHERE user_id = ${userId} AND ${IS_LIVE}`;
+  sql`SELECT account_id FROM account_links WHERE user_id = ${userId} AND ${isLive()}`;
 
 /**
  * The lists of the file, in their order. Secrets that tell nothing about the user are left out: the password's hash, tokens,

@@ -6,7 +6,7 @@ import type { Tables } from '../database/tables.js';
 import { LOCK_SHARED, SHARED_DEVICES } from '../devices/user-devices.js';
 import { enqueue } from '../jobs/enqueue.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
-import { isGone, RingError, type RingErrorKind } from '../ring/errors.js';
+import { isGone, reasonOf, RingError, type RingErrorKind } from '../ring/errors.js';
 import type { RingImage } from '../ring/media.js';
 import { retryPauseMs } from '../time/retry-pause.js';
 import { NoLinkError } from '../tokens/errors.js';
@@ -104,8 +104,7 @@ async function store(
 
 async function recordFailure(db: Knex, run: Run, error: unknown, now: Date): Promise<void> {
   await db.transaction(async (trx) => {
-    const reason = error instanceof RingError ? error.reason : 'internal';
-    const isActive = await recordRun(trx, run.operationId, reason, now);
+    const isActive = await recordRun(trx, run.operationId, reasonOf(error), now);
     if (!isActive || !(error instanceof RingError)) return;
     if (!MAY_PASS.has(error.kind) || run.attempt >= MAX_ATTEMPTS) return;
     const pauseMs = retryPauseMs(run.attempt, MAX_PAUSE_MS, error.retryAfterSeconds);

@@ -43,8 +43,8 @@ export interface RingClient {
   announceLink(accessToken: string, link: { accountIdentifier: string; nonce: string }): Promise<void>;
   /** Tells Ring that the link stands: the integration becomes `completed`. */
   completeLink(accessToken: string, link: { accountIdentifier: string }): Promise<void>;
-  /** Tells Ring the new name of a link that stands. */
-  renameLink(accessToken: string, link: { accountIdentifier: string }): Promise<void>;
+  /** Tells Ring the new account identifier of a link that stands. */
+  changeIdentifier(accessToken: string, link: { accountIdentifier: string }): Promise<void>;
   /** Every device of the integration, whole. */
   getDevices(accessToken: string): Promise<RingDevice[]>;
   /** One device, whole. {@link isGone} when it is not in the integration any more. */
@@ -168,8 +168,8 @@ export function createRingClient(options: RingClientOptions): RingClient {
       ),
 
     // Ring's page documents PATCH with a status. It does not say whether a completed integration takes its status a second
-    // time, so only the name is sent, and any form of a successful answer is taken.
-    async renameLink(accessToken, { accountIdentifier }) {
+    // time, so only the identifier is sent, and any form of a successful answer is taken.
+    async changeIdentifier(accessToken, { accountIdentifier }) {
       const call = integrationCall('PATCH', accessToken, { account_identifier: accountIdentifier });
       await transport.succeed(call, () => undefined);
     },

@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 import { row, sql } from '../database/sql.js';
-import { IS_CALLABLE, IS_HEALABLE } from '../ring-accounts/link-conditions.js';
+import { isCallable, isHealable } from '../ring-accounts/link-conditions.js';
 import { healLink, requireNewPair } from '../ring-accounts/link-rows.js';
 import type { TokenPair } from '../ring/client.js';
 import type { Clock } from '../time/clock.js';
@@ -35,7 +35,7 @@ export async function storeNewPair(
     // the pair would see the link as of the statement's start, and miss an end that the statement had to wait for.
     const link = await row(
       trx,
-      sql`SELECT 1 FROM account_links WHERE token_id = ${seen.id} AND (${IS_CALLABLE} OR ${IS_HEALABLE}) FOR UPDATE`,
+      sql`SELECT 1 FROM account_links WHERE token_id = ${seen.id} AND (${isCallable()} OR ${isHealable()}) FOR UPDATE`,
     );
     if (link === undefined) throw new NoLinkError('the link has ended');
     const isReplaced = await replacePair(trx, seen, {
@@ -65,7 +65,7 @@ export async function requireReauthorization(
     // The link is locked before the pair, as in every transaction that ends a link.
     const link = await row(
       trx,
-      sql`SELECT 1 FROM account_links WHERE token_id = ${pair.id} AND ${IS_CALLABLE} FOR UPDATE`,
+      sql`SELECT 1 FROM account_links WHERE token_id = ${pair.id} AND ${isCallable()} FOR UPDATE`,
     );
     const isRevoked = await revokeDeadPair(trx, pair, reason);
     if (link !== undefined && isRevoked) await requireNewPair(trx, pair.id, reason, clock());

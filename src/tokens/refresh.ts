@@ -112,9 +112,9 @@ async function askRing(dependencies: RefreshDependencies, pair: SeenPair, taken:
     if (isDead(error)) {
       onRefresh('REFUSED');
       await requireReauthorization(dependencies, pair, error.reason);
-      throw new NoLinkError('Ring takes the refresh token no more', { cause: error });
+      throw new NoLinkError('Ring no longer accepts the refresh token', { cause: error });
     }
-    // Without a clear answer, Ring may have replaced the token all the same.
+    // When no clear answer came, Ring may have replaced the pair, and we don't have the new one.
     const state = error.mayHaveActed ? 'UNCERTAIN' : 'FAILING';
     onRefresh(state);
     const { reason, retryAfterSeconds } = error;
@@ -151,7 +151,7 @@ async function recordFailure(
   return pauseMs;
 }
 
-/** Whether Ring refuses the refresh token itself. A 5xx is not final, whatever it quotes. */
+/** Whether Ring refuses the refresh token itself. An answer of 5xx is not final, even with `invalid_grant` in its body. */
 function isDead({ code, kind }: RingError): boolean {
   return code === 'invalid_grant' && (kind === 'rejected' || kind === 'unauthorized');
 }

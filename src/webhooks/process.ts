@@ -8,7 +8,7 @@ import { failEvent, markProcessed, postponeEvent } from '../inbox/event-rows.js'
 import { enqueueInbox } from '../inbox/wake-up.js';
 import { onBehalfOf } from '../request-id.js';
 import { tryLockAccount } from '../ring-accounts/account-lock.js';
-import { IS_APPLIED, IS_LIVE } from '../ring-accounts/link-conditions.js';
+import { isApplied, isLive } from '../ring-accounts/link-conditions.js';
 import { type EventType, isKnown, parseEvent, type RingEvent } from '../ring/events.js';
 import { retryPauseMs } from '../time/retry-pause.js';
 import type { HandlerContext } from './handler.js';
@@ -107,7 +107,7 @@ async function withWork(db: Knex, accountIds: string[]): Promise<string[]> {
                         WHERE link.account_id = given.account_id AND link.removed_at > event.occurred_at
                           AND event.status = 'PENDING')
             OR (EXISTS (SELECT 1 FROM account_links AS link
-                         WHERE link.account_id = given.account_id AND ${IS_APPLIED})
+                         WHERE link.account_id = given.account_id AND ${isApplied('link')})
                 AND EXISTS (SELECT 1 FROM webhook_events AS event
                              WHERE event.account_id = given.account_id AND status = 'PENDING'))`,
   );
@@ -206,10 +206,10 @@ interface LinkState {
  */
 async function linkState(trx: Knex.Transaction, accountId: string): Promise<LinkState> {
   // The link is locked before its devices, in the order that `lockAccount` gives.
-  await run(trx, sql`SELECT 1 FROM account_links WHERE account_id = ${accountId} AND ${IS_LIVE} FOR UPDATE`);
+  await run(trx, sql`SELECT 1 FROM account_links WHERE account_id = ${accountId} AND ${isLive()} FOR UPDATE`);
   const found = await row<{ is_linked: boolean } & Pick<Tables['account_links'], 'void_before'>>(
     trx,
-    sql`SELECT coalesce(bool_or(${IS_APPLIED}), false) AS is_linked,
+    sql`SELECT coalesce(bool_or(${isApplied()}), false) AS is_linked,
                greatest(max(removed_at), max(void_before)) AS void_before
           FROM account_links WHERE account_id = ${accountId}`,
   );
@@ -270,14 +270,14 @@ async function recordFailure(
     { request, account, type, err: cause, attempts },
     isFinal ? 'a webhook event has failed for good' : 'a webhook event could not be applied; trying again',
   );
-  const attempt = { id, attempts, reason: reasonOf(cause) };
+  const attempt = { id, attempts, reason: reasonOfFailure(cause) };
   if (isFinal) await failEvent(db, attempt);
   else await postponeEvent(db, attempt, retryPauseMs(attempts, MAX_PAUSE_MS));
   onFailed(isKnown(type) ? type : 'unknown');
 }
 
 /** The reason for an operator, without the statement that Knex puts in front of it. */
-function reasonOf(cause: unknown): string {
+function reasonOfFailure(cause: unknown): string {
   if (!(cause instanceof Error)) return 'unknown';
   const { code } = cause as { code?: unknown };
   return [code, cause.message.split(' - ').at(-1)]

@@ -263,6 +263,24 @@ describe('a new pair for an account that another user has linked', () => {
   });
 });
 
+describe('a Ring account of which a subscription has stayed behind after an earlier link', () => {
+  test('tells its next user nothing of it', async () => {
+    const ringUser = await world.ring.createUser();
+    await world.sql(
+      `INSERT INTO subscriptions (account_id, id, sub_type, status, device_ids, fetched_at)
+       VALUES ($1, 'subscription', 'paid', 'active', '{}', now())`,
+      [ringUser.account_id],
+    );
+    await world.ring.setFaults([{ endpoint: 'subscriptions', fault: { kind: 'status', status: 500 } }]);
+
+    const { visitor } = await linked(world, ringUser);
+
+    await visitor.open('/ring/home');
+    expect(cards(visitor)).toEqual(['Linked']);
+    expect(visitor.page.text).not.toContain('Paid subscription');
+  });
+});
+
 describe('a user with several Ring accounts', () => {
   test('links each of them, and sees each at home', async () => {
     const { visitor } = await linked(world);

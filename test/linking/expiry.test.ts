@@ -36,7 +36,7 @@ describe('expiring unclaimed pairs', () => {
 
   const expireOn = (instance: Database | undefined, now = NOW) => {
     if (instance === undefined) throw new Error('there is no such instance');
-    return expireUnclaimedPairs({ db: instance.knex, clock: () => now }, TTL_SECONDS);
+    return expireUnclaimedPairs({ db: instance.knex, clock: () => now, unclaimedTtlSeconds: TTL_SECONDS });
   };
   const expire = (now = NOW) => expireOn(instances[0], now);
 
@@ -205,7 +205,7 @@ describe('the periodic task of a running service', () => {
       await until('the claim waits in the middle', async () => {
         const waiting = await world.sql(
           `SELECT 1 FROM pg_stat_activity
-            WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ILIKE 'insert into account_links%'`,
+            WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ILIKE 'insert into "account_links"%'`,
         );
         return waiting.length === 1;
       });

@@ -364,7 +364,7 @@ describe('the session', () => {
   });
 
   test.each(['/sign-in', '/sign-up'])(
-    'gets a new id at %s, keeps the pending link, and the old id opens nothing',
+    'gets a new id at %s, keeps the pending redirect, and the old id opens nothing',
     async (form) => {
       const email = newEmail();
       if (form === '/sign-in') await signedIn(world, email);

@@ -53,7 +53,7 @@ async function withEverything(): Promise<Owner & { picture: string }> {
   return { ...owner, picture: `${path}/snapshots/${picture}` };
 }
 
-async function refuseRenewal({ ringUser, visitor }: Owner): Promise<void> {
+async function refuseRenewal({ ringUser, visitor }: Pick<Owner, 'ringUser' | 'visitor'>): Promise<void> {
   world.clock.advance(60);
   await installed(world, ringUser);
   await world.ring.setFaults([{ endpoint: 'integration-post', fault: REFUSAL }]);
@@ -66,6 +66,10 @@ async function refuseRenewal({ ringUser, visitor }: Owner): Promise<void> {
 
 function archiveOf({ account_id }: RingUser): Promise<Record<string, unknown>[]> {
   return world.sql('SELECT * FROM audit_archive WHERE account_id = $1', [account_id]);
+}
+
+function subscriptionsOf({ account_id }: RingUser): Promise<unknown[]> {
+  return world.sql('SELECT * FROM subscriptions WHERE account_id = $1', [account_id]);
 }
 
 test('it leaves nothing that the link had brought', async () => {
@@ -105,6 +109,20 @@ test('it is archived once, also when the user then removes the app', async () =>
 
   expect(await archiveOf(owner.ringUser)).toEqual(archived);
   expect(await linksOf(world, owner.ringUser)).toMatchObject([{ status: 'REFUSED' }]);
+});
+
+test('it leaves no subscription either, though no device was ever shared', async () => {
+  const owner = await linked(world, await world.ring.createUser({ devices: [] }));
+  const subscription = { subscription_id: 'subscription', sub_type: 'paid', plan_id: 'plan-gold', device_ids: [] };
+  await world.ring.sendEvent({ user_id: owner.ringUser.id, type: 'subscription_activated', ...subscription });
+  await untilProcessed(world, owner.ringUser);
+  await untilIdle(world);
+  expect(await subscriptionsOf(owner.ringUser)).toHaveLength(1);
+
+  await refuseRenewal(owner);
+
+  expect(await subscriptionsOf(owner.ringUser)).toEqual([]);
+  expect(await archiveOf(owner.ringUser)).toMatchObject([{ kind: 'LINK_REMOVED', reason: 'refused by Ring' }]);
 });
 
 test('another user who links the same Ring account sees nothing of it', async () => {

@@ -25,7 +25,7 @@ afterEach(() => other.end());
 afterAll(() => world.stop());
 
 describe('when the database is slow to keep a session', () => {
-  test('the redirect to the clean address waits until the pending link is kept', async () => {
+  test('the redirect to the clean address waits until the pending redirect is kept', async () => {
     const ringUser = await world.ring.createUser();
     await world.ring.install(ringUser);
     const { url } = await world.ring.linkUrl(ringUser);
@@ -40,7 +40,7 @@ describe('when the database is slow to keep a session', () => {
     expect((await answer).status).toBe(303);
   });
 
-  test('signing out to use another account waits until the pending link is kept', async () => {
+  test('signing out to use another account waits until the pending redirect is kept', async () => {
     const visitor = await signUp();
     const ringUser = await world.ring.createUser();
     await world.ring.install(ringUser);
