@@ -49,7 +49,7 @@ export interface AppOptions {
   eventStreams?: Partial<EventStreamSettings>;
   /** How long a scrape of the metrics waits for the database, in ms. */
   scrapeLimitMs?: number;
-  /** What hashing a password costs; see {@link createPasswords}. */
+  /** The cost of hashing a password; see {@link createPasswords}. */
   hashCost?: HashCost;
 }
 
@@ -65,7 +65,7 @@ export interface App {
 
 /** The middleware in order, and the routers. Routes for programs come first: they need no session. */
 export function createApp(options: AppOptions): App {
-  const { core, config, database, metrics, patienceMs = 10_000 } = options;
+  const { core, config, database, metrics, areKeysRight, isShuttingDown, patienceMs = 10_000 } = options;
   const { db, clock, log } = core;
   const limits = createRateLimits(database.pool, config.rateLimitScale);
   const passwords = createPasswords(options.hashCost);
@@ -88,11 +88,11 @@ export function createApp(options: AppOptions): App {
   const homePage = createHomePage({ db, clock, limits });
   const linkPages = createLinkPages({
     ...core,
-    database,
+    patientPool: database.patientPool,
     hmacKey,
     limits,
     patienceMs,
-    isShuttingDown: options.isShuttingDown,
+    isShuttingDown,
     onClaimed: metrics.onClaimed,
     onMatched: metrics.onMatched,
   });
@@ -118,10 +118,12 @@ export function createApp(options: AppOptions): App {
       onDelivery: metrics.onDelivery,
     }),
   );
-  app.use(healthRoutes(options));
+  const health = { database, queue: options.queue, areKeysRight, isShuttingDown };
+  app.use(healthRoutes(health));
   app.use(
     metricsRoute({
-      ...options,
+      health,
+      metrics,
       gauges: createDatabaseGauges({ pool: database.metricsPool, clock, log }),
       token: config.metricsToken,
       ...(options.scrapeLimitMs !== undefined && { limitMs: options.scrapeLimitMs }),

@@ -2,7 +2,6 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Knex } from 'knex';
 import type { Logger } from 'pino';
 import { createApp } from './app.js';
 import type { Config } from './configuration/config.js';
@@ -12,16 +11,14 @@ import { migrateToLatest } from './database/migrate.js';
 import { startEventFeed } from './events/event-feed.js';
 import type { EventStreamSettings } from './events/event-streams.js';
 import { gracefulClose } from './http/graceful-close.js';
-import { enqueueInbox } from './inbox/wake-up.js';
 import { jobLanes } from './job-lanes.js';
 import { startPeriodicTasks } from './jobs/periodic.js';
 import { startQueue } from './jobs/queue.js';
+import { catchUp } from './linking/catch-up.js';
 import { createCodeExchange } from './linking/exchange.js';
-import { enqueueUntoldIdentifier } from './linking/rename-at-ring.js';
 import { createMetrics } from './operations/metrics.js';
-import { periodicTasks, SCHEDULES } from './periodic-tasks.js';
+import { periodicTasks, CRON_EXPRESSIONS } from './periodic-tasks.js';
 import { currentRequestId } from './request-id.js';
-import { refetchInventory, refetchSubscriptions } from './ring-accounts/refetch.js';
 import { createRingClient } from './ring/client.js';
 import type { Clock } from './time/clock.js';
 import { createAccessTokens } from './tokens/access-tokens.js';
@@ -33,7 +30,7 @@ import type { HashCost } from './users/passwords.js';
 export interface ServiceOptions {
   config: Config;
   databaseUrl: string;
-  /** 0: any free one. */
+  /** The port to listen on. 0 takes any that is free. */
   port: number;
   clock: Clock;
   log: Logger;
@@ -44,7 +41,7 @@ export interface ServiceOptions {
   eventStreams?: Partial<EventStreamSettings>;
   /** How long a scrape of the metrics waits for the database, in ms. */
   scrapeLimitMs?: number;
-  /** What hashing a password costs; what OWASP advises unless given. */
+  /** The cost of hashing a password. Without it, the one that OWASP advises. */
   hashCost?: HashCost;
 }
 
@@ -80,7 +77,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     throw error;
   });
 
-  const metrics = createMetrics({ clock, periodicTasks: Object.keys(SCHEDULES) });
+  const metrics = createMetrics({ clock, periodicTasks: Object.keys(CRON_EXPRESSIONS) });
   const ring = createRingClient({
     ...config.ring,
     ...(options.ringTimeoutMs && { timeoutMs: options.ringTimeoutMs }),
@@ -90,17 +87,17 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       log.debug({ call: report.endpoint, result: report.result, ms: Math.round(report.durationMs) }, 'asked Ring');
     },
   });
-  const basis = { db: database.knex, ring, vault, clock, log, unclaimedTtlSeconds, linkClockSkewSeconds };
-  const tokens = createAccessTokens({ ...basis, onRefresh: metrics.onRefresh, onHealed: catchUp });
-  const core: Core = { ...basis, tokens };
+  const db = database.knex;
+  const tokens = createAccessTokens({ db, ring, vault, clock, log, onRefresh: metrics.onRefresh, onHealed: catchUp });
+  const core: Core = { db, ring, vault, tokens, clock, log, unclaimedTtlSeconds, linkClockSkewSeconds };
   const codes = createCodeExchange({ ...core, onExchange: metrics.onExchange });
 
   let isStopping = false;
   const isShuttingDown = () => isStopping;
   const budget = createRefreshBudget(database.pool, isShuttingDown);
-  const queue = startQueue(database, jobLanes(database, { ...core, ...metrics, onCompleted: catchUp }), log);
+  const queue = startQueue(database, jobLanes(core, database, metrics), log);
   const periodic = startPeriodicTasks(
-    periodicTasks({ ...core, budget, auditRetentionDays, isStopping: isShuttingDown }),
+    periodicTasks(core, { budget, auditRetentionDays, isStopping: isShuttingDown }),
     log,
     metrics.onTaskRun,
   );
@@ -153,12 +150,4 @@ async function checkKeys({ config, log }: ServiceOptions, database: Database, va
   if (wrong.length === 0) return true;
   log.error({ keys: wrong }, 'TOKEN_ENCRYPTION_KEYS: these open nothing of what was sealed under their ids');
   return false;
-}
-
-/** Adds the jobs that follow a new link: fetch what Ring knows about it, and apply the events that came before it. */
-async function catchUp(trx: Knex.Transaction, accountId: string): Promise<void> {
-  await enqueueUntoldIdentifier(trx, accountId);
-  await refetchInventory(trx, accountId);
-  await refetchSubscriptions(trx, accountId);
-  await enqueueInbox(trx, accountId);
 }

@@ -13,10 +13,10 @@ be opened.
 
 const MAX_LISTED = 20;
 
-await runCommand(USAGE, async (client) => {
+await runCommand(USAGE, async (db) => {
   parseArgs({ options: {} });
   const vault = createVault(readOwnConfig().encryptionKeys);
-  const unreadable = await resealUnderNewestKey(client, vault, ({ resealed, left }) => {
+  const unreadable = await resealUnderNewestKey(db, vault, ({ resealed, left }) => {
     print(`${resealed} rows sealed under "${vault.newestKeyId}", ${left} left`);
   });
   if (unreadable.length === 0) {

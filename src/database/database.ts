@@ -50,29 +50,10 @@ export function openDatabase(url: string, log: Logger): Database {
   const patientPool = openPool({ ...connection, max: 24, application_name: `${APPLICATION} queue` }, log);
   const inboxPool = openPool({ ...limited, max: 2, application_name: `${APPLICATION} inbox` }, log);
   const metricsPool = openPool({ ...limited, max: 2, application_name: `${APPLICATION} metrics` }, log);
-  const instance = knex({
-    client: 'pg',
-    connection: { ...limited, application_name: APPLICATION },
-    pool: {
-      min: 0,
-      max: KNEX_LIMIT,
-      acquireTimeoutMillis: CONNECT_TIMEOUT_MS,
-      afterCreate(client: pg.Client, done: (error: unknown, client: pg.Client) => void) {
-        useUtc(client).then(
-          () => {
-            done(null, client);
-          },
-          (error: unknown) => {
-            done(error, client);
-          },
-        );
-      },
-    },
-    acquireConnectionTimeout: CONNECT_TIMEOUT_MS,
-    log: knexLog(log),
-    // Keeps bound values out of error messages.
-    compileSqlOnError: false,
-  });
+  const instance = openKnex(
+    { ...limited, application_name: APPLICATION },
+    { max: KNEX_LIMIT, timeoutMs: CONNECT_TIMEOUT_MS, log },
+  );
   return {
     knex: instance,
     pool,
@@ -90,6 +71,41 @@ export function openDatabase(url: string, log: Logger): Database {
       await Promise.all([instance.destroy(), pool.end(), patientPool.end(), inboxPool.end(), metricsPool.end()]);
     },
   };
+}
+
+interface KnexLimits {
+  /** The most connections that it may open. */
+  max: number;
+  /** How long a statement may wait for a connection, in ms. */
+  timeoutMs: number;
+  log: Pick<Logger, 'debug'>;
+}
+
+/** Opens a pool for our own SQL. Nothing is connected yet. */
+export function openKnex(connection: Knex.PgConnectionConfig, { max, timeoutMs, log }: KnexLimits): Knex {
+  return knex({
+    client: 'pg',
+    connection,
+    pool: {
+      min: 0,
+      max,
+      acquireTimeoutMillis: timeoutMs,
+      afterCreate(client: pg.Client, done: (error: unknown, client: pg.Client) => void) {
+        useUtc(client).then(
+          () => {
+            done(null, client);
+          },
+          (error: unknown) => {
+            done(error, client);
+          },
+        );
+      },
+    },
+    acquireConnectionTimeout: timeoutMs,
+    log: knexLog(log),
+    // Keeps bound values out of error messages.
+    compileSqlOnError: false,
+  });
 }
 
 function openPool(options: pg.PoolConfig, log: Logger): pg.Pool {
@@ -122,7 +138,7 @@ function usageOfKnex(instance: Knex): PoolUsage {
 }
 
 /** Sends Knex' messages to our log, because it would write them to the console. Its errors are thrown to the caller too. */
-function knexLog(log: Logger): Knex.Logger {
+function knexLog(log: Pick<Logger, 'debug'>): Knex.Logger {
   const write = (message: unknown) => {
     log.debug({ message: String(message) }, 'knex');
   };

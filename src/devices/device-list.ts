@@ -1,7 +1,7 @@
 import type { Knex } from 'knex';
 import { rows, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
-import { IS_APPLIED, IS_USABLE } from '../ring-accounts/link-conditions.js';
+import { isApplied, isUsable } from '../ring-accounts/link-conditions.js';
 
 type DeviceRow = Tables['devices'];
 
@@ -31,9 +31,9 @@ export function listDevices(db: Knex, userId: string): Promise<ListedDevice[]> {
     sql`SELECT device.id, link.id AS "linkId", device.name, device.online, device.online_at AS "onlineAt",
                device.online_since AS "onlineSince", device.removed_at AS "removedAt",
                device.fetch_error IS NOT NULL AS "isOutdated",
-               (link.${IS_USABLE} AND device.removed_at IS NULL) AS "isShared"
+               (${isUsable('link')} AND device.removed_at IS NULL) AS "isShared"
           FROM account_links link JOIN devices device ON device.account_id = link.account_id
-         WHERE link.user_id = ${userId} AND link.${IS_APPLIED}
+         WHERE link.user_id = ${userId} AND ${isApplied('link')}
          ORDER BY device.removed_at DESC NULLS FIRST, device.name, device.id
          LIMIT 500`,
   );

@@ -5,12 +5,12 @@ import type { Core } from '../core.js';
 import { row, sql } from '../database/sql.js';
 import { type ListedDevice, listDevices } from '../devices/device-list.js';
 import { nameOfDevice } from '../devices/device-view.js';
-import { noSuchDevice } from '../devices/user-devices.js';
+import { noSuchDevice } from '../devices/no-such-device.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { render } from '../http/render.js';
 import { seeOther } from '../http/see-other.js';
-import { IS_LIVE, IS_USABLE } from '../ring-accounts/link-conditions.js';
+import { isLive, isUsable } from '../ring-accounts/link-conditions.js';
 import { csrfToken } from '../users/csrf.js';
 import { signedInOrHome, userIdOf } from '../users/current-user.js';
 import { Cursor, writeCursor } from './event-cursor.js';
@@ -145,7 +145,7 @@ async function whyEmpty(
   if (devices.length === 0) {
     const links = await row<{ isUsable: boolean | null; isLive: boolean | null }>(
       db,
-      sql`SELECT bool_or(${IS_USABLE}) AS "isUsable", bool_or(${IS_LIVE}) AS "isLive"
+      sql`SELECT bool_or(${isUsable()}) AS "isUsable", bool_or(${isLive()}) AS "isLive"
             FROM account_links WHERE user_id = ${userId}`,
     );
     if (links?.isUsable === true) return 'no-devices';

@@ -2,7 +2,7 @@ import type { Knex } from 'knex';
 import type { Core } from '../core.js';
 import { row, run, type Sql, sql } from '../database/sql.js';
 import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
-import { IS_USABLE } from '../ring-accounts/link-conditions.js';
+import { isUsable } from '../ring-accounts/link-conditions.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
 
 export interface DeviceEvent {
@@ -22,7 +22,7 @@ export const EVENTS_CHANNEL = 'device_events';
 
 /** SQL: tells the pages of the user who may see the events of a Ring account that these have changed. */
 const tellPages = (accountId: string): Sql =>
-  sql`SELECT pg_notify(${EVENTS_CHANNEL}, user_id::text) FROM account_links WHERE account_id = ${accountId} AND ${IS_USABLE}`;
+  sql`SELECT pg_notify(${EVENTS_CHANNEL}, user_id::text) FROM account_links WHERE account_id = ${accountId} AND ${isUsable()}`;
 
 /**
  * Records an event and tells the pages that show it. An event from before the device's removal is not recorded, because

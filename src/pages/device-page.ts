@@ -11,7 +11,8 @@ import {
   type StatusView,
   type TimeView,
 } from '../devices/device-view.js';
-import { noSuchDevice, requireDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
+import { noSuchDevice } from '../devices/no-such-device.js';
+import { findDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
 import { zonesView, type ZonesView } from '../devices/zones-view.js';
 import { latestEvents, type LatestEventsView } from '../events/latest-events.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
@@ -132,8 +133,17 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
     });
   }
 
-  function deviceOf(request: Request<DeviceParameters>): Promise<UserDevice> {
-    return requireDeviceOfUser(db, userIdOf(request), request.params.deviceId);
+  /** @throws {HttpError} 404; 409 when Ring does not let us see the device at the moment */
+  async function deviceOf(request: Request<DeviceParameters>): Promise<UserDevice> {
+    const found = await findDeviceOfUser(db, userIdOf(request), request.params.deviceId);
+    switch (found.kind) {
+      case 'shared':
+        return found.device;
+      case 'hidden':
+        throw new HttpError(409, HIDDEN_DEVICE);
+      case 'none':
+        throw noSuchDevice();
+    }
   }
 
   const page = router.route('/devices/:deviceId');
@@ -228,6 +238,8 @@ const CHANGES: Record<
 /** A picture that is opened by itself is shown by the browser in a page of its own, which has a style in it. */
 const PICTURE_POLICY = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
+const HIDDEN_DEVICE =
+  'Ring does not let us see this device at the moment. If its Ring account has to be linked again, your home page says how.';
 const NO_PICTURE = 'Ring gave us no picture. The device may be busy or offline: please try again in a moment.';
 
 type DeviceParameters = { deviceId: string };

@@ -6,7 +6,7 @@ import type { Tables } from '../database/tables.js';
 import { LOCK_SHARED, SHARED_DEVICES } from '../devices/user-devices.js';
 import { enqueue } from '../jobs/enqueue.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
-import { isGone, RingError, type RingErrorKind } from '../ring/errors.js';
+import { isGone, reasonOf, RingError, type RingErrorKind } from '../ring/errors.js';
 import type { EncryptedMedia, RingPicture } from '../ring/media.js';
 import { retryPauseMs } from '../time/retry-pause.js';
 import { NoLinkError } from '../tokens/errors.js';
@@ -22,7 +22,7 @@ export interface ScheduledPictureDependencies extends Pick<
   'db' | 'ring' | 'tokens' | 'clock' | 'log' | 'linkClockSkewSeconds'
 > {
   /** Hears of each picture that Ring was asked for, whether or not the schedule still wanted it. */
-  onSnapshot: (outcome: 'taken' | 'failed') => void;
+  onPicture: (outcome: 'taken' | 'failed') => void;
 }
 
 /**
@@ -40,8 +40,8 @@ const MAY_PASS: ReadonlySet<RingErrorKind> = new Set(['unavailable', 'no-answer'
 type ReadySchedule = Pick<Tables['scheduled_operations'], 'link_id' | 'account_id' | 'device_id'>;
 
 /** Adds a run of a schedule. It replaces the run before, if that still waits. */
-export async function enqueuePicture(on: Knex, run: Run, delayMs = 0): Promise<void> {
-  await enqueue(on, TAKE_PICTURE, run, { key: `${TAKE_PICTURE}:${run.operationId}`, delayMs });
+export async function enqueuePicture(trx: Knex.Transaction, run: Run, delayMs = 0): Promise<void> {
+  await enqueue(trx, TAKE_PICTURE, run, { key: `${TAKE_PICTURE}:${run.operationId}`, delayMs });
 }
 
 /**
@@ -63,7 +63,7 @@ export async function takeScheduledPicture(
   } catch (error) {
     if (error instanceof NoLinkError) return;
     log.warn({ err: error, operationId: run.operationId, attempt: run.attempt }, 'a scheduled picture is not taken');
-    dependencies.onSnapshot('failed');
+    dependencies.onPicture('failed');
     await recordFailure(db, run, error, clock());
     const { account_id: accountId, device_id: deviceId } = schedule;
     if (isGone(error)) await refetchDevice(db, { accountId, deviceId, occurredAt: clock() });
@@ -71,7 +71,7 @@ export async function takeScheduledPicture(
   }
   if (image.kind === 'encrypted') return;
   await store(db, run, schedule, image, clock());
-  dependencies.onSnapshot('taken');
+  dependencies.onPicture('taken');
 }
 
 function findReady(db: Knex, { operationId, snapshotId }: Run): Promise<ReadySchedule | undefined> {
@@ -113,8 +113,7 @@ async function store(
 
 async function recordFailure(db: Knex, run: Run, error: unknown, now: Date): Promise<void> {
   await db.transaction(async (trx) => {
-    const reason = error instanceof RingError ? error.reason : 'internal';
-    const isActive = await recordRun(trx, run.operationId, reason, now);
+    const isActive = await recordRun(trx, run.operationId, reasonOf(error), now);
     if (!isActive || !(error instanceof RingError)) return;
     if (!MAY_PASS.has(error.kind) || run.attempt >= MAX_ATTEMPTS) return;
     const pauseMs = retryPauseMs(run.attempt, MAX_PAUSE_MS, error.retryAfterSeconds);

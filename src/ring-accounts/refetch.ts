@@ -15,8 +15,8 @@ export interface DeviceReference {
   occurredAt: Date;
 }
 
-export function refetchInventory(on: Knex, accountId: string): Promise<void> {
-  return enqueue(on, FETCH_INVENTORY, { accountId, attempt: 1 }, { key: jobKey(FETCH_INVENTORY, accountId) });
+export function refetchInventory(trx: Knex.Transaction, accountId: string): Promise<void> {
+  return enqueue(trx, FETCH_INVENTORY, { accountId, attempt: 1 }, { key: jobKey(FETCH_INVENTORY, accountId) });
 }
 
 /** Also called when Ring answers any call for a device with 404: the job finds out whether the device is gone. */
@@ -25,6 +25,6 @@ export function refetchDevice(on: Knex, { accountId, deviceId, occurredAt }: Dev
   return enqueue(on, FETCH_DEVICE, job, { key: jobKey(FETCH_DEVICE, accountId, deviceId) });
 }
 
-export function refetchSubscriptions(on: Knex, accountId: string): Promise<void> {
-  return enqueue(on, FETCH_SUBSCRIPTIONS, { accountId, attempt: 1 }, { key: jobKey(FETCH_SUBSCRIPTIONS, accountId) });
+export function refetchSubscriptions(trx: Knex.Transaction, accountId: string): Promise<void> {
+  return enqueue(trx, FETCH_SUBSCRIPTIONS, { accountId, attempt: 1 }, { key: jobKey(FETCH_SUBSCRIPTIONS, accountId) });
 }

@@ -24,7 +24,7 @@ import { type RingSubscription, SubscriptionsAnswer } from './subscriptions.js';
 import { humanText, opaque } from './text.js';
 import { type Call, createTransport, type TransportOptions } from './transport.js';
 
-export interface TokenGrant {
+export interface TokenPair {
   accessToken: string;
   refreshToken: string;
   scope: string;
@@ -50,17 +50,17 @@ export interface RingClientOptions extends TransportOptions {
  */
 export interface RingClient {
   /** Exchanges an authorization code, which works once and lives 60 s. */
-  exchangeCode(code: string): Promise<TokenGrant>;
+  exchangeCode(code: string): Promise<TokenPair>;
   /** Replaces a token pair: from then on the old refresh token is dead, unless the answer has no other (RFC 6749, 6). */
-  refreshTokens(refreshToken: string): Promise<TokenGrant>;
+  refreshTokens(refreshToken: string): Promise<TokenPair>;
   /** The account ID behind an access token. */
   getAccountId(accessToken: string): Promise<string>;
   /** Tells Ring that the nonce was matched: the integration becomes `awaiting`. */
   announceLink(accessToken: string, link: AccountIdentifier & { nonce: string }): Promise<void>;
   /** Tells Ring that the link stands: the integration becomes `completed`. */
   completeLink(accessToken: string, link: AccountIdentifier): Promise<void>;
-  /** Tells Ring the new name of a link that stands. */
-  renameLink(accessToken: string, link: { accountIdentifier: string }): Promise<void>;
+  /** Tells Ring the new account identifier of a link that stands. */
+  changeIdentifier(accessToken: string, link: { accountIdentifier: string }): Promise<void>;
   /** Every device of the integration, whole. */
   getDevices(accessToken: string): Promise<RingDevice[]>;
   /** One device, whole. {@link isGone} when it is not in the integration any more. */
@@ -224,8 +224,8 @@ export function createRingClient(options: RingClientOptions): RingClient {
 
     completeLink: (accessToken, link) => changeIntegration('PATCH', accessToken, link, { status: 'completed' }),
 
-    // Ring does not say whether a completed integration takes its status a second time, so only the name is sent.
-    renameLink: (accessToken, link) => changeIntegration('PATCH', accessToken, link, {}),
+    // Ring does not say whether a completed integration takes its status a second time, so only the identifier is sent.
+    changeIdentifier: (accessToken, link) => changeIntegration('PATCH', accessToken, link, {}),
 
     getDevices: (accessToken) =>
       allPages('GET /v1/devices', `/v1/devices?include=${DEVICE_INCLUDES}`, accessToken, async (call) => {
@@ -296,7 +296,7 @@ export function createRingClient(options: RingClientOptions): RingClient {
 
 const JSON_BODY = { headers: { 'content-type': 'application/json' } };
 
-const pairOf = (answer: Omit<z.output<typeof TokenAnswer>, 'refresh_token'>, refreshToken: string): TokenGrant => ({
+const pairOf = (answer: Omit<z.output<typeof TokenAnswer>, 'refresh_token'>, refreshToken: string): TokenPair => ({
   accessToken: answer.access_token,
   refreshToken,
   scope: answer.scope,

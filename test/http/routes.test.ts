@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type AppRoute, routesOf } from '../support/app-routes.js';
-import { type Owner, sharing } from '../support/devices.js';
-import { untilIdle } from '../support/inbox.js';
-import { arriving, installed, newEmail, PASSWORD, signedIn } from '../support/linking.js';
-import { OFFER } from '../support/live-views.js';
-import { deleteAccount, newResident, type Resident, signIn, submitAccountForm } from '../support/my-data.js';
-import { hiddenFields, type Visitor } from '../support/visitor.js';
-import { startWorld, type World } from '../support/world.js';
+import { hiddenFields, type Visitor } from '../support/clients/visitor.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { untilIdle } from '../support/features/inbox.js';
+import { arriving, installed, newEmail, PASSWORD, signedIn } from '../support/features/linking.js';
+import { OFFER } from '../support/features/live-views.js';
+import { deleteAccount, newResident, type Resident, signIn, submitAccountForm } from '../support/features/my-data.js';
+import { type AppRoute, routesOf } from '../support/inspection/app-routes.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 

@@ -1,6 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { ACCESS_TOKEN, clientOf, closeStandIns, failureOf, listen, listenAndAnswer } from '../support/stand-in.js';
+import {
+  ACCESS_TOKEN,
+  clientOf,
+  closeStandIns,
+  failureOf,
+  listen,
+  listenAndAnswer,
+} from '../support/clients/stand-in.js';
 
 afterEach(closeStandIns);
 

@@ -1,8 +1,8 @@
-import { visitAs } from '../../support/browser.js';
-import { sharing } from '../../support/devices.js';
-import { linkOn } from '../../support/events.js';
-import type { Visitor } from '../../support/visitor.js';
-import { deliver, newEvent } from '../../support/webhooks.js';
+import { visitAs } from '../../support/clients/browser.js';
+import type { Visitor } from '../../support/clients/visitor.js';
+import { deliver, newEvent } from '../../support/clients/webhooks.js';
+import { sharing } from '../../support/features/devices.js';
+import { linkOn } from '../../support/features/events.js';
 import { ago, eventful, eventless } from './people.js';
 import type { Stage } from './stage.js';
 import type { State } from './state.js';

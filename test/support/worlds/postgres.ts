@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/development/embedded-postgres.js';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../../src/development/embedded-postgres.js';
 
 const execute = promisify(execFile);
 
@@ -117,6 +117,7 @@ export async function startOwnPostgres(): Promise<OwnPostgres> {
 
 function fromGlobalSetup(variable: string): string {
   const value = process.env[variable];
-  if (value === undefined) throw new Error(`${variable} is set by test/support/global-setup.ts: run this under jest`);
+  if (value === undefined)
+    throw new Error(`${variable} is set by test/support/suite/global-setup.ts: run this under jest`);
   return value;
 }

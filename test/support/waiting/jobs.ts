@@ -1,5 +1,5 @@
+import type { World } from '../worlds/world.js';
 import { until } from './until.js';
-import type { World } from './world.js';
 
 /** Skips the pauses between attempts: every waiting job is due now. */
 export async function passPauses(world: Pick<World, 'sql'>): Promise<void> {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import type { World } from '../worlds/world.js';
 import type { Owner } from './devices.js';
-import type { World } from './world.js';
 
 export interface EventRow {
   deviceId?: string;

@@ -1,7 +1,8 @@
+import type { Tables } from '../../../src/database/tables.js';
+import { hiddenFields, type Visitor } from '../clients/visitor.js';
+import { until } from '../waiting/until.js';
+import type { NewRingUser, RingUser } from '../worlds/ring.js';
 import { linked, type Outside } from './linking.js';
-import type { NewRingUser, RingUser } from './ring.js';
-import { until } from './until.js';
-import { hiddenFields, type Visitor } from './visitor.js';
 
 type NewDevice = NonNullable<NewRingUser['devices']>[number];
 
@@ -30,9 +31,10 @@ export async function sharing(world: Outside, wish: Partial<NewDevice> = {}): Pr
     );
     return known.length > 0;
   });
-  const [link] = await world.sql<{ user_id: string }>('SELECT user_id FROM account_links WHERE account_id = $1', [
-    ringUser.account_id,
-  ]);
+  const [link] = await world.sql<Pick<Tables['account_links'], 'user_id'>>(
+    'SELECT user_id FROM account_links WHERE account_id = $1',
+    [ringUser.account_id],
+  );
   const path = `/devices/${encodeURIComponent(device.id)}`;
   await visitor.open(path);
   const { _csrf: csrfToken = '' } = hiddenFields(visitor.page.text, '/sign-out');

@@ -2,10 +2,17 @@ import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { chmod, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { migrateToLatest } from '../../src/database/migrate.js';
-import { startEmbeddedPostgres } from '../../src/development/embedded-postgres.js';
-import { inflateChromium } from './browser.js';
-import { clusterTemplate, copyCluster, databaseUrl, query, TEMPLATE_DATABASE, TEST_SETTINGS } from './postgres.js';
+import { migrateToLatest } from '../../../src/database/migrate.js';
+import { startEmbeddedPostgres } from '../../../src/development/embedded-postgres.js';
+import { inflateChromium } from '../clients/browser.js';
+import {
+  clusterTemplate,
+  copyCluster,
+  databaseUrl,
+  query,
+  TEMPLATE_DATABASE,
+  TEST_SETTINGS,
+} from '../worlds/postgres.js';
 import { measureSlowness } from './speed.js';
 
 /**

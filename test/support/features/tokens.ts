@@ -1,11 +1,10 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { readConfig } from '../../src/configuration/config.js';
-import { sealPair } from '../../src/tokens/token-pairs.js';
-import { createVault } from '../../src/tokens/vault.js';
-import type { Owner } from './devices.js';
-import { type Answer, send } from './http.js';
-import type { Fault, RingRequest, RingUser } from './ring.js';
-import type { World } from './world.js';
+import { readConfig } from '../../../src/configuration/config.js';
+import type { Tables } from '../../../src/database/tables.js';
+import { sealPair } from '../../../src/tokens/token-pairs.js';
+import { createVault } from '../../../src/tokens/vault.js';
+import type { Fault, RingRequest, RingUser } from '../worlds/ring.js';
+import type { World } from '../worlds/world.js';
 
 export const MINUTE = 60;
 export const HOUR = 60 * MINUTE;
@@ -13,21 +12,7 @@ export const DAY = 24 * HOUR;
 /** The lifetime of Ring's access tokens in seconds. */
 export const ACCESS_LIFETIME = 4 * HOUR;
 
-export interface TokenRow {
-  id: string;
-  status: string;
-  generation: number;
-  key_id: string | null;
-  access_token_ciphertext: Buffer | null;
-  refresh_token_ciphertext: Buffer | null;
-  access_token_expires_at: Date;
-  created_at: Date;
-  refreshed_at: Date | null;
-  refresh_state: string;
-  refresh_failures: number;
-  refresh_error: string | null;
-  refresh_after: Date | null;
-}
+export type TokenRow = Tables['ring_tokens'];
 
 /** The pair of the newest link of a Ring user. */
 export async function tokenOf(world: Pick<World, 'sql'>, { account_id }: RingUser): Promise<TokenRow> {
@@ -50,32 +35,6 @@ export async function refreshesOf(world: Pick<World, 'ring'>, { account_id }: Ri
 export async function apiCallsOf(world: Pick<World, 'ring'>, { account_id }: RingUser): Promise<RingRequest[]> {
   const requests = await world.ring.requests();
   return requests.filter((one) => one.account_id === account_id && one.path.startsWith('/v1/'));
-}
-
-const OFFER = [
-  'v=0',
-  'o=- 1 2 IN IP4 127.0.0.1',
-  's=-',
-  't=0 0',
-  'm=video 9 UDP/TLS/RTP/SAVPF 102',
-  'a=mid:0',
-  'a=recvonly',
-  'a=rtpmap:102 H264/90000',
-  '',
-].join('\r\n');
-
-type Viewer = Pick<Owner, 'path' | 'visitor' | 'csrfToken'>;
-
-/** Makes a call to Ring that a user waits for. */
-export function openLiveView(url: string, viewer: Viewer): Promise<Answer> {
-  const { method, body, headers } = liveViewRequest(url, viewer).init;
-  return send(url, `${viewer.path}/live-views`, { method, body, headers });
-}
-
-/** The request of {@link openLiveView}, for a test that sends it in another way. */
-export function liveViewRequest(url: string, { path, visitor, csrfToken }: Viewer) {
-  const headers = { 'content-type': 'application/sdp', 'x-csrf-token': csrfToken, cookie: visitor.cookie };
-  return { address: `${url}${path}/live-views`, init: { method: 'POST', body: OFFER, headers } };
 }
 
 /** Answers of Ring that are not as they should be. */
@@ -110,7 +69,7 @@ export async function manyLinks(
   const config = readConfig(world.environment);
   const vault = createVault(config.encryptionKeys);
   const now = world.clock.now();
-  const [user] = await world.sql<{ id: string }>(
+  const [user] = await world.sql<Pick<Tables['users'], 'id'>>(
     `INSERT INTO users (email, password_hash, created_at) VALUES ($1, 'none', $2) RETURNING id`,
     [`many.${randomUUID()}@example.com`, now],
   );

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { VIEWS_DIR } from '../../src/configuration/paths.js';
+import { VIEWS_DIR } from '../../../src/configuration/paths.js';
 
 /** The text of each template by its name: `home`, `partials/icon`. */
 export const readTemplates = (): Map<string, string> =>

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 
-/** The project folder. This file runs as `dist/test/support/documents.js`. */
-export const PROJECT = new URL('../../../', import.meta.url);
+/** The project folder. This file runs as `dist/test/support/inspection/documents.js`. */
+export const PROJECT = new URL('../../../../', import.meta.url);
 
 export const readProjectFile = (path: string): string => readFileSync(new URL(path, PROJECT), 'utf8');
 

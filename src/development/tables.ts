@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SCHEMA_FILES } from '../configuration/paths.js';
 import { migrateToLatest } from '../database/migrate.js';
-import { startEmbeddedPostgres } from '../development/embedded-postgres.js';
-import { schemaFilesOf } from '../development/schema.js';
+import { startEmbeddedPostgres } from './embedded-postgres.js';
+import { schemaFilesOf } from './schema.js';
 
 const USAGE = `Writes migrations/schema.sql and src/database/tables.ts from a database that the migrations have just made. Run it after
 a migration was added or changed.

@@ -1,4 +1,4 @@
-import type { World } from './world.js';
+import type { World } from '../worlds/world.js';
 
 /** The tables, the job queue's included, that contain a text anywhere. */
 export async function tracesOf(world: Pick<World, 'sql'>, text: string): Promise<string[]> {

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
+import type { Tables } from '../../../src/database/tables.js';
+import { hiddenFields, type Visitor } from '../clients/visitor.js';
+import type { World } from '../worlds/world.js';
 import type { Owner } from './devices.js';
 import { untilIdle, untilProcessed } from './inbox.js';
 import { linked, PASSWORD } from './linking.js';
 import { openLiveView } from './live-views.js';
-import { hiddenFields, type Visitor } from './visitor.js';
-import type { World } from './world.js';
 
 /** A user with data of every kind that we can hold. */
 export interface Resident extends Owner {
@@ -22,7 +23,7 @@ export async function newResident(world: World): Promise<Resident> {
   const { visitor, ringUser, email } = await linked(world, await world.ring.createUser({ devices }));
   await untilIdle(world);
   const [device, removedDevice] = ringUser.devices;
-  const [link] = await world.sql<{ id: string; user_id: string }>(
+  const [link] = await world.sql<Pick<Tables['account_links'], 'id' | 'user_id'>>(
     'SELECT id, user_id FROM account_links WHERE account_id = $1',
     [ringUser.account_id],
   );

@@ -1,7 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Server } from 'node:http';
-import { send } from './http.js';
-import type { World } from './world.js';
+import { send } from '../clients/http.js';
+import type { World } from '../worlds/world.js';
 
 export interface AppRoute {
   path: string;

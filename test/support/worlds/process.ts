@@ -4,14 +4,14 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
-import { type Simulator, startSimulator } from '../../src/simulator/simulator.js';
+import { type Simulator, startSimulator } from '../../../src/simulator/simulator.js';
+import { Visitor } from '../clients/visitor.js';
+import { until } from '../waiting/until.js';
 import { createTestDatabase } from './postgres.js';
 import { Ring } from './ring.js';
-import { until } from './until.js';
-import { Visitor } from './visitor.js';
 
 /** The file that `npm start` and the container run. */
-const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url));
+const MAIN = fileURLToPath(new URL('../../../src/main.js', import.meta.url));
 
 export interface Ended {
   code: number | null;

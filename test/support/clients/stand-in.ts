@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { createRingClient, type RingClient, type RingClientOptions } from '../../src/ring/client.js';
-import { RingError } from '../../src/ring/errors.js';
+import { createRingClient, type RingClient, type RingClientOptions } from '../../../src/ring/client.js';
+import { RingError } from '../../../src/ring/errors.js';
 
 export const ACCESS_TOKEN = 'at-77b1';
 export const CLIENT_SECRET = 'client-secret-3f09';

@@ -1,9 +1,10 @@
 import { createHmac, randomUUID } from 'node:crypto';
-import { send } from './http.js';
-import type { Fault, RingUser } from './ring.js';
-import { until } from './until.js';
-import type { Visitor } from './visitor.js';
-import { HMAC_KEY, type World } from './world.js';
+import type { Tables } from '../../../src/database/tables.js';
+import { send } from '../clients/http.js';
+import type { Visitor } from '../clients/visitor.js';
+import { until } from '../waiting/until.js';
+import type { Fault, RingUser } from '../worlds/ring.js';
+import { HMAC_KEY, type World } from '../worlds/world.js';
 
 /** A world as seen from outside. Its app may run in this process or in others. */
 export type Outside = Pick<World, 'ring' | 'sql' | 'visitor'>;
@@ -63,17 +64,7 @@ export async function linked(
   return { visitor, ringUser, email };
 }
 
-export interface LinkRow {
-  id: string;
-  status: string;
-  user_id: string;
-  email: string;
-  token_id: string;
-  account_identifier: string;
-  request_ciphertext: Buffer | null;
-  confirmation_step: string | null;
-  last_error: string | null;
-}
+export type LinkRow = Tables['account_links'] & Pick<Tables['users'], 'email'>;
 
 /** The links that the app made for a Ring user, with their users. */
 export function linksOf(world: Outside, { account_id }: RingUser): Promise<LinkRow[]> {
@@ -90,13 +81,7 @@ export function untilLink(world: Outside, ringUser: RingUser, status: string): P
   );
 }
 
-export interface PairRow {
-  id: string;
-  status: string;
-  key_id: string | null;
-  access_token_ciphertext: Buffer | null;
-  refresh_token_ciphertext: Buffer | null;
-}
+export type PairRow = Tables['ring_tokens'];
 
 /** The token pairs that are known to belong to a Ring user. */
 export function pairsOf(world: Outside, { account_id }: RingUser): Promise<PairRow[]> {

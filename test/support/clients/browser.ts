@@ -5,7 +5,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
-import { WAIT_LIMIT_MS } from './limits.js';
+import { WAIT_LIMIT_MS } from '../waiting/limits.js';
 import type { Visitor } from './visitor.js';
 
 const execute = promisify(execFile);

@@ -1,6 +1,6 @@
 import { expect } from '@jest/globals';
 import type { Locator, Page } from 'playwright-core';
-import { until } from './until.js';
+import { until } from '../waiting/until.js';
 
 /** The actions of a person at a page. Things are found by their role and name, and only if they are visible. */
 

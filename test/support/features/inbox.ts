@@ -1,16 +1,10 @@
-import { holdLock } from './locks.js';
-import type { RingUser } from './ring.js';
-import { until } from './until.js';
-import type { World } from './world.js';
+import type { Tables } from '../../../src/database/tables.js';
+import { holdLock } from '../waiting/locks.js';
+import { until } from '../waiting/until.js';
+import type { RingUser } from '../worlds/ring.js';
+import type { World } from '../worlds/world.js';
 
-export interface InboxRow {
-  request_id: string;
-  type: string;
-  status: string;
-  attempts: number;
-  last_error: string | null;
-  body: string | null;
-}
+export type InboxRow = Tables['webhook_events'];
 
 export function inboxOf(world: Pick<World, 'sql'>, { account_id }: RingUser): Promise<InboxRow[]> {
   return world.sql<InboxRow>('SELECT * FROM webhook_events WHERE account_id = $1 ORDER BY id', [account_id]);

@@ -3,16 +3,16 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import pg from 'pg';
-import { readConfig } from '../../src/configuration/config.js';
-import type { EventStreamSettings } from '../../src/events/event-streams.js';
-import { createLogger } from '../../src/operations/logging.js';
-import { type Service, startService } from '../../src/service.js';
-import { startSimulator } from '../../src/simulator/simulator.js';
-import type { HashCost } from '../../src/users/passwords.js';
-import { scaled, WAIT_LIMIT_MS } from './limits.js';
+import { readConfig } from '../../../src/configuration/config.js';
+import type { EventStreamSettings } from '../../../src/events/event-streams.js';
+import { createLogger } from '../../../src/operations/logging.js';
+import { type Service, startService } from '../../../src/service.js';
+import { startSimulator } from '../../../src/simulator/simulator.js';
+import type { HashCost } from '../../../src/users/passwords.js';
+import { Visitor } from '../clients/visitor.js';
+import { scaled, WAIT_LIMIT_MS } from '../waiting/limits.js';
 import { createTestDatabase } from './postgres.js';
 import { Ring } from './ring.js';
-import { Visitor } from './visitor.js';
 
 export const HMAC_KEY = 'a-signing-key-for-tests-with-ünïcode';
 

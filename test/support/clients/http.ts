@@ -5,6 +5,8 @@ export interface Sent {
   form?: Record<string, string> | [name: string, value: string][];
   body?: string;
   headers?: Record<string, string>;
+  /** Aborted when the client hangs up. */
+  signal?: AbortSignal;
 }
 
 export interface Answer {
@@ -20,13 +22,14 @@ export interface Answer {
 }
 
 /** Sends one request and returns the answer as it is: no redirect is followed and no cookie kept. */
-export async function send(origin: string, path: string, { method, cookie, form, body, headers }: Sent = {}) {
+export async function send(origin: string, path: string, { method, cookie, form, body, headers, signal }: Sent = {}) {
   const content = form === undefined ? body : new URLSearchParams(form);
   const response = await fetch(origin + path, {
     method: method ?? (content === undefined ? 'GET' : 'POST'),
     redirect: 'manual',
     headers: { ...headers, ...(cookie !== undefined && { cookie }) },
     ...(content !== undefined && { body: content }),
+    ...(signal && { signal }),
   });
   const text = await response.text();
   const [setCookie] = response.headers.getSetCookie();

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
-import { until } from './until.js';
+import { until } from '../waiting/until.js';
 
 /** A stream of server-sent events, as a page receives it. */
 export interface EventStream {

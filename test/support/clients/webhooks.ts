@@ -1,7 +1,7 @@
 import { createHmac, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { Agent, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
-import { HMAC_KEY } from './world.js';
+import { HMAC_KEY } from '../worlds/world.js';
 
 export const PATH = '/webhooks/ring';
 

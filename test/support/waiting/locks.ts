@@ -1,6 +1,6 @@
 import pg from 'pg';
+import type { World } from '../worlds/world.js';
 import { until } from './until.js';
-import type { World } from './world.js';
 
 /** Takes a lock by a statement, on a connection of its own, and keeps it until it is released. */
 export async function holdLock(
