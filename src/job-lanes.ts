@@ -11,18 +11,26 @@ import { IDENTIFY_ACCOUNT, identifyAccount } from './linking/identify-pair.js';
 import { identifierKeyOf, TELL_IDENTIFIER, tellIdentifier } from './linking/rename-at-ring.js';
 import { CLOSE_LIVE_VIEW, closeAtRing } from './live-views/close-live-view.js';
 import type { Metrics } from './operations/metrics.js';
+import {
+  FETCH_EVENT_PICTURE,
+  FETCH_PICTURE,
+  fetchAwaitedPicture,
+  fetchEventPicture,
+} from './pictures/fetch-picture.js';
 import { TAKE_PICTURE, takeScheduledPicture } from './pictures/scheduled-picture.js';
 import { FETCH_DEVICE, FETCH_INVENTORY, FETCH_SUBSCRIPTIONS } from './ring-accounts/refetch.js';
+import type { CallBudget } from './tokens/call-budget.js';
 import { processInbox } from './webhooks/process.js';
 
 export interface JobDependencies extends Pick<Metrics, 'onApplied' | 'onFailed' | 'onSnapshot'>, Core {
+  pictureBudget: CallBudget;
   /** Called when a link is completed, in the transaction that completes it. */
   onCompleted: (trx: Knex.Transaction, accountId: string) => Promise<void>;
 }
 
 /**
- * Every job, in two lanes. Jobs of the second may be many, and each waits for Ring: they must not delay those of the first,
- * for which users wait.
+ * Every job, in lanes. Jobs of the second may be many, and each waits for Ring: they must not delay those of the first, for
+ * which users wait. Those of the third also wait for their turn.
  */
 export function jobLanes(database: Database, dependencies: JobDependencies): Lane[] {
   return [
@@ -44,9 +52,16 @@ export function jobLanes(database: Database, dependencies: JobDependencies): Lan
         [FETCH_DEVICE]: (payload) => fetchDevice(dependencies, payload),
         [FETCH_SUBSCRIPTIONS]: (payload) => fetchSubscriptions(dependencies, payload),
         [TAKE_PICTURE]: (payload) => takeScheduledPicture(dependencies, payload),
+        [FETCH_PICTURE]: (payload) => fetchAwaitedPicture(dependencies, payload),
         [TELL_IDENTIFIER]: oneAtATime(database, TELL_IDENTIFIER, identifierKeyOf, (payload) =>
           tellIdentifier(dependencies, payload),
         ),
+      },
+    },
+    {
+      concurrency: 2,
+      tasks: {
+        [FETCH_EVENT_PICTURE]: (payload) => fetchEventPicture(dependencies, payload),
       },
     },
   ];

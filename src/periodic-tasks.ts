@@ -7,9 +7,10 @@ import { purgeRemovedDevices } from './inventory/device-rows.js';
 import type { PeriodicTask } from './jobs/periodic.js';
 import { expireUnclaimedPairs, purgeExchanges, purgeExpiredPairs } from './linking/expiry.js';
 import { endExpiredLiveViews, purgeEndedLiveViews } from './live-views/live-views.js';
+import { purgePictureRequests } from './pictures/picture-requests.js';
 import { startDueSchedules } from './pictures/schedules.js';
 import { refreshInBackground } from './tokens/background-refresh.js';
-import type { RefreshBudget } from './tokens/refresh-budget.js';
+import type { CallBudget } from './tokens/call-budget.js';
 
 /** The periodic tasks by their names, which metrics show, and when they run: cron expressions in UTC. */
 export const SCHEDULES = {
@@ -34,7 +35,7 @@ export interface PeriodicTaskDependencies extends Pick<
   Core,
   'db' | 'tokens' | 'clock' | 'log' | 'unclaimedTtlSeconds'
 > {
-  budget: RefreshBudget;
+  budget: CallBudget;
   auditRetentionDays: number;
   isStopping: () => boolean;
 }
@@ -55,7 +56,10 @@ export function periodicTasks(dependencies: PeriodicTaskDependencies): PeriodicT
     'purge the inbox': () => purgeInbox(dependencies),
     'forget ended live views': () => purgeEndedLiveViews(dependencies),
     'forget expired token pairs': () => purgeExpiredPairs(dependencies),
-    'forget old device events': () => purgeDeviceEvents(dependencies),
+    async 'forget old device events'() {
+      await purgeDeviceEvents(dependencies);
+      await purgePictureRequests(dependencies);
+    },
     'forget removed devices': () => purgeRemovedDevices(dependencies),
     'purge the archive': () => purgeArchive(dependencies, auditRetentionDays),
   };

@@ -26,7 +26,7 @@ import { createRingClient } from './ring/client.js';
 import type { Clock } from './time/clock.js';
 import { createAccessTokens } from './tokens/access-tokens.js';
 import { findWrongKeys, requireEveryKey } from './tokens/key-check.js';
-import { createRefreshBudget } from './tokens/refresh-budget.js';
+import { createCallBudget, PICTURE_SHARE } from './tokens/call-budget.js';
 import { createVault, type Vault } from './tokens/vault.js';
 import type { HashCost } from './users/passwords.js';
 
@@ -97,8 +97,10 @@ export async function startService(options: ServiceOptions): Promise<Service> {
 
   let isStopping = false;
   const isShuttingDown = () => isStopping;
-  const budget = createRefreshBudget(database.pool, isShuttingDown);
-  const queue = startQueue(database, jobLanes(database, { ...core, ...metrics, onCompleted: catchUp }), log);
+  const budget = createCallBudget(database.pool, isShuttingDown);
+  const pictureBudget = createCallBudget(database.pool, isShuttingDown, PICTURE_SHARE);
+  const lanes = jobLanes(database, { ...core, ...metrics, pictureBudget, onCompleted: catchUp });
+  const queue = startQueue(database, lanes, log);
   const periodic = startPeriodicTasks(
     periodicTasks({ ...core, budget, auditRetentionDays, isStopping: isShuttingDown }),
     log,
