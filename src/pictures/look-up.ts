@@ -1,5 +1,6 @@
 import type { Core } from '../core.js';
 import { row, sql } from '../database/sql.js';
+import { SHARED_DEVICES } from '../devices/user-devices.js';
 import { consentOf } from '../ring-accounts/consent.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
 import { isGone, RingError } from '../ring/errors.js';
@@ -63,11 +64,8 @@ function ask(
 }
 
 /**
- * The newest picture of the last day. When there is none and an event is known from before that, the days before are asked
- * about step by step, and after `mostDays` of them the day of that event. No time begins before the user's consent: Ring
- * would refuse it whole.
- *
- * The consent is by our clock, and the last day ends by Ring's: both beginnings are later by what the two may be apart.
+ * The newest picture of the last day, by Ring's clock. When there is none and an event is known from before that, the days
+ * before are asked about step by step, and after `mostDays` of them the day of that event.
  */
 async function lookUpLatest(
   dependencies: LookUpDependencies,
@@ -77,39 +75,76 @@ async function lookUpLatest(
   const { db, clock, linkClockSkewSeconds } = dependencies;
   const consent = await consentOf(db, wish.accountId);
   if (consent === undefined) throw new NoLinkError('there is no link on whose behalf Ring could be called');
+  const skewMs = linkClockSkewSeconds * 1_000;
   const now = clock().getTime();
-  // Just after the consent, the skew would lead into the future.
-  const late = (time: number) => Math.min(time + linkClockSkewSeconds * 1_000, now);
-  const earliest = late(consent.getTime());
+  const dayAgo = now - LONGEST_WINDOW_MS + skewMs;
+  let earliest = consent.getTime();
   const latestIn = (from: number, to?: number) =>
     ask(dependencies, wish, {
       type: 'latest_in_range',
       start: new Date(from),
       ...(to !== undefined && { end: new Date(to) }),
     });
+  /** As `latestIn`, from the consent at the earliest. Ring refuses a time whole that begins before it. */
+  const sharedIn = async (from: number, to?: number) => {
+    try {
+      return await latestIn(Math.max(from, earliest), to);
+    } catch (error) {
+      if (!isOutcome(error, 'not-shared') || earliest <= from) throw error;
+      for (const later of await laterBeginnings(db, wish, earliest, skewMs)) {
+        earliest = Math.min(later, to ?? now);
+        try {
+          return await latestIn(Math.max(from, earliest), to);
+        } catch (again) {
+          if (!isOutcome(again, 'not-shared')) throw again;
+        }
+      }
+      throw error;
+    }
+  };
 
-  let start = Math.max(earliest, late(now - LONGEST_WINDOW_MS));
+  let start = dayAgo;
   let nothing: unknown;
   try {
-    return await latestIn(start);
+    return await sharedIn(start);
   } catch (error) {
-    if (!isNothing(error)) throw error;
+    if (!isOutcome(error, 'nothing')) throw error;
     nothing = error;
   }
   const event = await newestEventWithoutPicture(db, wish);
   for (let day = 1; event !== undefined && event < start && earliest < start; day++) {
     const end = day > mostDays ? Math.min(start, event + AFTER_EVENT_MS) : start;
-    start = Math.max(earliest, end - LONGEST_WINDOW_MS);
+    start = end - LONGEST_WINDOW_MS;
     try {
-      return await latestIn(start, end);
+      return await sharedIn(start, end);
     } catch (error) {
-      if (!isNothing(error)) throw error;
+      if (!isOutcome(error, 'nothing')) throw error;
     }
   }
   throw nothing;
 }
 
-const isNothing = (error: unknown): boolean => error instanceof RingError && outcomeOf(error) === 'nothing';
+const isOutcome = (error: unknown, outcome: MissingOutcome): boolean =>
+  error instanceof RingError && outcomeOf(error) === outcome;
+
+/**
+ * Times at which the consent may begin by Ring's clock, when it is later than we know: as much later as the clocks may be
+ * apart, or when the link was completed or the device added, because users may pick their devices after we have their pair.
+ */
+async function laterBeginnings(
+  db: Core['db'],
+  { accountId, deviceId }: Wish,
+  consent: number,
+  skewMs: number,
+): Promise<number[]> {
+  const shared = await row<{ since: Date | null }>(
+    db,
+    sql`SELECT greatest(link.completed_at, device.added_at) AS since FROM ${SHARED_DEVICES}
+         WHERE device.account_id = ${accountId} AND device.id = ${deviceId}`,
+  );
+  const since = shared?.since?.getTime() ?? consent;
+  return since > consent ? [consent + skewMs, since + skewMs] : [consent + skewMs];
+}
 
 /** The time of the newest event that something was recorded of; undefined when a picture from then or later is kept. */
 async function newestEventWithoutPicture(db: Core['db'], { accountId, deviceId }: Wish): Promise<number | undefined> {

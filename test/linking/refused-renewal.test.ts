@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
-import { type Owner, sharing } from '../support/devices.js';
+import { type Owner, recordNow, sharing } from '../support/devices.js';
 import { send } from '../support/http.js';
 import { inboxOf, untilIdle, untilProcessed } from '../support/inbox.js';
 import { arriving, installed, isErased, linked, linksOf, pairsOf, untilLink } from '../support/linking.js';
@@ -37,8 +37,9 @@ async function withEverything(): Promise<Owner & { picture: string }> {
   const { ringUser, visitor, device, path, csrfToken } = owner;
   await visitor.post(`${path}/scheduled-operations`, { _csrf: csrfToken, frequency: 'HOURLY' });
   world.clock.advance(3_600);
+  await recordNow(world, owner);
   await tick('start due snapshots');
-  const picture = await until('a picture is taken', async () => {
+  const picture = await until('a picture is there', async () => {
     const [taken] = await world.sql<{ id: string }>('SELECT id FROM snapshots WHERE account_id = $1', [
       ringUser.account_id,
     ]);

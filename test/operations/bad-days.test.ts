@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Owner, sharing } from '../support/devices.js';
+import { type Owner, recordNow, sharing } from '../support/devices.js';
 import { untilJobsAreDone } from '../support/jobs.js';
 import { scaled } from '../support/limits.js';
 import { arriving, installed, linksOf, once, signedIn, untilLink } from '../support/linking.js';
@@ -73,6 +73,7 @@ describe('Ring that answers 200 and nonsense, or nothing', () => {
 
     await world.ring.setFaults([]);
     world.clock.advance(HOUR);
+    await recordNow(world, owner);
     await tick('start due snapshots');
     await untilPictures(world, owner, 1);
     expect(await schedulesOf(world, owner)).toMatchObject([{ status: 'ACTIVE', last_error: null }]);
@@ -170,10 +171,12 @@ describe('a clock that is an hour ahead, and then right again', () => {
     const owner = await sharing(world);
     await schedule(owner);
     goAhead();
+    await recordNow(world, owner);
     await tick('start due snapshots');
     await untilPictures(world, owner, 1);
     goRight();
     pass(2 * HOUR);
+    await recordNow(world, owner);
     await tick('start due snapshots');
     await untilPictures(world, owner, 2);
   });
@@ -345,7 +348,7 @@ function schedulesOf(world: World, { ringUser }: Owner): Promise<{ status: strin
 }
 
 function untilPictures(world: World, { ringUser }: Owner, count: number): Promise<boolean> {
-  return until(`${count} pictures are taken`, async () => {
+  return until(`${count} pictures are there`, async () => {
     const pictures = await world.sql('SELECT 1 FROM snapshots WHERE account_id = $1', [ringUser.account_id]);
     return pictures.length === count;
   });

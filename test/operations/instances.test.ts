@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Owner, sharing } from '../support/devices.js';
+import { type Owner, recordNow, sharing } from '../support/devices.js';
 import { send } from '../support/http.js';
 import { arriving, installed, newEmail, PASSWORD, signedIn, untilLink } from '../support/linking.js';
 import { scrape } from '../support/metrics.js';
@@ -48,6 +48,7 @@ afterAll(async () => {
 /** A user with a picture that was due a minute ago, and is due again in an hour. */
 async function schedule(): Promise<Owner> {
   const owner = await sharing(world);
+  await recordNow(world, owner);
   await owner.visitor.open(owner.path);
   await owner.visitor.submit(`${owner.path}/scheduled-operations`, { frequency: 'HOURLY' });
   await world.sql(

@@ -93,18 +93,39 @@ describe('the latest picture', () => {
     expect(words).not.toContain('Problem');
   });
 
-  test('is asked for from the consent, and later by what the clocks may be apart, until now by Ring’s clock', async () => {
+  test('is asked for from the consent, at most a day, and until now by Ring’s clock', async () => {
     const owner = await sharing(world);
     const consent = now();
     world.clock.advance(HOUR);
     await ask(owner);
-    expect(await asked(owner)).toEqual([{ type: 'latest_in_range', start_timestamp: consent + 5_000 }]);
+    expect(await asked(owner)).toEqual([{ type: 'latest_in_range', start_timestamp: consent }]);
 
     world.clock.advance(2 * DAY);
     await ask(owner);
     expect((await asked(owner)).slice(1)).toEqual([
       { type: 'latest_in_range', start_timestamp: now() - DAY * 1_000 + 5_000 },
     ]);
+  });
+
+  test('is asked for from later on when Ring has the consent later: by what the clocks may be apart, or since the device', async () => {
+    const owner = await sharing(world);
+    const consent = now();
+    world.clock.advance(HOUR);
+    await world.sql('UPDATE devices SET added_at = $2 WHERE id = $1', [owner.device.id, world.clock.now()]);
+    const added = now();
+    world.clock.advance(HOUR);
+    await record(owner);
+    const refusal = refused('image', 403, 'TIME_RANGE_NOT_AUTHORIZED');
+    await world.ring.setFaults([refusal, refusal]);
+
+    await ask(owner);
+
+    expect((await asked(owner)).map(({ start_timestamp }) => start_timestamp)).toEqual([
+      consent,
+      consent + 5_000,
+      added + 5_000,
+    ]);
+    expect(await picturesOf(owner)).toHaveLength(1);
   });
 
   test('can be asked for in the moment of the consent', async () => {
@@ -201,7 +222,7 @@ const REFUSALS: [what: string, fault: Fault, latest: string, ofEvent?: string][]
   ],
   [
     'it was before the consent',
-    refused('image', 403, 'TIME_RANGE_NOT_AUTHORIZED'),
+    { ...refused('image', 403, 'TIME_RANGE_NOT_AUTHORIZED'), times: 2 },
     'This was recorded before you shared the device with us, so Ring shows it to you alone. You find it in the Ring app.',
   ],
   ['Ring is busy', refused('media', 503, 'SERVER_BUSY'), 'Ring is busy right now. Please try again in a moment.'],
@@ -226,7 +247,7 @@ describe('what Ring answers has words and a next step', () => {
 
     expect(await ask(owner)).toContain(words);
     expect(await picturesOf(owner)).toEqual([]);
-    expect(await asked(owner)).toHaveLength(1);
+    expect(await asked(owner)).toHaveLength(fault.times ?? 1);
 
     // It is told on each visit, until it is old.
     await owner.visitor.open(owner.path);
@@ -250,6 +271,7 @@ describe('what Ring answers has words and a next step', () => {
     expect(await picturesOf(owner)).toEqual([]);
 
     // Asked again, it comes.
+    await world.ring.setFaults([]);
     await owner.visitor.submit(address);
     expect(owner.visitor.heading).toBe('Picture of Front Door');
   });

@@ -4,14 +4,11 @@ import { passPauses } from '../support/jobs.js';
 import { type AppProcess, createProcessWorld, type ProcessWorld } from '../support/process.js';
 import { until } from '../support/until.js';
 
-/** Both clocks are the same here, and what is recorded just after the consent counts. */
-const SETTINGS = { LINK_CLOCK_SKEW_SECONDS: '0' };
-
 let world: ProcessWorld;
 let app: AppProcess;
 beforeAll(async () => {
   world = await createProcessWorld();
-  app = await world.startApp(SETTINGS);
+  app = await world.startApp();
 });
 afterAll(() => world.stop());
 
@@ -27,7 +24,7 @@ async function isAsking({ ringUser }: Owner): Promise<boolean> {
 async function killAndStartAgain(): Promise<void> {
   app.kill('SIGKILL');
   await app.ended;
-  app = await world.startApp(SETTINGS);
+  app = await world.startApp();
 }
 
 test('a picture that is awaited comes although its process is killed, as it waits and as it asks', async () => {

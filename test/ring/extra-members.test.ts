@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { sharing } from '../support/devices.js';
+import { recordNow, sharing } from '../support/devices.js';
 import { untilJobsAreDone } from '../support/jobs.js';
 import { linksOf } from '../support/linking.js';
 import { tick } from '../support/periodic-tasks.js';
@@ -64,8 +64,9 @@ test('Ring may say more than is known today: linking, devices, pictures, live vi
   await owner.visitor.open(owner.path);
   await owner.visitor.submit(`${owner.path}/scheduled-operations`, { frequency: 'HOURLY' });
   world.clock.advance(HOUR);
+  await recordNow(world, owner);
   await tick('start due snapshots');
-  await until('a picture is taken', async () => (await world.sql('SELECT 1 FROM snapshots')).length === 1);
+  await until('a picture is there', async () => (await world.sql('SELECT 1 FROM snapshots')).length === 1);
 
   world.clock.advance(ACCESS_LIFETIME);
   expect((await openLiveView(world.url, owner)).status).toBe(201);
