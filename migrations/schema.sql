@@ -75,19 +75,21 @@ CREATE INDEX device_events_age ON device_events USING brin (occurred_at);
 CREATE INDEX device_events_list ON device_events (account_id, device_id, occurred_at, request_id) INCLUDE (type, subtype);
 
 CREATE TABLE devices (
-  account_id     text NOT NULL,
-  id             text NOT NULL,
-  name           text,
-  online         boolean,
-  online_at      timestamptz,
-  capabilities   jsonb,
-  configurations jsonb,
-  location       jsonb,
-  added_at       timestamptz,
-  fetched_at     timestamptz,
-  fetch_error    text,
-  removed_at     timestamptz,
-  online_since   timestamptz,
+  account_id             text NOT NULL,
+  id                     text NOT NULL,
+  name                   text,
+  online                 boolean,
+  online_at              timestamptz,
+  capabilities           jsonb,
+  configurations         jsonb,
+  location               jsonb,
+  added_at               timestamptz,
+  fetched_at             timestamptz,
+  fetch_error            text,
+  removed_at             timestamptz,
+  online_since           timestamptz,
+  has_event_pictures     boolean NOT NULL DEFAULT false,
+  pictures_deleted_until timestamptz,
   CONSTRAINT devices_pkey PRIMARY KEY (account_id, id),
   CONSTRAINT devices_removed_means_erased CHECK (((removed_at IS NULL) OR ((online IS NULL) AND (online_at IS NULL) AND (capabilities IS NULL) AND (configurations IS NULL) AND (location IS NULL) AND (added_at IS NULL) AND (fetched_at IS NULL))))
 );
@@ -121,6 +123,25 @@ CREATE INDEX live_views_ended ON live_views (ended_at) WHERE (status = 'ENDED');
 CREATE INDEX live_views_link ON live_views (link_id);
 CREATE INDEX live_views_running ON live_views (account_id, device_id) WHERE (status <> 'ENDED');
 CREATE INDEX live_views_user ON live_views (user_id);
+
+CREATE TABLE picture_requests (
+  id           uuid NOT NULL,
+  account_id   text NOT NULL,
+  device_id    text NOT NULL,
+  event_id     uuid,
+  is_automatic boolean NOT NULL,
+  status       text NOT NULL,
+  outcome      text,
+  picture_id   uuid,
+  asked_at     timestamptz NOT NULL,
+  CONSTRAINT picture_requests_pkey PRIMARY KEY (id),
+  CONSTRAINT picture_requests_end_has_outcome CHECK (((status = 'ENDED') = (outcome IS NOT NULL))),
+  CONSTRAINT picture_requests_status_check CHECK ((status = ANY (ARRAY['WAITING', 'ENDED'])))
+);
+CREATE INDEX picture_requests_age ON picture_requests USING brin (asked_at);
+CREATE UNIQUE INDEX picture_requests_event ON picture_requests (account_id, device_id, event_id) WHERE (event_id IS NOT NULL);
+CREATE UNIQUE INDEX picture_requests_latest ON picture_requests (account_id, device_id) WHERE (event_id IS NULL);
+CREATE INDEX picture_requests_waiting ON picture_requests (asked_at) WHERE ((status = 'WAITING') AND is_automatic);
 
 CREATE TABLE rate_limits (
   key    character varying(255) NOT NULL,
@@ -178,6 +199,7 @@ CREATE TABLE scheduled_operations (
   last_run_at  timestamptz,
   last_error   text,
   created_at   timestamptz NOT NULL,
+  last_outcome text,
   CONSTRAINT scheduled_operations_pkey PRIMARY KEY (id),
   CONSTRAINT scheduled_operations_active_has_next_run CHECK ((((status = 'ACTIVE') = (next_run_at IS NOT NULL)) AND ((status = 'PAUSED') = (pause_reason IS NOT NULL)))),
   CONSTRAINT scheduled_operations_daily_has_time CHECK ((((frequency = 'DAILY') = (time_of_day IS NOT NULL)) AND ((time_of_day IS NULL) = (time_zone IS NULL)))),
@@ -210,9 +232,10 @@ CREATE TABLE snapshots (
   taken_at     timestamptz NOT NULL,
   content_type text NOT NULL,
   picture      bytea NOT NULL,
+  stored_at    timestamptz NOT NULL DEFAULT now(),
   CONSTRAINT snapshots_pkey PRIMARY KEY (id)
 );
-CREATE INDEX snapshots_device ON snapshots (account_id, device_id, taken_at);
+CREATE UNIQUE INDEX snapshots_frame ON snapshots (account_id, device_id, taken_at);
 
 CREATE TABLE subscriptions (
   account_id text NOT NULL,

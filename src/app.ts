@@ -27,6 +27,7 @@ import { metricsRoute } from './operations/metrics-route.js';
 import type { Metrics } from './operations/metrics.js';
 import { devicePage } from './pages/device-page.js';
 import { createHomePage } from './pages/home-page.js';
+import { picturePages } from './pages/picture-pages.js';
 import { createAuthentication } from './users/authentication.js';
 import { createPasswords, type HashCost } from './users/passwords.js';
 import { userRoutes } from './users/routes.js';
@@ -153,7 +154,8 @@ export function createApp(options: AppOptions): App {
   app.use(linkPages.router);
   app.use(homePage.router);
   app.use(liveViewRoutes({ ...core, limits }));
-  app.use(devicePage({ ...core, limits }));
+  app.use(devicePage({ db, clock, limits }));
+  app.use(picturePages({ ...core, limits, onPicture: metrics.onPicture }));
   app.use(eventsPage({ db, limits }));
   app.use(streams.router);
   app.use(accountPage({ ...core, database, authentication, passwords, limits }));

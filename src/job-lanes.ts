@@ -10,18 +10,26 @@ import { IDENTIFY_ACCOUNT, identifyAccount } from './linking/identify-pair.js';
 import { identifierKeyOf, TELL_IDENTIFIER, tellIdentifier } from './linking/tell-identifier.js';
 import { CLOSE_LIVE_VIEW, closeAtRing } from './live-views/close-live-view.js';
 import type { Metrics } from './operations/metrics.js';
+import {
+  FETCH_EVENT_PICTURE,
+  FETCH_PICTURE,
+  fetchAwaitedPicture,
+  fetchEventPicture,
+} from './pictures/fetch-picture.js';
 import { TAKE_PICTURE, takeScheduledPicture } from './pictures/scheduled-picture.js';
 import { FETCH_DEVICE, FETCH_INVENTORY, FETCH_SUBSCRIPTIONS } from './ring-accounts/refetch.js';
+import type { CallBudget } from './tokens/call-budget.js';
 import { processInbox } from './webhooks/process.js';
 
 /**
- * Every job, in two lanes. Jobs of the second may be many, and each waits for Ring: they must not delay those of the first,
- * for which users wait.
+ * Every job, in lanes. Jobs of the second may be many, and each waits for Ring: they must not delay those of the first, for
+ * which users wait. Those of the third also wait for their turn.
  */
 export function jobLanes(
   core: Core,
   database: Database,
   { onApplied, onFailed, onPicture }: Pick<Metrics, 'onApplied' | 'onFailed' | 'onPicture'>,
+  pictureBudget: CallBudget,
 ): Lane[] {
   return [
     {
@@ -40,9 +48,16 @@ export function jobLanes(
         [FETCH_DEVICE]: (payload) => fetchDevice(core, payload),
         [FETCH_SUBSCRIPTIONS]: (payload) => fetchSubscriptions(core, payload),
         [TAKE_PICTURE]: (payload) => takeScheduledPicture({ ...core, onPicture }, payload),
+        [FETCH_PICTURE]: (payload) => fetchAwaitedPicture({ ...core, onPicture }, payload),
         [TELL_IDENTIFIER]: oneAtATime(database, TELL_IDENTIFIER, identifierKeyOf, (payload) =>
           tellIdentifier(core, payload),
         ),
+      },
+    },
+    {
+      concurrency: 2,
+      tasks: {
+        [FETCH_EVENT_PICTURE]: (payload) => fetchEventPicture({ ...core, onPicture, pictureBudget }, payload),
       },
     },
   ];

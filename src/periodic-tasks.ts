@@ -7,9 +7,10 @@ import { purgeRemovedDevices } from './inventory/device-rows.js';
 import type { PeriodicTask } from './jobs/periodic.js';
 import { expireUnclaimedPairs, purgeExchanges, purgeExpiredPairs } from './linking/expiry.js';
 import { endExpiredLiveViews, purgeEndedLiveViews } from './live-views/live-views.js';
+import { purgePictureRequests } from './pictures/picture-requests.js';
 import { startDueSchedules } from './pictures/schedules.js';
 import { refreshInBackground } from './tokens/background-refresh.js';
-import type { RefreshBudget } from './tokens/refresh-budget.js';
+import type { CallBudget } from './tokens/call-budget.js';
 
 /** The periodic tasks by their names, which metrics show, and when they run: cron expressions in UTC. */
 export const CRON_EXPRESSIONS = {
@@ -31,7 +32,7 @@ export const CRON_EXPRESSIONS = {
 type Name = keyof typeof CRON_EXPRESSIONS;
 
 export interface PeriodicTaskOptions {
-  budget: RefreshBudget;
+  budget: CallBudget;
   auditRetentionDays: number;
   isStopping: () => boolean;
 }
@@ -54,7 +55,10 @@ export function periodicTasks(
     'purge the inbox': () => purgeInbox(core),
     'forget ended live views': () => purgeEndedLiveViews(core),
     'forget expired token pairs': () => purgeExpiredPairs(core),
-    'forget old device events': () => purgeDeviceEvents(core),
+    async 'forget old device events'() {
+      await purgeDeviceEvents(core);
+      await purgePictureRequests(core);
+    },
     'forget removed devices': () => purgeRemovedDevices(core),
     'purge the archive': () => purgeArchive(core, auditRetentionDays),
   };

@@ -23,7 +23,7 @@ import { createRingClient } from './ring/client.js';
 import type { Clock } from './time/clock.js';
 import { createAccessTokens } from './tokens/access-tokens.js';
 import { findWrongKeys, requireEveryKey } from './tokens/key-check.js';
-import { createRefreshBudget } from './tokens/refresh-budget.js';
+import { createCallBudget, PICTURE_SHARE } from './tokens/call-budget.js';
 import { createVault, type Vault } from './tokens/vault.js';
 import type { HashCost } from './users/passwords.js';
 
@@ -94,8 +94,9 @@ export async function startService(options: ServiceOptions): Promise<Service> {
 
   let isStopping = false;
   const isShuttingDown = () => isStopping;
-  const budget = createRefreshBudget(database.pool, isShuttingDown);
-  const queue = startQueue(database, jobLanes(core, database, metrics), log);
+  const budget = createCallBudget(database.pool, isShuttingDown);
+  const pictureBudget = createCallBudget(database.pool, isShuttingDown, PICTURE_SHARE);
+  const queue = startQueue(database, jobLanes(core, database, metrics, pictureBudget), log);
   const periodic = startPeriodicTasks(
     periodicTasks(core, { budget, auditRetentionDays, isStopping: isShuttingDown }),
     log,

@@ -61,6 +61,8 @@ export interface Tables {
     fetch_error: string | null;
     removed_at: Date | null;
     online_since: Date | null;
+    has_event_pictures: boolean;
+    pictures_deleted_until: Date | null;
   };
   job_runners: {
     pool_id: string;
@@ -78,6 +80,17 @@ export interface Tables {
     started_at: Date;
     expires_at: Date;
     ended_at: Date | null;
+  };
+  picture_requests: {
+    id: string;
+    account_id: string;
+    device_id: string;
+    event_id: string | null;
+    is_automatic: boolean;
+    status: 'WAITING' | 'ENDED';
+    outcome: string | null;
+    picture_id: string | null;
+    asked_at: Date;
   };
   rate_limits: {
     key: string;
@@ -122,6 +135,7 @@ export interface Tables {
     last_run_at: Date | null;
     last_error: string | null;
     created_at: Date;
+    last_outcome: string | null;
   };
   sessions: {
     sid: string;
@@ -135,6 +149,7 @@ export interface Tables {
     taken_at: Date;
     content_type: string;
     picture: Buffer;
+    stored_at: Date;
   };
   subscriptions: {
     account_id: string;
@@ -201,9 +216,12 @@ interface Optional {
     | 'fetched_at'
     | 'fetch_error'
     | 'removed_at'
-    | 'online_since';
+    | 'online_since'
+    | 'has_event_pictures'
+    | 'pictures_deleted_until';
   job_runners: never;
   live_views: 'session_path' | 'end_reason' | 'ended_at';
+  picture_requests: 'event_id' | 'outcome' | 'picture_id';
   rate_limits: 'points' | 'expire';
   ring_tokens:
     | 'account_id'
@@ -221,9 +239,10 @@ interface Optional {
     | 'refresh_queued_until'
     | 'arrival'
     | 'installed_since';
-  scheduled_operations: 'time_of_day' | 'time_zone' | 'pause_reason' | 'next_run_at' | 'last_run_at' | 'last_error';
+  scheduled_operations:
+    'time_of_day' | 'time_zone' | 'pause_reason' | 'next_run_at' | 'last_run_at' | 'last_error' | 'last_outcome';
   sessions: never;
-  snapshots: never;
+  snapshots: 'stored_at';
   subscriptions: 'plan_id' | 'expires_at' | 'created_at';
   token_exchanges: never;
   users: 'id' | 'credentials_version';
@@ -243,6 +262,7 @@ declare module 'knex/types/tables.js' {
     devices: Table<'devices'>;
     job_runners: Table<'job_runners'>;
     live_views: Table<'live_views'>;
+    picture_requests: Table<'picture_requests'>;
     rate_limits: Table<'rate_limits'>;
     ring_tokens: Table<'ring_tokens'>;
     scheduled_operations: Table<'scheduled_operations'>;

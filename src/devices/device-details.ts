@@ -9,13 +9,25 @@ import type { UserDevice } from './user-devices.js';
 export interface DeviceDetails {
   capabilities: Capabilities | null;
   configurations: Configurations | null;
+  /** Whether its events get their pictures by themselves: its user's wish, not Ring's word. */
+  hasEventPictures: boolean;
   /** When Ring was last asked and answered. */
   fetchedAt: Tables['devices']['fetched_at'];
   /** Whether it was asked since then, without success. */
   isOutdated: boolean;
 }
 
-const NOTHING: DeviceDetails = { capabilities: null, configurations: null, fetchedAt: null, isOutdated: false };
+const NOTHING: DeviceDetails = {
+  capabilities: null,
+  configurations: null,
+  hasEventPictures: false,
+  fetchedAt: null,
+  isOutdated: false,
+};
+
+/** Whether a device has pictures. Until Ring has told what it can do, it is taken for a camera. */
+export const isCamera = ({ capabilities }: DeviceDetails): boolean =>
+  capabilities === null || capabilities.video != null;
 
 /**
  * The details of a device of the user's. They are taken as they are stored, and not checked again: the schemas of
@@ -24,7 +36,7 @@ const NOTHING: DeviceDetails = { capabilities: null, configurations: null, fetch
 export async function detailsOf(db: Knex, { accountId, id }: UserDevice): Promise<DeviceDetails> {
   const details = await row<DeviceDetails>(
     db,
-    sql`SELECT capabilities, configurations, fetched_at AS "fetchedAt", fetch_error IS NOT NULL AS "isOutdated"
+    sql`SELECT capabilities, configurations, has_event_pictures AS "hasEventPictures", fetched_at AS "fetchedAt", fetch_error IS NOT NULL AS "isOutdated"
           FROM devices WHERE account_id = ${accountId} AND id = ${id} AND removed_at IS NULL`,
   );
   // The device was removed since it was found: its page is still shown this once.

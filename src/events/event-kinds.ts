@@ -11,6 +11,9 @@ export const EVENT_KINDS = {
   added: { text: 'Added in the Ring app', filter: 'Added', icon: 'door' },
 } as const;
 
+/** The kinds of which a camera records something. */
+export const RECORDED_KINDS: ReadonlySet<EventKind> = new Set(['person', 'vehicle', 'motion', 'doorbell']);
+
 export type EventKind = keyof typeof EVENT_KINDS;
 
 /** SQL: the kind of a row of `device_events`. A subtype that Ring has added since counts as motion. */

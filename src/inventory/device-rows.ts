@@ -2,6 +2,7 @@ import type { Knex } from 'knex';
 import type { Core } from '../core.js';
 import { row, rows, run, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
+import type { UserDevice } from '../devices/user-devices.js';
 import type { DeviceReference } from '../ring-accounts/refetch.js';
 import type { RingDevice } from '../ring/devices.js';
 
@@ -129,7 +130,29 @@ export async function markRemoved(
         ON CONFLICT (account_id, id) DO UPDATE
            SET removed_at = greatest(device.removed_at, excluded.removed_at), online = NULL, online_at = NULL,
                online_since = NULL, capabilities = NULL, configurations = NULL, location = NULL, added_at = NULL,
-               fetched_at = NULL, fetch_error = NULL`,
+               fetched_at = NULL, fetch_error = NULL, has_event_pictures = false, pictures_deleted_until = NULL`,
+  );
+}
+
+/** Notes whether the events of a device get their pictures by themselves, as its user wants. */
+export async function setEventPictures(db: Knex, { accountId, id }: UserDevice, isOn: boolean): Promise<void> {
+  await run(
+    db,
+    sql`UPDATE devices SET has_event_pictures = ${isOn}
+         WHERE account_id = ${accountId} AND id = ${id} AND removed_at IS NULL`,
+  );
+}
+
+/** Notes that the user has deleted a picture of a device: no schedule brings it back. */
+export async function markPictureDeleted(
+  trx: Knex.Transaction,
+  { accountId, id }: UserDevice,
+  takenAt: Date,
+): Promise<void> {
+  await run(
+    trx,
+    sql`UPDATE devices SET pictures_deleted_until = greatest(pictures_deleted_until, ${takenAt})
+         WHERE account_id = ${accountId} AND id = ${id} AND removed_at IS NULL`,
   );
 }
 

@@ -66,11 +66,17 @@ const sectionsOf = (userId: string): readonly Section[] => [
     rowsAtOnce: ROWS_AT_ONCE,
   },
   {
+    name: 'picture_requests',
+    query: sql`SELECT to_jsonb(request) AS line FROM picture_requests AS request
+                WHERE account_id IN (${ownAccounts(userId)}) ORDER BY asked_at, id`,
+    rowsAtOnce: ROWS_AT_ONCE,
+  },
+  {
     name: 'snapshots',
     query: sql`
       SELECT jsonb_build_object(
                'id', id, 'account_id', account_id, 'device_id', device_id, 'taken_at', taken_at,
-               'content_type', content_type,
+               'stored_at', stored_at, 'content_type', content_type,
                'picture_base64', translate(encode(picture, 'base64'), E'\\n', '')) AS line
         FROM (SELECT * FROM snapshots WHERE account_id IN (${ownAccounts(userId)}) ORDER BY taken_at, id OFFSET 0) AS sorted`,
     // A picture may have 5 MB. The fence OFFSET 0 has the rows sorted before any picture is read, and they are read singly.
@@ -131,6 +137,7 @@ export interface Downloads {
    * | `devices` | as Ring has described them, also the names of removed ones |
    * | `device_events` | what devices have told: motion, presses, comings and goings |
    * | `live_views`, `scheduled_operations` | |
+   * | `picture_requests` | that pictures were asked for, and what came of it |
    * | `snapshots` | with the picture itself in `picture_base64` |
    * | `subscriptions` | as Ring has described them |
    * | `webhook_events` | what Ring has sent, of the last 7 days; `body` is Ring's text, null once it is erased |

@@ -12,8 +12,9 @@ const OWNERS: Readonly<Record<keyof Tables, readonly string[]>> = {
   devices: ['inventory/device-rows.ts'],
   job_runners: ['jobs/queue.ts'],
   live_views: ['live-views/live-views.ts'],
+  picture_requests: ['pictures/picture-requests.ts'],
   // A library writes the rows, and each of the two has keys of its own.
-  rate_limits: ['http/rate-limits.ts', 'tokens/refresh-budget.ts'],
+  rate_limits: ['http/rate-limits.ts', 'tokens/call-budget.ts'],
   ring_tokens: ['tokens/pair-rows.ts'],
   scheduled_operations: ['pictures/schedule-rows.ts'],
   sessions: ['users/session.ts'],

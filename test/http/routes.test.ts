@@ -90,6 +90,7 @@ const form =
 const toSchedule = (change: string) => (victim: Victim) =>
   `${victim.path}/scheduled-operations/${victim.scheduleId}/${change}`;
 const toView = (victim: Victim) => `${victim.path}/live-views/${victim.viewId}`;
+const toEvent = (victim: Victim) => `${victim.path}/events/${victim.eventId}/snapshot`;
 const toPicture = (victim: Victim) => `${victim.path}/snapshots/${victim.pictureId}`;
 
 const PAGE = { signedOut: 303, leadsTo: '/ring/home?sign-in' } as const;
@@ -182,6 +183,42 @@ const CASES: Record<string, RouteCase> = {
     token: 'field',
   },
   'GET /devices/:deviceId/snapshots/:snapshotId': { ...PAGE, of: 'device', ask: get(toPicture), own: 200 },
+  ...Object.fromEntries(
+    ['view', 'download'].map((part): [string, RouteCase] => [
+      `GET /devices/:deviceId/snapshots/:snapshotId/${part}`,
+      { ...PAGE, of: 'device', ask: get((victim) => `${toPicture(victim)}/${part}`), own: 200 },
+    ]),
+  ),
+  'GET /devices/:deviceId/snapshots/:snapshotId/delete': {
+    ...RELOAD,
+    ask: get((victim) => `${toPicture(victim)}/delete`),
+  },
+  'POST /devices/:deviceId/snapshots/:snapshotId/delete': {
+    ...PAGE,
+    of: 'device',
+    ask: form((victim) => `${toPicture(victim)}/delete`),
+    own: 303,
+    twin: 303,
+    token: 'field',
+    spends: true,
+  },
+  'GET /devices/:deviceId/event-pictures': { ...RELOAD, ask: get(toDevice('/event-pictures')) },
+  'POST /devices/:deviceId/event-pictures': {
+    ...PAGE,
+    of: 'device',
+    ask: form(toDevice('/event-pictures'), () => ({ on: 'yes' })),
+    own: 303,
+    token: 'field',
+  },
+  'GET /devices/:deviceId/events/:eventId/snapshot': { ...PAGE, of: 'device', ask: get(toEvent), own: 200 },
+  'POST /devices/:deviceId/events/:eventId/snapshot': {
+    ...PAGE,
+    of: 'device',
+    ask: form(toEvent),
+    own: 303,
+    token: 'field',
+    spends: true,
+  },
   'POST /devices/:deviceId/live-views': {
     of: 'device',
     ask: (victim) => ({
@@ -280,7 +317,7 @@ describe.each(METHOD_AND_PATH)('$key', ({ key, method }) => {
     // own.
     const [other, twin] = await Promise.all([sharing(world), sharing(world, { id: victim.device.id })]);
     for (const caller of [other, twin]) {
-      const isHers = of !== 'device' || (caller === twin && !/:(operation|snapshot|view)Id/.test(key));
+      const isHers = of !== 'device' || (caller === twin && !/:(operation|snapshot|event|view)Id/.test(key));
       const status = isHers ? stranger : ((caller === twin ? toTwin : undefined) ?? 404);
       expect((await tells(callerOf(caller))).status).toBe(status);
     }

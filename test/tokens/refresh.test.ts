@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
-import type { Tables } from '../../src/database/tables.js';
-import { type Owner, sharing } from '../support/features/devices.js';
+import { type Tables } from '../../src/database/tables.js';
+import { type Owner, recordNow, sharing } from '../support/features/devices.js';
 import {
   arriving,
   cards,
@@ -325,8 +325,9 @@ describe('a refresh token that Ring takes no more', () => {
     });
     expect(await viewStatus(owner)).toBe(201);
     await world.sql(SCHEDULES, [world.clock.now(), ringUser.account_id]);
+    await recordNow(world, owner);
     await tick('start due snapshots');
-    await until('a picture is taken', async () => {
+    await until('a picture is there', async () => {
       const pictures = await world.sql('SELECT 1 FROM snapshots WHERE account_id = $1', [ringUser.account_id]);
       return pictures.length === 1;
     });
