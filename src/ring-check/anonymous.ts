@@ -28,9 +28,12 @@ export function createAnonymizer(): (answer: unknown) => unknown {
     return prefix + standIn('identifier', text, shortId);
   }
 
-  /** An address keeps the words of Ring's own path, and the names of its parameters. */
+  /** An address of Ring's API keeps the words of its path, and the names of its parameters. Of any other nothing is kept. */
   function address(text: string): string {
-    const url = new URL(text, 'https://api.example.com');
+    const url = URL.canParse(text, 'https://api.example.com') ? new URL(text, 'https://api.example.com') : undefined;
+    if (url?.pathname.startsWith('/v1/') !== true) {
+      return standIn('address', text, (number) => `https://www.example.com/${number}`);
+    }
     const path = url.pathname.split('/').map((part) => {
       const word = safelyDecoded(part);
       return word === '' || PATH_WORDS.has(word) ? part : encodeURIComponent(identifier(word));
@@ -40,7 +43,7 @@ export function createAnonymizer(): (answer: unknown) => unknown {
       const key = PARAMETERS.has(name) ? name : '*';
       return `${key}=${isKept ? value : standIn('parameter', value, (number) => `value${number}`)}`;
     });
-    const host = /^https?:/i.test(text) ? 'https://www.example.com' : '';
+    const host = /^https?:/i.test(text) ? 'https://api.example.com' : '';
     return `${host}${path.join('/')}${query.length === 0 ? '' : `?${query.join('&')}`}`;
   }
 

@@ -196,7 +196,7 @@ export async function checkRing(options: CheckOptions): Promise<Report> {
   }
 
   const devices = await askPages(devicesQuestion, ({ count }) => count);
-  report.isTokenRefused = rowOf(devicesQuestion.asked).why.has('401');
+  report.isTokenRefused = [...rowOf(devicesQuestion.asked).why].some((why) => why.startsWith('401'));
   if (!report.isTokenRefused) {
     await ask(userQuestion);
     const ids = devices.flatMap((page) => page.devices.map(({ id }) => id));
@@ -225,8 +225,8 @@ function noteFailure(row: Row, error: unknown, isNotOffered: (status: number) =>
   const { kind, status } = error;
   if (status !== undefined) row.answers++;
   const isRings = kind === 'rejected' || kind === 'unauthorized';
-  const result = isRings && status !== undefined && isNotOffered(status) ? 'not offered here' : 'does not fit';
-  note(row, result, failureText(error));
+  if (isRings && status !== undefined && isNotOffered(status)) note(row, 'not offered here', failureText(error));
+  else note(row, 'does not fit', failureText(error));
 }
 
 /** Why there is nothing to read: the status and a code that we know, or what there was instead. */
@@ -234,7 +234,7 @@ function failureText(error: unknown): string {
   if (!(error instanceof RingError)) throw error;
   const { kind, status, code } = error;
   if (status === undefined) return kind === 'no-answer' ? 'no answer' : kind;
-  if (kind !== 'malformed') return [status, code].filter((fact) => fact !== undefined).join(' ');
+  if (kind !== 'malformed') return code === undefined || code.startsWith('unknown') ? `${status}` : `${status} ${code}`;
   if (status >= 300 && status <= 399) return `${status}, a redirect`;
   return status >= 400 ? `${status}, not in the form of an error` : `${status}, not in the form that was expected`;
 }

@@ -57,11 +57,15 @@ export function reportText(report: Report): string {
   ].join('\n');
 }
 
+/** The findings of all rows. Rows with the same ones share them. */
 function findings(title: string, rows: readonly Row[], of: (row: Row) => ReadonlySet<string>): string[] {
-  const found = rows.filter((row) => of(row).size > 0);
-  if (found.length === 0) return [];
-  const lines = found.flatMap((row) => [`  ${row.asked}`, ...[...of(row)].sort().map((finding) => `    ${finding}`)]);
-  return [`${title}:`, ...lines, ''];
+  const askedBy = new Map<string, string[]>();
+  for (const row of rows.filter((one) => of(one).size > 0)) {
+    const lines = [...of(row)].sort().map((finding) => `    ${finding}`);
+    askedBy.set(lines.join('\n'), [...(askedBy.get(lines.join('\n')) ?? []), `  ${row.asked}`]);
+  }
+  if (askedBy.size === 0) return [];
+  return [`${title}:`, ...[...askedBy].flatMap(([lines, asked]) => [...asked, lines]), ''];
 }
 
 function clockLines({ clock }: Report): string[] {
