@@ -12,10 +12,10 @@ import { CommandError, print, runCommand } from './command.js';
 const USAGE = `Holds this service against the real Ring: asks everything that can be read, reads the answers as the service does, and prints
 what fits, what was not understood, and what Ring does not offer to the token. It prints paths and types, and no values.
 
-    RING_PLAYGROUND_TOKEN=… npm run ring:check
-    RING_PLAYGROUND_TOKEN=… npm run ring:check -- --record answers
+    npm run ring:check
+    npm run ring:check -- --record answers
 
-RING_PLAYGROUND_TOKEN is a token of the Playground in Ring's developer console, where it lives 30 minutes. RING_API_URL is
+The variable RING_PLAYGROUND_TOKEN holds a token of the Playground in Ring's developer console, where it lives 30 minutes. RING_API_URL is
 asked, or https://api.amazonvision.com. --record keeps the answers in a new or empty folder as JSON, without identifiers and
 without anything personal. Nothing is changed at Ring.
 
