@@ -146,7 +146,13 @@ describe('what does not fit is told by path and type, and by no value', () => {
       (_, response) => response.writeHead(200, { 'content-type': 'text/html' }).end('<p>Hidden Street'),
       'no JSON',
     ],
-    ['an error of Ring’s', (_, response) => json(response, 500, { errors: [{ title: 'Ms Hidden' }] }), '500'],
+    [
+      'an error of Ring’s',
+      (_, response) => {
+        json(response, 500, { errors: [{ title: 'Ms Hidden' }] });
+      },
+      '500',
+    ],
     [
       'an error that is a page',
       (_, response) => response.writeHead(404).end('Hidden Street'),
@@ -159,7 +165,9 @@ describe('what does not fit is told by path and type, and by no value', () => {
     ],
     [
       'a refused token',
-      (_, response) => json(response, 401, { errors: [{ title: 'Invalid Client' }] }),
+      (_, response) => {
+        json(response, 401, { errors: [{ title: 'Invalid Client' }] });
+      },
       '401 Invalid Client',
     ],
     ['an answer that breaks off', (request) => request.socket.destroy(), 'no answer'],
