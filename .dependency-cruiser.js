@@ -6,7 +6,7 @@
  */
 const FLOORS = [
   ['configuration', 'time', 'ring', 'request-id.ts'],
-  ['database'],
+  ['database', 'ring-check'],
   ['development'],
   ['http', 'jobs'],
   ['ring-accounts', 'users'],

@@ -122,7 +122,7 @@ const TokenAnswer = z.object({
 /** RFC 6749, 6: an answer without a refresh token leaves the old one good. */
 const RefreshAnswer = TokenAnswer.extend({ refresh_token: TokenAnswer.shape.refresh_token.nullish().catch(null) });
 
-const UserAnswer = z.object({ data: z.object({ type: z.literal('users'), id: opaque(512) }) });
+export const UserAnswer = z.object({ data: z.object({ type: z.literal('users'), id: opaque(512) }) });
 
 const INTEGRATION_PATH = '/v1/accounts/me/app-integrations';
 const SUBSCRIPTIONS_PATH = '/v1/accounts/me/subscriptions';
@@ -134,7 +134,7 @@ const DOWNLOAD_VIDEO = 'POST /v1/devices/{id}/media/video/download';
 const GET_HISTORY = 'GET /v1/history/devices/{id}/events';
 
 /** The kinds of history that we read, as Ring's filter names them. */
-const HISTORY_FILTER = 'motion,ding,on_demand';
+export const HISTORY_FILTER = 'motion,ding,on_demand';
 
 export function createRingClient(options: RingClientOptions): RingClient {
   const transport = createTransport(options);
@@ -320,7 +320,7 @@ function withFilter(next: string): string {
 const devicePath = (deviceId: string): string => `/v1/devices/${encodeURIComponent(deviceId)}`;
 
 /** The URL of a link in an answer, if it leads to Ring: a bearer token must not go anywhere else. @throws {RingError} */
-function ownUrl(call: Call, link: string): string {
+export function ownUrl(call: Call, link: string): string {
   const url = URL.canParse(link, call.url) ? new URL(link, call.url) : undefined;
   if (url?.origin !== new URL(call.url).origin) throw new RingError('malformed', call.name, { status: 200 });
   return url.href;

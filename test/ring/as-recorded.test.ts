@@ -12,7 +12,7 @@ import {
 afterEach(closeStandIns);
 
 /** An answer of the real Ring, word for word. The compiled test stands elsewhere, so it is read from the root. */
-const recorded = (name: string): string => readFileSync(`test/ring/recorded/${name}.json`, 'utf8');
+const recorded = (name: string): string => readFileSync(`test/simulator/recorded/${name}.json`, 'utf8');
 
 const DEVICE = 'ava1.ring.device.AAAA1111';
 
