@@ -1,6 +1,8 @@
 import type { Knex } from 'knex';
 import type { Core } from './core.js';
 import type { Database } from './database/database.js';
+import { READ_HISTORY } from './events/history-rows.js';
+import { type HistoryDependencies, NOTE_MISSED_TIME, noteMissed, readHistory } from './events/read-history.js';
 import { PROCESS_INBOX } from './inbox/wake-up.js';
 import { fetchDevice, fetchInventory } from './inventory/fetch-devices.js';
 import { fetchSubscriptions } from './inventory/subscriptions.js';
@@ -15,14 +17,15 @@ import { TAKE_PICTURE, takeScheduledPicture } from './pictures/scheduled-picture
 import { FETCH_DEVICE, FETCH_INVENTORY, FETCH_SUBSCRIPTIONS } from './ring-accounts/refetch.js';
 import { processInbox } from './webhooks/process.js';
 
-export interface JobDependencies extends Pick<Metrics, 'onApplied' | 'onFailed' | 'onSnapshot'>, Core {
+export interface JobDependencies
+  extends Pick<Metrics, 'onApplied' | 'onFailed' | 'onSnapshot'>, Pick<HistoryDependencies, 'historyBudget'>, Core {
   /** Called when a link is completed, in the transaction that completes it. */
   onCompleted: (trx: Knex.Transaction, accountId: string) => Promise<void>;
 }
 
 /**
- * Every job, in two lanes. Jobs of the second may be many, and each waits for Ring: they must not delay those of the first,
- * for which users wait.
+ * Every job, in three lanes. Jobs of the second may be many, and each waits for Ring: they must not delay those of the first,
+ * for which users wait. Those of the third also wait for their turn to call Ring, for minutes after an outage.
  */
 export function jobLanes(database: Database, dependencies: JobDependencies): Lane[] {
   return [
@@ -35,6 +38,7 @@ export function jobLanes(database: Database, dependencies: JobDependencies): Lan
         ),
         [PROCESS_INBOX]: (payload) => processInbox(dependencies, payload),
         [CLOSE_LIVE_VIEW]: (payload) => closeAtRing(dependencies, payload),
+        [NOTE_MISSED_TIME]: (payload) => noteMissed(dependencies, payload),
       },
     },
     {
@@ -48,6 +52,10 @@ export function jobLanes(database: Database, dependencies: JobDependencies): Lan
           tellIdentifier(dependencies, payload),
         ),
       },
+    },
+    {
+      concurrency: 3,
+      tasks: { [READ_HISTORY]: (payload) => readHistory(dependencies, payload) },
     },
   ];
 }

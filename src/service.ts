@@ -11,6 +11,7 @@ import { type Database, openDatabase } from './database/database.js';
 import { migrateToLatest } from './database/migrate.js';
 import { startEventFeed } from './events/event-feed.js';
 import type { EventStreamSettings } from './events/event-streams.js';
+import { enqueueMissedTime, HISTORY_SHARE } from './events/read-history.js';
 import { gracefulClose } from './http/graceful-close.js';
 import { enqueueInbox } from './inbox/wake-up.js';
 import { jobLanes } from './job-lanes.js';
@@ -26,7 +27,7 @@ import { createRingClient } from './ring/client.js';
 import type { Clock } from './time/clock.js';
 import { createAccessTokens } from './tokens/access-tokens.js';
 import { findWrongKeys, requireEveryKey } from './tokens/key-check.js';
-import { createRefreshBudget } from './tokens/refresh-budget.js';
+import { createCallBudget, createRefreshBudget } from './tokens/refresh-budget.js';
 import { createVault, type Vault } from './tokens/vault.js';
 import type { HashCost } from './users/passwords.js';
 
@@ -91,14 +92,20 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     },
   });
   const basis = { db: database.knex, ring, vault, clock, log, unclaimedTtlSeconds, linkClockSkewSeconds };
-  const tokens = createAccessTokens({ ...basis, onRefresh: metrics.onRefresh, onHealed: catchUp });
+  // Ring knows what happened until now, while its webhooks may have found no link.
+  const onHealed = async (trx: Knex.Transaction, accountId: string): Promise<void> => {
+    await catchUp(trx, accountId);
+    await enqueueMissedTime(trx, accountId, clock());
+  };
+  const tokens = createAccessTokens({ ...basis, onRefresh: metrics.onRefresh, onHealed });
   const core: Core = { ...basis, tokens };
   const codes = createCodeExchange({ ...core, onExchange: metrics.onExchange });
 
   let isStopping = false;
   const isShuttingDown = () => isStopping;
   const budget = createRefreshBudget(database.pool, isShuttingDown);
-  const queue = startQueue(database, jobLanes(database, { ...core, ...metrics, onCompleted: catchUp }), log);
+  const historyBudget = createCallBudget(database.pool, HISTORY_SHARE, isShuttingDown);
+  const queue = startQueue(database, jobLanes(database, { ...core, ...metrics, historyBudget, onCompleted }), log);
   const periodic = startPeriodicTasks(
     periodicTasks({ ...core, budget, auditRetentionDays, isStopping: isShuttingDown }),
     log,
@@ -153,6 +160,12 @@ async function checkKeys({ config, log }: ServiceOptions, database: Database, va
   if (wrong.length === 0) return true;
   log.error({ keys: wrong }, 'TOKEN_ENCRYPTION_KEYS: these open nothing of what was sealed under their ids');
   return false;
+}
+
+/** As {@link catchUp}, and the histories of devices that an earlier link has brought are read since the new consent. */
+async function onCompleted(trx: Knex.Transaction, accountId: string): Promise<void> {
+  await catchUp(trx, accountId);
+  await enqueueMissedTime(trx, accountId, null);
 }
 
 /** Adds the jobs that follow a new link: fetch what Ring knows about it, and apply the events that came before it. */
