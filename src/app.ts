@@ -27,6 +27,7 @@ import { metricsRoute } from './operations/metrics-route.js';
 import type { Metrics } from './operations/metrics.js';
 import { devicePage } from './pages/device-page.js';
 import { createHomePage } from './pages/home-page.js';
+import { clipRoutes } from './pictures/clip-routes.js';
 import { createAuthentication } from './users/authentication.js';
 import { createPasswords, type HashCost } from './users/passwords.js';
 import { userRoutes } from './users/routes.js';
@@ -151,6 +152,7 @@ export function createApp(options: AppOptions): App {
   app.use(linkPages.router);
   app.use(homePage.router);
   app.use(liveViewRoutes({ ...core, limits }));
+  app.use(clipRoutes({ ...core, limits }));
   app.use(devicePage({ ...core, limits }));
   app.use(eventsPage({ db, limits }));
   app.use(streams.router);
@@ -176,6 +178,7 @@ function securityHeaders({ production }: Config): RequestHandler {
         frameAncestors: ["'none'"],
         formAction: ["'self'"],
         imgSrc: ["'self'", 'data:'],
+        mediaSrc: ["'self'"],
       },
     },
     referrerPolicy: { policy: 'no-referrer' },

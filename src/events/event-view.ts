@@ -1,5 +1,5 @@
 import { timeView, nameOfDevice, pathOfDevice, type TimeView } from '../devices/device-view.js';
-import { EVENT_KINDS, type EventKind } from './event-kinds.js';
+import { EVENT_KINDS, type EventKind, isRecorded } from './event-kinds.js';
 import type { ListedEvent } from './list-events.js';
 
 export interface EventView {
@@ -9,6 +9,8 @@ export interface EventView {
   icon: string;
   /** Null on the page of that device. */
   device: { name: string; href: string } | null;
+  /** The address of what Ring has recorded then; null for what is not recorded. */
+  recording: string | null;
   at: TimeView;
 }
 
@@ -19,6 +21,7 @@ export function eventView({ requestId, occurredAt, kind, deviceId, deviceName }:
     text,
     icon,
     device: { name: nameOfDevice(deviceName), href: pathOfDevice(deviceId) },
+    recording: isRecorded(kind) ? `${pathOfDevice(deviceId)}/recordings/${occurredAt.getTime()}` : null,
     at: timeView(occurredAt),
   };
 }

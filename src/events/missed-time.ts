@@ -3,7 +3,7 @@ import { rows, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { nameOfDevice, timeView, type TimeView } from '../devices/device-view.js';
 import { SHARED_DEVICES } from '../devices/user-devices.js';
-import type { EventKind } from './event-kinds.js';
+import { isRecorded } from './event-kinds.js';
 import type { EventFilter, EventPage, EventPlace } from './list-events.js';
 
 /** A time of which events may be missing from the list. */
@@ -24,8 +24,6 @@ interface MissedTime {
   names: Tables['devices']['name'][];
 }
 
-/** The kinds of events that Ring's history has. */
-const KINDS_IN_HISTORY: readonly EventKind[] = ['person', 'vehicle', 'motion', 'doorbell'];
 const MOST_SHOWN = 20;
 
 /** The times for which Ring could not tell its history so far, on the page of the list where each of them ends. */
@@ -36,7 +34,7 @@ export async function missedTimesOn(
   { events, hasMore }: EventPage,
   { before, after }: EventPlace,
 ): Promise<MissedTimeView[]> {
-  if (kind !== undefined && !KINDS_IN_HISTORY.includes(kind)) return [];
+  if (kind !== undefined && !isRecorded(kind)) return [];
   const missed = await rows<MissedTime>(
     db,
     sql`SELECT missing_since AS since, missing_until AS until, array_agg(device.name ORDER BY device.name) AS names
