@@ -28,6 +28,7 @@ import type { Metrics } from './operations/metrics.js';
 import { devicePage } from './pages/device-page.js';
 import { createHomePage } from './pages/home-page.js';
 import { picturePages } from './pages/picture-pages.js';
+import { recordingPages } from './pages/recording-pages.js';
 import { createAuthentication } from './users/authentication.js';
 import { createPasswords, type HashCost } from './users/passwords.js';
 import { userRoutes } from './users/routes.js';
@@ -156,6 +157,7 @@ export function createApp(options: AppOptions): App {
   app.use(liveViewRoutes({ ...core, limits }));
   app.use(devicePage({ db, clock, limits }));
   app.use(picturePages({ ...core, limits, onPicture: metrics.onPicture }));
+  app.use(recordingPages({ ...core, limits }));
   app.use(eventsPage({ db, limits }));
   app.use(streams.router);
   app.use(accountPage({ ...core, database, authentication, passwords, limits }));
@@ -180,6 +182,7 @@ function securityHeaders({ production }: Config): RequestHandler {
         frameAncestors: ["'none'"],
         formAction: ["'self'"],
         imgSrc: ["'self'", 'data:'],
+        mediaSrc: ["'self'"],
       },
     },
     referrerPolicy: { policy: 'no-referrer' },

@@ -1,5 +1,7 @@
 import type { Core } from './core.js';
 import type { Database } from './database/database.js';
+import { READ_HISTORY } from './events/history-rows.js';
+import { NOTE_MISSED_TIME, noteMissed, readHistory } from './events/read-history.js';
 import { PROCESS_INBOX } from './inbox/wake-up.js';
 import { fetchDevice, fetchInventory } from './inventory/fetch-devices.js';
 import { fetchSubscriptions } from './inventory/subscriptions.js';
@@ -23,13 +25,13 @@ import { processInbox } from './webhooks/process.js';
 
 /**
  * Every job, in lanes. Jobs of the second may be many, and each waits for Ring: they must not delay those of the first, for
- * which users wait. Those of the third also wait for their turn.
+ * which users wait. Those of the others also wait for their turn to call Ring, for minutes after an outage.
  */
 export function jobLanes(
   core: Core,
   database: Database,
   { onApplied, onFailed, onPicture }: Pick<Metrics, 'onApplied' | 'onFailed' | 'onPicture'>,
-  pictureBudget: CallBudget,
+  { pictureBudget, historyBudget }: Record<'pictureBudget' | 'historyBudget', CallBudget>,
 ): Lane[] {
   return [
     {
@@ -39,6 +41,7 @@ export function jobLanes(
         [CONFIRM_LINK]: oneAtATime(database, CONFIRM_LINK, confirmationKeyOf, (payload) => confirmLink(core, payload)),
         [PROCESS_INBOX]: (payload) => processInbox({ ...core, onApplied, onFailed }, payload),
         [CLOSE_LIVE_VIEW]: (payload) => closeAtRing(core, payload),
+        [NOTE_MISSED_TIME]: (payload) => noteMissed(core, payload),
       },
     },
     {
@@ -59,6 +62,10 @@ export function jobLanes(
       tasks: {
         [FETCH_EVENT_PICTURE]: (payload) => fetchEventPicture({ ...core, onPicture, pictureBudget }, payload),
       },
+    },
+    {
+      concurrency: 3,
+      tasks: { [READ_HISTORY]: (payload) => readHistory({ ...core, historyBudget }, payload) },
     },
   ];
 }

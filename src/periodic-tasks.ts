@@ -1,4 +1,5 @@
 import type { Core } from './core.js';
+import { notePresence } from './events/presence.js';
 import { purgeDeviceEvents } from './events/record-events.js';
 import { purgeInbox } from './inbox/event-rows.js';
 import { wakeOverdueInboxes } from './inbox/wake-up.js';
@@ -20,6 +21,8 @@ export const CRON_EXPRESSIONS = {
   'start due snapshots': '* * * * *',
   // Often, because Ring ends a session by itself after a minute at most, and pages should not show it as open for long.
   'end expired live views': '*/5 * * * * *',
+  // Often, because a minute without it means that events were missed.
+  'note presence': '*/10 * * * * *',
   'forget old code exchanges': '17 * * * *',
   'purge the inbox': '29 * * * *',
   'forget ended live views': '47 * * * *',
@@ -51,6 +54,7 @@ export function periodicTasks(
     'wake overdue inboxes': () => wakeOverdueInboxes(core),
     'start due snapshots': () => startDueSchedules(core),
     'end expired live views': () => endExpiredLiveViews(core),
+    'note presence': () => notePresence(core),
     'forget old code exchanges': () => purgeExchanges(core),
     'purge the inbox': () => purgeInbox(core),
     'forget ended live views': () => purgeEndedLiveViews(core),

@@ -23,7 +23,7 @@ import { createRingClient } from './ring/client.js';
 import type { Clock } from './time/clock.js';
 import { createAccessTokens } from './tokens/access-tokens.js';
 import { findWrongKeys, requireEveryKey } from './tokens/key-check.js';
-import { createCallBudget, PICTURE_SHARE } from './tokens/call-budget.js';
+import { createCallBudget, HISTORY_SHARE, PICTURE_SHARE, REFRESH_SHARE, type Share } from './tokens/call-budget.js';
 import { createVault, type Vault } from './tokens/vault.js';
 import type { HashCost } from './users/passwords.js';
 
@@ -88,17 +88,27 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     },
   });
   const db = database.knex;
-  const tokens = createAccessTokens({ db, ring, vault, clock, log, onRefresh: metrics.onRefresh, onHealed: catchUp });
+  const tokens = createAccessTokens({
+    db,
+    ring,
+    vault,
+    clock,
+    log,
+    onRefresh: metrics.onRefresh,
+    // Ring knows what happened until now, while its webhooks may have found no link.
+    onHealed: (trx, accountId) => catchUp(trx, accountId, clock()),
+  });
   const core: Core = { db, ring, vault, tokens, clock, log, unclaimedTtlSeconds, linkClockSkewSeconds };
   const codes = createCodeExchange({ ...core, onExchange: metrics.onExchange });
 
   let isStopping = false;
   const isShuttingDown = () => isStopping;
-  const budget = createCallBudget(database.pool, isShuttingDown);
-  const pictureBudget = createCallBudget(database.pool, isShuttingDown, PICTURE_SHARE);
-  const queue = startQueue(database, jobLanes(core, database, metrics, pictureBudget), log);
+  const budgetOf = (share: Share) => createCallBudget(database.pool, share, isShuttingDown);
+  const budgets = { pictureBudget: budgetOf(PICTURE_SHARE), historyBudget: budgetOf(HISTORY_SHARE) };
+  const lanes = jobLanes(core, database, metrics, budgets);
+  const queue = startQueue(database, lanes, log);
   const periodic = startPeriodicTasks(
-    periodicTasks(core, { budget, auditRetentionDays, isStopping: isShuttingDown }),
+    periodicTasks(core, { budget: budgetOf(REFRESH_SHARE), auditRetentionDays, isStopping: isShuttingDown }),
     log,
     metrics.onTaskRun,
   );

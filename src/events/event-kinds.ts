@@ -11,9 +11,6 @@ export const EVENT_KINDS = {
   added: { text: 'Added in the Ring app', filter: 'Added', icon: 'door' },
 } as const;
 
-/** The kinds of which a camera records something. */
-export const RECORDED_KINDS: ReadonlySet<EventKind> = new Set(['person', 'vehicle', 'motion', 'doorbell']);
-
 export type EventKind = keyof typeof EVENT_KINDS;
 
 /** SQL: the kind of a row of `device_events`. A subtype that Ring has added since counts as motion. */
@@ -23,3 +20,8 @@ export const KIND_OF_EVENT = sql`
             WHEN 'device_online' THEN 'online'
             WHEN 'device_added' THEN 'added'
             ELSE CASE subtype WHEN 'human' THEN 'person' WHEN 'vehicle' THEN 'vehicle' ELSE 'motion' END END`;
+
+const RECORDED: ReadonlySet<EventKind> = new Set(['person', 'vehicle', 'motion', 'doorbell']);
+
+/** Whether a device records when it happens; so it is in Ring's history, too. */
+export const isRecorded = (kind: EventKind): boolean => RECORDED.has(kind);

@@ -119,16 +119,21 @@ export function lockDevice(
   );
 }
 
-/** Marks a device as removed. Its name and the time stay, so that its user can be told. */
+/**
+ * Marks a device as removed. Its name and the time stay, so that its user can be told. Should it come back, what happened
+ * before this stays erased.
+ */
 export async function markRemoved(
   trx: Knex.Transaction,
   { accountId, deviceId, occurredAt }: DeviceReference,
 ): Promise<void> {
   await run(
     trx,
-    sql`INSERT INTO devices AS device (account_id, id, removed_at) VALUES (${accountId}, ${deviceId}, ${occurredAt})
+    sql`INSERT INTO devices AS device (account_id, id, removed_at, void_before)
+        VALUES (${accountId}, ${deviceId}, ${occurredAt}, ${occurredAt})
         ON CONFLICT (account_id, id) DO UPDATE
-           SET removed_at = greatest(device.removed_at, excluded.removed_at), online = NULL, online_at = NULL,
+           SET removed_at = greatest(device.removed_at, excluded.removed_at),
+               void_before = greatest(device.void_before, excluded.void_before), online = NULL, online_at = NULL,
                online_since = NULL, capabilities = NULL, configurations = NULL, location = NULL, added_at = NULL,
                fetched_at = NULL, fetch_error = NULL, has_event_pictures = false, pictures_deleted_until = NULL`,
   );

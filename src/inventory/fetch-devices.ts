@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
 import type { Core } from '../core.js';
+import { beginHistory } from '../events/history-rows.js';
 import { jobKey } from '../jobs/enqueue.js';
 import { retryRingCall } from '../jobs/ring-retry.js';
 import { inLinkedAccount } from '../ring-accounts/linked-account.js';
@@ -99,7 +100,12 @@ async function storeDevice(
   { askedAt, now }: Asked,
 ): Promise<void> {
   const isNews = await storeAnswer(trx, accountId, device, askedAt);
+  if (isNews && mayRecord(device)) await beginHistory(trx, { accountId, deviceId: device.id }, now);
   const { online } = device.status ?? {};
   if (!isNews || online === undefined) return;
   await setOnline(trx, { accountId, deviceId: device.id, online, at: askedAt, isChange: false, now });
 }
+
+/** Sensors are not in Ring's history. A device of which Ring has told no abilities may have a camera. */
+const mayRecord = ({ capabilities }: RingDevice): boolean =>
+  capabilities === undefined || capabilities.video !== undefined;

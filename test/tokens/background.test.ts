@@ -3,7 +3,7 @@ import cron from 'node-cron';
 import pg from 'pg';
 import { readConfig } from '../../src/configuration/config.js';
 import { type Tables } from '../../src/database/tables.js';
-import { type CallBudget, createCallBudget } from '../../src/tokens/call-budget.js';
+import { type CallBudget, createCallBudget, REFRESH_SHARE } from '../../src/tokens/call-budget.js';
 import { openRefreshToken, type SealedPair } from '../../src/tokens/token-pairs.js';
 import { createVault } from '../../src/tokens/vault.js';
 import { sharing } from '../support/features/devices.js';
@@ -428,7 +428,7 @@ describe('the calls of the background', () => {
 
   test('keep to that with any number of instances', async () => {
     const pools = Array.from({ length: 4 }, () => new pg.Pool({ connectionString: world.databaseUrl, max: 2 }));
-    const budgets = pools.map((pool) => createCallBudget(pool, () => false));
+    const budgets = pools.map((pool) => createCallBudget(pool, REFRESH_SHARE, () => false));
     const startedAt = performance.now();
     const taken: number[] = [];
 
@@ -511,7 +511,7 @@ describe('the calls of the background', () => {
     let budget: CallBudget;
     beforeAll(() => {
       pool = new pg.Pool({ connectionString: world.databaseUrl, max: 2 });
-      budget = createCallBudget(pool, () => false);
+      budget = createCallBudget(pool, REFRESH_SHARE, () => false);
     });
     afterAll(() => pool.end());
 

@@ -632,11 +632,13 @@ describe('an answer that can’t be written', () => {
     const owner = await expiring();
     const { waiting } = await takenForDead(owner);
     const before = (await inventoriesOf(owner)).length;
+    const readBefore = (await historiesOf(owner)).length;
     await allowWrites();
 
     expect(await waiting).toBe(201);
     await expectWhole(owner, 1);
     await until('what may have changed meanwhile is fetched', async () => (await inventoriesOf(owner)).length > before);
+    await until('what happened is read', async () => (await historiesOf(owner)).length > readBefore);
     await expectRefreshable(owner);
   });
 
@@ -651,6 +653,8 @@ describe('an answer that can’t be written', () => {
     expect(isErased(await tokenOf(world, owner.ringUser))).toBe(true);
   });
 
+  const historiesOf = async ({ ringUser }: Owner) =>
+    (await apiCallsOf(world, ringUser)).filter(({ path }) => path.startsWith('/v1/history/'));
   const inventoriesOf = async ({ ringUser }: Owner) =>
     (await apiCallsOf(world, ringUser)).filter(({ path }) => path.startsWith('/v1/devices'));
 });
