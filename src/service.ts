@@ -38,6 +38,8 @@ export interface ServiceOptions {
   patienceMs?: number;
   /** How long a call to Ring may take, in ms. */
   ringTimeoutMs?: number;
+  /** How long a caller waits for a connection to the database, in ms. */
+  connectTimeoutMs?: number;
   eventStreams?: Partial<EventStreamSettings>;
   /** How long a scrape of the metrics waits for the database, in ms. */
   scrapeLimitMs?: number;
@@ -70,7 +72,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const { config, clock, log } = options;
   const { unclaimedTtlSeconds, linkClockSkewSeconds, auditRetentionDays } = config;
   await migrateToLatest(options.databaseUrl);
-  const database = openDatabase(options.databaseUrl, log);
+  const database = openDatabase(options.databaseUrl, log, options.connectTimeoutMs);
   const vault = createVault(config.encryptionKeys);
   const areKeysRight = await checkKeys(options, database, vault).catch(async (error: unknown) => {
     await database.close();

@@ -30,16 +30,17 @@ export interface PoolUsage {
 }
 
 const APPLICATION = 'ring-account-linking';
-const CONNECT_TIMEOUT_MS = 4_000;
+/** How long a caller waits for a connection, in ms. */
+const DEFAULT_CONNECT_TIMEOUT_MS = 4_000;
 /** Longer than any statement of a request should take. One that takes longer waits for a lock, or the server is sick. */
 const STATEMENT_TIMEOUT_MS = 10_000;
 const KNEX_LIMIT = 10;
 
 /** Opens the pools. Nothing is connected yet, so this can't fail when Postgres is down. */
-export function openDatabase(url: string, log: Logger): Database {
+export function openDatabase(url: string, log: Logger, connectTimeoutMs = DEFAULT_CONNECT_TIMEOUT_MS): Database {
   const connection = {
     connectionString: url,
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    connectionTimeoutMillis: connectTimeoutMs,
     statement_timeout: STATEMENT_TIMEOUT_MS,
     idle_in_transaction_session_timeout: STATEMENT_TIMEOUT_MS,
     keepAlive: true,
@@ -52,7 +53,7 @@ export function openDatabase(url: string, log: Logger): Database {
   const metricsPool = openPool({ ...limited, max: 2, application_name: `${APPLICATION} metrics` }, log);
   const instance = openKnex(
     { ...limited, application_name: APPLICATION },
-    { max: KNEX_LIMIT, timeoutMs: CONNECT_TIMEOUT_MS, log },
+    { max: KNEX_LIMIT, timeoutMs: connectTimeoutMs, log },
   );
   return {
     knex: instance,

@@ -17,6 +17,7 @@ import {
   PASSWORD,
   redirectOf,
   signedIn,
+  untilLink,
 } from '../support/features/linking.js';
 import { scaled } from '../support/waiting/limits.js';
 import { until } from '../support/waiting/until.js';
@@ -360,7 +361,7 @@ describe('the session', () => {
     expect(visitor.heading).toBe('Link your Ring account');
     expect(await linksOf(world, slippedIn)).toEqual([]);
     await visitor.submit('/ring/link');
-    expect(await linksOf(world, slippedIn)).toMatchObject([{ status: 'COMPLETED' }]);
+    await untilLink(world, slippedIn, 'COMPLETED');
   });
 
   test.each(['/sign-in', '/sign-up'])(

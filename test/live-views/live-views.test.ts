@@ -10,7 +10,7 @@ import { closeLiveView, OFFER, openLiveView } from '../support/features/live-vie
 import { untilJobsAreDone } from '../support/waiting/jobs.js';
 import { scaled } from '../support/waiting/limits.js';
 import { holdLock, untilLocksAwaited } from '../support/waiting/locks.js';
-import { tick } from '../support/waiting/periodic-tasks.js';
+import { tick, tickAndFinish } from '../support/waiting/periodic-tasks.js';
 import { until } from '../support/waiting/until.js';
 import type { EventType } from '../support/worlds/ring.js';
 import { startWorld, type World } from '../support/worlds/world.js';
@@ -591,7 +591,7 @@ describe('the time limit', () => {
     const { location } = await open(owner);
 
     world.clock.advance(59);
-    await tick('end expired live views');
+    await tickAndFinish('end expired live views', world.url);
     expect(await stateOf(owner, location)).toMatchObject({ status: 'OPEN' });
     world.clock.advance(1);
     await tick('end expired live views');
@@ -638,7 +638,7 @@ describe('the time limit', () => {
     await close(owner, location);
 
     world.clock.advance(24 * 60 * 60);
-    await tick('forget ended live views');
+    await tickAndFinish('forget ended live views', world.url);
     expect(await rowsOf(owner)).toHaveLength(1);
     world.clock.advance(1);
     await tick('forget ended live views');

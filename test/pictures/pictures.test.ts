@@ -8,7 +8,7 @@ import { once } from '../support/features/linking.js';
 import { refreshesOf } from '../support/features/tokens.js';
 import { passPauses, untilJobsAreDone } from '../support/waiting/jobs.js';
 import { scaled } from '../support/waiting/limits.js';
-import { tick } from '../support/waiting/periodic-tasks.js';
+import { tick, tickAndFinish } from '../support/waiting/periodic-tasks.js';
 import { until } from '../support/waiting/until.js';
 import type { EventType, Fault } from '../support/worlds/ring.js';
 import { startWorld, type World } from '../support/worlds/world.js';
@@ -127,7 +127,7 @@ describe('a scheduled picture', () => {
     const owner = await scheduled();
     const { next_run_at: due } = await scheduleOf(owner);
     expect(due).toEqual(new Date(world.clock.now().getTime() + HOUR * 1_000));
-    await tick('start due snapshots');
+    await tickAndFinish('start due snapshots', world.url);
     expect(await jobsOf(owner)).toEqual([]);
 
     await nextHour();
@@ -225,7 +225,7 @@ describe('a scheduled picture', () => {
 
     await nextHour();
     await untilRun(owner);
-    await tick('start due snapshots');
+    await tickAndFinish('start due snapshots', world.url);
     await untilRun(owner);
 
     expect(await picturesOf(owner)).toHaveLength(1);

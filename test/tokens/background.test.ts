@@ -10,10 +10,9 @@ import { sharing } from '../support/features/devices.js';
 import { cards, installed, linksOf, untilLink } from '../support/features/linking.js';
 import { openLiveView } from '../support/features/live-views.js';
 import { DAY, manyLinks, MINUTE, refreshesOf, tokenOf } from '../support/features/tokens.js';
-import { scrape } from '../support/inspection/metrics.js';
 import { scaled } from '../support/waiting/limits.js';
 import { holdLock } from '../support/waiting/locks.js';
-import { tick } from '../support/waiting/periodic-tasks.js';
+import { tick, tickAndFinish } from '../support/waiting/periodic-tasks.js';
 import { until } from '../support/waiting/until.js';
 import type { RingRequest, RingUser } from '../support/worlds/ring.js';
 import { startWorld, type World } from '../support/worlds/world.js';
@@ -190,8 +189,7 @@ describe('a refresh in the background', () => {
         id,
       ]);
     await age('29 days 23 hours 59 minutes');
-    await tick(TASK);
-    await tick(TASK);
+    await tickAndFinish(TASK, world.url);
     expect(await linksOf(world, ringUser)).toMatchObject([{ status: 'COMPLETED' }]);
 
     await age('30 days 1 second');
@@ -397,19 +395,6 @@ describe('the calls of the background', () => {
     );
     return Number(limit?.expire ?? 0);
   };
-  const passes = (): Promise<number[]> =>
-    Promise.all(
-      instances.map(async (url) =>
-        (await scrape(url)).count(`ring_link_clock_ticks_total{clock="${TASK}",outcome="done"}`),
-      ),
-    );
-  /** Runs a pass on each instance, and waits for its end. */
-  async function passOnEach(): Promise<void> {
-    const before = await passes();
-    await tick(TASK);
-    await until('each pass has ended', async () => (await passes()).every((count, at) => count > Number(before[at])));
-  }
-
   test('leave a good part of what Ring allows to users, however many are due', async () => {
     await manyLinks(world, 160);
     await becomeDue();
@@ -460,7 +445,7 @@ describe('the calls of the background', () => {
       { endpoint: 'token', fault: { kind: 'status', status: 429, retryAfterSeconds: pauseSeconds }, times: 1 },
     ]);
 
-    await passOnEach();
+    await tickAndFinish(TASK, ...instances);
     const called = await allRefreshes(world);
     const refusedAt = Number(called.findLast(({ status }) => status === 429)?.at);
     const restsUntil = await pauseEnd();
@@ -468,7 +453,7 @@ describe('the calls of the background', () => {
     expect(restsUntil).toBeLessThanOrEqual(Date.now() + pauseSeconds * 1_000);
     expect((await statesOf(world))['0 FINE']).toBeGreaterThan(1);
 
-    await passOnEach();
+    await tickAndFinish(TASK, ...instances);
     expect(await allRefreshes(world)).toHaveLength(called.length);
     expect((await openLiveView(world.url, owner)).status).toBe(201);
     expect(await refreshesOf(world, owner.ringUser)).toMatchObject([{ status: 200 }]);

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { holdAccount, inboxOf, untilIdle, untilProcessed } from '../support/features/inbox.js';
 import { installed, linked } from '../support/features/linking.js';
-import { tick } from '../support/waiting/periodic-tasks.js';
+import { tick, tickAndFinish } from '../support/waiting/periodic-tasks.js';
 import { until } from '../support/waiting/until.js';
 import { spawnProcess } from '../support/worlds/process.js';
 import type { EventWish, RingUser } from '../support/worlds/ring.js';
@@ -197,7 +197,7 @@ describe('the inbox', () => {
     await untilIdle(world);
 
     world.clock.advance(7 * 86_400 - 60);
-    await tick('purge the inbox');
+    await tickAndFinish('purge the inbox', world.url);
     expect((await inboxOf(world, linkedUser)).map(({ status }) => status)).toEqual(['PROCESSED', 'UNKNOWN_TYPE']);
     expect(await inboxOf(world, waitingUser)).toHaveLength(1);
 

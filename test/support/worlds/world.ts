@@ -107,6 +107,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
       log: createLogger(config, { write: (line) => log.push(line) }),
       patienceMs: options.patienceMs ?? scaled(300),
       ringTimeoutMs: options.ringTimeoutMs ?? scaled(8_000),
+      connectTimeoutMs: scaled(4_000),
       scrapeLimitMs: options.scrapeLimitMs ?? WAIT_LIMIT_MS,
       hashCost: options.hashCost ?? CHEAPEST,
       ...(options.eventStreams && { eventStreams: options.eventStreams }),
