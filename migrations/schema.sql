@@ -75,21 +75,25 @@ CREATE INDEX device_events_age ON device_events USING brin (occurred_at);
 CREATE INDEX device_events_list ON device_events (account_id, device_id, occurred_at, request_id) INCLUDE (type, subtype);
 
 CREATE TABLE devices (
-  account_id     text NOT NULL,
-  id             text NOT NULL,
-  name           text,
-  online         boolean,
-  online_at      timestamptz,
-  capabilities   jsonb,
-  configurations jsonb,
-  location       jsonb,
-  added_at       timestamptz,
-  fetched_at     timestamptz,
-  fetch_error    text,
-  removed_at     timestamptz,
-  online_since   timestamptz,
+  account_id        text NOT NULL,
+  id                text NOT NULL,
+  name              text,
+  online            boolean,
+  online_at         timestamptz,
+  capabilities      jsonb,
+  configurations    jsonb,
+  location          jsonb,
+  added_at          timestamptz,
+  fetched_at        timestamptz,
+  fetch_error       text,
+  removed_at        timestamptz,
+  online_since      timestamptz,
+  is_doorbell       boolean NOT NULL DEFAULT false,
+  sensors           jsonb,
+  status_fetched_at timestamptz,
   CONSTRAINT devices_pkey PRIMARY KEY (account_id, id),
-  CONSTRAINT devices_removed_means_erased CHECK (((removed_at IS NULL) OR ((online IS NULL) AND (online_at IS NULL) AND (capabilities IS NULL) AND (configurations IS NULL) AND (location IS NULL) AND (added_at IS NULL) AND (fetched_at IS NULL))))
+  CONSTRAINT devices_removed_means_erased CHECK (((removed_at IS NULL) OR ((online IS NULL) AND (online_at IS NULL) AND (capabilities IS NULL) AND (configurations IS NULL) AND (location IS NULL) AND (added_at IS NULL) AND (fetched_at IS NULL)))),
+  CONSTRAINT devices_removed_means_sensors_erased CHECK (((removed_at IS NULL) OR (sensors IS NULL)))
 );
 
 CREATE TABLE job_runners (

@@ -2,7 +2,7 @@ import type { Knex } from 'knex';
 import type { Core } from './core.js';
 import type { Database } from './database/database.js';
 import { PROCESS_INBOX } from './inbox/wake-up.js';
-import { fetchDevice, fetchInventory } from './inventory/fetch-devices.js';
+import { fetchDevice, fetchInventory, fetchStatus } from './inventory/fetch-devices.js';
 import { fetchSubscriptions } from './inventory/subscriptions.js';
 import { oneAtATime } from './jobs/one-at-a-time.js';
 import type { Lane } from './jobs/queue.js';
@@ -12,7 +12,7 @@ import { identifierKeyOf, TELL_IDENTIFIER, tellIdentifier } from './linking/rena
 import { CLOSE_LIVE_VIEW, closeAtRing } from './live-views/close-live-view.js';
 import type { Metrics } from './operations/metrics.js';
 import { TAKE_PICTURE, takeScheduledPicture } from './pictures/scheduled-picture.js';
-import { FETCH_DEVICE, FETCH_INVENTORY, FETCH_SUBSCRIPTIONS } from './ring-accounts/refetch.js';
+import { FETCH_DEVICE, FETCH_INVENTORY, FETCH_STATUS, FETCH_SUBSCRIPTIONS } from './ring-accounts/refetch.js';
 import { processInbox } from './webhooks/process.js';
 
 export interface JobDependencies extends Pick<Metrics, 'onApplied' | 'onFailed' | 'onSnapshot'>, Core {
@@ -42,6 +42,7 @@ export function jobLanes(database: Database, dependencies: JobDependencies): Lan
       tasks: {
         [FETCH_INVENTORY]: (payload) => fetchInventory(dependencies, payload),
         [FETCH_DEVICE]: (payload) => fetchDevice(dependencies, payload),
+        [FETCH_STATUS]: (payload) => fetchStatus(dependencies, payload),
         [FETCH_SUBSCRIPTIONS]: (payload) => fetchSubscriptions(dependencies, payload),
         [TAKE_PICTURE]: (payload) => takeScheduledPicture(dependencies, payload),
         [TELL_IDENTIFIER]: oneAtATime(database, TELL_IDENTIFIER, identifierKeyOf, (payload) =>

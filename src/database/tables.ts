@@ -61,6 +61,9 @@ export interface Tables {
     fetch_error: string | null;
     removed_at: Date | null;
     online_since: Date | null;
+    is_doorbell: boolean;
+    sensors: unknown;
+    status_fetched_at: Date | null;
   };
   job_runners: {
     pool_id: string;
@@ -201,7 +204,10 @@ interface Optional {
     | 'fetched_at'
     | 'fetch_error'
     | 'removed_at'
-    | 'online_since';
+    | 'online_since'
+    | 'is_doorbell'
+    | 'sensors'
+    | 'status_fetched_at';
   job_runners: never;
   live_views: 'session_path' | 'end_reason' | 'ended_at';
   rate_limits: 'points' | 'expire';

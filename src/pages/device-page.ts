@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { Core } from '../core.js';
 import { type CapabilityView, capabilitiesView } from '../devices/capabilities-view.js';
 import { detailsOf, refetchIfOld } from '../devices/device-details.js';
+import { kindOfDevice, mayHaveVideo, NO_PICTURES } from '../devices/device-kind.js';
 import {
   statusView,
   timeView,
@@ -11,6 +12,7 @@ import {
   type StatusView,
   type TimeView,
 } from '../devices/device-view.js';
+import { sensorViews } from '../devices/sensors.js';
 import { noSuchDevice, requireDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
 import { zonesView, type ZonesView } from '../devices/zones-view.js';
 import { latestEvents, type LatestEventsView } from '../events/latest-events.js';
@@ -41,6 +43,7 @@ declare module '../http/render.js' {
       csrfToken: string;
       path: string;
       device: DeviceView;
+      sensors: StatusView[];
       pictureProblem: string | null;
       latest: LatestEventsView;
       pictures: PictureView[];
@@ -60,7 +63,10 @@ declare module '../http/render.js' {
 export interface DeviceView extends StatusView {
   name: string;
   isOffline: boolean;
-  location: string | null;
+  /** Whether a live view and pictures are offered. */
+  hasVideo: boolean;
+  /** What it is, and where. */
+  about: string;
 }
 
 export interface PictureView {
@@ -117,10 +123,11 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
       csrfToken: await csrfToken(request),
       path: pathOfDevice(device.id),
       device: deviceView(device),
+      sensors: sensorViews(device),
       pictureProblem: picture ?? null,
       latest,
       pictures: pictures.map(({ id, taken_at }) => ({ id, takenAt: timeView(taken_at) })),
-      schedules: schedules.map(scheduleView),
+      schedules: schedules.map((schedule) => scheduleView(schedule, device)),
       isFull: schedules.length >= MAX_SCHEDULES_OF_DEVICE,
       mostSchedules: MAX_SCHEDULES_OF_DEVICE,
       draft: draft ?? { timeOfDay: '', timeZone: lastZone, error: null },
@@ -179,6 +186,7 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
     const userId = userIdOf(request);
     await limits.picture.consume(userId);
     const device = await deviceOf(request);
+    if (!mayHaveVideo(device)) throw noPictures();
     try {
       await takePicture(dependencies, userId, device);
       seeOther(response, `${pathOfDevice(device.id)}#pictures`);
@@ -234,7 +242,7 @@ type DeviceParameters = { deviceId: string };
 type ScheduleParameters = DeviceParameters & { operationId: string };
 type PictureParameters = DeviceParameters & { snapshotId: string };
 
-/** @throws {HttpError} 404 */
+/** @throws {HttpError} 404; 409 for a device without a camera */
 function refusal(outcome: Awaited<ReturnType<typeof createSchedule>>): ScheduleDraft['error'] {
   switch (outcome) {
     case 'created':
@@ -243,10 +251,14 @@ function refusal(outcome: Awaited<ReturnType<typeof createSchedule>>): ScheduleD
       return { message: `A device can have ${MAX_SCHEDULES_OF_DEVICE} schedules. Delete one to make another.` };
     case 'unknown-zone':
       return { field: 'zone', message: UNKNOWN_TIME_ZONE };
+    case 'no-video':
+      throw noPictures();
     case 'no-device':
       throw noSuchDevice();
   }
 }
+
+const noPictures = (): HttpError => new HttpError(409, NO_PICTURES);
 
 /** A failed form leaves its address in the browser; reloading it should lead back to the page. */
 const backToDevice: RequestHandler<DeviceParameters> = (request, response) => {
@@ -255,22 +267,24 @@ const backToDevice: RequestHandler<DeviceParameters> = (request, response) => {
 
 function deviceView(device: UserDevice): DeviceView {
   const { online, location } = device;
+  const place = [location?.state, location?.country].filter(Boolean).join(', ');
   return {
     name: nameOfDevice(device.name),
     isOffline: online === false,
     ...statusView(device),
-    location: location === null ? null : [location.state, location.country].filter(Boolean).join(', '),
+    hasVideo: mayHaveVideo(device),
+    about: [kindOfDevice(device), place].filter(Boolean).join(' · '),
   };
 }
 
-function scheduleView(schedule: Schedule): ScheduleView {
+function scheduleView(schedule: Schedule, device: UserDevice): ScheduleView {
   const { id, frequency, timeOfDay, timeZone, nextRunAt, lastError } = schedule;
   return {
     id,
     name: frequency === 'HOURLY' ? 'Every hour' : `Every day at ${timeOfDay ?? ''} (${timeZone ?? ''})`,
-    next: nextRunAt === null ? null : timeView(nextRunAt, timeZone ?? 'UTC'),
+    next: nextRunAt === null || !mayHaveVideo(device) ? null : timeView(nextRunAt, timeZone ?? 'UTC'),
     changes: [schedule.pauseReason === 'USER' ? ['resume', 'Resume'] : ['pause', 'Pause'], ['delete', 'Delete']],
-    pauseText: pauseText(schedule),
+    pauseText: mayHaveVideo(device) ? pauseText(schedule) : NO_PICTURES,
     problem: lastError === null ? null : problemText(lastError),
   };
 }
