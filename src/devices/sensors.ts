@@ -10,7 +10,7 @@ export interface SensorState {
   /** Since when it is so; null if no event has told. */
   since: string | null;
   /** The time of the newest word that said otherwise. */
-  contraryAt: string | null;
+  contrary_at: string | null;
 }
 
 export type SensorStates = Partial<Record<Sensor, SensorState>>;

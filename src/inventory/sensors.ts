@@ -34,10 +34,10 @@ export async function hearSensors(
     if (isFaulted === undefined) continue;
     const heard = hear(before, { faulted: isFaulted, at: at.toISOString() });
     isNewest &&= heard.isNewest;
-    const mayBeginElsewhere = isChange || heard.faulted !== before?.faulted || heard.contraryAt !== before.contraryAt;
+    const mayBeginElsewhere = isChange || heard.faulted !== before?.faulted || heard.contrary_at !== before.contrary_at;
     const since = mayBeginElsewhere ? await beginOf(trx, { accountId, deviceId, sensor }, heard, before) : before.since;
-    const { at: newest, contraryAt } = heard;
-    sensors[sensor] = { faulted: heard.faulted, at: newest, since, contraryAt };
+    const { at: newest, contrary_at } = heard;
+    sensors[sensor] = { faulted: heard.faulted, at: newest, since, contrary_at };
   }
   await storeSensors(trx, { accountId, deviceId }, sensors);
   if (device.name === null) await refetchDevice(trx, { accountId, deviceId, occurredAt: at });
@@ -51,13 +51,13 @@ function hear(
   before: SensorState | undefined,
   word: Pick<SensorState, 'faulted' | 'at'>,
 ): Heard & { isNewest: boolean } {
-  if (before === undefined) return { ...word, contraryAt: null, isNewest: true };
+  if (before === undefined) return { ...word, contrary_at: null, isNewest: true };
   const isNewest = word.at >= before.at;
   if (word.faulted === before.faulted) {
     return { ...before, at: isNewest ? word.at : before.at, isNewest };
   }
-  if (isNewest) return { ...word, contraryAt: before.at, isNewest };
-  return { ...before, contraryAt: latest(before.contraryAt, word.at), isNewest };
+  if (isNewest) return { ...word, contrary_at: before.at, isNewest };
+  return { ...before, contrary_at: latest(before.contrary_at, word.at), isNewest };
 }
 
 const latest = (one: string | null, other: string): string => (one !== null && one > other ? one : other);
@@ -66,10 +66,10 @@ const latest = (one: string | null, other: string): string => (one !== null && o
 async function beginOf(
   trx: Knex.Transaction,
   { accountId, deviceId, sensor }: Pick<DeviceReference, 'accountId' | 'deviceId'> & { sensor: Sensor },
-  { faulted, at, contraryAt }: Heard,
+  { faulted, at, contrary_at }: Heard,
   before: SensorState | undefined,
 ): Promise<string | null> {
-  const from = contraryAt ?? '-infinity';
+  const from = contrary_at ?? '-infinity';
   const first = await row<{ at: Date | null }>(
     trx,
     sql`SELECT min(occurred_at) AS at FROM device_events
@@ -79,7 +79,7 @@ async function beginOf(
   const found = first?.at?.toISOString() ?? null;
   // Events are purged by age. The time that one of them has told stands.
   const known = before?.faulted === faulted ? before.since : null;
-  if (known === null || known < (contraryAt ?? '')) return found;
+  if (known === null || known < (contrary_at ?? '')) return found;
   return found !== null && found < known ? found : known;
 }
 

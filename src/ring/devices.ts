@@ -22,7 +22,7 @@ const Resolution = z.union([
     .min(1)
     .max(100_000)
     .transform((lines) => `${lines}p`),
-  humanText(20),
+  humanText(100),
 ]);
 
 /** Whether a device has an ability of which nothing more is known. One that it lacks is null. */
