@@ -110,8 +110,12 @@ CREATE TABLE devices (
   has_event_pictures     boolean NOT NULL DEFAULT false,
   pictures_deleted_until timestamptz,
   void_before            timestamptz,
+  is_doorbell            boolean NOT NULL DEFAULT false,
+  sensors                jsonb,
+  status_fetched_at      timestamptz,
   CONSTRAINT devices_pkey PRIMARY KEY (account_id, id),
-  CONSTRAINT devices_removed_means_erased CHECK (((removed_at IS NULL) OR ((online IS NULL) AND (online_at IS NULL) AND (capabilities IS NULL) AND (configurations IS NULL) AND (location IS NULL) AND (added_at IS NULL) AND (fetched_at IS NULL))))
+  CONSTRAINT devices_removed_means_erased CHECK (((removed_at IS NULL) OR ((online IS NULL) AND (online_at IS NULL) AND (capabilities IS NULL) AND (configurations IS NULL) AND (location IS NULL) AND (added_at IS NULL) AND (fetched_at IS NULL)))),
+  CONSTRAINT devices_removed_means_sensors_erased CHECK (((removed_at IS NULL) OR (sensors IS NULL)))
 );
 
 CREATE TABLE job_runners (

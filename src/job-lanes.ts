@@ -3,7 +3,7 @@ import type { Database } from './database/database.js';
 import { READ_HISTORY } from './events/history-rows.js';
 import { NOTE_MISSED_TIME, noteMissed, readHistory } from './events/read-history.js';
 import { PROCESS_INBOX } from './inbox/wake-up.js';
-import { fetchDevice, fetchInventory } from './inventory/fetch-devices.js';
+import { fetchDevice, fetchInventory, fetchStatus } from './inventory/fetch-devices.js';
 import { fetchSubscriptions } from './inventory/subscriptions.js';
 import { oneAtATime } from './jobs/one-at-a-time.js';
 import type { Lane } from './jobs/queue.js';
@@ -19,7 +19,7 @@ import {
   fetchEventPicture,
 } from './pictures/fetch-picture.js';
 import { TAKE_PICTURE, takeScheduledPicture } from './pictures/scheduled-picture.js';
-import { FETCH_DEVICE, FETCH_INVENTORY, FETCH_SUBSCRIPTIONS } from './ring-accounts/refetch.js';
+import { FETCH_DEVICE, FETCH_INVENTORY, FETCH_STATUS, FETCH_SUBSCRIPTIONS } from './ring-accounts/refetch.js';
 import type { CallBudget } from './tokens/call-budget.js';
 import { processInbox } from './webhooks/process.js';
 
@@ -49,6 +49,7 @@ export function jobLanes(
       tasks: {
         [FETCH_INVENTORY]: (payload) => fetchInventory(core, payload),
         [FETCH_DEVICE]: (payload) => fetchDevice(core, payload),
+        [FETCH_STATUS]: (payload) => fetchStatus(core, payload),
         [FETCH_SUBSCRIPTIONS]: (payload) => fetchSubscriptions(core, payload),
         [TAKE_PICTURE]: (payload) => takeScheduledPicture({ ...core, onPicture }, payload),
         [FETCH_PICTURE]: (payload) => fetchAwaitedPicture({ ...core, onPicture }, payload),

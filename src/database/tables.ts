@@ -76,6 +76,9 @@ export interface Tables {
     has_event_pictures: boolean;
     pictures_deleted_until: Date | null;
     void_before: Date | null;
+    is_doorbell: boolean;
+    sensors: unknown;
+    status_fetched_at: Date | null;
   };
   job_runners: {
     pool_id: string;
@@ -237,7 +240,10 @@ interface Optional {
     | 'online_since'
     | 'has_event_pictures'
     | 'pictures_deleted_until'
-    | 'void_before';
+    | 'void_before'
+    | 'is_doorbell'
+    | 'sensors'
+    | 'status_fetched_at';
   job_runners: never;
   live_views: 'session_path' | 'end_reason' | 'ended_at';
   picture_requests: 'event_id' | 'outcome' | 'picture_id';

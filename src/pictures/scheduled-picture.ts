@@ -64,6 +64,7 @@ function findReady(db: Knex, { operationId, snapshotId }: Run): Promise<ReadySch
           FROM scheduled_operations schedule JOIN (${SHARED_DEVICES})
             ON link.id = schedule.link_id AND device.id = schedule.device_id
          WHERE schedule.id = ${operationId} AND schedule.status = 'ACTIVE' AND device.online IS NOT FALSE
+           AND (device.capabilities IS NULL OR device.capabilities ? 'video')
            AND NOT EXISTS (SELECT 1 FROM snapshots WHERE id = ${snapshotId})`,
   );
 }

@@ -152,6 +152,16 @@ export const DEVICES: State[] = [
     },
   },
   {
+    name: 'device-sensor',
+    says: 'Water detected',
+    async visit(page, { world }) {
+      const owner = await sharing(world, { ...invented('kim-cellar'), name: 'Cellar', faulted: ['flood_detection'] });
+      await eventless(world, owner);
+      await change(world, owner.ringUser, `sensors = sensors - 'freeze'`);
+      await visitDevice(page, owner);
+    },
+  },
+  {
     name: 'device-odd-zones',
     async visit(page, stage) {
       const motion_zones = ODD_ZONES.map((vertices, index) => ({ id: `zone-${index}`, vertices }));

@@ -37,6 +37,16 @@ const STATES: State[] = [
     says: 'Open the Ring app',
     visit: async (page, stage) => visitHome(page, await stage.newcomer()),
   },
+  {
+    name: 'home-sensor',
+    says: 'Open as of',
+    async visit(page, { world }) {
+      const capabilities = { contact_detection: {}, tamper_detection: {} };
+      const owner = await sharing(world, { name: 'Back Door', capabilities, faulted: ['contact_detection'] });
+      await untilProcessed(world, owner.ringUser);
+      await visitHome(page, owner.visitor);
+    },
+  },
   { name: 'home-confirming', visit: homeWith(`${CONFIRMING}, last_error = NULL`) },
   { name: 'home-ring-unreachable', visit: homeWith(`${CONFIRMING}, last_error = 'unavailable'`) },
   {
