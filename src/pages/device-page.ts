@@ -12,7 +12,7 @@ import {
   type StatusView,
   type TimeView,
 } from '../devices/device-view.js';
-import { sensorViews } from '../devices/sensors.js';
+import { sensorViews } from '../devices/sensors-view.js';
 import { noSuchDevice, requireDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
 import { zonesView, type ZonesView } from '../devices/zones-view.js';
 import { latestEvents, type LatestEventsView } from '../events/latest-events.js';
