@@ -46,6 +46,18 @@ export interface Tables {
     type: string;
     subtype: string | null;
     occurred_at: Date;
+    history_id: string | null;
+    history_start: Date | null;
+    is_only_in_history: boolean;
+  };
+  device_histories: {
+    account_id: string;
+    device_id: string;
+    missing_since: Date | null;
+    missing_until: Date | null;
+    read_since: Date | null;
+    next_page: string | null;
+    read_error: string | null;
   };
   devices: {
     account_id: string;
@@ -61,6 +73,9 @@ export interface Tables {
     fetch_error: string | null;
     removed_at: Date | null;
     online_since: Date | null;
+    has_event_pictures: boolean;
+    pictures_deleted_until: Date | null;
+    void_before: Date | null;
     is_doorbell: boolean;
     sensors: unknown;
     status_fetched_at: Date | null;
@@ -81,6 +96,17 @@ export interface Tables {
     started_at: Date;
     expires_at: Date;
     ended_at: Date | null;
+  };
+  picture_requests: {
+    id: string;
+    account_id: string;
+    device_id: string;
+    event_id: string | null;
+    is_automatic: boolean;
+    status: 'WAITING' | 'ENDED';
+    outcome: string | null;
+    picture_id: string | null;
+    asked_at: Date;
   };
   rate_limits: {
     key: string;
@@ -125,6 +151,11 @@ export interface Tables {
     last_run_at: Date | null;
     last_error: string | null;
     created_at: Date;
+    last_outcome: string | null;
+  };
+  service_presence: {
+    is_only: boolean;
+    seen_at: Date;
   };
   sessions: {
     sid: string;
@@ -138,6 +169,7 @@ export interface Tables {
     taken_at: Date;
     content_type: string;
     picture: Buffer;
+    stored_at: Date;
   };
   subscriptions: {
     account_id: string;
@@ -192,7 +224,8 @@ interface Optional {
     | 'is_identifier_untold'
     | 'void_before';
   audit_archive: 'id' | 'link_id' | 'account_id' | 'account_identifier' | 'device_id' | 'request_id' | 'erased_at';
-  device_events: 'subtype';
+  device_events: 'subtype' | 'history_id' | 'history_start' | 'is_only_in_history';
+  device_histories: 'missing_since' | 'missing_until' | 'read_since' | 'next_page' | 'read_error';
   devices:
     | 'name'
     | 'online'
@@ -205,11 +238,15 @@ interface Optional {
     | 'fetch_error'
     | 'removed_at'
     | 'online_since'
+    | 'has_event_pictures'
+    | 'pictures_deleted_until'
+    | 'void_before'
     | 'is_doorbell'
     | 'sensors'
     | 'status_fetched_at';
   job_runners: never;
   live_views: 'session_path' | 'end_reason' | 'ended_at';
+  picture_requests: 'event_id' | 'outcome' | 'picture_id';
   rate_limits: 'points' | 'expire';
   ring_tokens:
     | 'account_id'
@@ -227,9 +264,11 @@ interface Optional {
     | 'refresh_queued_until'
     | 'arrival'
     | 'installed_since';
-  scheduled_operations: 'time_of_day' | 'time_zone' | 'pause_reason' | 'next_run_at' | 'last_run_at' | 'last_error';
+  scheduled_operations:
+    'time_of_day' | 'time_zone' | 'pause_reason' | 'next_run_at' | 'last_run_at' | 'last_error' | 'last_outcome';
+  service_presence: 'is_only';
   sessions: never;
-  snapshots: never;
+  snapshots: 'stored_at';
   subscriptions: 'plan_id' | 'expires_at' | 'created_at';
   token_exchanges: never;
   users: 'id' | 'credentials_version';
@@ -246,12 +285,15 @@ declare module 'knex/types/tables.js' {
     account_links: Table<'account_links'>;
     audit_archive: Table<'audit_archive'>;
     device_events: Table<'device_events'>;
+    device_histories: Table<'device_histories'>;
     devices: Table<'devices'>;
     job_runners: Table<'job_runners'>;
     live_views: Table<'live_views'>;
+    picture_requests: Table<'picture_requests'>;
     rate_limits: Table<'rate_limits'>;
     ring_tokens: Table<'ring_tokens'>;
     scheduled_operations: Table<'scheduled_operations'>;
+    service_presence: Table<'service_presence'>;
     sessions: Table<'sessions'>;
     snapshots: Table<'snapshots'>;
     subscriptions: Table<'subscriptions'>;

@@ -11,6 +11,8 @@ import type { UserDevice } from './user-devices.js';
 export interface DeviceDetails {
   capabilities: Capabilities | null;
   configurations: Configurations | null;
+  /** Whether its events get their pictures by themselves: its user's wish, not Ring's word. */
+  hasEventPictures: boolean;
   /** When Ring was last asked and answered. */
   fetchedAt: Tables['devices']['fetched_at'];
   /** When Ring was last asked for the status, and answered. */
@@ -22,6 +24,7 @@ export interface DeviceDetails {
 const NOTHING: DeviceDetails = {
   capabilities: null,
   configurations: null,
+  hasEventPictures: false,
   fetchedAt: null,
   statusFetchedAt: null,
   isOutdated: false,
@@ -34,7 +37,7 @@ const NOTHING: DeviceDetails = {
 export async function detailsOf(db: Knex, { accountId, id }: UserDevice): Promise<DeviceDetails> {
   const details = await row<DeviceDetails>(
     db,
-    sql`SELECT capabilities, configurations, fetched_at AS "fetchedAt",
+    sql`SELECT capabilities, configurations, has_event_pictures AS "hasEventPictures", fetched_at AS "fetchedAt",
                status_fetched_at AS "statusFetchedAt", fetch_error IS NOT NULL AS "isOutdated"
           FROM devices WHERE account_id = ${accountId} AND id = ${id} AND removed_at IS NULL`,
   );

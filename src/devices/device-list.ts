@@ -1,7 +1,7 @@
 import type { Knex } from 'knex';
 import { rows, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
-import { IS_APPLIED, IS_USABLE } from '../ring-accounts/link-conditions.js';
+import { isApplied, isUsable } from '../ring-accounts/link-conditions.js';
 import type { Capabilities } from '../ring/devices.js';
 import type { WithAbilities } from './device-kind.js';
 import type { SensorStates } from './sensors.js';
@@ -40,9 +40,9 @@ export function listDevices(db: Knex, userId: string): Promise<ListedDevice[]> {
                device.online_at AS "onlineAt", device.capabilities, device.is_doorbell AS "isDoorbell", device.sensors,
                device.status_fetched_at AS "statusFetchedAt", device.online_since AS "onlineSince", device.removed_at AS "removedAt",
                device.fetch_error IS NOT NULL AS "isOutdated",
-               (link.${IS_USABLE} AND device.removed_at IS NULL) AS "isShared"
+               (${isUsable('link')} AND device.removed_at IS NULL) AS "isShared"
           FROM account_links link JOIN devices device ON device.account_id = link.account_id
-         WHERE link.user_id = ${userId} AND link.${IS_APPLIED}
+         WHERE link.user_id = ${userId} AND ${isApplied('link')}
          ORDER BY device.removed_at DESC NULLS FIRST, device.name, device.id
          LIMIT 500`,
   );

@@ -40,3 +40,8 @@ export const KIND_OF_EVENT = sql`
             WHEN 'device_online' THEN 'online'
             WHEN 'device_added' THEN 'added'
             ELSE CASE subtype WHEN 'human' THEN 'person' WHEN 'vehicle' THEN 'vehicle' ELSE 'motion' END END`;
+
+const RECORDED: ReadonlySet<EventKind> = new Set(['person', 'vehicle', 'motion', 'doorbell']);
+
+/** Whether a device records when it happens; so it is in Ring's history, too. */
+export const isRecorded = (kind: EventKind): boolean => RECORDED.has(kind);

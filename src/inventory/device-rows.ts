@@ -2,6 +2,7 @@ import type { Knex } from 'knex';
 import type { Core } from '../core.js';
 import { row, rows, run, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
+import type { UserDevice } from '../devices/user-devices.js';
 import type { SensorStates } from '../devices/sensors.js';
 import type { DeviceReference } from '../ring-accounts/refetch.js';
 import type { RingDevice } from '../ring/devices.js';
@@ -178,18 +179,46 @@ export function lockDevice(
   );
 }
 
-/** Marks a device as removed. Its name and the time stay, so that its user can be told. */
+/**
+ * Marks a device as removed. Its name and the time stay, so that its user can be told. Should it come back, what happened
+ * before this stays erased.
+ */
 export async function markRemoved(
   trx: Knex.Transaction,
   { accountId, deviceId, occurredAt }: DeviceReference,
 ): Promise<void> {
   await run(
     trx,
-    sql`INSERT INTO devices AS device (account_id, id, removed_at) VALUES (${accountId}, ${deviceId}, ${occurredAt})
+    sql`INSERT INTO devices AS device (account_id, id, removed_at, void_before)
+        VALUES (${accountId}, ${deviceId}, ${occurredAt}, ${occurredAt})
         ON CONFLICT (account_id, id) DO UPDATE
-           SET removed_at = greatest(device.removed_at, excluded.removed_at), online = NULL, online_at = NULL,
+           SET removed_at = greatest(device.removed_at, excluded.removed_at),
+               void_before = greatest(device.void_before, excluded.void_before), online = NULL, online_at = NULL,
                online_since = NULL, capabilities = NULL, configurations = NULL, location = NULL, added_at = NULL,
-               fetched_at = NULL, fetch_error = NULL, is_doorbell = false, sensors = NULL, status_fetched_at = NULL`,
+               fetched_at = NULL, fetch_error = NULL, has_event_pictures = false, pictures_deleted_until = NULL,
+               is_doorbell = false, sensors = NULL, status_fetched_at = NULL`,
+  );
+}
+
+/** Notes whether the events of a device get their pictures by themselves, as its user wants. */
+export async function setEventPictures(db: Knex, { accountId, id }: UserDevice, isOn: boolean): Promise<void> {
+  await run(
+    db,
+    sql`UPDATE devices SET has_event_pictures = ${isOn}
+         WHERE account_id = ${accountId} AND id = ${id} AND removed_at IS NULL`,
+  );
+}
+
+/** Notes that the user has deleted a picture of a device: no schedule brings it back. */
+export async function markPictureDeleted(
+  trx: Knex.Transaction,
+  { accountId, id }: UserDevice,
+  takenAt: Date,
+): Promise<void> {
+  await run(
+    trx,
+    sql`UPDATE devices SET pictures_deleted_until = greatest(pictures_deleted_until, ${takenAt})
+         WHERE account_id = ${accountId} AND id = ${id} AND removed_at IS NULL`,
   );
 }
 

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { Core } from '../core.js';
 import { NO_LIVE_VIEW } from '../devices/device-kind.js';
 import { pathOfDevice } from '../devices/device-view.js';
-import { noSuchDevice } from '../devices/user-devices.js';
+import { noSuchDevice } from '../devices/no-such-device.js';
 import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
 import type { RateLimits } from '../http/rate-limits.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';

@@ -136,6 +136,19 @@ export async function endLiveViewsOfUser(db: Knex, userId: string, now: Date): P
 }
 
 /**
+ * Locks the live views of a Ring account, or of one device of it, ended ones included, in the order in which every ending
+ * locks them. A removal ends some and erases others: without this, it and another ending could wait for each other.
+ */
+export async function lockLiveViews(trx: Knex.Transaction, scope: DeviceScope): Promise<void> {
+  await run(
+    trx,
+    sql`SELECT 1 FROM live_views
+         WHERE link_id IN (SELECT id FROM account_links WHERE account_id = ${scope.accountId}) AND ${inScope(scope)}
+         ORDER BY id FOR UPDATE`,
+  );
+}
+
+/**
  * Ends the live views of a Ring account, or of one device of it, in the caller's transaction. One that is opening is ended
  * too: the request that opens it learns so once Ring has answered, and closes the session.
  *

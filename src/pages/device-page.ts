@@ -12,16 +12,18 @@ import {
   type StatusView,
   type TimeView,
 } from '../devices/device-view.js';
+import { noSuchDevice } from '../devices/no-such-device.js';
 import { sensorViews } from '../devices/sensors-view.js';
-import { noSuchDevice, requireDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
+import type { UserDevice } from '../devices/user-devices.js';
 import { zonesView, type ZonesView } from '../devices/zones-view.js';
 import { latestEvents, type LatestEventsView } from '../events/latest-events.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { render } from '../http/render.js';
 import { seeOther } from '../http/see-other.js';
-import { takePicture } from '../pictures/picture-now.js';
-import { findPicture, picturesOf } from '../pictures/pictures.js';
+import { lastRunText, noticeOf, type PictureNotice } from '../pictures/outcome-words.js';
+import { requestOf } from '../pictures/picture-requests.js';
+import { picturesOf } from '../pictures/pictures.js';
 import { readScheduleForm, type ScheduleDraft, TIME_ZONES, UNKNOWN_TIME_ZONE } from '../pictures/schedule-form.js';
 import { deleteSchedule, pauseByUser } from '../pictures/schedule-rows.js';
 import {
@@ -31,10 +33,9 @@ import {
   type Schedule,
   schedulesOf,
 } from '../pictures/schedules.js';
-import { RingError } from '../ring/errors.js';
-import { NoLinkError } from '../tokens/errors.js';
 import { csrfProtection, csrfToken } from '../users/csrf.js';
 import { signedInOrHome, userIdOf } from '../users/current-user.js';
+import { requiredDevice } from './required-device.js';
 
 declare module '../http/render.js' {
   interface Views {
@@ -44,9 +45,13 @@ declare module '../http/render.js' {
       path: string;
       device: DeviceView;
       sensors: StatusView[];
-      pictureProblem: string | null;
+      /** What came of the last request for the latest picture. */
+      notice: PictureNotice | null;
+      hasEventPictures: boolean;
       latest: LatestEventsView;
       pictures: PictureView[];
+      /** How many more are kept. */
+      morePictures: number;
       schedules: ScheduleView[];
       isFull: boolean;
       mostSchedules: number;
@@ -81,38 +86,29 @@ export interface ScheduleView {
   /** Its buttons: the last part of the address, and the word on the button. */
   changes: [change: string, word: string][];
   pauseText: string | null;
-  problem: string | null;
+  /** Why the last run brought no picture. */
+  lastRun: string | null;
 }
 
-export interface DevicePageDependencies extends Pick<
-  Core,
-  'db' | 'ring' | 'tokens' | 'clock' | 'log' | 'linkClockSkewSeconds'
-> {
+export interface DevicePageDependencies extends Pick<Core, 'db' | 'clock'> {
   limits: RateLimits;
-}
-
-/** Problems that the page shows beside the part that each belongs to. */
-interface Problems {
-  draft?: ScheduleDraft;
-  picture?: string;
 }
 
 const Id = z.uuid();
 
-/** The page of one device: what it sees now, its newest pictures and when more are taken, its zones, what it can do. */
+/** How many pictures the page shows. The others follow one by one. */
+const SHOWN_PICTURES = 8;
+
+/** The page of one device: what it sees now, its newest pictures and when they are fetched, its zones, what it can do. */
 export function devicePage(dependencies: DevicePageDependencies): Router {
-  const { db, clock, limits, log } = dependencies;
+  const { db, clock, limits } = dependencies;
   const router = Router();
 
-  async function show(
-    request: Request,
-    response: Response,
-    device: UserDevice,
-    { draft, picture }: Problems = {},
-  ): Promise<void> {
-    const [schedules, pictures, details, latest] = await Promise.all([
+  async function show(request: Request, response: Response, device: UserDevice, draft?: ScheduleDraft): Promise<void> {
+    const [schedules, pictures, pictureRequest, details, latest] = await Promise.all([
       schedulesOf(db, device),
       picturesOf(db, device),
+      requestOf(db, device, null, clock()),
       detailsOf(db, device),
       latestEvents(db, userIdOf(request), device),
     ]);
@@ -124,9 +120,11 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
       path: pathOfDevice(device.id),
       device: deviceView(device),
       sensors: sensorViews(device),
-      pictureProblem: picture ?? null,
+      notice: noticeOf(pictureRequest, 'latest', clock()),
+      hasEventPictures: details.hasEventPictures,
       latest,
-      pictures: pictures.map(({ id, taken_at }) => ({ id, takenAt: timeView(taken_at) })),
+      pictures: pictures.slice(0, SHOWN_PICTURES).map(({ id, taken_at }) => ({ id, takenAt: timeView(taken_at) })),
+      morePictures: Math.max(0, pictures.length - SHOWN_PICTURES),
       schedules: schedules.map((schedule) => scheduleView(schedule, device)),
       isFull: schedules.length >= MAX_SCHEDULES_OF_DEVICE,
       mostSchedules: MAX_SCHEDULES_OF_DEVICE,
@@ -140,7 +138,7 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
   }
 
   function deviceOf(request: Request<DeviceParameters>): Promise<UserDevice> {
-    return requireDeviceOfUser(db, userIdOf(request), request.params.deviceId);
+    return requiredDevice(db, userIdOf(request), request.params.deviceId);
   }
 
   const page = router.route('/devices/:deviceId');
@@ -163,7 +161,7 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
     }
     const device = await deviceOf(request);
     response.status(400);
-    await show(request, response, device, { draft: { ...read.draft, error } });
+    await show(request, response, device, { ...read.draft, error });
   });
   schedules.get(backToDevice);
   schedules.all(methodNotAllowed('POST'));
@@ -181,44 +179,6 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
     route.all(methodNotAllowed('POST'));
   }
 
-  const pictures = router.route('/devices/:deviceId/snapshots');
-  pictures.post(signedInOrHome, csrfProtection, async (request: Request<DeviceParameters>, response) => {
-    const userId = userIdOf(request);
-    await limits.picture.consume(userId);
-    const device = await deviceOf(request);
-    if (!mayHaveVideo(device)) throw noPictures();
-    try {
-      await takePicture(dependencies, userId, device);
-      seeOther(response, `${pathOfDevice(device.id)}#pictures`);
-    } catch (error) {
-      if (error instanceof NoLinkError) {
-        // The home page tells how the link stands.
-        seeOther(response, '/ring/home');
-        return;
-      }
-      if (!(error instanceof RingError)) throw error;
-      log.warn({ err: error }, 'a picture is not taken');
-      response.status(502);
-      await show(request, response, device, { picture: NO_PICTURE });
-    }
-  });
-  pictures.get(backToDevice);
-  pictures.all(methodNotAllowed('POST'));
-
-  const picture = router.route('/devices/:deviceId/snapshots/:snapshotId');
-  picture.get(signedInOrHome, async (request: Request<PictureParameters>, response) => {
-    const pictureId = Id.safeParse(request.params.snapshotId);
-    const device = await deviceOf(request);
-    const found = pictureId.success ? await findPicture(db, device, pictureId.data) : undefined;
-    if (found === undefined) throw new HttpError(404, 'There is no such picture. Only the newest ones are kept.');
-    response
-      .set({
-        'Content-Type': found.content_type,
-        'Content-Security-Policy': PICTURE_POLICY,
-      })
-      .send(found.picture);
-  });
-  picture.all(methodNotAllowed('GET', 'HEAD'));
   return router;
 }
 
@@ -233,14 +193,8 @@ const CHANGES: Record<
   delete: ({ db }, _userId, device, scheduleId) => deleteSchedule(db, device, scheduleId),
 };
 
-/** A picture that is opened by itself is shown by the browser in a page of its own, which has a style in it. */
-const PICTURE_POLICY = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'";
-
-const NO_PICTURE = 'Ring gave us no picture. The device may be busy or offline: please try again in a moment.';
-
 type DeviceParameters = { deviceId: string };
 type ScheduleParameters = DeviceParameters & { operationId: string };
-type PictureParameters = DeviceParameters & { snapshotId: string };
 
 /** @throws {HttpError} 404; 409 for a device without a camera */
 function refusal(outcome: Awaited<ReturnType<typeof createSchedule>>): ScheduleDraft['error'] {
@@ -278,14 +232,14 @@ function deviceView(device: UserDevice): DeviceView {
 }
 
 function scheduleView(schedule: Schedule, device: UserDevice): ScheduleView {
-  const { id, frequency, timeOfDay, timeZone, nextRunAt, lastError } = schedule;
+  const { id, frequency, timeOfDay, timeZone, nextRunAt } = schedule;
   return {
     id,
     name: frequency === 'HOURLY' ? 'Every hour' : `Every day at ${timeOfDay ?? ''} (${timeZone ?? ''})`,
     next: nextRunAt === null || !mayHaveVideo(device) ? null : timeView(nextRunAt, timeZone ?? 'UTC'),
     changes: [schedule.pauseReason === 'USER' ? ['resume', 'Resume'] : ['pause', 'Pause'], ['delete', 'Delete']],
     pauseText: mayHaveVideo(device) ? pauseText(schedule) : NO_PICTURES,
-    problem: lastError === null ? null : problemText(lastError),
+    lastRun: lastRunText(schedule),
   };
 }
 
@@ -298,11 +252,4 @@ function pauseText({ pauseReason }: Schedule): string | null {
     case null:
       return null;
   }
-}
-
-/** @param lastError kind and status of a failed call to Ring */
-function problemText(lastError: string): string {
-  return lastError.startsWith('rejected') || lastError.startsWith('unauthorized')
-    ? 'Last time, Ring did not let us take a picture. We’ll try again next time.'
-    : 'Last time, no picture could be taken. We’ll try again next time.';
 }

@@ -4,6 +4,7 @@ import { rows, run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import type { UserDevice } from '../devices/user-devices.js';
 import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
+import type { PictureOutcome } from './outcomes.js';
 
 /** A schedule's row. All its transitions stand in this file. */
 type ScheduleRow = Tables['scheduled_operations'];
@@ -133,20 +134,20 @@ export function advanceDue(trx: Knex.Transaction, now: Date, limit: number): Pro
 }
 
 /**
- * Notes a run of a schedule.
+ * Notes how a run of a schedule ended.
  *
- * @param error why it brought no picture; null when it brought one
+ * @param end `error`, for operators: why it brought no picture; null when it brought one
  * @returns false when the schedule is not active any more
  */
 export async function recordRun(
   trx: Knex.Transaction,
   scheduleId: string,
-  error: string | null,
+  { outcome, error }: { outcome: PictureOutcome; error: string | null },
   now: Date,
 ): Promise<boolean> {
   const recorded = await run(
     trx,
-    sql`UPDATE scheduled_operations SET last_run_at = ${now}, last_error = ${error}
+    sql`UPDATE scheduled_operations SET last_run_at = ${now}, last_outcome = ${outcome}, last_error = ${error}
          WHERE id = ${scheduleId} AND status = 'ACTIVE'`,
   );
   return recorded > 0;

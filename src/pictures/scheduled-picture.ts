@@ -1,29 +1,19 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
-import type { Core } from '../core.js';
 import { row, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { LOCK_SHARED, SHARED_DEVICES } from '../devices/user-devices.js';
 import { enqueue } from '../jobs/enqueue.js';
-import { refetchDevice } from '../ring-accounts/refetch.js';
-import { isGone, RingError, type RingErrorKind } from '../ring/errors.js';
-import type { EncryptedMedia, RingPicture } from '../ring/media.js';
-import { retryPauseMs } from '../time/retry-pause.js';
+import type { RingPicture } from '../ring/media.js';
 import { NoLinkError } from '../tokens/errors.js';
-import { lookUpLatest } from './look-up.js';
+import type { FetchDependencies } from './fetch-picture.js';
+import { DAYS_FOR_A_SCHEDULE, type LookedUp, lookUp } from './look-up.js';
 import { addPicture } from './pictures.js';
+import { pauseBeforeRetry } from './retry.js';
 import { recordRun } from './schedule-rows.js';
 
-/** The job that takes one scheduled picture. */
+/** The job that fetches one scheduled picture. */
 export const TAKE_PICTURE = 'take_snapshot';
-
-export interface ScheduledPictureDependencies extends Pick<
-  Core,
-  'db' | 'ring' | 'tokens' | 'clock' | 'log' | 'linkClockSkewSeconds'
-> {
-  /** Hears of each picture that Ring was asked for, whether or not the schedule still wanted it. */
-  onSnapshot: (outcome: 'taken' | 'failed') => void;
-}
 
 /**
  * One run of a schedule: its payload, in which a schedule is an operation and a picture a snapshot. The picture's ID is
@@ -32,46 +22,39 @@ export interface ScheduledPictureDependencies extends Pick<
 const Run = z.object({ operationId: z.uuid(), snapshotId: z.uuid(), attempt: z.number().int().min(1) });
 type Run = z.output<typeof Run>;
 
-/** Some 30 s in all. A failure that lasts longer is left to the next run. */
-const MAX_ATTEMPTS = 6;
-const MAX_PAUSE_MS = 60_000;
-const MAY_PASS: ReadonlySet<RingErrorKind> = new Set(['unavailable', 'no-answer', 'rate-limited', 'unreachable']);
-
 type ReadySchedule = Pick<Tables['scheduled_operations'], 'link_id' | 'account_id' | 'device_id'>;
 
 /** Adds a run of a schedule. It replaces the run before, if that still waits. */
-export async function enqueuePicture(on: Knex, run: Run, delayMs = 0): Promise<void> {
-  await enqueue(on, TAKE_PICTURE, run, { key: `${TAKE_PICTURE}:${run.operationId}`, delayMs });
+export async function enqueuePicture(trx: Knex.Transaction, run: Run, delayMs = 0): Promise<void> {
+  await enqueue(trx, TAKE_PICTURE, run, { key: `${TAKE_PICTURE}:${run.operationId}`, delayMs });
 }
 
 /**
- * Takes the picture of one run. Before Ring is asked and again before the picture is stored, the schedule must be active
- * and its device shared: a schedule that is paused or deleted in between brings no picture.
+ * Fetches the latest picture for one run. Before Ring is asked and again before the picture is stored, the schedule must be
+ * active and its device shared: a schedule that is paused or deleted in between brings no picture.
  */
-export async function takeScheduledPicture(
-  dependencies: ScheduledPictureDependencies,
-  payload: unknown,
-): Promise<void> {
+export async function takeScheduledPicture(dependencies: FetchDependencies, payload: unknown): Promise<void> {
   const run = Run.parse(payload);
-  const { db, clock, log } = dependencies;
+  const { db, clock, log, onPicture } = dependencies;
   const schedule = await findReady(db, run);
   if (schedule === undefined) return;
 
-  let image: RingPicture | EncryptedMedia;
+  const wish = { accountId: schedule.account_id, deviceId: schedule.device_id, moment: null };
+  let found: LookedUp;
   try {
-    image = await lookUpLatest(dependencies, { accountId: schedule.account_id, deviceId: schedule.device_id });
+    found = await lookUp(dependencies, wish, DAYS_FOR_A_SCHEDULE);
   } catch (error) {
     if (error instanceof NoLinkError) return;
-    log.warn({ err: error, operationId: run.operationId, attempt: run.attempt }, 'a scheduled picture is not taken');
-    dependencies.onSnapshot('failed');
-    await recordFailure(db, run, error, clock());
-    const { account_id: accountId, device_id: deviceId } = schedule;
-    if (isGone(error)) await refetchDevice(db, { accountId, deviceId, occurredAt: clock() });
+    throw error;
+  }
+  if (found.kind === 'missing') {
+    const { operationId, attempt } = run;
+    log.info({ err: found.error, outcome: found.outcome, operationId, attempt }, 'a schedule has brought no picture');
+    await recordMissing(db, run, found, clock());
+    onPicture(found.outcome);
     return;
   }
-  if (image.kind === 'encrypted') return;
-  await store(db, run, schedule, image, clock());
-  dependencies.onSnapshot('taken');
+  onPicture(await store(db, run, schedule, found.picture, clock()));
 }
 
 function findReady(db: Knex, { operationId, snapshotId }: Run): Promise<ReadySchedule | undefined> {
@@ -90,35 +73,44 @@ async function store(
   db: Knex,
   { operationId, snapshotId }: Run,
   { link_id, account_id, device_id }: ReadySchedule,
-  image: RingPicture,
+  picture: RingPicture,
   now: Date,
-): Promise<void> {
-  await db.transaction(async (trx) => {
+): Promise<'taken' | 'known'> {
+  return db.transaction(async (trx) => {
     // The device comes first, as in a removal of it. The lock is exclusive: of two transactions that add a picture at
     // once, each would miss the other's when it counts.
-    const device = await row(
+    const device = await row<Pick<Tables['devices'], 'pictures_deleted_until'>>(
       trx,
-      sql`SELECT 1 FROM ${SHARED_DEVICES} WHERE link.id = ${link_id} AND device.id = ${device_id} ${LOCK_SHARED}`,
+      sql`SELECT device.pictures_deleted_until FROM ${SHARED_DEVICES}
+           WHERE link.id = ${link_id} AND device.id = ${device_id} ${LOCK_SHARED}`,
     );
-    if (device === undefined) return;
-    if (!(await recordRun(trx, operationId, null, now))) return;
-    await addPicture(trx, {
+    if (device === undefined) return 'known';
+    if (!(await recordRun(trx, operationId, { outcome: 'taken', error: null }, now))) return 'known';
+    const { pictures_deleted_until: deletedUntil } = device;
+    if (deletedUntil !== null && picture.takenAt <= deletedUntil) return 'known';
+    const { isNew } = await addPicture(trx, {
       id: snapshotId,
       accountId: account_id,
       deviceId: device_id,
-      takenAt: image.takenAt,
-      image,
+      picture,
+      now,
     });
+    return isNew ? 'taken' : 'known';
   });
 }
 
-async function recordFailure(db: Knex, run: Run, error: unknown, now: Date): Promise<void> {
+/** Notes why a run brought no picture, and asks again if that may pass soon. */
+async function recordMissing(
+  db: Knex,
+  run: Run,
+  found: Extract<LookedUp, { kind: 'missing' }>,
+  now: Date,
+): Promise<void> {
   await db.transaction(async (trx) => {
-    const reason = error instanceof RingError ? error.reason : 'internal';
-    const isActive = await recordRun(trx, run.operationId, reason, now);
-    if (!isActive || !(error instanceof RingError)) return;
-    if (!MAY_PASS.has(error.kind) || run.attempt >= MAX_ATTEMPTS) return;
-    const pauseMs = retryPauseMs(run.attempt, MAX_PAUSE_MS, error.retryAfterSeconds);
+    const { outcome, error } = found;
+    const isActive = await recordRun(trx, run.operationId, { outcome, error: error?.reason ?? outcome }, now);
+    const pauseMs = pauseBeforeRetry(found, run.attempt);
+    if (!isActive || pauseMs === undefined) return;
     await enqueuePicture(trx, { ...run, attempt: run.attempt + 1 }, pauseMs);
   });
 }

@@ -5,6 +5,7 @@ import { row, rows, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { mayHaveVideo } from '../devices/device-kind.js';
 import { lockDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
+import { type PictureOutcome, storedOutcome } from './outcomes.js';
 import { addSchedule, advanceDue, awaitDevice, type Recurrence, resumeOnline } from './schedule-rows.js';
 import { enqueuePicture } from './scheduled-picture.js';
 
@@ -19,7 +20,8 @@ export interface Schedule {
   timeZone: ScheduleRow['time_zone'];
   pauseReason: ScheduleRow['pause_reason'];
   nextRunAt: ScheduleRow['next_run_at'];
-  lastError: ScheduleRow['last_error'];
+  /** How the last run ended; null before the first one. */
+  lastOutcome: PictureOutcome | null;
 }
 
 export const MAX_SCHEDULES_OF_DEVICE = 10;
@@ -28,13 +30,18 @@ export const MAX_SCHEDULES_OF_DEVICE = 10;
 const BATCH = 100;
 
 /** The schedules of a device, oldest first. */
-export function schedulesOf(db: Knex, { linkId, id }: UserDevice): Promise<Schedule[]> {
-  return rows<Schedule>(
+export async function schedulesOf(db: Knex, { linkId, id }: UserDevice): Promise<Schedule[]> {
+  const found = await rows<Omit<Schedule, 'lastOutcome'> & { lastOutcome: string | null }>(
     db,
     sql`SELECT id, frequency, to_char(time_of_day, 'HH24:MI') AS "timeOfDay", time_zone AS "timeZone",
-               pause_reason AS "pauseReason", next_run_at AS "nextRunAt", last_error AS "lastError"
+               pause_reason AS "pauseReason", next_run_at AS "nextRunAt",
+               coalesce(last_outcome, CASE WHEN last_error IS NOT NULL THEN 'failed' END) AS "lastOutcome"
           FROM scheduled_operations WHERE link_id = ${linkId} AND device_id = ${id} ORDER BY created_at, id`,
   );
+  return found.map((schedule) => ({
+    ...schedule,
+    lastOutcome: schedule.lastOutcome === null ? null : storedOutcome(schedule.lastOutcome),
+  }));
 }
 
 /**

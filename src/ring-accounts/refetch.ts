@@ -35,6 +35,6 @@ export function refetchStatus(
   return enqueue(on, FETCH_STATUS, job, { key: jobKey(FETCH_STATUS, accountId, deviceId) });
 }
 
-export function refetchSubscriptions(on: Knex, accountId: string): Promise<void> {
-  return enqueue(on, FETCH_SUBSCRIPTIONS, { accountId, attempt: 1 }, { key: jobKey(FETCH_SUBSCRIPTIONS, accountId) });
+export function refetchSubscriptions(trx: Knex.Transaction, accountId: string): Promise<void> {
+  return enqueue(trx, FETCH_SUBSCRIPTIONS, { accountId, attempt: 1 }, { key: jobKey(FETCH_SUBSCRIPTIONS, accountId) });
 }

@@ -167,7 +167,14 @@ export const DevicesAnswer = z
     links,
   }));
 
-export const DeviceStatusAnswer = z.object({ data: z.object({ attributes: Status }) });
+/** A part of a device, asked for by itself. */
+const answerWith = <Attributes extends z.ZodType>(attributes: Attributes) =>
+  z.object({ data: z.object({ attributes }) });
+
+export const DeviceStatusAnswer = answerWith(Status);
+export const DeviceCapabilitiesAnswer = answerWith(Capabilities);
+export const DeviceConfigurationsAnswer = answerWith(Configurations);
+export const DeviceLocationAnswer = answerWith(Location);
 
 type IncludedResources = z.output<typeof Included>;
 

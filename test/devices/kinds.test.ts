@@ -1,9 +1,9 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Owner, sharing } from '../support/devices.js';
-import { untilProcessed } from '../support/inbox.js';
-import { untilJobsAreDone } from '../support/jobs.js';
-import { tick } from '../support/periodic-tasks.js';
-import { startWorld, type World } from '../support/world.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { untilProcessed } from '../support/features/inbox.js';
+import { untilJobsAreDone } from '../support/waiting/jobs.js';
+import { tick } from '../support/waiting/periodic-tasks.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
 beforeAll(async () => {

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Owner, sharing } from '../support/devices.js';
-import { eventsOn, linkOn, recorded } from '../support/events.js';
-import { send } from '../support/http.js';
-import { untilProcessed } from '../support/inbox.js';
-import { installed, linked, signedIn } from '../support/linking.js';
-import type { EventWish } from '../support/ring.js';
-import { startWorld, type World } from '../support/world.js';
+import { send } from '../support/clients/http.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { eventsOn, linkOn, recorded } from '../support/features/events.js';
+import { untilProcessed } from '../support/features/inbox.js';
+import { installed, linked, signedIn } from '../support/features/linking.js';
+import type { EventWish } from '../support/worlds/ring.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
 beforeAll(async () => {

@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Owner, sharing } from '../support/devices.js';
-import { untilProcessed } from '../support/inbox.js';
-import { untilJobsAreDone } from '../support/jobs.js';
-import { linked } from '../support/linking.js';
-import { type RewritingWorld, startRewritingWorld } from '../support/rewriting.js';
-import { closeStandIns } from '../support/stand-in.js';
-import { until } from '../support/until.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { untilProcessed } from '../support/features/inbox.js';
+import { untilJobsAreDone } from '../support/waiting/jobs.js';
+import { linked } from '../support/features/linking.js';
+import { type RewritingWorld, startRewritingWorld } from '../support/clients/rewriting.js';
+import { closeStandIns } from '../support/clients/stand-in.js';
+import { until } from '../support/waiting/until.js';
 
 let world: RewritingWorld;
 beforeAll(async () => {

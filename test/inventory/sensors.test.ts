@@ -1,15 +1,15 @@
 import { randomInt } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { sharing } from '../support/devices.js';
-import { holdAccount, untilProcessed } from '../support/inbox.js';
-import { untilJobsAreDone } from '../support/jobs.js';
-import { linked, untilLink } from '../support/linking.js';
-import type { EventType, RingUser, Sensor } from '../support/ring.js';
-import { tracesOf } from '../support/traces.js';
-import { until } from '../support/until.js';
-import type { Visitor } from '../support/visitor.js';
-import { deliver, newEvent } from '../support/webhooks.js';
-import { startWorld, type World } from '../support/world.js';
+import { sharing } from '../support/features/devices.js';
+import { holdAccount, untilProcessed } from '../support/features/inbox.js';
+import { untilJobsAreDone } from '../support/waiting/jobs.js';
+import { linked, untilLink } from '../support/features/linking.js';
+import type { EventType, RingUser, Sensor } from '../support/worlds/ring.js';
+import { tracesOf } from '../support/inspection/traces.js';
+import { until } from '../support/waiting/until.js';
+import type { Visitor } from '../support/clients/visitor.js';
+import { deliver, newEvent } from '../support/clients/webhooks.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
 let other: string;

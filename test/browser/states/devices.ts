@@ -1,9 +1,9 @@
 import type { Page } from 'playwright-core';
 import { inventedPeople } from '../../../src/simulator/state/invented-people.js';
-import { visitAs } from '../../support/browser.js';
-import { type Owner, sharing } from '../../support/devices.js';
-import { until } from '../../support/until.js';
-import type { World } from '../../support/world.js';
+import { visitAs } from '../../support/clients/browser.js';
+import { type Owner, sharing } from '../../support/features/devices.js';
+import { until } from '../../support/waiting/until.js';
+import type { World } from '../../support/worlds/world.js';
 import { allowAll, change, eventful, eventless, holdForms, inDays, NAMES, press, visitDevice } from './people.js';
 import type { Stage } from './stage.js';
 import type { State } from './state.js';
