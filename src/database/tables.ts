@@ -240,7 +240,13 @@ interface Optional {
     | 'arrival'
     | 'installed_since';
   scheduled_operations:
-    'time_of_day' | 'time_zone' | 'pause_reason' | 'next_run_at' | 'last_run_at' | 'last_error' | 'last_outcome';
+    | 'time_of_day'
+    | 'time_zone'
+    | 'pause_reason'
+    | 'next_run_at'
+    | 'last_run_at'
+    | 'last_error'
+    | 'last_outcome';
   sessions: never;
   snapshots: 'stored_at';
   subscriptions: 'plan_id' | 'expires_at' | 'created_at';
