@@ -2,6 +2,7 @@ import type { Page } from 'playwright-core';
 import { inventedPeople } from '../../../src/simulator/state/invented-people.js';
 import { visitAs } from '../../support/browser.js';
 import { type Owner, recordNow, sharing } from '../../support/devices.js';
+import { untilProcessed } from '../../support/inbox.js';
 import type { Fault } from '../../support/ring.js';
 import { until } from '../../support/until.js';
 import type { World } from '../../support/world.js';
@@ -321,6 +322,20 @@ export const DEVICES: State[] = [
     async visit(page, { world }) {
       await visitDevice(page, await eventful(world, await sharing(world, { name: NAMES[1] ?? '' })));
       await showPicture(page);
+    },
+  },
+  {
+    name: 'device-event-picture-kept',
+    says: 'Show the picture',
+    async visit(page, { world }) {
+      const owner = await eventless(world, await sharing(world));
+      const { ringUser, device } = owner;
+      await world.ring.sendEvent({ user_id: ringUser.id, type: 'motion_detected', device_id: device.id });
+      await untilProcessed(world, ringUser);
+      await visitDevice(page, owner);
+      await showPicture(page);
+      await page.getByRole('link', { name: /^Close/ }).click();
+      await page.getByRole('link', { name: 'Show the picture' }).waitFor();
     },
   },
   {
