@@ -1,3 +1,4 @@
+import { sql } from '../database/sql.js';
 import type { Capabilities, Sensor } from '../ring/devices.js';
 
 /** What shows what a device is. Ring does not say. */
@@ -11,6 +12,9 @@ export interface WithAbilities {
 /** Whether a device may have video. Until Ring has told what it can do, it may. */
 export const mayHaveVideo = ({ capabilities }: Pick<WithAbilities, 'capabilities'>): boolean =>
   capabilities === null || capabilities.video !== undefined;
+
+/** SQL: as {@link mayHaveVideo}, of `device`. */
+export const MAY_HAVE_VIDEO = sql`(device.capabilities IS NULL OR device.capabilities ? 'video')`;
 
 export const NO_LIVE_VIEW = 'This device has no camera, so it has no live view.';
 export const NO_PICTURES = 'This device has no camera, so there are no pictures of it.';

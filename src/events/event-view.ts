@@ -17,21 +17,24 @@ export interface EventView {
   recording: string | null;
 }
 
-export function eventView({ requestId, occurredAt, kind, deviceId, deviceName, pictureId }: ListedEvent): EventView {
+export function eventView(event: ListedEvent): EventView {
+  const { requestId, occurredAt, kind, deviceId, deviceName, pictureId } = event;
   const { text, icon } = EVENT_KINDS[kind];
+  const isOffered = isRecorded(kind) && event.mayHaveVideo;
   return {
     id: requestId,
     text,
     icon,
     device: { name: nameOfDevice(deviceName), href: pathOfDevice(deviceId) },
     at: timeView(occurredAt),
-    picture: isRecorded(kind)
-      ? {
-          href: pictureId === null ? pathOfEventPicture(deviceId, requestId) : pathOfPicture(deviceId, pictureId),
-          isKept: pictureId !== null,
-        }
-      : null,
-    recording: isRecorded(kind) ? `${pathOfDevice(deviceId)}/recordings/${occurredAt.getTime()}` : null,
+    picture:
+      isOffered || pictureId !== null
+        ? {
+            href: pictureId === null ? pathOfEventPicture(deviceId, requestId) : pathOfPicture(deviceId, pictureId),
+            isKept: pictureId !== null,
+          }
+        : null,
+    recording: isOffered ? `${pathOfDevice(deviceId)}/recordings/${occurredAt.getTime()}` : null,
   };
 }
 

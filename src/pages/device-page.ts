@@ -206,13 +206,11 @@ function refusal(outcome: Awaited<ReturnType<typeof createSchedule>>): ScheduleD
     case 'unknown-zone':
       return { field: 'zone', message: UNKNOWN_TIME_ZONE };
     case 'no-video':
-      throw noPictures();
+      throw new HttpError(409, NO_PICTURES);
     case 'no-device':
       throw noSuchDevice();
   }
 }
-
-const noPictures = (): HttpError => new HttpError(409, NO_PICTURES);
 
 /** A failed form leaves its address in the browser; reloading it should lead back to the page. */
 const backToDevice: RequestHandler<DeviceParameters> = (request, response) => {

@@ -20,7 +20,7 @@ import { deletePicture, findPicture, picturesOf } from '../pictures/pictures.js'
 import { NoLinkError } from '../tokens/errors.js';
 import { csrfProtection, csrfToken } from '../users/csrf.js';
 import { signedInOrHome, userIdOf } from '../users/current-user.js';
-import { requiredDevice } from './required-device.js';
+import { requireCamera, requiredDevice } from './required-device.js';
 
 declare module '../http/render.js' {
   interface Views {
@@ -86,7 +86,9 @@ export function picturePages(dependencies: PicturePagesDependencies): Router {
   const pictures = router.route('/devices/:deviceId/snapshots');
   pictures.post(signedInOrHome, csrfProtection, async (request: Request<DeviceParameters>, response) => {
     await limits.picture.consume(userIdOf(request));
-    await fetchAndLead(request, response, await deviceOf(request), null);
+    const device = await deviceOf(request);
+    requireCamera(device);
+    await fetchAndLead(request, response, device, null);
   });
   pictures.get(backToDevice);
   pictures.all(methodNotAllowed('POST'));
@@ -94,6 +96,7 @@ export function picturePages(dependencies: PicturePagesDependencies): Router {
   const automatic = router.route('/devices/:deviceId/event-pictures');
   automatic.post(signedInOrHome, csrfProtection, async (request: Request<DeviceParameters>, response) => {
     const device = await deviceOf(request);
+    requireCamera(device);
     await setEventPictures(db, device, Switch.parse(request.body).on === 'yes');
     seeOther(response, `${pathOfDevice(device.id)}#pictures`);
   });
@@ -108,7 +111,10 @@ export function picturePages(dependencies: PicturePagesDependencies): Router {
     const kept = await requestOf(db, device, event.id, clock());
     if (kept?.pictureId != null) seeOther(response, pathOfPicture(device.id, kept.pictureId));
     else if (kept?.status === 'WAITING') seeOther(response, pathOfEventPicture(device.id, event.id));
-    else await fetchAndLead(request, response, device, event);
+    else {
+      requireCamera(device);
+      await fetchAndLead(request, response, device, event);
+    }
   });
   ofEvent.get(limitAddress(limits.visit), signedInOrHome, async (request: Request<EventParameters>, response) => {
     const device = await deviceOf(request);
@@ -118,6 +124,7 @@ export function picturePages(dependencies: PicturePagesDependencies): Router {
       seeOther(response, pathOfPicture(device.id, asked.pictureId));
       return;
     }
+    requireCamera(device);
     render(response, 'event-picture', {
       title: 'Picture of an event',
       csrfToken: await csrfToken(request),

@@ -13,7 +13,7 @@ import type { RingClip } from '../ring/media.js';
 import { csrfToken } from '../users/csrf.js';
 import { signedInOrHome, signedInOrRefused, userIdOf } from '../users/current-user.js';
 import { readRange, sliceOf, type WantedBytes } from '../pictures/byte-range.js';
-import { requiredDevice } from './required-device.js';
+import { requireCamera, requiredDevice } from './required-device.js';
 import { CLIP_MS, type ClipCore, type ClipProblem, type OpenedClip, openClipOf } from '../pictures/clips.js';
 
 declare module '../http/render.js' {
@@ -117,9 +117,10 @@ export function recordingPages(dependencies: ClipDependencies): Router {
   page.all(methodNotAllowed('GET', 'HEAD'));
   return router;
 
-  /** @throws {HttpError} 404 */
+  /** @throws {HttpError} 404; 409 for a device without a camera */
   async function wanted(request: Request<ClipParameters>): Promise<{ device: UserDevice; at: Date }> {
     const device = await requiredDevice(db, userIdOf(request), request.params.deviceId);
+    requireCamera(device);
     const at = At.safeParse(request.params.at);
     if (!at.success) throw new HttpError(404, 'There is no such recording.');
     return { device, at: at.data };

@@ -1,4 +1,5 @@
 import type { Knex } from 'knex';
+import { mayHaveVideo, NO_PICTURES } from '../devices/device-kind.js';
 import { noSuchDevice } from '../devices/no-such-device.js';
 import { findDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
 import { HttpError } from '../http/errors.js';
@@ -22,4 +23,9 @@ export async function requiredDevice(db: Knex, userId: string, deviceId: string)
     case 'none':
       throw noSuchDevice();
   }
+}
+
+/** @throws {HttpError} 409 when the device has recorded nothing that could be shown, because it has no camera */
+export function requireCamera(device: UserDevice): void {
+  if (!mayHaveVideo(device)) throw new HttpError(409, NO_PICTURES);
 }

@@ -3,6 +3,7 @@ import type { Knex } from 'knex';
 import type { Core } from '../core.js';
 import { row, run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
+import { MAY_HAVE_VIDEO } from '../devices/device-kind.js';
 import type { UserDevice } from '../devices/user-devices.js';
 import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
 import { type MissingOutcome, type PictureOutcome, storedOutcome } from './outcomes.js';
@@ -99,7 +100,7 @@ export async function addAutomatic(
         SELECT ${randomUUID()}::uuid, device.account_id, device.id, event.request_id, true, 'WAITING', ${now}
           FROM devices AS device
           JOIN device_events AS event ON event.request_id = ${eventId} AND event.device_id = device.id
-         WHERE device.account_id = ${accountId} AND device.id = ${deviceId} AND device.has_event_pictures
+         WHERE device.account_id = ${accountId} AND device.id = ${deviceId} AND device.has_event_pictures AND ${MAY_HAVE_VIDEO}
            AND device.removed_at IS NULL
            AND ${waitingUpTo(MOST_OF_ALL, sql`true`, now)} < ${MOST_OF_ALL}
            AND ${waitingUpTo(MOST_OF_DEVICE, sql`account_id = device.account_id AND device_id = device.id`, now)}

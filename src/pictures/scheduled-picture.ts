@@ -2,6 +2,7 @@ import type { Knex } from 'knex';
 import { z } from 'zod';
 import { row, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
+import { MAY_HAVE_VIDEO } from '../devices/device-kind.js';
 import { LOCK_SHARED, SHARED_DEVICES } from '../devices/user-devices.js';
 import { enqueue } from '../jobs/enqueue.js';
 import type { RingPicture } from '../ring/media.js';
@@ -64,7 +65,7 @@ function findReady(db: Knex, { operationId, snapshotId }: Run): Promise<ReadySch
           FROM scheduled_operations schedule JOIN (${SHARED_DEVICES})
             ON link.id = schedule.link_id AND device.id = schedule.device_id
          WHERE schedule.id = ${operationId} AND schedule.status = 'ACTIVE' AND device.online IS NOT FALSE
-           AND (device.capabilities IS NULL OR device.capabilities ? 'video')
+           AND ${MAY_HAVE_VIDEO}
            AND NOT EXISTS (SELECT 1 FROM snapshots WHERE id = ${snapshotId})`,
   );
 }

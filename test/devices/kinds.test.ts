@@ -103,6 +103,7 @@ describe('a device without video', () => {
 
   test.each([
     ['/snapshots', {}],
+    ['/event-pictures', { on: 'yes' }],
     ['/scheduled-operations', { frequency: 'HOURLY' }],
   ])('has a POST to %s refused, with words', async (address, fields) => {
     const owner = await sharing(world, SENSOR);
@@ -114,6 +115,31 @@ describe('a device without video', () => {
     expect(text).toContain('This device has no camera, so there are no pictures of it.');
     expect(await mediaRequests(owner)).toEqual([]);
     expect(await world.sql('SELECT 1 FROM scheduled_operations WHERE device_id = $1', [owner.device.id])).toEqual([]);
+  });
+
+  test('is not offered the picture and the recording of an event, which are refused with words', async () => {
+    const capabilities = { motion_detection: { configurations: ['enabled'] } };
+    const owner = await sharing(world, { ...SENSOR, capabilities });
+    const { visitor, path, csrfToken, ringUser } = owner;
+    const { request_id: id, event } = await world.ring.sendEvent({ user_id: ringUser.id, type: 'motion_detected' });
+    await untilProcessed(world, ringUser);
+
+    for (const page of [path, '/events', '/ring/home']) {
+      const { text } = await visitor.open(page);
+      expect(text).toContain('<p class="event-text">Motion</p>');
+      expect(text).not.toMatch(/Show the picture|Watch the recording/);
+    }
+    const refused = [
+      await visitor.post(`${path}/events/${id}/snapshot`, { _csrf: csrfToken }),
+      await visitor.open(`${path}/events/${id}/snapshot`),
+      await visitor.open(`${path}/recordings/${String(event.data.attributes.timestamp)}`),
+      await visitor.open(`${path}/recordings/${String(event.data.attributes.timestamp)}/video`),
+    ];
+    for (const { status, text } of refused) {
+      expect(status).toBe(409);
+      expect(text).toContain('This device has no camera');
+    }
+    expect(await mediaRequests(owner)).toEqual([]);
   });
 
   test('is not asked for the pictures of a schedule from before that was known, which can be deleted', async () => {

@@ -112,7 +112,7 @@ describe('Ring’s time of a status', () => {
 });
 
 describe('a device as the real Ring has told of it', () => {
-  const recorded = readFileSync('test/ring/recorded/devices.json', 'utf8');
+  const recorded = readFileSync('test/simulator/recorded/devices.json', 'utf8');
   const DEVICE = 'ava1.ring.device.AAAA1111';
 
   test('is shown with its resolution, its pictures, and when Ring heard of it', async () => {
