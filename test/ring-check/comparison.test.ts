@@ -54,7 +54,14 @@ describe('what a lenient schema leaves out is found', () => {
       '[1080, true]',
       ['included[].attributes.video.supported_resolutions[] (boolean)'],
     ],
-    ['a whole ability', /"video": \{[^}]*\}/, '"video": "yes"', ['included[].attributes.video (string)']],
+    [
+      'a whole ability',
+      /"image_enhancements": \{"configurations[^}]*\}/,
+      '"image_enhancements": "yes"',
+      ['included[].attributes.image_enhancements (string)'],
+    ],
+    // That a device has video is told by whatever stands there, so it is not lost; see `Capabilities`.
+    ['a video in another form', /"video": \{[^}]*\}/, '"video": "yes"', []],
     ['a number in place of a name', '"Playground Device"', '77', ['data[].attributes.name (number)']],
     [
       'a setting that is neither on nor off',

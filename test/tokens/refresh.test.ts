@@ -415,6 +415,24 @@ describe('a no to the refresh', () => {
   });
 });
 
+test('an answer without a refresh token brings a new access token, and the old refresh token stays good', async () => {
+  const owner = await expiring();
+  const before = await tokenOf(world, owner.ringUser);
+  await world.ring.setSettings({ refreshAnswer: 'without-refresh-token' });
+
+  expect(await viewStatus(owner)).toBe(201);
+
+  const after = await tokenOf(world, owner.ringUser);
+  expect(after).toMatchObject({ status: 'CLAIMED', generation: 1, refresh_state: 'FINE' });
+  expect(after.access_token_ciphertext).not.toEqual(before.access_token_ciphertext);
+
+  // Ring takes the token that it did not replace, and gives a whole pair for it.
+  await world.ring.setSettings({ refreshAnswer: 'new-pair' });
+  world.clock.advance(ACCESS_LIFETIME);
+  expect(await viewStatus(owner)).toBe(201);
+  await expectWhole(owner, 2);
+});
+
 describe('Ring that can’t refresh just now', () => {
   const TROUBLES: [what: string, fault: Fault['fault'], state: string][] = [
     ['answers 500', status(500), 'UNCERTAIN'],
