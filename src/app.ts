@@ -85,7 +85,7 @@ export function createApp(options: AppOptions): App {
     log,
     ...(options.eventStreams && { settings: options.eventStreams }),
   });
-  const homePage = createHomePage({ db, clock, limits });
+  const homePage = createHomePage({ ...core, limits });
   const linkPages = createLinkPages({
     ...core,
     database,
@@ -151,7 +151,7 @@ export function createApp(options: AppOptions): App {
   app.use(linkPages.router);
   app.use(homePage.router);
   app.use(liveViewRoutes({ ...core, limits }));
-  app.use(devicePage({ ...core, limits }));
+  app.use(devicePage({ ...core, limits, stunUrls: config.stunUrls }));
   app.use(eventsPage({ db, limits }));
   app.use(streams.router);
   app.use(accountPage({ ...core, database, authentication, passwords, limits }));

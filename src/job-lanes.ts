@@ -3,7 +3,7 @@ import type { Core } from './core.js';
 import type { Database } from './database/database.js';
 import { PROCESS_INBOX } from './inbox/wake-up.js';
 import { fetchDevice, fetchInventory } from './inventory/fetch-devices.js';
-import { fetchSubscriptions } from './inventory/subscriptions.js';
+import { fetchSubscriptions, subscriptionsKeyOf } from './inventory/subscriptions.js';
 import { oneAtATime } from './jobs/one-at-a-time.js';
 import type { Lane } from './jobs/queue.js';
 import { CONFIRM_LINK, confirmationKeyOf, confirmLink } from './linking/confirm.js';
@@ -42,7 +42,10 @@ export function jobLanes(database: Database, dependencies: JobDependencies): Lan
       tasks: {
         [FETCH_INVENTORY]: (payload) => fetchInventory(dependencies, payload),
         [FETCH_DEVICE]: (payload) => fetchDevice(dependencies, payload),
-        [FETCH_SUBSCRIPTIONS]: (payload) => fetchSubscriptions(dependencies, payload),
+        // One at a time for each account, so that the answer that is stored last is the one that Ring gave last.
+        [FETCH_SUBSCRIPTIONS]: oneAtATime(database, FETCH_SUBSCRIPTIONS, subscriptionsKeyOf, (payload) =>
+          fetchSubscriptions(dependencies, payload),
+        ),
         [TAKE_PICTURE]: (payload) => takeScheduledPicture(dependencies, payload),
         [TELL_IDENTIFIER]: oneAtATime(database, TELL_IDENTIFIER, identifierKeyOf, (payload) =>
           tellIdentifier(dependencies, payload),

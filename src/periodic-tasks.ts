@@ -3,6 +3,7 @@ import { purgeDeviceEvents } from './events/record-events.js';
 import { purgeInbox } from './inbox/event-rows.js';
 import { wakeOverdueInboxes } from './inbox/wake-up.js';
 import { purgeArchive } from './inventory/archive.js';
+import { checkSubscriptions } from './inventory/check-subscriptions.js';
 import { purgeRemovedDevices } from './inventory/device-rows.js';
 import type { PeriodicTask } from './jobs/periodic.js';
 import { expireUnclaimedPairs, purgeExchanges, purgeExpiredPairs } from './linking/expiry.js';
@@ -17,6 +18,7 @@ export const SCHEDULES = {
   'refresh tokens': '* * * * *',
   'wake overdue inboxes': '* * * * *',
   'start due snapshots': '* * * * *',
+  'check subscriptions': '* * * * *',
   // Often, because Ring ends a session by itself after a minute at most, and pages should not show it as open for long.
   'end expired live views': '*/5 * * * * *',
   'forget old code exchanges': '17 * * * *',
@@ -32,10 +34,12 @@ type Name = keyof typeof SCHEDULES;
 
 export interface PeriodicTaskDependencies extends Pick<
   Core,
-  'db' | 'tokens' | 'clock' | 'log' | 'unclaimedTtlSeconds'
+  'db' | 'tokens' | 'clock' | 'log' | 'unclaimedTtlSeconds' | 'coverage'
 > {
   budget: RefreshBudget;
   auditRetentionDays: number;
+  /** The e-mail addresses of users who need no subscription. */
+  exempt: readonly string[];
   isStopping: () => boolean;
 }
 
@@ -49,6 +53,7 @@ export function periodicTasks(dependencies: PeriodicTaskDependencies): PeriodicT
     },
     'refresh tokens': () => refreshInBackground(dependencies),
     'wake overdue inboxes': () => wakeOverdueInboxes(dependencies),
+    'check subscriptions': () => checkSubscriptions(dependencies),
     'start due snapshots': () => startDueSchedules(dependencies),
     'end expired live views': () => endExpiredLiveViews(dependencies),
     'forget old code exchanges': () => purgeExchanges(dependencies),

@@ -21,7 +21,9 @@ import { enqueueUntoldIdentifier } from './linking/rename-at-ring.js';
 import { createMetrics } from './operations/metrics.js';
 import { periodicTasks, SCHEDULES } from './periodic-tasks.js';
 import { currentRequestId } from './request-id.js';
+import { createCoverage } from './ring-accounts/coverage.js';
 import { refetchInventory, refetchSubscriptions } from './ring-accounts/refetch.js';
+import { maskEmail } from './ring/account-identifier.js';
 import { createRingClient } from './ring/client.js';
 import type { Clock } from './time/clock.js';
 import { createAccessTokens } from './tokens/access-tokens.js';
@@ -92,7 +94,11 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   });
   const basis = { db: database.knex, ring, vault, clock, log, unclaimedTtlSeconds, linkClockSkewSeconds };
   const tokens = createAccessTokens({ ...basis, onRefresh: metrics.onRefresh, onHealed: catchUp });
-  const core: Core = { ...basis, tokens };
+  const exempt = config.subscriptionRequired ? config.subscriptionExempt : [];
+  if (exempt.length > 0) {
+    log.warn({ exempt: exempt.map(maskEmail) }, 'SUBSCRIPTION_EXEMPT: these users need no subscription');
+  }
+  const core: Core = { ...basis, tokens, coverage: createCoverage(config.subscriptionRequired, exempt) };
   const codes = createCodeExchange({ ...core, onExchange: metrics.onExchange });
 
   let isStopping = false;
@@ -100,7 +106,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const budget = createRefreshBudget(database.pool, isShuttingDown);
   const queue = startQueue(database, jobLanes(database, { ...core, ...metrics, onCompleted: catchUp }), log);
   const periodic = startPeriodicTasks(
-    periodicTasks({ ...core, budget, auditRetentionDays, isStopping: isShuttingDown }),
+    periodicTasks({ ...core, budget, auditRetentionDays, exempt, isStopping: isShuttingDown }),
     log,
     metrics.onTaskRun,
   );

@@ -22,6 +22,8 @@ export interface Tables {
     completed_at: Date | null;
     is_identifier_untold: boolean;
     void_before: Date | null;
+    subscriptions_answered_at: Date | null;
+    subscriptions_ask_at: Date | null;
   };
   audit_archive: {
     id: string;
@@ -61,6 +63,7 @@ export interface Tables {
     fetch_error: string | null;
     removed_at: Date | null;
     online_since: Date | null;
+    uncovered_since: Date | null;
   };
   job_runners: {
     pool_id: string;
@@ -74,7 +77,8 @@ export interface Tables {
     device_id: string;
     status: 'OPENING' | 'OPEN' | 'ENDED';
     session_path: string | null;
-    end_reason: 'CLOSED' | 'TIME_LIMIT' | 'DEVICE_OFFLINE' | 'DEVICE_REMOVED' | 'LINK_REMOVED' | 'FAILED' | null;
+    end_reason:
+      'CLOSED' | 'TIME_LIMIT' | 'DEVICE_OFFLINE' | 'DEVICE_REMOVED' | 'LINK_REMOVED' | 'FAILED' | 'SUBSCRIPTION' | null;
     started_at: Date;
     expires_at: Date;
     ended_at: Date | null;
@@ -117,7 +121,7 @@ export interface Tables {
     time_of_day: string | null;
     time_zone: string | null;
     status: 'ACTIVE' | 'PAUSED';
-    pause_reason: 'OFFLINE' | 'USER' | null;
+    pause_reason: 'OFFLINE' | 'USER' | 'SUBSCRIPTION' | null;
     next_run_at: Date | null;
     last_run_at: Date | null;
     last_error: string | null;
@@ -158,6 +162,7 @@ export interface Tables {
     password_hash: string;
     created_at: Date;
     credentials_version: number;
+    exempt_since: Date | null;
   };
   webhook_events: {
     id: string;
@@ -187,7 +192,9 @@ interface Optional {
     | 'removed_at'
     | 'completed_at'
     | 'is_identifier_untold'
-    | 'void_before';
+    | 'void_before'
+    | 'subscriptions_answered_at'
+    | 'subscriptions_ask_at';
   audit_archive: 'id' | 'link_id' | 'account_id' | 'account_identifier' | 'device_id' | 'request_id' | 'erased_at';
   device_events: 'subtype';
   devices:
@@ -201,7 +208,8 @@ interface Optional {
     | 'fetched_at'
     | 'fetch_error'
     | 'removed_at'
-    | 'online_since';
+    | 'online_since'
+    | 'uncovered_since';
   job_runners: never;
   live_views: 'session_path' | 'end_reason' | 'ended_at';
   rate_limits: 'points' | 'expire';
@@ -226,7 +234,7 @@ interface Optional {
   snapshots: never;
   subscriptions: 'plan_id' | 'expires_at' | 'created_at';
   token_exchanges: never;
-  users: 'id' | 'credentials_version';
+  users: 'id' | 'credentials_version' | 'exempt_since';
   webhook_events: 'id' | 'device_id' | 'attempts' | 'last_error' | 'retry_at' | 'body' | 'processed_at';
 }
 

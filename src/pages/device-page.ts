@@ -11,7 +11,7 @@ import {
   type StatusView,
   type TimeView,
 } from '../devices/device-view.js';
-import { noSuchDevice, requireDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
+import { noSuchDevice, requireDeviceOfUser, uncoveredDevice, type UserDevice } from '../devices/user-devices.js';
 import { zonesView, type ZonesView } from '../devices/zones-view.js';
 import { latestEvents, type LatestEventsView } from '../events/latest-events.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
@@ -29,6 +29,7 @@ import {
   type Schedule,
   schedulesOf,
 } from '../pictures/schedules.js';
+import type { CoveredDevice, Standing } from '../ring-accounts/coverage.js';
 import { RingError } from '../ring/errors.js';
 import { NoLinkError } from '../tokens/errors.js';
 import { csrfProtection, csrfToken } from '../users/csrf.js';
@@ -41,6 +42,8 @@ declare module '../http/render.js' {
       csrfToken: string;
       path: string;
       device: DeviceView;
+      uncovered: UncoveredView | null;
+      stunUrls: readonly string[];
       pictureProblem: string | null;
       latest: LatestEventsView;
       pictures: PictureView[];
@@ -63,6 +66,13 @@ export interface DeviceView extends StatusView {
   location: string | null;
 }
 
+/** What is missing when no subscription covers the device. */
+export interface UncoveredView {
+  missing: string;
+  advice: string;
+  erased: TimeView | null;
+}
+
 export interface PictureView {
   id: string;
   takenAt: TimeView;
@@ -80,9 +90,10 @@ export interface ScheduleView {
 
 export interface DevicePageDependencies extends Pick<
   Core,
-  'db' | 'ring' | 'tokens' | 'clock' | 'log' | 'linkClockSkewSeconds'
+  'db' | 'ring' | 'tokens' | 'clock' | 'log' | 'linkClockSkewSeconds' | 'coverage'
 > {
   limits: RateLimits;
+  stunUrls: readonly string[];
 }
 
 /** Problems that the page shows beside the part that each belongs to. */
@@ -95,7 +106,7 @@ const Id = z.uuid();
 
 /** The page of one device: what it sees now, its newest pictures and when more are taken, its zones, what it can do. */
 export function devicePage(dependencies: DevicePageDependencies): Router {
-  const { db, clock, limits, log } = dependencies;
+  const { db, clock, limits, log, coverage, stunUrls } = dependencies;
   const router = Router();
 
   async function show(
@@ -104,23 +115,27 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
     device: UserDevice,
     { draft, picture }: Problems = {},
   ): Promise<void> {
+    const now = clock();
+    const standing = await coverage.standing(db, referenceTo(device), now);
     const [schedules, pictures, details, latest] = await Promise.all([
       schedulesOf(db, device),
-      picturesOf(db, device),
+      standing.isCovered ? picturesOf(db, device) : [],
       detailsOf(db, device),
       latestEvents(db, userIdOf(request), device),
     ]);
-    await refetchIfOld(db, device, details, clock());
+    await refetchIfOld(db, device, details, now);
     const lastZone = schedules.findLast(({ timeZone }) => timeZone !== null)?.timeZone ?? '';
     render(response, 'device', {
       title: nameOfDevice(device.name),
       csrfToken: await csrfToken(request),
       path: pathOfDevice(device.id),
       device: deviceView(device),
+      uncovered: uncoveredView(standing),
+      stunUrls,
       pictureProblem: picture ?? null,
       latest,
       pictures: pictures.map(({ id, taken_at }) => ({ id, takenAt: timeView(taken_at) })),
-      schedules: schedules.map(scheduleView),
+      schedules: schedules.map((schedule) => scheduleView(schedule, standing)),
       isFull: schedules.length >= MAX_SCHEDULES_OF_DEVICE,
       mostSchedules: MAX_SCHEDULES_OF_DEVICE,
       draft: draft ?? { timeOfDay: '', timeZone: lastZone, error: null },
@@ -136,6 +151,11 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
     return requireDeviceOfUser(db, userIdOf(request), request.params.deviceId);
   }
 
+  /** @throws {HttpError} 403 */
+  async function requireCovered(device: UserDevice): Promise<void> {
+    if (!(await coverage.isCovered(db, referenceTo(device), clock()))) throw uncoveredDevice();
+  }
+
   const page = router.route('/devices/:deviceId');
   page.get(limitAddress(limits.visit), signedInOrHome, async (request: Request<DeviceParameters>, response) => {
     await show(request, response, await deviceOf(request));
@@ -148,7 +168,7 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
     const read = readScheduleForm(request.body);
     const error =
       'recurrence' in read
-        ? refusal(await createSchedule(db, { userId: userIdOf(request), deviceId }, read.recurrence, clock()))
+        ? refusal(await createSchedule(dependencies, { userId: userIdOf(request), deviceId }, read.recurrence, clock()))
         : read.draft.error;
     if (error === null) {
       seeOther(response, `${pathOfDevice(deviceId)}#schedules`);
@@ -179,6 +199,7 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
     const userId = userIdOf(request);
     await limits.picture.consume(userId);
     const device = await deviceOf(request);
+    await requireCovered(device);
     try {
       await takePicture(dependencies, userId, device);
       seeOther(response, `${pathOfDevice(device.id)}#pictures`);
@@ -201,6 +222,7 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
   picture.get(signedInOrHome, async (request: Request<PictureParameters>, response) => {
     const pictureId = Id.safeParse(request.params.snapshotId);
     const device = await deviceOf(request);
+    await requireCovered(device);
     const found = pictureId.success ? await findPicture(db, device, pictureId.data) : undefined;
     if (found === undefined) throw new HttpError(404, 'There is no such picture. Only the newest ones are kept.');
     response
@@ -217,11 +239,18 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
 /** Changes that a user can make to a schedule, by the last part of their addresses. */
 const CHANGES: Record<
   string,
-  (core: Pick<Core, 'db' | 'clock'>, userId: string, device: UserDevice, scheduleId: string) => Promise<void>
+  (
+    core: Pick<Core, 'db' | 'clock' | 'coverage'>,
+    userId: string,
+    device: UserDevice,
+    scheduleId: string,
+  ) => Promise<void>
 > = {
   pause: ({ db }, _userId, device, scheduleId) => pauseByUser(db, device, scheduleId),
-  resume: ({ db, clock }, userId, { id: deviceId }, scheduleId) =>
-    resumeSchedule(db, { userId, deviceId }, scheduleId, clock()),
+  async resume(core, userId, { id: deviceId }, scheduleId) {
+    const outcome = await resumeSchedule(core, { userId, deviceId }, scheduleId, core.clock());
+    if (outcome === 'uncovered') throw uncoveredDevice();
+  },
   delete: ({ db }, _userId, device, scheduleId) => deleteSchedule(db, device, scheduleId),
 };
 
@@ -234,7 +263,7 @@ type DeviceParameters = { deviceId: string };
 type ScheduleParameters = DeviceParameters & { operationId: string };
 type PictureParameters = DeviceParameters & { snapshotId: string };
 
-/** @throws {HttpError} 404 */
+/** @throws {HttpError} 404, 403 */
 function refusal(outcome: Awaited<ReturnType<typeof createSchedule>>): ScheduleDraft['error'] {
   switch (outcome) {
     case 'created':
@@ -245,6 +274,8 @@ function refusal(outcome: Awaited<ReturnType<typeof createSchedule>>): ScheduleD
       return { field: 'zone', message: UNKNOWN_TIME_ZONE };
     case 'no-device':
       throw noSuchDevice();
+    case 'uncovered':
+      throw uncoveredDevice();
   }
 }
 
@@ -263,16 +294,36 @@ function deviceView(device: UserDevice): DeviceView {
   };
 }
 
-function scheduleView(schedule: Schedule): ScheduleView {
+const referenceTo = ({ accountId, id: deviceId }: UserDevice): CoveredDevice => ({ accountId, deviceId });
+
+function uncoveredView({ isCovered, isAnswered, uncoveredSince }: Standing): UncoveredView | null {
+  if (isCovered) return null;
+  return {
+    missing: isAnswered
+      ? 'No active subscription covers this device.'
+      : 'Ring has not told us yet whether a subscription covers this device.',
+    advice: isAnswered
+      ? 'Live view, pictures and schedules need one. You get or renew it in the Ring app, and this page follows by itself.'
+      : 'Live view, pictures and schedules need one. We keep asking; you see your subscriptions in the Ring app.',
+    erased: uncoveredSince === null ? null : timeView(uncoveredSince),
+  };
+}
+
+function scheduleView(schedule: Schedule, { isCovered }: Standing): ScheduleView {
   const { id, frequency, timeOfDay, timeZone, nextRunAt, lastError } = schedule;
   return {
     id,
     name: frequency === 'HOURLY' ? 'Every hour' : `Every day at ${timeOfDay ?? ''} (${timeZone ?? ''})`,
     next: nextRunAt === null ? null : timeView(nextRunAt, timeZone ?? 'UTC'),
-    changes: [schedule.pauseReason === 'USER' ? ['resume', 'Resume'] : ['pause', 'Pause'], ['delete', 'Delete']],
+    changes: [...pauseChange(schedule, isCovered), ['delete', 'Delete']],
     pauseText: pauseText(schedule),
     problem: lastError === null ? null : problemText(lastError),
   };
+}
+
+function pauseChange({ pauseReason }: Schedule, isCovered: boolean): ScheduleView['changes'] {
+  if (pauseReason !== 'USER') return [['pause', 'Pause']];
+  return isCovered ? [['resume', 'Resume']] : [];
 }
 
 function pauseText({ pauseReason }: Schedule): string | null {
@@ -281,6 +332,8 @@ function pauseText({ pauseReason }: Schedule): string | null {
       return 'Paused while the device is offline. Goes on by itself.';
     case 'USER':
       return 'Paused by you.';
+    case 'SUBSCRIPTION':
+      return 'Paused while no subscription covers the device. Goes on by itself.';
     case null:
       return null;
   }

@@ -8,16 +8,17 @@ import { lookUpLatest } from './look-up.js';
 import { addPicture } from './pictures.js';
 
 /**
- * Takes a picture for a user who waits for it. A picture that arrives when the device is gone is not stored.
+ * Takes a picture for a user who waits for it. A picture that arrives when the device is gone, or not
+ * covered any more, is not stored.
  *
  * @throws {RingError} when Ring gave none; {@link NoLinkError} when the link has ended
  */
 export async function takePicture(
-  core: Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'linkClockSkewSeconds'>,
+  core: Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'linkClockSkewSeconds' | 'coverage'>,
   userId: string,
   device: UserDevice,
 ): Promise<void> {
-  const { db, clock } = core;
+  const { db, clock, coverage } = core;
   const { accountId, id: deviceId } = device;
   let image: RingPicture | EncryptedMedia;
   try {
@@ -31,6 +32,7 @@ export async function takePicture(
   await db.transaction(async (trx) => {
     const present = await lockDeviceOfUser(trx, userId, deviceId);
     if (present?.linkId !== device.linkId) return;
+    if (!(await coverage.isCovered(trx, { accountId, deviceId }, clock()))) return;
     await addPicture(trx, { id: randomUUID(), accountId, deviceId, takenAt: picture.takenAt, image: picture });
   });
 }

@@ -19,7 +19,7 @@ export const TAKE_PICTURE = 'take_snapshot';
 
 export interface ScheduledPictureDependencies extends Pick<
   Core,
-  'db' | 'ring' | 'tokens' | 'clock' | 'log' | 'linkClockSkewSeconds'
+  'db' | 'ring' | 'tokens' | 'clock' | 'log' | 'linkClockSkewSeconds' | 'coverage'
 > {
   /** Hears of each picture that Ring was asked for, whether or not the schedule still wanted it. */
   onSnapshot: (outcome: 'taken' | 'failed') => void;
@@ -46,7 +46,7 @@ export async function enqueuePicture(on: Knex, run: Run, delayMs = 0): Promise<v
 
 /**
  * Takes the picture of one run. Before Ring is asked and again before the picture is stored, the schedule must be active
- * and its device shared: a schedule that is paused or deleted in between brings no picture.
+ * and its device shared and covered: a schedule that is paused or deleted in between brings no picture.
  */
 export async function takeScheduledPicture(
   dependencies: ScheduledPictureDependencies,
@@ -54,7 +54,7 @@ export async function takeScheduledPicture(
 ): Promise<void> {
   const run = Run.parse(payload);
   const { db, clock, log } = dependencies;
-  const schedule = await findReady(db, run);
+  const schedule = await findReady(dependencies, run);
   if (schedule === undefined) return;
 
   let image: RingPicture | EncryptedMedia;
@@ -70,28 +70,32 @@ export async function takeScheduledPicture(
     return;
   }
   if (image.kind === 'encrypted') return;
-  await store(db, run, schedule, image, clock());
+  await store(dependencies, run, schedule, image);
   dependencies.onSnapshot('taken');
 }
 
-function findReady(db: Knex, { operationId, snapshotId }: Run): Promise<ReadySchedule | undefined> {
+function findReady(
+  { db, clock, coverage }: Pick<Core, 'db' | 'clock' | 'coverage'>,
+  { operationId, snapshotId }: Run,
+): Promise<ReadySchedule | undefined> {
   return row<ReadySchedule>(
     db,
     sql`SELECT schedule.link_id, schedule.account_id, schedule.device_id
           FROM scheduled_operations schedule JOIN (${SHARED_DEVICES})
             ON link.id = schedule.link_id AND device.id = schedule.device_id
          WHERE schedule.id = ${operationId} AND schedule.status = 'ACTIVE' AND device.online IS NOT FALSE
-           AND NOT EXISTS (SELECT 1 FROM snapshots WHERE id = ${snapshotId})`,
+           AND NOT EXISTS (SELECT 1 FROM snapshots WHERE id = ${snapshotId})
+           AND ${coverage.covers({ accountId: sql`device.account_id`, deviceId: sql`device.id` }, clock())}`,
   );
 }
 
 async function store(
-  db: Knex,
+  { db, clock, coverage }: Pick<Core, 'db' | 'clock' | 'coverage'>,
   { operationId, snapshotId }: Run,
   { link_id, account_id, device_id }: ReadySchedule,
   image: RingPicture,
-  now: Date,
 ): Promise<void> {
+  const now = clock();
   await db.transaction(async (trx) => {
     // The device comes first, as in a removal of it. The lock is exclusive: of two transactions that add a picture at
     // once, each would miss the other's when it counts.
@@ -100,6 +104,7 @@ async function store(
       sql`SELECT 1 FROM ${SHARED_DEVICES} WHERE link.id = ${link_id} AND device.id = ${device_id} ${LOCK_SHARED}`,
     );
     if (device === undefined) return;
+    if (!(await coverage.isCovered(trx, { accountId: account_id, deviceId: device_id }, now))) return;
     if (!(await recordRun(trx, operationId, null, now))) return;
     await addPicture(trx, {
       id: snapshotId,
