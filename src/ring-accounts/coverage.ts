@@ -31,7 +31,7 @@ export interface Coverage {
   /** Whether the device may be used: an active subscription covers it, or its user is exempt, or none is required. */
   isCovered(on: Knex, device: CoveredDevice, now: Date): Promise<boolean>;
   /** SQL: the same, of the device that two columns name. */
-  covers(device: { accountId: Sql; deviceId: Sql }, now: Date): Sql;
+  covers: (device: { accountId: Sql; deviceId: Sql }, now: Date) => Sql;
   standing(on: Knex, device: CoveredDevice, now: Date): Promise<Standing>;
 }
 
