@@ -16,11 +16,8 @@ export async function latestEvents(db: Knex, userId: string, device?: UserDevice
   const filter = device && { accountId: device.accountId, deviceId: device.id };
   const { events } = await listEvents(db, userId, filter ?? {}, {}, SHOWN);
   return {
-    // The page of a device need not name the device. The home page is too short for pictures.
-    events: events.map((event) => ({
-      ...eventView(event),
-      ...(device === undefined ? { picture: null } : { device: null }),
-    })),
+    // The page of a device need not name the device.
+    events: events.map((event) => ({ ...eventView(event), ...(device !== undefined && { device: null }) })),
     href: pathOfEvents({ device: device?.id }),
   };
 }

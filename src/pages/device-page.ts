@@ -13,7 +13,7 @@ import {
   type TimeView,
 } from '../devices/device-view.js';
 import { noSuchDevice, uncoveredDevice } from '../devices/no-such-device.js';
-import { sensorViews } from '../devices/sensors.js';
+import { sensorViews } from '../devices/sensors-view.js';
 import type { UserDevice } from '../devices/user-devices.js';
 import { zonesView, type ZonesView } from '../devices/zones-view.js';
 import { latestEvents, type LatestEventsView } from '../events/latest-events.js';

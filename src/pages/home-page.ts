@@ -12,7 +12,7 @@ import {
   type TimeView,
   type Tone,
 } from '../devices/device-view.js';
-import { sensorViews } from '../devices/sensors.js';
+import { sensorViews } from '../devices/sensors-view.js';
 import { latestEvents, type LatestEventsView } from '../events/latest-events.js';
 import { methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';

@@ -255,7 +255,8 @@ describe('a large download', () => {
     const resident = await newResident(world);
     await world.sql(
       `INSERT INTO snapshots (id, account_id, device_id, taken_at, content_type, picture)
-       SELECT gen_random_uuid(), $1, $2, now(), 'image/jpeg', convert_to(repeat('x', $4), 'UTF8') FROM generate_series(1, $3)`,
+       SELECT gen_random_uuid(), $1, $2, now() + n * interval '1 second', 'image/jpeg',
+              convert_to(repeat('x', $4), 'UTF8') FROM generate_series(1, $3) n`,
       [resident.ringUser.account_id, resident.device.id, PICTURES, PICTURE_BYTES],
     );
     return resident;
