@@ -103,6 +103,8 @@ async function heldOf({ ringUser }: Owner): Promise<Held> {
 async function subscribed(): Promise<Owner> {
   const owner = await sharing(world);
   const { ringUser, device, visitor, path, csrfToken } = owner;
+  // A question that is still under way would put off the one that this leads to.
+  await untilProcessed(world, ringUser);
   await world.ring.sendEvent({ user_id: ringUser.id, type: 'subscription_activated' });
   await untilProcessed(world, ringUser);
   await visitor.post(`${path}/scheduled-operations`, { _csrf: csrfToken, frequency: 'HOURLY' });

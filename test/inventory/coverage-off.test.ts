@@ -24,6 +24,8 @@ async function questionsOf({ ringUser }: Owner): Promise<number> {
 }
 
 async function tell(owner: Owner, type: 'subscription_activated' | 'subscription_deactivated'): Promise<void> {
+  // A question that is still under way would put off the one that this leads to.
+  await untilIdle(world);
   await world.ring.sendEvent({ user_id: owner.ringUser.id, type });
   await untilIdle(world);
 }

@@ -30,6 +30,8 @@ interface Told {
 
 /** Lets a subscription begin or end at Ring, and waits until the app has asked Ring about it. */
 async function tell(owner: Owner, type: 'activated' | 'deactivated', told: Told = {}): Promise<void> {
+  // A question that is still under way would put off the one that this leads to.
+  await untilIdle(world);
   const { ids = [owner.device.id], seconds = 30 * DAY, effect = true, id = `of ${owner.device.id}` } = told;
   const expires_at = new Date(world.clock.now().getTime() + seconds * 1_000).toISOString();
   await world.ring.sendEvent({

@@ -14,6 +14,8 @@ export async function visitUncovered(page: Page, which: 'device' | 'home'): Prom
       await world.ring.sendEvent({ user_id: ringUser.id, type });
       await untilProcessed(world, ringUser);
     };
+    // A question that is still under way would put off the one that this leads to.
+    await untilProcessed(world, ringUser);
     await tell('subscription_activated');
     await visitor.post(`${path}/scheduled-operations`, { _csrf: csrfToken, frequency: 'HOURLY' });
     await tell('subscription_deactivated');
