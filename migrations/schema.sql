@@ -1,24 +1,26 @@
 -- The whole schema, as the migrations leave it. Made by `npm run tables`; a test compares.
 
 CREATE TABLE account_links (
-  id                   uuid NOT NULL,
-  user_id              uuid NOT NULL,
-  account_id           text NOT NULL,
-  token_id             uuid NOT NULL,
-  status               text NOT NULL,
-  confirmation_step    text,
-  account_identifier   text NOT NULL,
-  nonce_digest         bytea NOT NULL,
-  request_key_id       text,
-  request_ciphertext   bytea,
-  last_error           text,
-  created_at           timestamptz NOT NULL,
-  updated_at           timestamptz NOT NULL,
-  ring_confirmed_at    timestamptz,
-  removed_at           timestamptz,
-  completed_at         timestamptz,
-  is_identifier_untold boolean NOT NULL DEFAULT false,
-  void_before          timestamptz,
+  id                        uuid NOT NULL,
+  user_id                   uuid NOT NULL,
+  account_id                text NOT NULL,
+  token_id                  uuid NOT NULL,
+  status                    text NOT NULL,
+  confirmation_step         text,
+  account_identifier        text NOT NULL,
+  nonce_digest              bytea NOT NULL,
+  request_key_id            text,
+  request_ciphertext        bytea,
+  last_error                text,
+  created_at                timestamptz NOT NULL,
+  updated_at                timestamptz NOT NULL,
+  ring_confirmed_at         timestamptz,
+  removed_at                timestamptz,
+  completed_at              timestamptz,
+  is_identifier_untold      boolean NOT NULL DEFAULT false,
+  void_before               timestamptz,
+  subscriptions_answered_at timestamptz,
+  subscriptions_ask_at      timestamptz,
   CONSTRAINT account_links_pkey PRIMARY KEY (id),
   CONSTRAINT account_links_confirmation_step_check CHECK ((confirmation_step = ANY (ARRAY['CLAIMED', 'POSTING', 'PROBING', 'AWAITING', 'PATCHING']))),
   CONSTRAINT account_links_request_while_confirming CHECK ((((status = 'CONFIRMING') = (request_ciphertext IS NOT NULL)) AND ((request_ciphertext IS NULL) = (request_key_id IS NULL)))),
@@ -31,6 +33,7 @@ CREATE INDEX account_links_account ON account_links (account_id);
 CREATE UNIQUE INDEX account_links_live ON account_links (account_id) WHERE (status = ANY (ARRAY['CONFIRMING', 'COMPLETED', 'REAUTH_REQUIRED']));
 CREATE INDEX account_links_nonce ON account_links (nonce_digest);
 CREATE INDEX account_links_status ON account_links (status);
+CREATE INDEX account_links_subscriptions_due ON account_links (subscriptions_ask_at) WHERE (status = 'COMPLETED');
 CREATE INDEX account_links_token ON account_links (token_id);
 CREATE INDEX account_links_user ON account_links (user_id, updated_at);
 
@@ -113,10 +116,12 @@ CREATE TABLE devices (
   is_doorbell            boolean NOT NULL DEFAULT false,
   sensors                jsonb,
   status_fetched_at      timestamptz,
+  uncovered_since        timestamptz,
   CONSTRAINT devices_pkey PRIMARY KEY (account_id, id),
   CONSTRAINT devices_removed_means_erased CHECK (((removed_at IS NULL) OR ((online IS NULL) AND (online_at IS NULL) AND (capabilities IS NULL) AND (configurations IS NULL) AND (location IS NULL) AND (added_at IS NULL) AND (fetched_at IS NULL)))),
   CONSTRAINT devices_removed_means_sensors_erased CHECK (((removed_at IS NULL) OR (sensors IS NULL)))
 );
+CREATE INDEX devices_uncovered ON devices (account_id) WHERE (uncovered_since IS NOT NULL);
 
 CREATE TABLE job_runners (
   pool_id text NOT NULL,
@@ -138,7 +143,7 @@ CREATE TABLE live_views (
   ended_at     timestamptz,
   CONSTRAINT live_views_pkey PRIMARY KEY (id),
   CONSTRAINT live_views_end_has_reason CHECK ((((status = 'ENDED') = (end_reason IS NOT NULL)) AND ((status = 'ENDED') = (ended_at IS NOT NULL)))),
-  CONSTRAINT live_views_end_reason_check CHECK ((end_reason = ANY (ARRAY['CLOSED', 'TIME_LIMIT', 'DEVICE_OFFLINE', 'DEVICE_REMOVED', 'LINK_REMOVED', 'FAILED']))),
+  CONSTRAINT live_views_end_reason_check CHECK ((end_reason = ANY (ARRAY['CLOSED', 'TIME_LIMIT', 'DEVICE_OFFLINE', 'DEVICE_REMOVED', 'LINK_REMOVED', 'FAILED', 'SUBSCRIPTION']))),
   CONSTRAINT live_views_status_check CHECK ((status = ANY (ARRAY['OPENING', 'OPEN', 'ENDED']))),
   CONSTRAINT live_views_link_id_fkey FOREIGN KEY (link_id) REFERENCES account_links(id),
   CONSTRAINT live_views_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id)
@@ -229,7 +234,7 @@ CREATE TABLE scheduled_operations (
   CONSTRAINT scheduled_operations_daily_has_time CHECK ((((frequency = 'DAILY') = (time_of_day IS NOT NULL)) AND ((time_of_day IS NULL) = (time_zone IS NULL)))),
   CONSTRAINT scheduled_operations_frequency_check CHECK ((frequency = ANY (ARRAY['HOURLY', 'DAILY']))),
   CONSTRAINT scheduled_operations_kind_check CHECK ((kind = 'SNAPSHOT')),
-  CONSTRAINT scheduled_operations_pause_reason_check CHECK ((pause_reason = ANY (ARRAY['OFFLINE', 'USER']))),
+  CONSTRAINT scheduled_operations_pause_reason_check CHECK ((pause_reason = ANY (ARRAY['OFFLINE', 'USER', 'SUBSCRIPTION']))),
   CONSTRAINT scheduled_operations_status_check CHECK ((status = ANY (ARRAY['ACTIVE', 'PAUSED']))),
   CONSTRAINT scheduled_operations_link_id_fkey FOREIGN KEY (link_id) REFERENCES account_links(id),
   CONSTRAINT scheduled_operations_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id)
@@ -296,9 +301,11 @@ CREATE TABLE users (
   password_hash       text NOT NULL,
   created_at          timestamptz NOT NULL,
   credentials_version integer NOT NULL DEFAULT 0,
+  exempt_since        timestamptz,
   CONSTRAINT users_pkey PRIMARY KEY (id),
   CONSTRAINT users_email_key UNIQUE (email)
 );
+CREATE INDEX users_exempt ON users (exempt_since) WHERE (exempt_since IS NOT NULL);
 
 CREATE TABLE webhook_events (
   id           bigint NOT NULL GENERATED BY DEFAULT AS IDENTITY,

@@ -87,7 +87,7 @@ export function createApp(options: AppOptions): App {
     log,
     ...(options.eventStreams && { settings: options.eventStreams }),
   });
-  const homePage = createHomePage({ db, clock, limits });
+  const homePage = createHomePage({ ...core, limits });
   const linkPages = createLinkPages({
     ...core,
     patientPool: database.patientPool,
@@ -155,7 +155,7 @@ export function createApp(options: AppOptions): App {
   app.use(linkPages.router);
   app.use(homePage.router);
   app.use(liveViewRoutes({ ...core, limits }));
-  app.use(devicePage({ db, clock, limits }));
+  app.use(devicePage({ ...core, limits, stunUrls: config.stunUrls }));
   app.use(picturePages({ ...core, limits, onPicture: metrics.onPicture }));
   app.use(recordingPages({ ...core, limits }));
   app.use(eventsPage({ db, limits }));

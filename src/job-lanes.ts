@@ -4,7 +4,7 @@ import { READ_HISTORY } from './events/history-rows.js';
 import { NOTE_MISSED_TIME, noteMissed, readHistory } from './events/read-history.js';
 import { PROCESS_INBOX } from './inbox/wake-up.js';
 import { fetchDevice, fetchInventory, fetchStatus } from './inventory/fetch-devices.js';
-import { fetchSubscriptions } from './inventory/subscriptions.js';
+import { fetchSubscriptions, subscriptionsKeyOf } from './inventory/subscriptions.js';
 import { oneAtATime } from './jobs/one-at-a-time.js';
 import type { Lane } from './jobs/queue.js';
 import { CONFIRM_LINK, confirmationKeyOf, confirmLink } from './linking/confirm.js';
@@ -50,7 +50,10 @@ export function jobLanes(
         [FETCH_INVENTORY]: (payload) => fetchInventory(core, payload),
         [FETCH_DEVICE]: (payload) => fetchDevice(core, payload),
         [FETCH_STATUS]: (payload) => fetchStatus(core, payload),
-        [FETCH_SUBSCRIPTIONS]: (payload) => fetchSubscriptions(core, payload),
+        // One at a time for each account, so that the answer that is stored last is the one that Ring gave last.
+        [FETCH_SUBSCRIPTIONS]: oneAtATime(database, FETCH_SUBSCRIPTIONS, subscriptionsKeyOf, (payload) =>
+          fetchSubscriptions(core, payload),
+        ),
         [TAKE_PICTURE]: (payload) => takeScheduledPicture({ ...core, onPicture }, payload),
         [FETCH_PICTURE]: (payload) => fetchAwaitedPicture({ ...core, onPicture }, payload),
         [TELL_IDENTIFIER]: oneAtATime(database, TELL_IDENTIFIER, identifierKeyOf, (payload) =>

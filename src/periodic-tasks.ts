@@ -4,6 +4,7 @@ import { purgeDeviceEvents } from './events/record-events.js';
 import { purgeInbox } from './inbox/event-rows.js';
 import { wakeOverdueInboxes } from './inbox/wake-up.js';
 import { purgeArchive } from './inventory/archive.js';
+import { checkSubscriptions } from './inventory/check-subscriptions.js';
 import { purgeRemovedDevices } from './inventory/device-rows.js';
 import type { PeriodicTask } from './jobs/periodic.js';
 import { expireUnclaimedPairs, purgeExchanges, purgeExpiredPairs } from './linking/expiry.js';
@@ -19,6 +20,7 @@ export const CRON_EXPRESSIONS = {
   'refresh tokens': '* * * * *',
   'wake overdue inboxes': '* * * * *',
   'start due snapshots': '* * * * *',
+  'check subscriptions': '* * * * *',
   // Often, because Ring ends a session by itself after a minute at most, and pages should not show it as open for long.
   'end expired live views': '*/5 * * * * *',
   // Often, because a minute without it means that events were missed.
@@ -37,13 +39,15 @@ type Name = keyof typeof CRON_EXPRESSIONS;
 export interface PeriodicTaskOptions {
   budget: CallBudget;
   auditRetentionDays: number;
+  /** The e-mail addresses of users who need no subscription. */
+  exempt: readonly string[];
   isStopping: () => boolean;
 }
 
 /** Each task may run on every instance at once, and again after a crash. */
 export function periodicTasks(
-  core: Pick<Core, 'db' | 'tokens' | 'clock' | 'log' | 'unclaimedTtlSeconds'>,
-  { budget, auditRetentionDays, isStopping }: PeriodicTaskOptions,
+  core: Pick<Core, 'db' | 'tokens' | 'clock' | 'log' | 'unclaimedTtlSeconds' | 'coverage'>,
+  { budget, auditRetentionDays, exempt, isStopping }: PeriodicTaskOptions,
 ): PeriodicTask[] {
   const runs: Record<Name, () => Promise<void>> = {
     async 'expire unclaimed tokens'() {
@@ -52,6 +56,7 @@ export function periodicTasks(
     },
     'refresh tokens': () => refreshInBackground({ ...core, budget, isStopping }),
     'wake overdue inboxes': () => wakeOverdueInboxes(core),
+    'check subscriptions': () => checkSubscriptions({ ...core, exempt }),
     'start due snapshots': () => startDueSchedules(core),
     'end expired live views': () => endExpiredLiveViews(core),
     'note presence': () => notePresence(core),

@@ -22,6 +22,8 @@ export interface Tables {
     completed_at: Date | null;
     is_identifier_untold: boolean;
     void_before: Date | null;
+    subscriptions_answered_at: Date | null;
+    subscriptions_ask_at: Date | null;
   };
   audit_archive: {
     id: string;
@@ -79,6 +81,7 @@ export interface Tables {
     is_doorbell: boolean;
     sensors: unknown;
     status_fetched_at: Date | null;
+    uncovered_since: Date | null;
   };
   job_runners: {
     pool_id: string;
@@ -92,7 +95,8 @@ export interface Tables {
     device_id: string;
     status: 'OPENING' | 'OPEN' | 'ENDED';
     session_path: string | null;
-    end_reason: 'CLOSED' | 'TIME_LIMIT' | 'DEVICE_OFFLINE' | 'DEVICE_REMOVED' | 'LINK_REMOVED' | 'FAILED' | null;
+    end_reason:
+      'CLOSED' | 'TIME_LIMIT' | 'DEVICE_OFFLINE' | 'DEVICE_REMOVED' | 'LINK_REMOVED' | 'FAILED' | 'SUBSCRIPTION' | null;
     started_at: Date;
     expires_at: Date;
     ended_at: Date | null;
@@ -146,7 +150,7 @@ export interface Tables {
     time_of_day: string | null;
     time_zone: string | null;
     status: 'ACTIVE' | 'PAUSED';
-    pause_reason: 'OFFLINE' | 'USER' | null;
+    pause_reason: 'OFFLINE' | 'USER' | 'SUBSCRIPTION' | null;
     next_run_at: Date | null;
     last_run_at: Date | null;
     last_error: string | null;
@@ -193,6 +197,7 @@ export interface Tables {
     password_hash: string;
     created_at: Date;
     credentials_version: number;
+    exempt_since: Date | null;
   };
   webhook_events: {
     id: string;
@@ -222,7 +227,9 @@ interface Optional {
     | 'removed_at'
     | 'completed_at'
     | 'is_identifier_untold'
-    | 'void_before';
+    | 'void_before'
+    | 'subscriptions_answered_at'
+    | 'subscriptions_ask_at';
   audit_archive: 'id' | 'link_id' | 'account_id' | 'account_identifier' | 'device_id' | 'request_id' | 'erased_at';
   device_events: 'subtype' | 'history_id' | 'history_start' | 'is_only_in_history';
   device_histories: 'missing_since' | 'missing_until' | 'read_since' | 'next_page' | 'read_error';
@@ -243,7 +250,8 @@ interface Optional {
     | 'void_before'
     | 'is_doorbell'
     | 'sensors'
-    | 'status_fetched_at';
+    | 'status_fetched_at'
+    | 'uncovered_since';
   job_runners: never;
   live_views: 'session_path' | 'end_reason' | 'ended_at';
   picture_requests: 'event_id' | 'outcome' | 'picture_id';
@@ -271,7 +279,7 @@ interface Optional {
   snapshots: 'stored_at';
   subscriptions: 'plan_id' | 'expires_at' | 'created_at';
   token_exchanges: never;
-  users: 'id' | 'credentials_version';
+  users: 'id' | 'credentials_version' | 'exempt_since';
   webhook_events: 'id' | 'device_id' | 'attempts' | 'last_error' | 'retry_at' | 'body' | 'processed_at';
 }
 

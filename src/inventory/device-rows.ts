@@ -1,9 +1,11 @@
 import type { Knex } from 'knex';
 import type { Core } from '../core.js';
-import { row, rows, run, sql } from '../database/sql.js';
+import { row, rows, run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import type { UserDevice } from '../devices/user-devices.js';
 import type { SensorStates } from '../devices/sensors.js';
+import type { Coverage } from '../ring-accounts/coverage.js';
+import { isApplied } from '../ring-accounts/link-conditions.js';
 import type { DeviceReference } from '../ring-accounts/refetch.js';
 import type { RingDevice } from '../ring/devices.js';
 
@@ -196,7 +198,7 @@ export async function markRemoved(
                void_before = greatest(device.void_before, excluded.void_before), online = NULL, online_at = NULL,
                online_since = NULL, capabilities = NULL, configurations = NULL, location = NULL, added_at = NULL,
                fetched_at = NULL, fetch_error = NULL, has_event_pictures = false, pictures_deleted_until = NULL,
-               is_doorbell = false, sensors = NULL, status_fetched_at = NULL`,
+               is_doorbell = false, sensors = NULL, status_fetched_at = NULL, uncovered_since = NULL`,
   );
 }
 
@@ -219,6 +221,51 @@ export async function markPictureDeleted(
     trx,
     sql`UPDATE devices SET pictures_deleted_until = greatest(pictures_deleted_until, ${takenAt})
          WHERE account_id = ${accountId} AND id = ${id} AND removed_at IS NULL`,
+  );
+}
+
+/** How long Ring may take to tell that a subscription was renewed whose date has passed. Until then nothing is erased. */
+const RENEWAL_MS = 5 * 60_000;
+
+/**
+ * SQL: what is noted of a `device` of a `link` is not what holds now. It counts as uncovered only once Ring has answered:
+ * what was stored before a subscription was required is not erased unasked.
+ */
+function isOutOfStep({ covers }: Coverage, now: Date): Sql {
+  const columns = { accountId: sql`device.account_id`, deviceId: sql`device.id` };
+  return sql`
+    (device.removed_at IS NULL
+     AND (device.uncovered_since IS NOT NULL AND ${covers(columns, now)}
+          OR device.uncovered_since IS NULL AND link.subscriptions_answered_at IS NOT NULL
+             AND NOT ${covers(columns, new Date(now.getTime() - RENEWAL_MS))}))`;
+}
+
+/** The Ring accounts with devices that have lost or regained their coverage, `limit` at most. */
+export async function accountsOutOfStep(db: Knex, coverage: Coverage, now: Date, limit: number): Promise<string[]> {
+  const found = await rows<Pick<DeviceRow, 'account_id'>>(
+    db,
+    sql`SELECT DISTINCT device.account_id
+          FROM account_links AS link JOIN devices AS device USING (account_id)
+         WHERE ${isApplied('link')} AND ${isOutOfStep(coverage, now)} LIMIT ${limit}`,
+  );
+  return found.map(({ account_id }) => account_id);
+}
+
+/** Notes for the devices of a linked account whether they are covered. @returns those for which that has changed */
+export function changeCoverage(
+  trx: Knex.Transaction,
+  coverage: Coverage,
+  accountId: string,
+  now: Date,
+): Promise<Pick<DeviceRow, 'id' | 'online' | 'uncovered_since'>[]> {
+  return rows(
+    trx,
+    sql`UPDATE devices AS device
+           SET uncovered_since = CASE WHEN device.uncovered_since IS NULL THEN ${now}::timestamptz END
+          FROM account_links AS link
+         WHERE link.account_id = device.account_id AND ${isApplied('link')} AND device.account_id = ${accountId}
+           AND ${isOutOfStep(coverage, now)}
+        RETURNING device.id, device.online, device.uncovered_since`,
   );
 }
 

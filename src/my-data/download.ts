@@ -32,7 +32,8 @@ const sectionsOf = (userId: string): readonly Section[] => [
                'id', link.id, 'account_id', link.account_id, 'status', link.status,
                'account_identifier', link.account_identifier, 'last_error', link.last_error,
                'created_at', link.created_at, 'updated_at', link.updated_at, 'completed_at', link.completed_at,
-               'ring_confirmed_at', link.ring_confirmed_at, 'removed_at', link.removed_at,
+               'ring_confirmed_at', link.ring_confirmed_at,
+               'subscriptions_answered_at', link.subscriptions_answered_at, 'removed_at', link.removed_at,
                'access', jsonb_build_object(
                  'status', token.status, 'scope', token.scope, 'created_at', token.created_at,
                  'claimed_at', token.claimed_at, 'refreshed_at', token.refreshed_at,

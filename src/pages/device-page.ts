@@ -12,7 +12,7 @@ import {
   type StatusView,
   type TimeView,
 } from '../devices/device-view.js';
-import { noSuchDevice } from '../devices/no-such-device.js';
+import { noSuchDevice, uncoveredDevice } from '../devices/no-such-device.js';
 import { sensorViews } from '../devices/sensors-view.js';
 import type { UserDevice } from '../devices/user-devices.js';
 import { zonesView, type ZonesView } from '../devices/zones-view.js';
@@ -33,6 +33,7 @@ import {
   type Schedule,
   schedulesOf,
 } from '../pictures/schedules.js';
+import type { CoveredDevice, Standing } from '../ring-accounts/coverage.js';
 import { csrfProtection, csrfToken } from '../users/csrf.js';
 import { signedInOrHome, userIdOf } from '../users/current-user.js';
 import { requiredDevice } from './required-device.js';
@@ -45,6 +46,8 @@ declare module '../http/render.js' {
       path: string;
       device: DeviceView;
       sensors: StatusView[];
+      uncovered: UncoveredView | null;
+      stunUrls: readonly string[];
       /** What came of the last request for the latest picture. */
       notice: PictureNotice | null;
       hasEventPictures: boolean;
@@ -74,6 +77,13 @@ export interface DeviceView extends StatusView {
   about: string;
 }
 
+/** What is missing when no subscription covers the device. */
+export interface UncoveredView {
+  missing: string;
+  advice: string;
+  erased: TimeView | null;
+}
+
 export interface PictureView {
   id: string;
   takenAt: TimeView;
@@ -90,8 +100,9 @@ export interface ScheduleView {
   lastRun: string | null;
 }
 
-export interface DevicePageDependencies extends Pick<Core, 'db' | 'clock'> {
+export interface DevicePageDependencies extends Pick<Core, 'db' | 'clock' | 'coverage'> {
   limits: RateLimits;
+  stunUrls: readonly string[];
 }
 
 const Id = z.uuid();
@@ -101,18 +112,20 @@ const SHOWN_PICTURES = 8;
 
 /** The page of one device: what it sees now, its newest pictures and when they are fetched, its zones, what it can do. */
 export function devicePage(dependencies: DevicePageDependencies): Router {
-  const { db, clock, limits } = dependencies;
+  const { db, clock, limits, coverage, stunUrls } = dependencies;
   const router = Router();
 
   async function show(request: Request, response: Response, device: UserDevice, draft?: ScheduleDraft): Promise<void> {
+    const now = clock();
+    const standing = await coverage.standing(db, referenceTo(device), now);
     const [schedules, pictures, pictureRequest, details, latest] = await Promise.all([
       schedulesOf(db, device),
-      picturesOf(db, device),
-      requestOf(db, device, null, clock()),
+      standing.isCovered ? picturesOf(db, device) : [],
+      standing.isCovered ? requestOf(db, device, null, now) : undefined,
       detailsOf(db, device),
       latestEvents(db, userIdOf(request), device),
     ]);
-    await refetchIfOld(db, device, details, clock());
+    await refetchIfOld(db, device, details, now);
     const lastZone = schedules.findLast(({ timeZone }) => timeZone !== null)?.timeZone ?? '';
     render(response, 'device', {
       title: nameOfDevice(device.name),
@@ -120,12 +133,14 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
       path: pathOfDevice(device.id),
       device: deviceView(device),
       sensors: sensorViews(device),
-      notice: noticeOf(pictureRequest, 'latest', clock()),
+      uncovered: mayHaveVideo(device) ? uncoveredView(standing) : null,
+      stunUrls,
+      notice: noticeOf(pictureRequest, 'latest', now),
       hasEventPictures: details.hasEventPictures,
       latest,
       pictures: pictures.slice(0, SHOWN_PICTURES).map(({ id, taken_at }) => ({ id, takenAt: timeView(taken_at) })),
       morePictures: Math.max(0, pictures.length - SHOWN_PICTURES),
-      schedules: schedules.map((schedule) => scheduleView(schedule, device)),
+      schedules: schedules.map((schedule) => scheduleView(schedule, device, standing)),
       isFull: schedules.length >= MAX_SCHEDULES_OF_DEVICE,
       mostSchedules: MAX_SCHEDULES_OF_DEVICE,
       draft: draft ?? { timeOfDay: '', timeZone: lastZone, error: null },
@@ -153,7 +168,7 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
     const read = readScheduleForm(request.body);
     const error =
       'recurrence' in read
-        ? refusal(await createSchedule(db, { userId: userIdOf(request), deviceId }, read.recurrence, clock()))
+        ? refusal(await createSchedule(dependencies, { userId: userIdOf(request), deviceId }, read.recurrence, clock()))
         : read.draft.error;
     if (error === null) {
       seeOther(response, `${pathOfDevice(deviceId)}#schedules`);
@@ -185,18 +200,25 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
 /** Changes that a user can make to a schedule, by the last part of their addresses. */
 const CHANGES: Record<
   string,
-  (core: Pick<Core, 'db' | 'clock'>, userId: string, device: UserDevice, scheduleId: string) => Promise<void>
+  (
+    core: Pick<Core, 'db' | 'clock' | 'coverage'>,
+    userId: string,
+    device: UserDevice,
+    scheduleId: string,
+  ) => Promise<void>
 > = {
   pause: ({ db }, _userId, device, scheduleId) => pauseByUser(db, device, scheduleId),
-  resume: ({ db, clock }, userId, { id: deviceId }, scheduleId) =>
-    resumeSchedule(db, { userId, deviceId }, scheduleId, clock()),
+  async resume(core, userId, { id: deviceId }, scheduleId) {
+    const outcome = await resumeSchedule(core, { userId, deviceId }, scheduleId, core.clock());
+    if (outcome === 'uncovered') throw uncoveredDevice();
+  },
   delete: ({ db }, _userId, device, scheduleId) => deleteSchedule(db, device, scheduleId),
 };
 
 type DeviceParameters = { deviceId: string };
 type ScheduleParameters = DeviceParameters & { operationId: string };
 
-/** @throws {HttpError} 404; 409 for a device without a camera */
+/** @throws {HttpError} 403, 404; 409 for a device without a camera */
 function refusal(outcome: Awaited<ReturnType<typeof createSchedule>>): ScheduleDraft['error'] {
   switch (outcome) {
     case 'created':
@@ -209,6 +231,8 @@ function refusal(outcome: Awaited<ReturnType<typeof createSchedule>>): ScheduleD
       throw new HttpError(409, NO_PICTURES);
     case 'no-device':
       throw noSuchDevice();
+    case 'uncovered':
+      throw uncoveredDevice();
   }
 }
 
@@ -229,16 +253,36 @@ function deviceView(device: UserDevice): DeviceView {
   };
 }
 
-function scheduleView(schedule: Schedule, device: UserDevice): ScheduleView {
+const referenceTo = ({ accountId, id: deviceId }: UserDevice): CoveredDevice => ({ accountId, deviceId });
+
+function uncoveredView({ isCovered, isAnswered, uncoveredSince }: Standing): UncoveredView | null {
+  if (isCovered) return null;
+  return {
+    missing: isAnswered
+      ? 'No active subscription covers this device.'
+      : 'Ring has not told us yet whether a subscription covers this device.',
+    advice: isAnswered
+      ? 'Live view, pictures, recordings and schedules need one. You get or renew it in the Ring app, and this page follows by itself.'
+      : 'Live view, pictures, recordings and schedules need one. We keep asking; you see your subscriptions in the Ring app.',
+    erased: uncoveredSince === null ? null : timeView(uncoveredSince),
+  };
+}
+
+function scheduleView(schedule: Schedule, device: UserDevice, { isCovered }: Standing): ScheduleView {
   const { id, frequency, timeOfDay, timeZone, nextRunAt } = schedule;
   return {
     id,
     name: frequency === 'HOURLY' ? 'Every hour' : `Every day at ${timeOfDay ?? ''} (${timeZone ?? ''})`,
     next: nextRunAt === null || !mayHaveVideo(device) ? null : timeView(nextRunAt, timeZone ?? 'UTC'),
-    changes: [schedule.pauseReason === 'USER' ? ['resume', 'Resume'] : ['pause', 'Pause'], ['delete', 'Delete']],
+    changes: [...pauseChange(schedule, isCovered), ['delete', 'Delete']],
     pauseText: mayHaveVideo(device) ? pauseText(schedule) : NO_PICTURES,
     lastRun: lastRunText(schedule),
   };
+}
+
+function pauseChange({ pauseReason }: Schedule, isCovered: boolean): ScheduleView['changes'] {
+  if (pauseReason !== 'USER') return [['pause', 'Pause']];
+  return isCovered ? [['resume', 'Resume']] : [];
 }
 
 function pauseText({ pauseReason }: Schedule): string | null {
@@ -247,6 +291,8 @@ function pauseText({ pauseReason }: Schedule): string | null {
       return 'Paused while the device is offline. Goes on by itself.';
     case 'USER':
       return 'Paused by you.';
+    case 'SUBSCRIPTION':
+      return 'Paused while no subscription covers the device. Goes on by itself.';
     case null:
       return null;
   }

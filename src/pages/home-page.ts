@@ -18,7 +18,7 @@ import { methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { render } from '../http/render.js';
 import { seeOther } from '../http/see-other.js';
-import { subscriptionsOfUser, type UserSubscription } from '../inventory/subscriptions.js';
+import { subscriptionsOfUser, uncoveredDevicesOfUser, type UserSubscription } from '../inventory/subscriptions.js';
 import { type LinkOutcome, outcomeOfLink } from '../linking/outcomes.js';
 import { type Link, linksOfUser } from '../ring-accounts/links.js';
 import { csrfToken } from '../users/csrf.js';
@@ -37,6 +37,8 @@ export interface LinkView extends LinkCard {
   devices: LinkedDeviceView[];
   subscriptions: SubscriptionView[];
   isUsable: boolean;
+  /** The names of its devices that lack a subscription. */
+  uncovered: string;
   isOutdated: boolean;
 }
 
@@ -56,7 +58,7 @@ interface SubscriptionView {
   devices: string;
 }
 
-export interface HomePageDependencies extends Pick<Core, 'db' | 'clock'> {
+export interface HomePageDependencies extends Pick<Core, 'db' | 'clock' | 'coverage'> {
   limits: RateLimits;
 }
 
@@ -67,7 +69,9 @@ export interface HomePage {
 }
 
 /** The App Homepage URL: how each of the user's links stands, or how to get one. */
-export function createHomePage({ db, clock, limits }: HomePageDependencies): HomePage {
+export function createHomePage(dependencies: HomePageDependencies): HomePage {
+  const { db, clock, limits } = dependencies;
+
   async function showSignedOut(
     request: Request,
     response: Response,
@@ -91,10 +95,11 @@ export function createHomePage({ db, clock, limits }: HomePageDependencies): Hom
       return;
     }
     const { id: userId, email } = request.user;
-    const [links, devices, subscriptions] = await Promise.all([
+    const [links, devices, subscriptions, uncovered] = await Promise.all([
       linksOfUser(db, userId),
       listDevices(db, userId),
       subscriptionsOfUser(db, userId),
+      uncoveredDevicesOfUser(dependencies, userId),
     ]);
     await refetchOldSensors(db, devices, clock());
     render(response, 'home', {
@@ -108,6 +113,10 @@ export function createHomePage({ db, clock, limits }: HomePageDependencies): Hom
           .filter(({ linkId }) => linkId === link.id)
           .map((subscription) => subscriptionView(subscription, clock())),
         isUsable: link.status === 'COMPLETED',
+        uncovered: uncovered
+          .filter(({ linkId }) => linkId === link.id)
+          .map(({ name }) => nameOfDevice(name))
+          .join(', '),
         isOutdated: devices.some(({ linkId, isShared, isOutdated }) => linkId === link.id && isShared && isOutdated),
       })),
       latest: devices.some(({ isShared }) => isShared) ? await latestEvents(db, userId) : null,

@@ -2,6 +2,7 @@ import { type Request, type RequestHandler, type Response, Router } from 'expres
 import { z } from 'zod';
 import { nameOfDevice, pathOfDevice, timeView, type TimeView } from '../devices/device-view.js';
 import { pathOfEventPicture, pathOfPicture } from '../devices/picture-paths.js';
+import { uncoveredDevice } from '../devices/no-such-device.js';
 import { lockDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
@@ -57,11 +58,19 @@ const Id = z.uuid();
 
 /** The pictures of a device: asked for, looked at, downloaded and deleted. */
 export function picturePages(dependencies: PicturePagesDependencies): Router {
-  const { db, clock, limits } = dependencies;
+  const { db, clock, coverage, limits } = dependencies;
   const router = Router();
 
   function deviceOf(request: Request<DeviceParameters>): Promise<UserDevice> {
     return requiredDevice(db, userIdOf(request), request.params.deviceId);
+  }
+
+  /** The device, if it may be used. @throws {HttpError} 403, 404, 409 */
+  async function coveredDeviceOf(request: Request<DeviceParameters>): Promise<UserDevice> {
+    const device = await deviceOf(request);
+    const { accountId, id: deviceId } = device;
+    if (!(await coverage.isCovered(db, { accountId, deviceId }, clock()))) throw uncoveredDevice();
+    return device;
   }
 
   /** Asks Ring, and leads to where what came of it is told. */
@@ -86,7 +95,7 @@ export function picturePages(dependencies: PicturePagesDependencies): Router {
   const pictures = router.route('/devices/:deviceId/snapshots');
   pictures.post(signedInOrHome, csrfProtection, async (request: Request<DeviceParameters>, response) => {
     await limits.picture.consume(userIdOf(request));
-    const device = await deviceOf(request);
+    const device = await coveredDeviceOf(request);
     requireCamera(device);
     await fetchAndLead(request, response, device, null);
   });
@@ -95,9 +104,11 @@ export function picturePages(dependencies: PicturePagesDependencies): Router {
 
   const automatic = router.route('/devices/:deviceId/event-pictures');
   automatic.post(signedInOrHome, csrfProtection, async (request: Request<DeviceParameters>, response) => {
-    const device = await deviceOf(request);
+    const isOn = Switch.parse(request.body).on === 'yes';
+    // Switching it off asks for nothing that a subscription would have to cover.
+    const device = await (isOn ? coveredDeviceOf(request) : deviceOf(request));
     requireCamera(device);
-    await setEventPictures(db, device, Switch.parse(request.body).on === 'yes');
+    await setEventPictures(db, device, isOn);
     seeOther(response, `${pathOfDevice(device.id)}#pictures`);
   });
   automatic.get(backToDevice);
@@ -106,7 +117,7 @@ export function picturePages(dependencies: PicturePagesDependencies): Router {
   const ofEvent = router.route('/devices/:deviceId/events/:eventId/snapshot');
   ofEvent.post(signedInOrHome, csrfProtection, async (request: Request<EventParameters>, response) => {
     await limits.picture.consume(userIdOf(request));
-    const device = await deviceOf(request);
+    const device = await coveredDeviceOf(request);
     const event = await requireEvent(device, request.params.eventId);
     const kept = await requestOf(db, device, event.id, clock());
     if (kept?.pictureId != null) seeOther(response, pathOfPicture(device.id, kept.pictureId));
@@ -117,7 +128,7 @@ export function picturePages(dependencies: PicturePagesDependencies): Router {
     }
   });
   ofEvent.get(limitAddress(limits.visit), signedInOrHome, async (request: Request<EventParameters>, response) => {
-    const device = await deviceOf(request);
+    const device = await coveredDeviceOf(request);
     const event = await requireEvent(device, request.params.eventId);
     const asked = await requestOf(db, device, event.id, clock());
     if (asked?.pictureId != null) {
@@ -162,7 +173,7 @@ export function picturePages(dependencies: PicturePagesDependencies): Router {
     response: Response,
     how?: 'as a file',
   ): Promise<void> {
-    const { content_type, picture: bytes, taken_at } = await requirePicture(await deviceOf(request), request);
+    const { content_type, picture: bytes, taken_at } = await requirePicture(await coveredDeviceOf(request), request);
     response.set({ 'Content-Type': content_type, 'Content-Security-Policy': PICTURE_POLICY });
     if (how === 'as a file') {
       const name = taken_at.toISOString().replaceAll(/[:.]/g, '-');
@@ -182,7 +193,7 @@ export function picturePages(dependencies: PicturePagesDependencies): Router {
 
   const viewer = router.route('/devices/:deviceId/snapshots/:snapshotId/view');
   viewer.get(limitAddress(limits.visit), signedInOrHome, async (request: Request<PictureParameters>, response) => {
-    const device = await deviceOf(request);
+    const device = await coveredDeviceOf(request);
     const kept = await picturesOf(db, device);
     const place = kept.findIndex(({ id }) => id === request.params.snapshotId);
     const shown = kept[place];

@@ -321,6 +321,14 @@ const PROBLEMS: Record<ClipProblem, { status: number; view: ClipProblemView }> =
       steps: ['Your home page says how.'],
     },
   },
+  uncovered: {
+    status: 403,
+    view: {
+      heading: 'No subscription covers the device',
+      message: 'This needs an active subscription that covers the device.',
+      steps: ['Get or renew it in the Ring app; this app follows by itself.'],
+    },
+  },
   failed: {
     status: 502,
     view: {

@@ -13,13 +13,22 @@ export const CLIP_MS = 60_000;
 
 /** Why there is no clip. */
 export type ClipProblem =
-  'not-recorded' | 'before-consent' | 'encrypted' | 'not-ready' | 'corrupt' | 'busy' | 'gone' | 'no-link' | 'failed';
+  | 'not-recorded'
+  | 'before-consent'
+  | 'encrypted'
+  | 'not-ready'
+  | 'corrupt'
+  | 'busy'
+  | 'gone'
+  | 'no-link'
+  | 'uncovered'
+  | 'failed';
 
 export type OpenedClip =
   | { kind: 'clip'; clip: RingClip; startsAt: Date }
   | { kind: 'problem'; problem: ClipProblem; retryAfterSeconds: number | undefined; cause: unknown };
 
-export type ClipCore = Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log' | 'linkClockSkewSeconds'>;
+export type ClipCore = Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log' | 'linkClockSkewSeconds' | 'coverage'>;
 
 /**
  * Opens the stream of what Ring has recorded around an event. Nothing is recorded by that, and nothing stored: Ring's
@@ -37,7 +46,8 @@ export async function openClipOf(
   at: Date,
   signal: AbortSignal,
 ): Promise<OpenedClip> {
-  const { db, ring, tokens, clock, log, linkClockSkewSeconds } = core;
+  const { db, ring, tokens, clock, log, linkClockSkewSeconds, coverage } = core;
+  if (!(await coverage.isCovered(db, { accountId, deviceId }, clock()))) return problem('uncovered');
   const consent = await consentOf(db, accountId);
   if (consent === undefined) return problem('no-link');
   if (at < consent) return problem('before-consent');

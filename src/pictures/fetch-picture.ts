@@ -1,13 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import type { Knex } from 'knex';
 import { z } from 'zod';
+import type { Core } from '../core.js';
 import { row, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { LOCK_SHARED, lockDeviceOfUser, SHARED_DEVICES, type UserDevice } from '../devices/user-devices.js';
 import { enqueue } from '../jobs/enqueue.js';
+import type { CoveredDevice } from '../ring-accounts/coverage.js';
 import type { CallBudget } from '../tokens/call-budget.js';
 import { NoLinkError } from '../tokens/errors.js';
-import { DAYS_FOR_A_USER, type LookedUp, lookUp, type LookUpDependencies } from './look-up.js';
+import { DAYS_FOR_A_USER, type LookedUp, lookUp, type LookUpDependencies, type Wish } from './look-up.js';
 import type { PictureOutcome } from './outcomes.js';
 import {
   addAutomatic,
@@ -26,7 +28,7 @@ export const FETCH_PICTURE = 'fetch_picture';
 /** The job that asks for a picture of an event by itself. */
 export const FETCH_EVENT_PICTURE = 'fetch_event_picture';
 
-export interface FetchDependencies extends LookUpDependencies {
+export interface FetchDependencies extends LookUpDependencies, Pick<Core, 'coverage'> {
   /** Hears of each picture that Ring was asked for. */
   onPicture: (outcome: PictureOutcome) => void;
 }
@@ -52,7 +54,8 @@ export function findEventWithPicture(
 
 /**
  * Fetches a picture for a user who waits for it: the latest one, or that of an event. What came of it is noted, for the page
- * to say. One that is not ready yet is asked for again by a job. A picture that arrives when the device is gone is not kept.
+ * to say. One that is not ready yet is asked for again by a job. A picture that arrives when the device is gone, or not
+ * covered any more, is not kept.
  *
  * @returns the picture's ID, if there is one
  * @throws {NoLinkError} when the link has ended
@@ -65,11 +68,13 @@ export async function fetchPicture(
 ): Promise<string | undefined> {
   const { db, clock, onPicture } = dependencies;
   const { accountId, id: deviceId, linkId } = device;
-  const found = await lookUp(dependencies, { accountId, deviceId, moment: event?.occurredAt ?? null }, DAYS_FOR_A_USER);
+  const moment = event?.occurredAt ?? null;
+  const asked = await lookUpCovered(dependencies, { accountId, deviceId, moment });
   const outcome = await db.transaction(async (trx) => {
     const present = await lockDeviceOfUser(trx, userId, deviceId);
     if (present?.linkId !== linkId) return undefined;
     const request = { accountId, deviceId, eventId: event?.id ?? null, now: clock() };
+    const found = await ifCovered(trx, dependencies, request, asked);
     if (found.kind === 'missing' && found.outcome === 'not-ready') {
       const pictureRequestId = await addWaiting(trx, request);
       await enqueueJob(trx, FETCH_PICTURE, { pictureRequestId, attempt: 2 }, pauseBeforeRetry(found, 1) ?? 0);
@@ -79,8 +84,27 @@ export async function fetchPicture(
     await addEnded(trx, request, end);
     return end;
   });
-  onPicture(outcome?.outcome ?? (found.kind === 'missing' ? found.outcome : 'failed'));
+  onPicture(outcome?.outcome ?? (asked.kind === 'missing' ? asked.outcome : 'failed'));
   return outcome?.pictureId ?? undefined;
+}
+
+const UNCOVERED: LookedUp = { kind: 'missing', outcome: 'uncovered', error: null };
+
+/** Asks Ring, unless the device lacks a subscription. */
+async function lookUpCovered(dependencies: FetchDependencies, wish: Wish): Promise<LookedUp> {
+  const { db, coverage, clock } = dependencies;
+  if (!(await coverage.isCovered(db, wish, clock()))) return UNCOVERED;
+  return lookUp(dependencies, wish, DAYS_FOR_A_USER);
+}
+
+/** What was found, if the device is still covered. The caller holds the lock of the device. */
+async function ifCovered(
+  trx: Knex.Transaction,
+  { coverage, clock }: Pick<Core, 'coverage' | 'clock'>,
+  device: CoveredDevice,
+  found: LookedUp,
+): Promise<LookedUp> {
+  return (await coverage.isCovered(trx, device, clock())) ? found : UNCOVERED;
 }
 
 /** Keeps what was found. The caller holds the lock of the device. */
@@ -158,16 +182,16 @@ export async function fetchEventPicture(dependencies: EventPictureDependencies, 
 
 /** One attempt. What failed and may pass becomes a job again, in the transaction that would have noted the end. */
 async function fetchWaiting(
-  { onPicture, ...dependencies }: FetchDependencies,
+  dependencies: FetchDependencies,
   task: string,
   { pictureRequestId, attempt }: Job,
   request: WaitingRequest,
 ): Promise<LookedUp | undefined> {
-  const { db, clock } = dependencies;
+  const { db, clock, onPicture } = dependencies;
   const { accountId, deviceId } = request;
-  let found: LookedUp;
+  let asked: LookedUp;
   try {
-    found = await lookUp(dependencies, request, DAYS_FOR_A_USER);
+    asked = await lookUpCovered(dependencies, request);
   } catch (error) {
     if (!(error instanceof NoLinkError)) throw error;
     await endWaiting(db, pictureRequestId, { outcome: 'failed', pictureId: null });
@@ -178,6 +202,7 @@ async function fetchWaiting(
       trx,
       sql`SELECT 1 FROM ${SHARED_DEVICES} WHERE device.account_id = ${accountId} AND device.id = ${deviceId} ${LOCK_SHARED}`,
     );
+    const found = await ifCovered(trx, dependencies, request, asked);
     const pauseMs = found.kind === 'missing' ? pauseBeforeRetry(found, attempt) : undefined;
     if (isShared !== undefined && pauseMs !== undefined) {
       await enqueueJob(trx, task, { pictureRequestId, attempt: attempt + 1 }, pauseMs);
@@ -190,5 +215,5 @@ async function fetchWaiting(
     return end.outcome;
   });
   onPicture(outcome);
-  return found;
+  return asked;
 }

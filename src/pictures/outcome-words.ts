@@ -43,6 +43,7 @@ const WORDS: Record<MissingOutcome, Words> = {
     'Ring tells us that there is no such camera for us any more.',
     'If you want to see it here, share it again in the Ring app. Otherwise it disappears from your home page soon.',
   ],
+  uncovered: ['No active subscription covered the device.', 'Get or renew it in the Ring app, and ask again then.'],
   failed: ['Ring gave us no picture.', 'Something is not working there: please try again in a moment.'],
 };
 

@@ -11,6 +11,7 @@ export const PICTURE_OUTCOMES = [
   'damaged',
   'encrypted',
   'gone',
+  'uncovered',
   'failed',
 ] as const;
 

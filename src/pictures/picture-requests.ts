@@ -101,7 +101,7 @@ export async function addAutomatic(
           FROM devices AS device
           JOIN device_events AS event ON event.request_id = ${eventId} AND event.device_id = device.id
          WHERE device.account_id = ${accountId} AND device.id = ${deviceId} AND device.has_event_pictures AND ${MAY_HAVE_VIDEO}
-           AND device.removed_at IS NULL
+           AND device.removed_at IS NULL AND device.uncovered_since IS NULL
            AND ${waitingUpTo(MOST_OF_ALL, sql`true`, now)} < ${MOST_OF_ALL}
            AND ${waitingUpTo(MOST_OF_DEVICE, sql`account_id = device.account_id AND device_id = device.id`, now)}
                < ${MOST_OF_DEVICE}

@@ -109,6 +109,33 @@ export async function resumeOnline(
   await activateWhere(trx, sql`account_id = ${accountId} AND device_id = ${deviceId}`, now);
 }
 
+/**
+ * Pauses the schedules of a device that lost its subscription, in the caller's transaction. Those that its user has paused
+ * stay so. As with {@link pauseOffline}, the device's row comes first.
+ */
+export async function pauseUncovered(trx: Knex.Transaction, accountId: string, deviceId: string): Promise<void> {
+  await run(
+    trx,
+    sql`UPDATE scheduled_operations SET status = 'PAUSED', pause_reason = 'SUBSCRIPTION', next_run_at = NULL
+         WHERE account_id = ${accountId} AND device_id = ${deviceId}
+           AND (status = 'ACTIVE' OR pause_reason = 'OFFLINE')`,
+  );
+}
+
+/** Lets the schedules of a device go on that is covered again, at once or as soon as it is online. */
+export async function resumeCovered(
+  trx: Knex.Transaction,
+  { accountId, id: deviceId, online }: Pick<UserDevice, 'accountId' | 'id' | 'online'>,
+  now: Date,
+): Promise<void> {
+  await run(
+    trx,
+    sql`UPDATE scheduled_operations SET pause_reason = 'OFFLINE'
+         WHERE account_id = ${accountId} AND device_id = ${deviceId} AND pause_reason = 'SUBSCRIPTION'`,
+  );
+  if (online !== false) await resumeOnline(trx, accountId, deviceId, now);
+}
+
 async function activateWhere(trx: Knex.Transaction, condition: Sql, now: Date): Promise<void> {
   await run(
     trx,

@@ -1,5 +1,6 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
+import type { Core } from '../core.js';
 import { row, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { MAY_HAVE_VIDEO } from '../devices/device-kind.js';
@@ -32,12 +33,12 @@ export async function enqueuePicture(trx: Knex.Transaction, run: Run, delayMs = 
 
 /**
  * Fetches the latest picture for one run. Before Ring is asked and again before the picture is stored, the schedule must be
- * active and its device shared: a schedule that is paused or deleted in between brings no picture.
+ * active and its device shared and covered: a schedule that is paused or deleted in between brings no picture.
  */
 export async function takeScheduledPicture(dependencies: FetchDependencies, payload: unknown): Promise<void> {
   const run = Run.parse(payload);
   const { db, clock, log, onPicture } = dependencies;
-  const schedule = await findReady(db, run);
+  const schedule = await findReady(dependencies, run);
   if (schedule === undefined) return;
 
   const wish = { accountId: schedule.account_id, deviceId: schedule.device_id, moment: null };
@@ -55,10 +56,13 @@ export async function takeScheduledPicture(dependencies: FetchDependencies, payl
     onPicture(found.outcome);
     return;
   }
-  onPicture(await store(db, run, schedule, found.picture, clock()));
+  onPicture(await store(dependencies, run, schedule, found.picture));
 }
 
-function findReady(db: Knex, { operationId, snapshotId }: Run): Promise<ReadySchedule | undefined> {
+function findReady(
+  { db, clock, coverage }: Pick<Core, 'db' | 'clock' | 'coverage'>,
+  { operationId, snapshotId }: Run,
+): Promise<ReadySchedule | undefined> {
   return row<ReadySchedule>(
     db,
     sql`SELECT schedule.link_id, schedule.account_id, schedule.device_id
@@ -66,17 +70,18 @@ function findReady(db: Knex, { operationId, snapshotId }: Run): Promise<ReadySch
             ON link.id = schedule.link_id AND device.id = schedule.device_id
          WHERE schedule.id = ${operationId} AND schedule.status = 'ACTIVE' AND device.online IS NOT FALSE
            AND ${MAY_HAVE_VIDEO}
-           AND NOT EXISTS (SELECT 1 FROM snapshots WHERE id = ${snapshotId})`,
+           AND NOT EXISTS (SELECT 1 FROM snapshots WHERE id = ${snapshotId})
+           AND ${coverage.covers({ accountId: sql`device.account_id`, deviceId: sql`device.id` }, clock())}`,
   );
 }
 
 async function store(
-  db: Knex,
+  { db, clock, coverage }: Pick<Core, 'db' | 'clock' | 'coverage'>,
   { operationId, snapshotId }: Run,
   { link_id, account_id, device_id }: ReadySchedule,
   picture: RingPicture,
-  now: Date,
-): Promise<'taken' | 'known'> {
+): Promise<'taken' | 'known' | 'uncovered'> {
+  const now = clock();
   return db.transaction(async (trx) => {
     // The device comes first, as in a removal of it. The lock is exclusive: of two transactions that add a picture at
     // once, each would miss the other's when it counts.
@@ -86,6 +91,7 @@ async function store(
            WHERE link.id = ${link_id} AND device.id = ${device_id} ${LOCK_SHARED}`,
     );
     if (device === undefined) return 'known';
+    if (!(await coverage.isCovered(trx, { accountId: account_id, deviceId: device_id }, now))) return 'uncovered';
     if (!(await recordRun(trx, operationId, { outcome: 'taken', error: null }, now))) return 'known';
     const { pictures_deleted_until: deletedUntil } = device;
     if (deletedUntil !== null && picture.takenAt <= deletedUntil) return 'known';

@@ -49,14 +49,14 @@ export async function schedulesOf(db: Knex, { linkId, id }: UserDevice): Promise
  *
  * @param recurrence its time zone is known to this process
  * @returns `unknown-zone` when Postgres, which reckons with it, does not know it; `no-video` when the device has no camera;
- *   `no-device` when it is not the user's (any more)
+ *   `no-device` when it is not the user's (any more); `uncovered` when it lacks a subscription
  */
 export async function createSchedule(
-  db: Knex,
+  { db, coverage }: Pick<Core, 'db' | 'coverage'>,
   { userId, deviceId }: { userId: string; deviceId: string },
   recurrence: Recurrence,
   now: Date,
-): Promise<'created' | 'full' | 'unknown-zone' | 'no-video' | 'no-device'> {
+): Promise<'created' | 'full' | 'unknown-zone' | 'no-video' | 'no-device' | 'uncovered'> {
   const spelled = await spellTimeZone(db, recurrence);
   if (spelled === undefined) return 'unknown-zone';
   return db.transaction(async (trx) => {
@@ -64,6 +64,7 @@ export async function createSchedule(
     const device = await lockDeviceOfUser(trx, userId, deviceId);
     if (device === undefined) return 'no-device';
     if (!mayHaveVideo(device)) return 'no-video';
+    if (!(await coverage.isCovered(trx, { accountId: device.accountId, deviceId }, now))) return 'uncovered';
     if ((await schedulesOf(trx, device)).length >= MAX_SCHEDULES_OF_DEVICE) return 'full';
     await addSchedule(trx, userId, device, spelled, now);
     return 'created';
@@ -80,19 +81,26 @@ async function spellTimeZone(db: Knex, recurrence: Recurrence): Promise<Recurren
   return known && { ...recurrence, timeZone: known.name };
 }
 
-/** Lets a schedule go on that its user had paused: at once, or as soon as the device is online. */
+/**
+ * Lets a schedule go on that its user had paused: at once, or as soon as the device is online.
+ *
+ * @returns `uncovered`, with the pause left as it is, when the device lacks a subscription
+ */
 export async function resumeSchedule(
-  db: Knex,
+  { db, coverage }: Pick<Core, 'db' | 'coverage'>,
   { userId, deviceId }: { userId: string; deviceId: string },
   scheduleId: string,
   now: Date,
-): Promise<void> {
-  await db.transaction(async (trx) => {
+): Promise<'resumed' | 'no-device' | 'uncovered'> {
+  return db.transaction(async (trx) => {
     // The lock keeps the device from going offline or away just now.
     const device = await lockDeviceOfUser(trx, userId, deviceId);
-    if (device === undefined) return;
+    if (device === undefined) return 'no-device';
+    const { accountId, id, online } = device;
+    if (!(await coverage.isCovered(trx, { accountId, deviceId: id }, now))) return 'uncovered';
     await awaitDevice(trx, device, scheduleId);
-    if (device.online !== false) await resumeOnline(trx, device.accountId, device.id, now);
+    if (online !== false) await resumeOnline(trx, accountId, id, now);
+    return 'resumed';
   });
 }
 

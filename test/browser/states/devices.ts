@@ -9,6 +9,7 @@ import { type Fault } from '../../support/worlds/ring.js';
 import { allowAll, change, eventful, eventless, holdForms, inDays, NAMES, press, visitDevice } from './people.js';
 import type { Stage } from './stage.js';
 import type { State } from './state.js';
+import { visitUncovered } from './uncovered.js';
 
 const invented = (deviceId: string) => {
   const devices = inventedPeople().flatMap((person) => person.devices);
@@ -159,6 +160,12 @@ export const DEVICES: State[] = [
       await scheduled(world, owner, [{ frequency: 'HOURLY', pause: 'OFFLINE' }]);
       await visitDevice(page, owner);
     },
+  },
+  {
+    name: 'device-uncovered',
+    says: /No active subscription covers this device\..*in the Ring app/,
+    title: 'Front Door',
+    visit: (page) => visitUncovered(page, 'device'),
   },
   {
     name: 'device-outdated',

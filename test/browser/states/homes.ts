@@ -9,6 +9,7 @@ import type { World } from '../../support/worlds/world.js';
 import { change, CONFIRMING, eventful, household, inDays, removeApp } from './people.js';
 import type { Stage } from './stage.js';
 import type { State } from './state.js';
+import { visitUncovered } from './uncovered.js';
 
 const visitHome = (page: Page, visitor: Visitor) => visitAs(page, visitor, '/ring/home');
 const homeWith =
@@ -102,6 +103,11 @@ const STATES: State[] = [
       ]);
       await visitHome(page, visitor);
     },
+  },
+  {
+    name: 'home-uncovered',
+    says: 'You get or renew one in the Ring app',
+    visit: (page) => visitUncovered(page, 'home'),
   },
   {
     name: 'home-device-removed',
