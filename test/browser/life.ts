@@ -102,6 +102,7 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
 
   /** A device records something of which Ring tells us nothing. */
   async function records(deviceId: string): Promise<void> {
+    world.clock.advance(1);
     await world.ring.record({ user_id: deviceId.split('-')[0] ?? '', device_id: deviceId });
   }
 
