@@ -144,10 +144,12 @@ function member(column: Column, constraints: Table['constraints']): string {
   return declaration('    ', column.name, column.isNullable && !types.includes('unknown') ? [...types, 'null'] : types);
 }
 
-/** One line, or where that would be too long, a line for each type: as prettier has it. */
+/** One line; where that would be too long, the types in the next one, or a line for each: as prettier has it. */
 function declaration(indentation: string, name: string, types: readonly string[]): string {
   const line = `${indentation}${name}: ${types.join(' | ')};\n`;
   if (line.length <= 121) return line;
+  const below = `${indentation}  ${types.join(' | ')};\n`;
+  if (below.length <= 121) return `${indentation}${name}:\n${below}`;
   return `${indentation}${name}:${types.map((type) => `\n${indentation}  | ${type}`).join('')};\n`;
 }
 
