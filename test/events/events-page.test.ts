@@ -65,7 +65,8 @@ describe('the events', () => {
 
     expect(await eventsAt(owner)).toEqual([id]);
 
-    const watch = event.type === 'motion_detected' || event.type === 'button_press' ? ' Show the picture Watch the recording' : '';
+    const watch =
+      event.type === 'motion_detected' || event.type === 'button_press' ? ' Show the picture Watch the recording' : '';
     expect(rowOf(owner, id)).toBe(`${words} Front Door${watch} Mar 5, 2026, 2:07 PM UTC`);
     expect(owner.visitor.page.text).toContain('<time datetime="2026-03-05T14:07:00.000Z">');
     expect(linkOn(owner.visitor.page.text, 'Front Door')).toBe(owner.path);
