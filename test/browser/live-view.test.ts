@@ -218,7 +218,9 @@ describe('watching live', () => {
 
   test('sends its offer when all addresses are found, with each of them, and asks for sound', async () => {
     const owner = await sharing(world);
-    const own = await context.newPage();
+    // The clock is that of all pages of a context, and stays stopped.
+    const apart = await newContext(browser);
+    const own = await apart.newPage();
     await own.addInitScript(`
       found = [];
       const Native = RTCPeerConnection;
@@ -267,7 +269,7 @@ describe('watching live', () => {
       'm=audio',
       'a=recvonly',
     ]);
-    await own.close();
+    await apart.close();
   });
 
   test('does not wait for addresses for ever', async () => {
