@@ -212,7 +212,7 @@ test('an ID of a device may be anything that is no space: its page opens, its fi
     expect(await page.evaluate<string[]>(STRANGE_ELEMENTS)).toEqual([]);
     await expectHarmless(page, '/events');
     await page.getByLabel('Device').selectOption({ label: 'Front Door' });
-    await page.getByRole('button', { name: 'Show' }).click();
+    await page.getByRole('button', { name: 'Show', exact: true }).click();
     await page.waitForURL(/device=/);
     expect(await page.locator('.event').count()).toBe(1);
     expect(await page.evaluate<string[]>(STRANGE_ELEMENTS)).toEqual([]);
