@@ -1,8 +1,10 @@
 /**
- * Compiles when a source is newer than the last build, and otherwise ends at once: every npm command runs this first, and
- * `tsc` alone takes seconds to find that nothing has changed. A production image has no sources, so there is nothing to do.
+ * Compiles when a source is newer than the last build or has gone since, and otherwise ends at once: every npm command runs
+ * this first, and `tsc` alone takes seconds to find that nothing has changed. A production image has no sources, so there is
+ * nothing to do.
  *
- * Output whose source has gone is deleted, or Jest and Knex would go on running renamed tests and removed migrations.
+ * Output whose source has gone is deleted, or Jest and Knex would go on running renamed tests and removed migrations. It is
+ * compiled again then, because another source may still import what has gone.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -22,10 +24,14 @@ if (existsSync('src')) {
 }
 
 function deleteOrphans() {
-  for (const output of filesIn('dist', '.js')) {
-    const source = output.replace(/^dist\//, '').replace(/\.js$/, '.ts');
-    if (!existsSync(source)) for (const file of [output, `${output}.map`]) rmSync(file, { force: true });
-  }
+  const orphans = filesIn('dist', '.js').filter((output) => !existsSync(sourceOf(output)));
+  // First of all, so that a build that is broken off or fails now is not taken for the last one.
+  if (orphans.length > 0) rmSync(BUILT, { force: true });
+  for (const output of orphans) for (const file of [output, `${output}.map`]) rmSync(file, { force: true });
+}
+
+function sourceOf(output) {
+  return output.replace(/^dist\//, '').replace(/\.js$/, '.ts');
 }
 
 function isUpToDate() {

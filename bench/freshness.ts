@@ -4,7 +4,7 @@ import { type IncomingMessage, request } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { migrateToLatest } from '../src/database/migrate.js';
-import { Visitor } from '../test/support/visitor.js';
+import { Visitor } from '../test/support/clients/visitor.js';
 import { HMAC_KEY } from './load.js';
 import { median, printTable, timed } from './report.js';
 import { type Server, startServer } from './servers.js';

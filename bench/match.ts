@@ -1,6 +1,7 @@
 import { createHmac, createSecretKey } from 'node:crypto';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import pg from 'pg';
+import type { Tables } from '../src/database/tables.js';
 import { matchNonce } from '../src/linking/match.js';
 import { median, printTable, timed } from './report.js';
 
@@ -98,10 +99,10 @@ async function memory(match: () => Promise<unknown>): Promise<{ garbage: number;
 }
 
 async function readAccountIds(pool: pg.Pool): Promise<string[]> {
-  const { rows } = await pool.query<{ account_id: string }>(
+  const { rows } = await pool.query<Pick<Tables['ring_tokens'], 'account_id'>>(
     `SELECT account_id FROM ring_tokens WHERE status = 'UNCLAIMED'`,
   );
-  return rows.map((row) => row.account_id);
+  return rows.flatMap(({ account_id }) => account_id ?? []);
 }
 
 async function insertTokens(pool: pg.Pool, status: 'CLAIMED' | 'UNCLAIMED', count: number): Promise<void> {

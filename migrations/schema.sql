@@ -63,16 +63,35 @@ CREATE INDEX audit_archive_archived ON audit_archive (archived_at);
 CREATE INDEX audit_archive_user ON audit_archive (user_id);
 
 CREATE TABLE device_events (
-  request_id  uuid NOT NULL,
-  account_id  text NOT NULL,
-  device_id   text NOT NULL,
-  type        text NOT NULL,
-  subtype     text,
-  occurred_at timestamptz NOT NULL,
-  CONSTRAINT device_events_pkey PRIMARY KEY (request_id)
+  request_id         uuid NOT NULL,
+  account_id         text NOT NULL,
+  device_id          text NOT NULL,
+  type               text NOT NULL,
+  subtype            text,
+  occurred_at        timestamptz NOT NULL,
+  history_id         text,
+  history_start      timestamptz,
+  is_only_in_history boolean NOT NULL DEFAULT false,
+  CONSTRAINT device_events_pkey PRIMARY KEY (request_id),
+  CONSTRAINT device_events_history_whole CHECK (((history_id IS NULL) = (history_start IS NULL))),
+  CONSTRAINT device_events_told_by_somebody CHECK (((history_id IS NOT NULL) OR (NOT is_only_in_history)))
 );
 CREATE INDEX device_events_age ON device_events USING brin (occurred_at);
+CREATE UNIQUE INDEX device_events_history ON device_events (account_id, device_id, history_id) WHERE (history_id IS NOT NULL);
 CREATE INDEX device_events_list ON device_events (account_id, device_id, occurred_at, request_id) INCLUDE (type, subtype);
+
+CREATE TABLE device_histories (
+  account_id    text NOT NULL,
+  device_id     text NOT NULL,
+  missing_since timestamptz,
+  missing_until timestamptz,
+  read_since    timestamptz,
+  next_page     text,
+  read_error    text,
+  CONSTRAINT device_histories_pkey PRIMARY KEY (account_id, device_id),
+  CONSTRAINT device_histories_missing_whole CHECK ((((missing_since IS NULL) = (missing_until IS NULL)) AND ((missing_since IS NULL) = (read_since IS NULL)))),
+  CONSTRAINT device_histories_read_while_missing CHECK (((missing_since IS NOT NULL) OR ((next_page IS NULL) AND (read_error IS NULL))))
+);
 
 CREATE TABLE devices (
   account_id             text NOT NULL,
@@ -90,8 +109,13 @@ CREATE TABLE devices (
   online_since           timestamptz,
   has_event_pictures     boolean NOT NULL DEFAULT false,
   pictures_deleted_until timestamptz,
+  void_before            timestamptz,
+  is_doorbell            boolean NOT NULL DEFAULT false,
+  sensors                jsonb,
+  status_fetched_at      timestamptz,
   CONSTRAINT devices_pkey PRIMARY KEY (account_id, id),
-  CONSTRAINT devices_removed_means_erased CHECK (((removed_at IS NULL) OR ((online IS NULL) AND (online_at IS NULL) AND (capabilities IS NULL) AND (configurations IS NULL) AND (location IS NULL) AND (added_at IS NULL) AND (fetched_at IS NULL))))
+  CONSTRAINT devices_removed_means_erased CHECK (((removed_at IS NULL) OR ((online IS NULL) AND (online_at IS NULL) AND (capabilities IS NULL) AND (configurations IS NULL) AND (location IS NULL) AND (added_at IS NULL) AND (fetched_at IS NULL)))),
+  CONSTRAINT devices_removed_means_sensors_erased CHECK (((removed_at IS NULL) OR (sensors IS NULL)))
 );
 
 CREATE TABLE job_runners (
@@ -215,6 +239,13 @@ CREATE INDEX scheduled_operations_due ON scheduled_operations (next_run_at) WHER
 CREATE INDEX scheduled_operations_link ON scheduled_operations (link_id);
 CREATE INDEX scheduled_operations_status ON scheduled_operations (status);
 CREATE INDEX scheduled_operations_user ON scheduled_operations (user_id);
+
+CREATE TABLE service_presence (
+  is_only boolean NOT NULL DEFAULT true,
+  seen_at timestamptz NOT NULL,
+  CONSTRAINT service_presence_pkey PRIMARY KEY (is_only),
+  CONSTRAINT service_presence_is_only_check CHECK (is_only)
+);
 
 CREATE TABLE sessions (
   sid    character varying NOT NULL,

@@ -28,6 +28,7 @@ import type { Metrics } from './operations/metrics.js';
 import { devicePage } from './pages/device-page.js';
 import { createHomePage } from './pages/home-page.js';
 import { picturePages } from './pages/picture-pages.js';
+import { recordingPages } from './pages/recording-pages.js';
 import { createAuthentication } from './users/authentication.js';
 import { createPasswords, type HashCost } from './users/passwords.js';
 import { userRoutes } from './users/routes.js';
@@ -50,7 +51,7 @@ export interface AppOptions {
   eventStreams?: Partial<EventStreamSettings>;
   /** How long a scrape of the metrics waits for the database, in ms. */
   scrapeLimitMs?: number;
-  /** What hashing a password costs; see {@link createPasswords}. */
+  /** The cost of hashing a password; see {@link createPasswords}. */
   hashCost?: HashCost;
 }
 
@@ -66,7 +67,7 @@ export interface App {
 
 /** The middleware in order, and the routers. Routes for programs come first: they need no session. */
 export function createApp(options: AppOptions): App {
-  const { core, config, database, metrics, patienceMs = 10_000 } = options;
+  const { core, config, database, metrics, areKeysRight, isShuttingDown, patienceMs = 10_000 } = options;
   const { db, clock, log } = core;
   const limits = createRateLimits(database.pool, config.rateLimitScale);
   const passwords = createPasswords(options.hashCost);
@@ -89,11 +90,11 @@ export function createApp(options: AppOptions): App {
   const homePage = createHomePage({ db, clock, limits });
   const linkPages = createLinkPages({
     ...core,
-    database,
+    patientPool: database.patientPool,
     hmacKey,
     limits,
     patienceMs,
-    isShuttingDown: options.isShuttingDown,
+    isShuttingDown,
     onClaimed: metrics.onClaimed,
     onMatched: metrics.onMatched,
   });
@@ -119,10 +120,12 @@ export function createApp(options: AppOptions): App {
       onDelivery: metrics.onDelivery,
     }),
   );
-  app.use(healthRoutes(options));
+  const health = { database, queue: options.queue, areKeysRight, isShuttingDown };
+  app.use(healthRoutes(health));
   app.use(
     metricsRoute({
-      ...options,
+      health,
+      metrics,
       gauges: createDatabaseGauges({ pool: database.metricsPool, clock, log }),
       token: config.metricsToken,
       ...(options.scrapeLimitMs !== undefined && { limitMs: options.scrapeLimitMs }),
@@ -153,7 +156,8 @@ export function createApp(options: AppOptions): App {
   app.use(homePage.router);
   app.use(liveViewRoutes({ ...core, limits }));
   app.use(devicePage({ db, clock, limits }));
-  app.use(picturePages({ ...core, limits, onSnapshot: metrics.onSnapshot }));
+  app.use(picturePages({ ...core, limits, onPicture: metrics.onPicture }));
+  app.use(recordingPages({ ...core, limits }));
   app.use(eventsPage({ db, limits }));
   app.use(streams.router);
   app.use(accountPage({ ...core, database, authentication, passwords, limits }));
@@ -178,6 +182,7 @@ function securityHeaders({ production }: Config): RequestHandler {
         frameAncestors: ["'none'"],
         formAction: ["'self'"],
         imgSrc: ["'self'", 'data:'],
+        mediaSrc: ["'self'"],
       },
     },
     referrerPolicy: { policy: 'no-referrer' },

@@ -1,4 +1,5 @@
 import type { Core } from './core.js';
+import { notePresence } from './events/presence.js';
 import { purgeDeviceEvents } from './events/record-events.js';
 import { purgeInbox } from './inbox/event-rows.js';
 import { wakeOverdueInboxes } from './inbox/wake-up.js';
@@ -13,13 +14,15 @@ import { refreshInBackground } from './tokens/background-refresh.js';
 import type { CallBudget } from './tokens/call-budget.js';
 
 /** The periodic tasks by their names, which metrics show, and when they run: cron expressions in UTC. */
-export const SCHEDULES = {
+export const CRON_EXPRESSIONS = {
   'expire unclaimed tokens': '* * * * *',
   'refresh tokens': '* * * * *',
   'wake overdue inboxes': '* * * * *',
   'start due snapshots': '* * * * *',
   // Often, because Ring ends a session by itself after a minute at most, and pages should not show it as open for long.
   'end expired live views': '*/5 * * * * *',
+  // Often, because a minute without it means that events were missed.
+  'note presence': '*/10 * * * * *',
   'forget old code exchanges': '17 * * * *',
   'purge the inbox': '29 * * * *',
   'forget ended live views': '47 * * * *',
@@ -29,39 +32,39 @@ export const SCHEDULES = {
   'purge the archive': '37 3 * * *',
 } as const;
 
-type Name = keyof typeof SCHEDULES;
+type Name = keyof typeof CRON_EXPRESSIONS;
 
-export interface PeriodicTaskDependencies extends Pick<
-  Core,
-  'db' | 'tokens' | 'clock' | 'log' | 'unclaimedTtlSeconds'
-> {
+export interface PeriodicTaskOptions {
   budget: CallBudget;
   auditRetentionDays: number;
   isStopping: () => boolean;
 }
 
 /** Each task may run on every instance at once, and again after a crash. */
-export function periodicTasks(dependencies: PeriodicTaskDependencies): PeriodicTask[] {
-  const { log, unclaimedTtlSeconds, auditRetentionDays } = dependencies;
+export function periodicTasks(
+  core: Pick<Core, 'db' | 'tokens' | 'clock' | 'log' | 'unclaimedTtlSeconds'>,
+  { budget, auditRetentionDays, isStopping }: PeriodicTaskOptions,
+): PeriodicTask[] {
   const runs: Record<Name, () => Promise<void>> = {
     async 'expire unclaimed tokens'() {
-      const expired = await expireUnclaimedPairs(dependencies, unclaimedTtlSeconds);
-      if (expired > 0) log.info({ expired }, 'expired unclaimed token pairs');
+      const expired = await expireUnclaimedPairs(core);
+      if (expired > 0) core.log.info({ expired }, 'expired unclaimed token pairs');
     },
-    'refresh tokens': () => refreshInBackground(dependencies),
-    'wake overdue inboxes': () => wakeOverdueInboxes(dependencies),
-    'start due snapshots': () => startDueSchedules(dependencies),
-    'end expired live views': () => endExpiredLiveViews(dependencies),
-    'forget old code exchanges': () => purgeExchanges(dependencies),
-    'purge the inbox': () => purgeInbox(dependencies),
-    'forget ended live views': () => purgeEndedLiveViews(dependencies),
-    'forget expired token pairs': () => purgeExpiredPairs(dependencies),
+    'refresh tokens': () => refreshInBackground({ ...core, budget, isStopping }),
+    'wake overdue inboxes': () => wakeOverdueInboxes(core),
+    'start due snapshots': () => startDueSchedules(core),
+    'end expired live views': () => endExpiredLiveViews(core),
+    'note presence': () => notePresence(core),
+    'forget old code exchanges': () => purgeExchanges(core),
+    'purge the inbox': () => purgeInbox(core),
+    'forget ended live views': () => purgeEndedLiveViews(core),
+    'forget expired token pairs': () => purgeExpiredPairs(core),
     async 'forget old device events'() {
-      await purgeDeviceEvents(dependencies);
-      await purgePictureRequests(dependencies);
+      await purgeDeviceEvents(core);
+      await purgePictureRequests(core);
     },
-    'forget removed devices': () => purgeRemovedDevices(dependencies),
-    'purge the archive': () => purgeArchive(dependencies, auditRetentionDays),
+    'forget removed devices': () => purgeRemovedDevices(core),
+    'purge the archive': () => purgeArchive(core, auditRetentionDays),
   };
-  return Object.entries(runs).map(([name, run]) => ({ name, schedule: SCHEDULES[name as Name], run }));
+  return Object.entries(runs).map(([name, run]) => ({ name, cronExpression: CRON_EXPRESSIONS[name as Name], run }));
 }

@@ -2,7 +2,6 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Knex } from 'knex';
 import type { Logger } from 'pino';
 import { createApp } from './app.js';
 import type { Config } from './configuration/config.js';
@@ -12,28 +11,26 @@ import { migrateToLatest } from './database/migrate.js';
 import { startEventFeed } from './events/event-feed.js';
 import type { EventStreamSettings } from './events/event-streams.js';
 import { gracefulClose } from './http/graceful-close.js';
-import { enqueueInbox } from './inbox/wake-up.js';
 import { jobLanes } from './job-lanes.js';
 import { startPeriodicTasks } from './jobs/periodic.js';
 import { startQueue } from './jobs/queue.js';
+import { catchUp } from './linking/catch-up.js';
 import { createCodeExchange } from './linking/exchange.js';
-import { enqueueUntoldIdentifier } from './linking/rename-at-ring.js';
 import { createMetrics } from './operations/metrics.js';
-import { periodicTasks, SCHEDULES } from './periodic-tasks.js';
+import { periodicTasks, CRON_EXPRESSIONS } from './periodic-tasks.js';
 import { currentRequestId } from './request-id.js';
-import { refetchInventory, refetchSubscriptions } from './ring-accounts/refetch.js';
 import { createRingClient } from './ring/client.js';
 import type { Clock } from './time/clock.js';
 import { createAccessTokens } from './tokens/access-tokens.js';
 import { findWrongKeys, requireEveryKey } from './tokens/key-check.js';
-import { createCallBudget, PICTURE_SHARE } from './tokens/call-budget.js';
+import { createCallBudget, HISTORY_SHARE, PICTURE_SHARE, REFRESH_SHARE, type Share } from './tokens/call-budget.js';
 import { createVault, type Vault } from './tokens/vault.js';
 import type { HashCost } from './users/passwords.js';
 
 export interface ServiceOptions {
   config: Config;
   databaseUrl: string;
-  /** 0: any free one. */
+  /** The port to listen on. 0 takes any that is free. */
   port: number;
   clock: Clock;
   log: Logger;
@@ -41,10 +38,12 @@ export interface ServiceOptions {
   patienceMs?: number;
   /** How long a call to Ring may take, in ms. */
   ringTimeoutMs?: number;
+  /** How long a caller waits for a connection to the database, in ms. */
+  connectTimeoutMs?: number;
   eventStreams?: Partial<EventStreamSettings>;
   /** How long a scrape of the metrics waits for the database, in ms. */
   scrapeLimitMs?: number;
-  /** What hashing a password costs; what OWASP advises unless given. */
+  /** The cost of hashing a password. Without it, the one that OWASP advises. */
   hashCost?: HashCost;
 }
 
@@ -73,14 +72,14 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const { config, clock, log } = options;
   const { unclaimedTtlSeconds, linkClockSkewSeconds, auditRetentionDays } = config;
   await migrateToLatest(options.databaseUrl);
-  const database = openDatabase(options.databaseUrl, log);
+  const database = openDatabase(options.databaseUrl, log, options.connectTimeoutMs);
   const vault = createVault(config.encryptionKeys);
   const areKeysRight = await checkKeys(options, database, vault).catch(async (error: unknown) => {
     await database.close();
     throw error;
   });
 
-  const metrics = createMetrics({ clock, periodicTasks: Object.keys(SCHEDULES) });
+  const metrics = createMetrics({ clock, periodicTasks: Object.keys(CRON_EXPRESSIONS) });
   const ring = createRingClient({
     ...config.ring,
     ...(options.ringTimeoutMs && { timeoutMs: options.ringTimeoutMs }),
@@ -90,19 +89,28 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       log.debug({ call: report.endpoint, result: report.result, ms: Math.round(report.durationMs) }, 'asked Ring');
     },
   });
-  const basis = { db: database.knex, ring, vault, clock, log, unclaimedTtlSeconds, linkClockSkewSeconds };
-  const tokens = createAccessTokens({ ...basis, onRefresh: metrics.onRefresh, onHealed: catchUp });
-  const core: Core = { ...basis, tokens };
+  const db = database.knex;
+  const tokens = createAccessTokens({
+    db,
+    ring,
+    vault,
+    clock,
+    log,
+    onRefresh: metrics.onRefresh,
+    // Ring knows what happened until now, while its webhooks may have found no link.
+    onHealed: (trx, accountId) => catchUp(trx, accountId, clock()),
+  });
+  const core: Core = { db, ring, vault, tokens, clock, log, unclaimedTtlSeconds, linkClockSkewSeconds };
   const codes = createCodeExchange({ ...core, onExchange: metrics.onExchange });
 
   let isStopping = false;
   const isShuttingDown = () => isStopping;
-  const budget = createCallBudget(database.pool, isShuttingDown);
-  const pictureBudget = createCallBudget(database.pool, isShuttingDown, PICTURE_SHARE);
-  const lanes = jobLanes(database, { ...core, ...metrics, pictureBudget, onCompleted: catchUp });
+  const budgetOf = (share: Share) => createCallBudget(database.pool, share, isShuttingDown);
+  const budgets = { pictureBudget: budgetOf(PICTURE_SHARE), historyBudget: budgetOf(HISTORY_SHARE) };
+  const lanes = jobLanes(core, database, metrics, budgets);
   const queue = startQueue(database, lanes, log);
   const periodic = startPeriodicTasks(
-    periodicTasks({ ...core, budget, auditRetentionDays, isStopping: isShuttingDown }),
+    periodicTasks(core, { budget: budgetOf(REFRESH_SHARE), auditRetentionDays, isStopping: isShuttingDown }),
     log,
     metrics.onTaskRun,
   );
@@ -155,12 +163,4 @@ async function checkKeys({ config, log }: ServiceOptions, database: Database, va
   if (wrong.length === 0) return true;
   log.error({ keys: wrong }, 'TOKEN_ENCRYPTION_KEYS: these open nothing of what was sealed under their ids');
   return false;
-}
-
-/** Adds the jobs that follow a new link: fetch what Ring knows about it, and apply the events that came before it. */
-async function catchUp(trx: Knex.Transaction, accountId: string): Promise<void> {
-  await enqueueUntoldIdentifier(trx, accountId);
-  await refetchInventory(trx, accountId);
-  await refetchSubscriptions(trx, accountId);
-  await enqueueInbox(trx, accountId);
 }

@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { PROJECT } from './support/documents.js';
+import { PROJECT } from './support/inspection/documents.js';
 
 /** A project of one source file, with this project's build and compiler. */
 let project: string;
@@ -62,6 +62,17 @@ test('the compiled file of a deleted source is deleted too', () => {
   rmSync(at('src/two.ts'));
   build();
   expect(['one', 'two'].map((name) => existsSync(at(`dist/src/${name}.js`)))).toEqual([true, false]);
+});
+
+test('an import of a deleted source is told, and again by the next build', () => {
+  writeFileSync(at('src/two.ts'), 'export const two = 2;\n');
+  writeFileSync(at('src/three.ts'), "import { two } from './two.js';\nexport const three = two + 1;\n");
+  expect(build().status).toBe(0);
+  rmSync(at('src/two.ts'));
+  for (const { status, stderr } of [build(), build()]) {
+    expect(status).toBe(2);
+    expect(stderr).toContain('TS2307');
+  }
 });
 
 test('without sources, as in a production image, there is nothing to do', () => {

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { ENDPOINTS } from '../src/ring/endpoints.js';
-import { routesOf } from './support/app-routes.js';
-import { DOCUMENTS, namedInDocuments } from './support/documents.js';
-import { scrape } from './support/metrics.js';
-import { startWorld, type World } from './support/world.js';
+import { routesOf } from './support/inspection/app-routes.js';
+import { DOCUMENTS, namedInDocuments } from './support/inspection/documents.js';
+import { scrape } from './support/inspection/metrics.js';
+import { startWorld, type World } from './support/worlds/world.js';
 
 let world: World;
 let routes: string[];

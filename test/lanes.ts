@@ -10,13 +10,13 @@ export type Lane = (typeof LANES)[number];
  * none. A test that imports none of these is a unit test.
  */
 const NEEDS: readonly [lane: Lane, file: string][] = [
-  ['browser', 'test/support/browser.js'],
+  ['browser', 'test/support/clients/browser.js'],
   ['integration', 'src/development/embedded-postgres.js'],
 ];
 
 /**
  * Tests that have the machine to themselves, one after the other, when the rest of their lane has ended. They load it
- * fully, so that others beside them would wait, or they fill what all tests share.
+ * fully, so that others beside them would wait.
  */
 const ALONE: readonly string[] = [
   'test/operations/rolling-restart.test.js',

@@ -4,11 +4,13 @@ import { cp, mkdir, mkdtemp, readFile, rm, stat, symlink } from 'node:fs/promise
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { cards } from './support/linking.js';
-import { scrape } from './support/metrics.js';
+import type { Tables } from '../src/database/tables.js';
+import { Visitor } from './support/clients/visitor.js';
+import { cards } from './support/features/linking.js';
+import { scrape } from './support/inspection/metrics.js';
+import { until } from './support/waiting/until.js';
 import {
   type AppProcess,
   createProcessWorld,
@@ -17,10 +19,8 @@ import {
   type ProcessWorld,
   spawnProcess,
   statusOf,
-} from './support/process.js';
-import { Ring, type RingUser } from './support/ring.js';
-import { until } from './support/until.js';
-import { Visitor } from './support/visitor.js';
+} from './support/worlds/process.js';
+import { Ring, type RingUser } from './support/worlds/ring.js';
 
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
 const PASSWORD = 'correct horse battery staple';
@@ -147,7 +147,8 @@ describe('npm start', () => {
       await once(socket, 'connect');
     }
     half.write('GET /ring/home HTTP/1.1\r\nHost: localhost\r\n');
-    await delay(200);
+    // Connections are taken in their order. So the app has taken these before it answers on another one.
+    expect(await statusOf(`http://localhost:${checkout.port}/livez`)).toBe(200);
 
     app.killGroup('SIGINT');
     await app.ended;
@@ -170,13 +171,14 @@ describe('Ctrl-C during the start', () => {
     return existsSync(folder) && readdirSync(folder).some((entry) => name.test(entry));
   };
   const postmaster = () => join(checkout.directory, '.data/postgres/cluster/data/postmaster.pid');
+  const isReadyPostgres = () => existsSync(postmaster()) && /^ready/m.test(readFileSync(postmaster(), 'utf8'));
 
   test.each<[string, (app: AppProcess) => Promise<unknown>]>([
     ['while the database cluster is created', () => soon('a draft', () => inPostgresFolder(/^cluster\.draft/))],
     ['as the first Postgres starts', () => soon('a Postgres', () => existsSync(postmaster()))],
     ['as the app says that it is there', (app) => soon('the app', () => app.stdout().includes('The app'))],
-    ['at some moment', () => delay(Math.random() * 2_000)],
-    ['at some other moment', () => delay(Math.random() * 2_000)],
+    ['before the app has done anything', () => Promise.resolve()],
+    ['as Postgres is ready', () => soon('a ready Postgres', () => isReadyPostgres())],
   ])('%s leaves no process behind', async (_when, moment) => {
     const app = checkout.start();
     await moment(app);
@@ -266,9 +268,10 @@ describe('SIGTERM', () => {
   }
 
   async function statusesOf({ account_id }: RingUser): Promise<string[]> {
-    const rows = await world.sql<{ status: string }>('SELECT status FROM ring_tokens WHERE account_id = $1', [
-      account_id,
-    ]);
+    const rows = await world.sql<Pick<Tables['ring_tokens'], 'status'>>(
+      'SELECT status FROM ring_tokens WHERE account_id = $1',
+      [account_id],
+    );
     return rows.map(({ status }) => status);
   }
 });

@@ -1,8 +1,8 @@
 import { parseArgs } from 'node:util';
-import Cursor from 'pg-cursor';
 import { z } from 'zod';
+import { rows, run, sql } from '../database/sql.js';
 import { isoTime } from '../ring/text.js';
-import { CommandError, print, runCommand } from './command.js';
+import { CommandError, print, runDatabaseCommand } from './command.js';
 
 const USAGE = `Prints the archive of removed devices and links and of deleted accounts, oldest first, one JSON object a line.
 
@@ -12,10 +12,9 @@ const USAGE = `Prints the archive of removed devices and links and of deleted ac
 --since is a day, which begins in UTC wherever this runs, or a time that names its zone: 2026-01-31T09:00+09:00.
 `;
 
-const ROWS_AT_ONCE = 500;
 const Since = z.union([z.iso.date().transform((day) => new Date(`${day}T00:00:00Z`)), isoTime]).default(new Date(0));
 
-await runCommand(USAGE, async (client) => {
+await runDatabaseCommand(USAGE, async (db) => {
   const { since } = parseArgs({ options: { since: { type: 'string' } } }).values;
   const from = Since.safeParse(since);
   if (!from.success) {
@@ -23,11 +22,17 @@ await runCommand(USAGE, async (client) => {
       '--since: expected a day such as 2026-01-31 (in UTC), or a time with its zone such as 2026-01-31T09:00+09:00',
     );
   }
-  const query = `SELECT to_jsonb(audit_archive)::text AS line FROM audit_archive WHERE archived_at >= $1 ORDER BY archived_at, id`;
-  const cursor = client.query(new Cursor<{ line: string }>(query, [from.data]));
-  for (;;) {
-    const rows = await cursor.read(ROWS_AT_ONCE);
-    if (rows.length === 0) break;
-    for (const { line } of rows) print(line);
-  }
+  await db.transaction(async (trx) => {
+    await run(
+      trx,
+      sql`DECLARE removals NO SCROLL CURSOR FOR
+          SELECT to_jsonb(audit_archive)::text AS line FROM audit_archive
+           WHERE archived_at >= ${from.data} ORDER BY archived_at, id`,
+    );
+    for (;;) {
+      const lines = await rows<{ line: string }>(trx, sql`FETCH 500 FROM removals`);
+      if (lines.length === 0) break;
+      for (const { line } of lines) print(line);
+    }
+  });
 });

@@ -1,17 +1,26 @@
-import pg from 'pg';
+import type { Knex } from 'knex';
 import { isProduction } from '../configuration/config.js';
 import { DATA_DIR } from '../configuration/paths.js';
-import { useUtc } from '../database/use-utc.js';
+import { openKnex } from '../database/database.js';
 import { urlOfRunningPostgres } from '../development/embedded-postgres.js';
 
+const CONNECT_TIMEOUT_MS = 10_000;
+
 /** An error in words for the person who typed the command. */
-export class CommandError extends Error {}
+export class CommandError extends Error {
+  constructor(
+    message: string,
+    readonly exitCode = 1,
+  ) {
+    super(message);
+  }
+}
 
 /**
- * Runs a command line against the service's database, and ends with 1 and one line when it can't.
+ * Runs a command line, and ends with 1 or the error's own code and one line when it can't.
  * @param usage printed for `--help`, for which nothing else is needed
  */
-export async function runCommand(usage: string, run: (client: pg.Client) => Promise<void>): Promise<void> {
+export async function runCommand(usage: string, run: () => Promise<void>): Promise<void> {
   // The reader of the lines, such as `head`, may close the pipe before the end.
   process.stdout.once('error', (error: NodeJS.ErrnoException) => {
     process.exit(error.code === 'EPIPE' ? 0 : 1);
@@ -21,20 +30,32 @@ export async function runCommand(usage: string, run: (client: pg.Client) => Prom
     return;
   }
   try {
-    const client = new pg.Client({ connectionString: await databaseUrl(), connectionTimeoutMillis: 10_000 });
-    // A connection that is lost fails the statement that is under way, too.
-    client.on('error', () => undefined);
-    await client.connect();
-    try {
-      await useUtc(client);
-      await run(client);
-    } finally {
-      await client.end();
-    }
+    await run();
   } catch (error) {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-    process.exitCode = 1;
+    process.stderr.write(`${messageOf(error)}\n`);
+    process.exitCode = error instanceof CommandError ? error.exitCode : 1;
   }
+}
+
+/** Runs a command line against the service's database. */
+export function runDatabaseCommand(usage: string, run: (db: Knex) => Promise<void>): Promise<void> {
+  return runCommand(usage, async () => {
+    const db = openKnex(
+      { connectionString: await databaseUrl(), connectionTimeoutMillis: CONNECT_TIMEOUT_MS },
+      { max: 1, timeoutMs: CONNECT_TIMEOUT_MS, log: { debug: () => undefined } },
+    );
+    try {
+      await run(db);
+    } finally {
+      await db.destroy();
+    }
+  });
+}
+
+/** The message for the person who typed the command, without the statement that Knex puts in front of Postgres' own. */
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error instanceof CommandError ? error.message : (error.message.split(' - ').at(-1) ?? '');
 }
 
 /** DATABASE_URL, or outside production the embedded Postgres of a running `npm start`. */

@@ -30,16 +30,17 @@ export interface PoolUsage {
 }
 
 const APPLICATION = 'ring-account-linking';
-const CONNECT_TIMEOUT_MS = 4_000;
+/** How long a caller waits for a connection, in ms. */
+const DEFAULT_CONNECT_TIMEOUT_MS = 4_000;
 /** Longer than any statement of a request should take. One that takes longer waits for a lock, or the server is sick. */
 const STATEMENT_TIMEOUT_MS = 10_000;
 const KNEX_LIMIT = 10;
 
 /** Opens the pools. Nothing is connected yet, so this can't fail when Postgres is down. */
-export function openDatabase(url: string, log: Logger): Database {
+export function openDatabase(url: string, log: Logger, connectTimeoutMs = DEFAULT_CONNECT_TIMEOUT_MS): Database {
   const connection = {
     connectionString: url,
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    connectionTimeoutMillis: connectTimeoutMs,
     statement_timeout: STATEMENT_TIMEOUT_MS,
     idle_in_transaction_session_timeout: STATEMENT_TIMEOUT_MS,
     keepAlive: true,
@@ -50,29 +51,10 @@ export function openDatabase(url: string, log: Logger): Database {
   const patientPool = openPool({ ...connection, max: 24, application_name: `${APPLICATION} queue` }, log);
   const inboxPool = openPool({ ...limited, max: 2, application_name: `${APPLICATION} inbox` }, log);
   const metricsPool = openPool({ ...limited, max: 2, application_name: `${APPLICATION} metrics` }, log);
-  const instance = knex({
-    client: 'pg',
-    connection: { ...limited, application_name: APPLICATION },
-    pool: {
-      min: 0,
-      max: KNEX_LIMIT,
-      acquireTimeoutMillis: CONNECT_TIMEOUT_MS,
-      afterCreate(client: pg.Client, done: (error: unknown, client: pg.Client) => void) {
-        useUtc(client).then(
-          () => {
-            done(null, client);
-          },
-          (error: unknown) => {
-            done(error, client);
-          },
-        );
-      },
-    },
-    acquireConnectionTimeout: CONNECT_TIMEOUT_MS,
-    log: knexLog(log),
-    // Keeps bound values out of error messages.
-    compileSqlOnError: false,
-  });
+  const instance = openKnex(
+    { ...limited, application_name: APPLICATION },
+    { max: KNEX_LIMIT, timeoutMs: connectTimeoutMs, log },
+  );
   return {
     knex: instance,
     pool,
@@ -90,6 +72,41 @@ export function openDatabase(url: string, log: Logger): Database {
       await Promise.all([instance.destroy(), pool.end(), patientPool.end(), inboxPool.end(), metricsPool.end()]);
     },
   };
+}
+
+interface KnexLimits {
+  /** The most connections that it may open. */
+  max: number;
+  /** How long a statement may wait for a connection, in ms. */
+  timeoutMs: number;
+  log: Pick<Logger, 'debug'>;
+}
+
+/** Opens a pool for our own SQL. Nothing is connected yet. */
+export function openKnex(connection: Knex.PgConnectionConfig, { max, timeoutMs, log }: KnexLimits): Knex {
+  return knex({
+    client: 'pg',
+    connection,
+    pool: {
+      min: 0,
+      max,
+      acquireTimeoutMillis: timeoutMs,
+      afterCreate(client: pg.Client, done: (error: unknown, client: pg.Client) => void) {
+        useUtc(client).then(
+          () => {
+            done(null, client);
+          },
+          (error: unknown) => {
+            done(error, client);
+          },
+        );
+      },
+    },
+    acquireConnectionTimeout: timeoutMs,
+    log: knexLog(log),
+    // Keeps bound values out of error messages.
+    compileSqlOnError: false,
+  });
 }
 
 function openPool(options: pg.PoolConfig, log: Logger): pg.Pool {
@@ -122,7 +139,7 @@ function usageOfKnex(instance: Knex): PoolUsage {
 }
 
 /** Sends Knex' messages to our log, because it would write them to the console. Its errors are thrown to the caller too. */
-function knexLog(log: Logger): Knex.Logger {
+function knexLog(log: Pick<Logger, 'debug'>): Knex.Logger {
   const write = (message: unknown) => {
     log.debug({ message: String(message) }, 'knex');
   };

@@ -46,6 +46,18 @@ export interface Tables {
     type: string;
     subtype: string | null;
     occurred_at: Date;
+    history_id: string | null;
+    history_start: Date | null;
+    is_only_in_history: boolean;
+  };
+  device_histories: {
+    account_id: string;
+    device_id: string;
+    missing_since: Date | null;
+    missing_until: Date | null;
+    read_since: Date | null;
+    next_page: string | null;
+    read_error: string | null;
   };
   devices: {
     account_id: string;
@@ -63,6 +75,10 @@ export interface Tables {
     online_since: Date | null;
     has_event_pictures: boolean;
     pictures_deleted_until: Date | null;
+    void_before: Date | null;
+    is_doorbell: boolean;
+    sensors: unknown;
+    status_fetched_at: Date | null;
   };
   job_runners: {
     pool_id: string;
@@ -137,6 +153,10 @@ export interface Tables {
     created_at: Date;
     last_outcome: string | null;
   };
+  service_presence: {
+    is_only: boolean;
+    seen_at: Date;
+  };
   sessions: {
     sid: string;
     sess: unknown;
@@ -204,7 +224,8 @@ interface Optional {
     | 'is_identifier_untold'
     | 'void_before';
   audit_archive: 'id' | 'link_id' | 'account_id' | 'account_identifier' | 'device_id' | 'request_id' | 'erased_at';
-  device_events: 'subtype';
+  device_events: 'subtype' | 'history_id' | 'history_start' | 'is_only_in_history';
+  device_histories: 'missing_since' | 'missing_until' | 'read_since' | 'next_page' | 'read_error';
   devices:
     | 'name'
     | 'online'
@@ -218,7 +239,11 @@ interface Optional {
     | 'removed_at'
     | 'online_since'
     | 'has_event_pictures'
-    | 'pictures_deleted_until';
+    | 'pictures_deleted_until'
+    | 'void_before'
+    | 'is_doorbell'
+    | 'sensors'
+    | 'status_fetched_at';
   job_runners: never;
   live_views: 'session_path' | 'end_reason' | 'ended_at';
   picture_requests: 'event_id' | 'outcome' | 'picture_id';
@@ -247,6 +272,7 @@ interface Optional {
     | 'last_run_at'
     | 'last_error'
     | 'last_outcome';
+  service_presence: 'is_only';
   sessions: never;
   snapshots: 'stored_at';
   subscriptions: 'plan_id' | 'expires_at' | 'created_at';
@@ -265,6 +291,7 @@ declare module 'knex/types/tables.js' {
     account_links: Table<'account_links'>;
     audit_archive: Table<'audit_archive'>;
     device_events: Table<'device_events'>;
+    device_histories: Table<'device_histories'>;
     devices: Table<'devices'>;
     job_runners: Table<'job_runners'>;
     live_views: Table<'live_views'>;
@@ -272,6 +299,7 @@ declare module 'knex/types/tables.js' {
     rate_limits: Table<'rate_limits'>;
     ring_tokens: Table<'ring_tokens'>;
     scheduled_operations: Table<'scheduled_operations'>;
+    service_presence: Table<'service_presence'>;
     sessions: Table<'sessions'>;
     snapshots: Table<'snapshots'>;
     subscriptions: Table<'subscriptions'>;

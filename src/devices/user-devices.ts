@@ -1,15 +1,16 @@
 import type { Knex } from 'knex';
 import { row, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
-import { HttpError } from '../http/errors.js';
-import { IS_LIVE, IS_USABLE } from '../ring-accounts/link-conditions.js';
-import type { Location } from '../ring/devices.js';
+import { isLive, isUsable } from '../ring-accounts/link-conditions.js';
+import type { Capabilities, Location } from '../ring/devices.js';
 import { ringId } from '../ring/text.js';
+import type { WithAbilities } from './device-kind.js';
+import type { SensorStates } from './sensors.js';
 
 type DeviceRow = Tables['devices'];
 
 /** A device as the user may see it whose link brought it. A fact that Ring has not told is null. */
-export interface UserDevice {
+export interface UserDevice extends WithAbilities {
   /** Ring's */
   id: DeviceRow['id'];
   accountId: DeviceRow['account_id'];
@@ -21,14 +22,17 @@ export interface UserDevice {
   /** Since when that is so, if it is known. */
   onlineSince: DeviceRow['online_since'];
   location: Location | null;
+  capabilities: Capabilities | null;
+  sensors: SensorStates | null;
 }
 
 const COLUMNS = sql`device.id, device.account_id AS "accountId", link.id AS "linkId", device.name, device.online,
-  device.online_at AS "onlineAt", device.online_since AS "onlineSince", device.location`;
+  device.online_at AS "onlineAt", device.online_since AS "onlineSince", device.location,
+  device.capabilities, device.is_doorbell AS "isDoorbell", device.sensors`;
 
 /** SQL: devices that are shared with us, and the link on whose behalf Ring is asked about them. */
 export const SHARED_DEVICES = sql`account_links link JOIN devices device
-  ON device.account_id = link.account_id AND link.${IS_USABLE} AND device.removed_at IS NULL`;
+  ON device.account_id = link.account_id AND ${isUsable('link')} AND device.removed_at IS NULL`;
 
 /**
  * SQL: until the end of the transaction the device stays shared, and no other transaction gets this lock. The link is
@@ -37,41 +41,31 @@ export const SHARED_DEVICES = sql`account_links link JOIN devices device
 export const LOCK_SHARED = sql`FOR SHARE OF link FOR NO KEY UPDATE OF device`;
 
 /**
- * The device with this ID that the user shares with us by a completed link. Undefined for an unknown one, a removed one
- * and someone else's, so that they can't be told apart.
+ * - `hidden`: it is the user's, and Ring does not let us see it at the moment.
+ * - `none`: it is unknown, removed or someone else's. These can't be told apart.
+ */
+export type DeviceOfUser = { kind: 'shared'; device: UserDevice } | { kind: 'hidden' } | { kind: 'none' };
+
+/**
+ * Finds the device with this ID that the user shares with us by a completed link.
  *
  * @param deviceId as it stood in the address: hostile
  */
-function findDeviceOfUser(db: Knex, userId: string, deviceId: string): Promise<UserDevice | undefined> {
-  return select(db, userId, deviceId, sql``);
-}
-
-/**
- * The device with this ID that the user shares with us.
- *
- * @throws {HttpError} 404; 409 when Ring does not let us see it at the moment
- */
-export async function requireDeviceOfUser(db: Knex, userId: string, deviceId: string): Promise<UserDevice> {
-  const device = await findDeviceOfUser(db, userId, deviceId);
-  if (device !== undefined) return device;
+export async function findDeviceOfUser(db: Knex, userId: string, deviceId: string): Promise<DeviceOfUser> {
+  const device = await select(db, userId, deviceId, sql``);
+  if (device !== undefined) return { kind: 'shared', device };
   const hidden =
     ringId.safeParse(deviceId).success &&
     (await row(
       db,
       sql`SELECT 1 FROM account_links link JOIN devices device ON device.account_id = link.account_id
-           WHERE link.user_id = ${userId} AND link.${IS_LIVE} AND device.id = ${deviceId} AND device.removed_at IS NULL
+           WHERE link.user_id = ${userId} AND ${isLive('link')} AND device.id = ${deviceId} AND device.removed_at IS NULL
            LIMIT 1`,
     ));
-  throw hidden ? hiddenDevice() : noSuchDevice();
+  return { kind: hidden ? 'hidden' : 'none' };
 }
 
-const hiddenDevice = (): HttpError =>
-  new HttpError(
-    409,
-    'Ring does not let us see this device at the moment. If its Ring account has to be linked again, your home page says how.',
-  );
-
-/** As {@link findDeviceOfUser}, and the device stays as it is until the end of the transaction. */
+/** The device if it is shared. It stays as it is until the end of the transaction. See {@link findDeviceOfUser}. */
 export function lockDeviceOfUser(
   trx: Knex.Transaction,
   userId: string,
@@ -89,7 +83,3 @@ async function select(on: Knex, userId: string, deviceId: string, lock: Sql): Pr
          ORDER BY link.created_at, link.id LIMIT 1 ${lock}`,
   );
 }
-
-/** The answer for every device that the user may not see, whatever the reason; see {@link findDeviceOfUser}. */
-export const noSuchDevice = (cause?: unknown): HttpError =>
-  new HttpError(404, 'There is no such device, or it is no longer shared in the Ring app.', { cause });

@@ -1,6 +1,6 @@
 import { timeView, nameOfDevice, pathOfDevice, type TimeView } from '../devices/device-view.js';
 import { pathOfEventPicture, pathOfPicture } from '../devices/picture-paths.js';
-import { EVENT_KINDS, type EventKind, RECORDED_KINDS } from './event-kinds.js';
+import { EVENT_KINDS, type EventKind, isRecorded } from './event-kinds.js';
 import type { ListedEvent } from './list-events.js';
 
 export interface EventView {
@@ -13,6 +13,8 @@ export interface EventView {
   at: TimeView;
   /** Where its picture is shown, or asked for if none is kept; null when nothing was recorded of it. */
   picture: { href: string; isKept: boolean } | null;
+  /** Where what was recorded then can be watched; null when nothing was. */
+  recording: string | null;
 }
 
 export function eventView({ requestId, occurredAt, kind, deviceId, deviceName, pictureId }: ListedEvent): EventView {
@@ -23,12 +25,13 @@ export function eventView({ requestId, occurredAt, kind, deviceId, deviceName, p
     icon,
     device: { name: nameOfDevice(deviceName), href: pathOfDevice(deviceId) },
     at: timeView(occurredAt),
-    picture: RECORDED_KINDS.has(kind)
+    picture: isRecorded(kind)
       ? {
           href: pictureId === null ? pathOfEventPicture(deviceId, requestId) : pathOfPicture(deviceId, pictureId),
           isKept: pictureId !== null,
         }
       : null,
+    recording: isRecorded(kind) ? `${pathOfDevice(deviceId)}/recordings/${occurredAt.getTime()}` : null,
   };
 }
 

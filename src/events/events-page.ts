@@ -5,18 +5,19 @@ import type { Core } from '../core.js';
 import { row, sql } from '../database/sql.js';
 import { type ListedDevice, listDevices } from '../devices/device-list.js';
 import { nameOfDevice } from '../devices/device-view.js';
-import { noSuchDevice } from '../devices/user-devices.js';
+import { noSuchDevice } from '../devices/no-such-device.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { render } from '../http/render.js';
 import { seeOther } from '../http/see-other.js';
-import { IS_LIVE, IS_USABLE } from '../ring-accounts/link-conditions.js';
+import { isLive, isUsable } from '../ring-accounts/link-conditions.js';
 import { csrfToken } from '../users/csrf.js';
 import { signedInOrHome, userIdOf } from '../users/current-user.js';
 import { Cursor, writeCursor } from './event-cursor.js';
 import { EVENT_KINDS, type EventKind } from './event-kinds.js';
 import { eventView, type EventsAddress, type EventView, pathOfEvents } from './event-view.js';
 import { type EventFilter, type EventPage, type EventPlace, listEvents } from './list-events.js';
+import { missedTimesOn, type MissedTimeView } from './missed-time.js';
 
 declare module '../http/render.js' {
   interface Views {
@@ -24,6 +25,7 @@ declare module '../http/render.js' {
       title: string;
       csrfToken: string;
       events: EventView[];
+      missed: MissedTimeView[];
       empty: Empty | null;
       filter: FilterView | null;
       isNewest: boolean;
@@ -93,6 +95,7 @@ export function eventsPage({ db, limits }: EventsPageDependencies): Router {
       title: 'Events',
       csrfToken: await csrfToken(request),
       events: page.events.map(eventView),
+      missed: await missedTimesOn(db, userId, filter, page, place),
       empty: page.events.length > 0 ? null : await whyEmpty(db, userId, devices, { device, kind, ...place }),
       // Without devices there is nothing to choose among.
       filter: devices.length === 0 ? null : filterView(devices, filter),
@@ -145,7 +148,7 @@ async function whyEmpty(
   if (devices.length === 0) {
     const links = await row<{ isUsable: boolean | null; isLive: boolean | null }>(
       db,
-      sql`SELECT bool_or(${IS_USABLE}) AS "isUsable", bool_or(${IS_LIVE}) AS "isLive"
+      sql`SELECT bool_or(${isUsable()}) AS "isUsable", bool_or(${isLive()}) AS "isLive"
             FROM account_links WHERE user_id = ${userId}`,
     );
     if (links?.isUsable === true) return 'no-devices';

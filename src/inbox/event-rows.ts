@@ -1,7 +1,6 @@
 import type { Knex } from 'knex';
-import type { ClientBase } from 'pg';
 import type { Core } from '../core.js';
-import { run, type Sql, sql } from '../database/sql.js';
+import { rows, run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
 import { USER_OF_EVENT } from './user-of-event.js';
@@ -16,6 +15,11 @@ type EventRow = Tables['webhook_events'];
 const RETENTION_MS = 7 * 86_400_000;
 const BATCH = 5_000;
 
+/** SQL: the columns of an event that is done with, applied or not. One of an unknown type keeps its status. */
+const becomesProcessed = (now: Date): Sql => sql`
+  status = CASE status WHEN 'UNKNOWN_TYPE' THEN status ELSE 'PROCESSED' END,
+  processed_at = coalesce(processed_at, ${now}), last_error = NULL, retry_at = NULL`;
+
 /**
  * Marks events as applied. Where the link or the device is gone by now, only what tells a duplicate is kept: the body, which
  * may tell about the user, is erased.
@@ -28,7 +32,7 @@ export async function markProcessed(
   await run(
     trx,
     sql`UPDATE webhook_events AS event
-           SET status = 'PROCESSED', processed_at = ${now}, last_error = NULL, retry_at = NULL,
+           SET ${becomesProcessed(now)},
                body = CASE WHEN ${hasIntegrationEnded} OR event.occurred_at < ${voidBefore} OR EXISTS (
                              SELECT 1 FROM devices
                               WHERE account_id = event.account_id AND id = event.device_id
@@ -66,13 +70,14 @@ export async function failEvent(db: Knex, { id, attempts, reason }: FailedAttemp
 }
 
 /** Makes failed events pending again. @returns the Ring account of each */
-export async function reopenFailedEvents(client: ClientBase, which: 'all' | readonly string[]): Promise<string[]> {
+export async function reopenFailedEvents(trx: Knex.Transaction, which: 'all' | readonly string[]): Promise<string[]> {
   const chosen = which === 'all' ? sql`true` : sql`request_id = ANY (${which}::uuid[])`;
-  const { rows } = await client.query<Pick<EventRow, 'account_id'>>(
+  const reopened = await rows<Pick<EventRow, 'account_id'>>(
+    trx,
     sql`UPDATE webhook_events SET status = 'PENDING', attempts = 0, retry_at = NULL
-         WHERE status = 'FAILED' AND ${chosen} RETURNING account_id`.numbered,
+         WHERE status = 'FAILED' AND ${chosen} RETURNING account_id`,
   );
-  return rows.map(({ account_id }) => account_id);
+  return reopened.map(({ account_id }) => account_id);
 }
 
 /** SQL: events that would still be applied, or run again. The end of an integration is never voided: it must be applied. */
@@ -103,7 +108,7 @@ export async function voidEventsBeforePair(
 async function voidWhere(trx: Knex.Transaction, condition: Sql, now: Date): Promise<void> {
   await run(
     trx,
-    sql`UPDATE webhook_events SET status = 'PROCESSED', processed_at = ${now}, body = NULL
+    sql`UPDATE webhook_events SET ${becomesProcessed(now)}, body = NULL
          WHERE ${IS_VOIDABLE} AND ${condition}`,
   );
 }
@@ -112,10 +117,10 @@ async function voidWhere(trx: Knex.Transaction, condition: Sql, now: Date): Prom
  * Erases the bodies of the events of devices that were applied or have failed. A failed one will not be needed any more. The
  * rows stay, because they recognize a second delivery.
  */
-export async function eraseBodiesOfDevices(trx: Knex.Transaction, scope: DeviceScope): Promise<void> {
+export async function eraseBodiesOfDevices(trx: Knex.Transaction, scope: DeviceScope, now: Date): Promise<void> {
   await run(
     trx,
-    sql`UPDATE webhook_events SET body = NULL, status = 'PROCESSED'
+    sql`UPDATE webhook_events SET ${becomesProcessed(now)}, body = NULL
          WHERE ${inScope(scope)} AND status IN ('PROCESSED', 'FAILED') AND body IS NOT NULL`,
   );
 }
@@ -143,9 +148,7 @@ export async function eraseInboxOfUser(
   await run(
     trx,
     sql`UPDATE webhook_events AS event
-           SET account_id = '', device_id = NULL, body = NULL, last_error = NULL, retry_at = NULL,
-               status = CASE status WHEN 'UNKNOWN_TYPE' THEN status ELSE 'PROCESSED' END,
-               processed_at = coalesce(processed_at, ${now})
+           SET ${becomesProcessed(now)}, account_id = '', device_id = NULL, body = NULL
          WHERE account_id = ANY (${accountIds}::text[])
            AND (account_id = ANY (${own}::text[]) OR (${USER_OF_EVENT}) = ${userId})`,
   );

@@ -1,4 +1,5 @@
 import type { Pool } from 'pg';
+import { type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { isDatabaseUnavailable } from '../database/unavailable.js';
 import { NEXT_ARRIVAL } from '../ring-accounts/installation.js';
@@ -122,21 +123,36 @@ export interface InboxOptions {
 }
 
 /**
- * Stores the deliveries that are new, and one job for all their accounts: a job for each would cost more than the events.
+ * SQL: stores the deliveries that are new, and one job for all their accounts, because a job for each would cost more than
+ * the events.
  *
  * - IDs are drawn before anything is sorted: they are the order of arrival.
  * - Rows go in by idempotency key, so that two instances with the same deliveries can't wait for each other in a circle.
- * - A duplicate that another instance is just storing is waited for: when this returns, it is committed.
- * - The text is constant and the values are arrays, so that Postgres plans the statement once for batches of any size.
+ * - A duplicate that another instance is just storing is waited for: when this ends, it is committed.
+ * - Its text is constant and its values are arrays, so that Postgres plans the statement once for batches of any size.
  */
-const STORE = `
+function storeStatement(batch: readonly Delivery[], { now, clockSkewMs }: { now: Date; clockSkewMs: number }): Sql {
+  const latest = new Date(now.getTime() + clockSkewMs);
+  const events = batch.map(({ event }) => event);
+  const requestIds = events.map((event) => event.requestId);
+  const accountIds = events.map((event) => event.accountId);
+  const types = events.map((event) => (event.type === 'unknown' ? event.typeName : event.type));
+  const statuses = events.map((event) => (event.type === 'unknown' ? 'UNKNOWN_TYPE' : 'PENDING'));
+  // A timestamp of the far future would be newer than everything that happens until then.
+  const occurredAt = events.map((event) => (event.occurredAt > latest ? now : event.occurredAt));
+  const bodies = batch.map(({ body }) => body);
+  const deviceIds = events.map((event) => ('deviceId' in event ? event.deviceId : null));
+  const delayMs = batch.length < BUSY_BATCH ? 0 : BUSY_DELAY_MS;
+  return sql`
   WITH arrived AS MATERIALIZED (
-    SELECT ${NEXT_ARRIVAL.numbered.text} AS id, delivery.*
-      FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::text[])
+    SELECT ${NEXT_ARRIVAL} AS id, delivery.*
+      FROM unnest(${requestIds}::uuid[], ${accountIds}::text[], ${types}::text[], ${statuses}::text[],
+                  ${occurredAt}::timestamptz[], ${bodies}::text[], ${deviceIds}::text[])
            AS delivery (request_id, account_id, type, status, occurred_at, body, device_id)
   ), stored AS (
     INSERT INTO webhook_events (id, request_id, account_id, type, status, occurred_at, body, device_id, received_at)
-    SELECT id, request_id, account_id, type, status, occurred_at, body, device_id, $8 FROM arrived ORDER BY request_id
+    SELECT id, request_id, account_id, type, status, occurred_at, body, device_id, ${now}
+      FROM arrived ORDER BY request_id
     ON CONFLICT (request_id) DO NOTHING
     RETURNING request_id, account_id, status
   ), waiting AS (
@@ -144,35 +160,18 @@ const STORE = `
   )
   SELECT (SELECT array_agg(request_id::text) FROM stored) AS stored,
          CASE WHEN account_ids IS NOT NULL THEN
-           (SELECT id FROM graphile_worker.add_job('${PROCESS_INBOX}', json_build_object('accountIds', account_ids),
-                                                   run_at => now() + $9 * interval '1 ms'))
+           (SELECT id FROM graphile_worker.add_job(${PROCESS_INBOX}, json_build_object('accountIds', account_ids),
+                                                   run_at => now() + ${delayMs} * interval '1 ms'))
          END AS job
     FROM waiting`;
+}
 
 async function storeBatch(
   pool: Pool,
-  { now, clockSkewMs, limitMs }: { now: Date; clockSkewMs: number; limitMs: number },
+  { limitMs, ...time }: { now: Date; clockSkewMs: number; limitMs: number },
   batch: readonly Delivery[],
 ): Promise<Set<string>> {
-  const latest = new Date(now.getTime() + clockSkewMs);
-  const events = batch.map(({ event }) => event);
-  const query = {
-    name: 'store-webhooks',
-    text: STORE,
-    values: [
-      events.map((event) => event.requestId),
-      events.map((event) => event.accountId),
-      events.map((event) => (event.type === 'unknown' ? event.typeName : event.type)),
-      events.map((event) => (event.type === 'unknown' ? 'UNKNOWN_TYPE' : 'PENDING')),
-      // A timestamp of the far future would be newer than everything that happens until then.
-      events.map(({ occurredAt }) => (occurredAt > latest ? now : occurredAt)),
-      batch.map(({ body }) => body),
-      events.map((event) => ('deviceId' in event ? event.deviceId : null)),
-      now,
-      batch.length < BUSY_BATCH ? 0 : BUSY_DELAY_MS,
-    ],
-    query_timeout: limitMs,
-  };
+  const query = { name: 'store-webhooks', ...storeStatement(batch, time).numbered, query_timeout: limitMs };
   const { rows } = await pool.query<{ stored: Tables['webhook_events']['request_id'][] | null }>(query);
   return new Set(rows[0]?.stored);
 }

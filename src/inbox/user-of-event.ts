@@ -1,5 +1,5 @@
 import { sql } from '../database/sql.js';
-import { IS_LIVE } from '../ring-accounts/link-conditions.js';
+import { isLive } from '../ring-accounts/link-conditions.js';
 
 /**
  * SQL: the user for whose link an `event` of the inbox has come. If the account has had several links, it is the first that
@@ -7,5 +7,5 @@ import { IS_LIVE } from '../ring-accounts/link-conditions.js';
  */
 export const USER_OF_EVENT = sql`
   SELECT link.user_id FROM account_links AS link
-   WHERE link.account_id = event.account_id AND (link.${IS_LIVE} OR link.updated_at >= event.received_at)
+   WHERE link.account_id = event.account_id AND (${isLive('link')} OR link.updated_at >= event.received_at)
    ORDER BY link.created_at, link.id LIMIT 1`;

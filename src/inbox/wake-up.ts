@@ -3,12 +3,16 @@ import type { Core } from '../core.js';
 import { rows, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { enqueue, jobKey } from '../jobs/enqueue.js';
-import { IS_APPLIED } from '../ring-accounts/link-conditions.js';
+import { isApplied } from '../ring-accounts/link-conditions.js';
 
 /** The job that applies the pending events of some Ring accounts. */
 export const PROCESS_INBOX = 'process_inbox';
 
-/** Adds the job that applies an account's pending events, in the transaction that makes them applicable. */
+/**
+ * Adds the job that applies an account's pending events.
+ *
+ * @param on the transaction that makes them applicable, or the database when they have been so before
+ */
 export function enqueueInbox(on: Knex, accountId: string, delayMs = 0): Promise<void> {
   return enqueue(on, PROCESS_INBOX, { accountIds: [accountId] }, { key: jobKey(PROCESS_INBOX, accountId), delayMs });
 }
@@ -29,7 +33,7 @@ export async function wakeOverdueInboxes({ db, clock, log }: Pick<Core, 'db' | '
          WHERE status = 'PENDING' AND received_at < ${receivedBefore} AND (retry_at IS NULL OR retry_at < now())
            AND (type = 'app_integration_removed'
                 OR EXISTS (SELECT 1 FROM account_links AS link
-                            WHERE link.account_id = event.account_id AND link.${IS_APPLIED}))
+                            WHERE link.account_id = event.account_id AND ${isApplied('link')}))
          LIMIT ${MOST_ACCOUNTS}`,
   );
   if (overdue.length > 0) log.warn({ accounts: overdue.length }, 'webhook events have waited for too long');

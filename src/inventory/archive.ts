@@ -3,7 +3,7 @@ import type { Core } from '../core.js';
 import { run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
-import { IS_LIVE } from '../ring-accounts/link-conditions.js';
+import { isLive } from '../ring-accounts/link-conditions.js';
 
 export interface Removal extends DeviceScope {
   kind: Exclude<Tables['audit_archive']['kind'], 'ACCOUNT_DELETED'>;
@@ -59,7 +59,7 @@ export async function archiveRemoval(trx: Knex.Transaction, removal: Removal): P
                ${kind}, ${deviceId}, ${occurredAt}, ${now}, ${reason}, ${requestId},
                (${lastKnown(removal)}), (${countsOf(removal)})
           FROM account_links
-         WHERE account_id = ${accountId} AND ${IS_LIVE}`,
+         WHERE account_id = ${accountId} AND ${isLive()}`,
   );
   if (archived === 0) throw new Error('a removal could not be archived: the account has no link');
 }

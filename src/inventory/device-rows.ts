@@ -3,6 +3,7 @@ import type { Core } from '../core.js';
 import { row, rows, run, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import type { UserDevice } from '../devices/user-devices.js';
+import type { SensorStates } from '../devices/sensors.js';
 import type { DeviceReference } from '../ring-accounts/refetch.js';
 import type { RingDevice } from '../ring/devices.js';
 
@@ -29,7 +30,8 @@ export async function markAdded(
 }
 
 /**
- * Stores a device as Ring has told it. A device that was removed before Ring was asked is back.
+ * Stores a device as Ring has told it. A device that was removed before Ring was asked is back, and one that has rung before
+ * it was known is a doorbell.
  *
  * @param askedAt when Ring was asked, by its own clock
  * @returns false when a newer answer, or a later removal, is stored already
@@ -50,7 +52,11 @@ export async function storeAnswer(
     trx,
     sql`UPDATE devices
            SET name = ${name}, capabilities = ${toJson(capabilities)}, configurations = ${toJson(configurations)},
-               location = ${toJson(location)}, fetched_at = ${askedAt}, fetch_error = NULL
+               location = ${toJson(location)},
+               is_doorbell = is_doorbell OR EXISTS (
+                 SELECT 1 FROM device_events
+                  WHERE account_id = ${accountId} AND device_id = ${id} AND type = 'button_press'),
+               fetched_at = ${askedAt}, fetch_error = NULL
          WHERE account_id = ${accountId} AND id = ${id} AND removed_at IS NULL
            AND (fetched_at IS NULL OR fetched_at <= ${askedAt})`,
   );
@@ -106,6 +112,60 @@ export function storeOnline(
   );
 }
 
+/** Notes that somebody has pressed the device's button. */
+export async function markDoorbell(
+  trx: Knex.Transaction,
+  { accountId, deviceId }: Pick<DeviceReference, 'accountId' | 'deviceId'>,
+): Promise<void> {
+  await run(
+    trx,
+    sql`UPDATE devices SET is_doorbell = true
+         WHERE account_id = ${accountId} AND id = ${deviceId} AND removed_at IS NULL AND NOT is_doorbell`,
+  );
+}
+
+/**
+ * Locks the sensors of a device until the end of the transaction. A device that is not known yet is added without a name.
+ *
+ * @returns undefined when the device was removed
+ */
+export async function lockSensors(
+  trx: Knex.Transaction,
+  { accountId, deviceId }: Pick<DeviceReference, 'accountId' | 'deviceId'>,
+): Promise<{ name: DeviceRow['name']; sensors: SensorStates } | undefined> {
+  await run(trx, sql`INSERT INTO devices (account_id, id) VALUES (${accountId}, ${deviceId}) ON CONFLICT DO NOTHING`);
+  return row(
+    trx,
+    sql`SELECT name, coalesce(sensors, '{}') AS sensors FROM devices
+         WHERE account_id = ${accountId} AND id = ${deviceId} AND removed_at IS NULL FOR UPDATE`,
+  );
+}
+
+/** Stores the sensors of a device, which the caller has locked. */
+export async function storeSensors(
+  trx: Knex.Transaction,
+  { accountId, deviceId }: Pick<DeviceReference, 'accountId' | 'deviceId'>,
+  sensors: SensorStates,
+): Promise<void> {
+  await run(
+    trx,
+    sql`UPDATE devices SET sensors = ${JSON.stringify(sensors)} WHERE account_id = ${accountId} AND id = ${deviceId}`,
+  );
+}
+
+/** Notes that Ring was asked for the status of a device, and answered. */
+export async function markStatusFetched(
+  trx: Knex.Transaction,
+  { accountId, deviceId }: Pick<DeviceReference, 'accountId' | 'deviceId'>,
+  askedAt: Date,
+): Promise<void> {
+  await run(
+    trx,
+    sql`UPDATE devices SET status_fetched_at = greatest(status_fetched_at, ${askedAt})
+         WHERE account_id = ${accountId} AND id = ${deviceId} AND removed_at IS NULL`,
+  );
+}
+
 /** Locks a device until the end of the transaction. */
 export function lockDevice(
   trx: Knex.Transaction,
@@ -119,18 +179,24 @@ export function lockDevice(
   );
 }
 
-/** Marks a device as removed. Its name and the time stay, so that its user can be told. */
+/**
+ * Marks a device as removed. Its name and the time stay, so that its user can be told. Should it come back, what happened
+ * before this stays erased.
+ */
 export async function markRemoved(
   trx: Knex.Transaction,
   { accountId, deviceId, occurredAt }: DeviceReference,
 ): Promise<void> {
   await run(
     trx,
-    sql`INSERT INTO devices AS device (account_id, id, removed_at) VALUES (${accountId}, ${deviceId}, ${occurredAt})
+    sql`INSERT INTO devices AS device (account_id, id, removed_at, void_before)
+        VALUES (${accountId}, ${deviceId}, ${occurredAt}, ${occurredAt})
         ON CONFLICT (account_id, id) DO UPDATE
-           SET removed_at = greatest(device.removed_at, excluded.removed_at), online = NULL, online_at = NULL,
+           SET removed_at = greatest(device.removed_at, excluded.removed_at),
+               void_before = greatest(device.void_before, excluded.void_before), online = NULL, online_at = NULL,
                online_since = NULL, capabilities = NULL, configurations = NULL, location = NULL, added_at = NULL,
-               fetched_at = NULL, fetch_error = NULL, has_event_pictures = false, pictures_deleted_until = NULL`,
+               fetched_at = NULL, fetch_error = NULL, has_event_pictures = false, pictures_deleted_until = NULL,
+               is_doorbell = false, sensors = NULL, status_fetched_at = NULL`,
   );
 }
 

@@ -1,7 +1,8 @@
 import type { Knex } from 'knex';
+import { eraseHistories } from '../events/history-rows.js';
 import { eraseDeviceEvents } from '../events/record-events.js';
 import { eraseBodiesOfDevices } from '../inbox/event-rows.js';
-import { endLiveViews, eraseFormerLiveViews } from '../live-views/live-views.js';
+import { endLiveViews, eraseFormerLiveViews, lockLiveViews } from '../live-views/live-views.js';
 import { erasePictures } from '../pictures/pictures.js';
 import { eraseSchedules } from '../pictures/schedule-rows.js';
 import type { DeviceScope } from '../ring-accounts/device-scope.js';
@@ -31,9 +32,10 @@ export async function removeDevice(
     await refetchDevice(trx, { accountId, deviceId, occurredAt: unlessAddedAfter });
     return;
   }
+  await lockLiveViews(trx, removal);
   await endLiveViews(trx, removal, 'DEVICE_REMOVED', now);
   if (device?.removed_at == null) await archiveRemoval(trx, { ...removal, kind: 'DEVICE_REMOVED' });
-  await erase(trx, removal);
+  await erase(trx, removal, now);
   await markRemoved(trx, removal);
 }
 
@@ -41,16 +43,18 @@ const isAfter = (time: Date | null | undefined, other: Date): boolean => time !=
 
 /** Ends all devices of a Ring account, whose link the caller has locked. Ring is not called: our tokens are void there. */
 export async function removeAllDevices(trx: Knex.Transaction, accountId: string, now: Date): Promise<void> {
+  await lockLiveViews(trx, { accountId });
   await endLiveViews(trx, { accountId }, 'LINK_REMOVED', now);
-  await erase(trx, { accountId });
+  await erase(trx, { accountId }, now);
   await eraseDevices(trx, accountId);
 }
 
 /** Erases the schedules of devices, and all that the devices have told and shown. */
-async function erase(trx: Knex.Transaction, scope: DeviceScope): Promise<void> {
+async function erase(trx: Knex.Transaction, scope: DeviceScope, now: Date): Promise<void> {
   await eraseSchedules(trx, scope);
   await eraseFormerLiveViews(trx, scope);
+  await eraseHistories(trx, scope);
   await eraseDeviceEvents(trx, scope);
   await erasePictures(trx, scope);
-  await eraseBodiesOfDevices(trx, scope);
+  await eraseBodiesOfDevices(trx, scope, now);
 }

@@ -5,7 +5,7 @@ import { rows, run, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { jobKey } from '../jobs/enqueue.js';
 import { retryRingCall } from '../jobs/ring-retry.js';
-import { IS_APPLIED } from '../ring-accounts/link-conditions.js';
+import { isApplied } from '../ring-accounts/link-conditions.js';
 import { inLinkedAccount } from '../ring-accounts/linked-account.js';
 import { FETCH_SUBSCRIPTIONS } from '../ring-accounts/refetch.js';
 import type { RingSubscription } from '../ring/subscriptions.js';
@@ -31,7 +31,7 @@ export function subscriptionsOfUser(db: Knex, userId: string): Promise<UserSubsc
                         AND device.removed_at IS NULL
                       ORDER BY device.name) AS "deviceNames"
           FROM account_links link JOIN subscriptions sub ON sub.account_id = link.account_id
-         WHERE link.user_id = ${userId} AND link.${IS_APPLIED}
+         WHERE link.user_id = ${userId} AND ${isApplied('link')}
          ORDER BY sub.status, sub.expires_at DESC NULLS FIRST, sub.id LIMIT 100`,
   );
 }

@@ -10,8 +10,10 @@ export interface JobOptions {
 }
 
 /**
- * Adds a job inside the caller's transaction, so that the job exists exactly when the state that asks for it does. It runs
- * on behalf of the request that is being served now.
+ * Adds a job, which runs on behalf of the request that is being served now.
+ *
+ * @param on the transaction that makes the job necessary, so that the job exists exactly when the state that asks for it
+ *   does. The database itself only where no state is changed: a call to Ring is tried again, a job goes on later.
  */
 export async function enqueue(
   on: Knex,

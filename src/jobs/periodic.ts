@@ -5,8 +5,8 @@ import { onBehalfOf } from '../request-id.js';
 
 export interface PeriodicTask {
   name: string;
-  /** Cron expression in UTC. */
-  schedule: string;
+  /** In UTC. */
+  cronExpression: string;
   /** Safe to run on every instance at once, and again after a crash. */
   run(): Promise<void>;
 }
@@ -56,7 +56,7 @@ export function startPeriodicTasks(
   }
 
   const scheduled = tasks.map((task) =>
-    cron.schedule(task.schedule, runnerOf(task), { name: task.name, timezone: 'UTC', logger: cronLogger(log) }),
+    cron.schedule(task.cronExpression, runnerOf(task), { name: task.name, timezone: 'UTC', logger: cronLogger(log) }),
   );
   return {
     async stop() {

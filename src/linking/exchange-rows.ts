@@ -38,6 +38,6 @@ export function findExchange(
   return row(db, sql`SELECT outcome, started_at FROM token_exchanges WHERE code_digest = ${digest}`);
 }
 
-export async function purgeExchangesFrom(db: Knex, startedBefore: Date): Promise<void> {
+export async function purgeExchangesBefore(db: Knex, startedBefore: Date): Promise<void> {
   await run(db, sql`DELETE FROM token_exchanges WHERE started_at < ${startedBefore}`);
 }

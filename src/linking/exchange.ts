@@ -2,15 +2,14 @@ import { createHash, randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Knex } from 'knex';
 import type { Core } from '../core.js';
-import { enqueue } from '../jobs/enqueue.js';
-import type { TokenGrant } from '../ring/client.js';
+import type { TokenPair } from '../ring/client.js';
 import { RingError } from '../ring/errors.js';
 import { insist } from '../time/insist.js';
 import { within } from '../time/within.js';
 import { storePair } from '../tokens/pair-rows.js';
 import { sealPair } from '../tokens/token-pairs.js';
 import { beginExchange, dropExchange, type ExchangeRow, findExchange, settleExchange } from './exchange-rows.js';
-import { IDENTIFY_ACCOUNT } from './identify-pair.js';
+import { enqueueIdentification } from './identify-pair.js';
 
 /**
  * How the exchange of an authorization code ended. These four are remembered and answered again for the same code, which is
@@ -87,7 +86,7 @@ async function exchangeOnce(dependencies: ExchangeDependencies, code: string): P
   const { digest } = received;
   // Committed before Ring is called: a crash in between reads as `UNCERTAIN`.
   if (!(await beginExchange(dependencies.db, digest, received.at))) return outcomeOfFirst(dependencies, digest);
-  let pair: TokenGrant;
+  let pair: TokenPair;
   try {
     pair = await dependencies.ring.exchangeCode(code);
   } catch (error) {
@@ -144,7 +143,7 @@ function outcomeOf(error: RingError): Exclude<ExchangeOutcome, 'STORED' | 'UNSET
 async function storeInsistently(
   dependencies: ExchangeDependencies,
   code: ReceivedCode,
-  pair: TokenGrant,
+  pair: TokenPair,
 ): Promise<void> {
   const { log, unclaimedTtlSeconds } = dependencies;
   const tokenId = randomUUID();
@@ -162,7 +161,7 @@ async function store(
   { db, vault, clock, linkClockSkewSeconds }: ExchangeDependencies,
   code: ReceivedCode,
   tokenId: string,
-  pair: TokenGrant,
+  pair: TokenPair,
 ): Promise<void> {
   const now = clock();
   const sealed = sealPair(vault, tokenId, pair);
@@ -178,7 +177,7 @@ async function store(
       installed_since: new Date(code.at.getTime() - linkClockSkewSeconds * 1_000),
     });
     await settleExchange(trx, code.digest, 'STORED');
-    await enqueue(trx, IDENTIFY_ACCOUNT, { tokenId, attempt: 1 }, { key: `${IDENTIFY_ACCOUNT}:${tokenId}` });
+    await enqueueIdentification(trx, tokenId);
   });
 }
 

@@ -1,6 +1,6 @@
 import type { Core } from '../core.js';
-import { expirePairs, purgeExpiredPairsFrom } from '../tokens/pair-rows.js';
-import { purgeExchangesFrom } from './exchange-rows.js';
+import { expirePairs, purgeExpiredPairsBefore } from '../tokens/pair-rows.js';
+import { purgeExchangesBefore } from './exchange-rows.js';
 
 /** A day. A code lives 60 s, and Ring sends none again as late as this. */
 const EXCHANGE_RETENTION_MS = 24 * 60 * 60 * 1_000;
@@ -12,10 +12,11 @@ const EXPIRED_RETENTION_MS = 30 * 24 * 60 * 60 * 1_000;
  *
  * @returns how many
  */
-export async function expireUnclaimedPairs(
-  { db, clock }: Pick<Core, 'db' | 'clock'>,
-  unclaimedTtlSeconds: number,
-): Promise<number> {
+export async function expireUnclaimedPairs({
+  db,
+  clock,
+  unclaimedTtlSeconds,
+}: Pick<Core, 'db' | 'clock' | 'unclaimedTtlSeconds'>): Promise<number> {
   const createdBefore = new Date(clock().getTime() - unclaimedTtlSeconds * 1_000);
   const received = await expirePairs(db, 'RECEIVED', createdBefore);
   return received + (await expirePairs(db, 'UNCLAIMED', createdBefore));
@@ -23,10 +24,10 @@ export async function expireUnclaimedPairs(
 
 /** Purges the digests of codes that can't come again. */
 export async function purgeExchanges({ db, clock }: Pick<Core, 'db' | 'clock'>): Promise<void> {
-  await purgeExchangesFrom(db, new Date(clock().getTime() - EXCHANGE_RETENTION_MS));
+  await purgeExchangesBefore(db, new Date(clock().getTime() - EXCHANGE_RETENTION_MS));
 }
 
 /** Purges what is left of pairs that expired: the IDs of Ring accounts that were never linked with them. */
 export async function purgeExpiredPairs({ db, clock }: Pick<Core, 'db' | 'clock'>): Promise<void> {
-  await purgeExpiredPairsFrom(db, new Date(clock().getTime() - EXPIRED_RETENTION_MS));
+  await purgeExpiredPairsBefore(db, new Date(clock().getTime() - EXPIRED_RETENTION_MS));
 }

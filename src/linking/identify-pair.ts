@@ -18,6 +18,11 @@ const Payload = z.object({ tokenId: z.uuid(), attempt: z.number().int().min(1) }
 /** Short, because a user may be waiting in the browser for this. */
 const MAX_PAUSE_MS = 15_000;
 
+/** Adds the job that asks Ring whose a received pair is. It replaces one that still waits. */
+export function enqueueIdentification(on: Knex, tokenId: string, attempt = 1, delayMs = 0): Promise<void> {
+  return enqueue(on, IDENTIFY_ACCOUNT, { tokenId, attempt }, { key: `${IDENTIFY_ACCOUNT}:${tokenId}`, delayMs });
+}
+
 /**
  * Asks Ring for the account of a received pair and puts the pair into the pool of unclaimed ones. A failure is tried again
  * until the pair is too old to be claimed. A pair that is gone or already identified is left alone.
@@ -42,12 +47,7 @@ export async function identifyAccount(
   } catch (error) {
     const retryAfterSeconds = error instanceof RingError ? error.retryAfterSeconds : undefined;
     log.warn({ err: error, tokenId, attempt }, 'the account of a token pair is not known yet; trying again');
-    await enqueue(
-      db,
-      IDENTIFY_ACCOUNT,
-      { tokenId, attempt: attempt + 1 },
-      { key: `${IDENTIFY_ACCOUNT}:${tokenId}`, delayMs: retryPauseMs(attempt, MAX_PAUSE_MS, retryAfterSeconds) },
-    );
+    await enqueueIdentification(db, tokenId, attempt + 1, retryPauseMs(attempt, MAX_PAUSE_MS, retryAfterSeconds));
     return;
   }
   await enterPool(db, tokenId, accountId);

@@ -1,9 +1,7 @@
-import type { KeyObject } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Request, type Response, Router } from 'express';
 import { z } from 'zod';
 import type { Core } from '../core.js';
-import type { Database } from '../database/database.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { render } from '../http/render.js';
@@ -12,8 +10,7 @@ import { findLink, type Link, newestLinkOfUser } from '../ring-accounts/links.js
 import { csrfProtection, csrfToken } from '../users/csrf.js';
 import type { FormError } from '../users/routes.js';
 import { newSession, saveSession } from '../users/session.js';
-import { claim, type Claimant, type ClaimResult, userDeleted, wasRemovedLately } from './claim.js';
-import type { MatchReport } from './match.js';
+import { claim, type Claimant, type ClaimDependencies, type ClaimResult, wasRemovedLately } from './claim.js';
 import { OUTCOME_PAGES, type Outcome, outcomeOfLink, type OutcomeView } from './outcomes.js';
 import { dropPendingRedirect, keepPendingRedirect, readPendingRedirect } from './pending-redirect.js';
 import { freshness, type Freshness, nonceDigest, parseRedirect, type Redirect } from './redirect.js';
@@ -26,9 +23,7 @@ declare module '../http/render.js' {
   }
 }
 
-export interface LinkPagesDependencies extends Pick<Core, 'vault' | 'clock' | 'log' | 'linkClockSkewSeconds'> {
-  database: Database;
-  hmacKey: KeyObject;
+export interface LinkPagesDependencies extends ClaimDependencies, Pick<Core, 'log' | 'linkClockSkewSeconds'> {
   limits: RateLimits;
   /** How long a page waits for Ring, in ms: once for the pair to arrive, once for the link to be confirmed. */
   patienceMs: number;
@@ -36,8 +31,6 @@ export interface LinkPagesDependencies extends Pick<Core, 'vault' | 'clock' | 'l
   isShuttingDown: () => boolean;
   /** Called with the result of each attempt to link, once for all its tries. */
   onClaimed: (result: PatientResult['kind']) => void;
-  /** Called after each walk through the pool. */
-  onMatched: (report: MatchReport) => void;
 }
 
 export interface LinkPages {
@@ -59,7 +52,7 @@ const CONFIRMATION_POLL_MS = 100;
 
 /** The Account Link URL: from Ring's redirect to the outcome. */
 export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages {
-  const { database, vault, clock, log, limits, linkClockSkewSeconds } = dependencies;
+  const { db, vault, clock, log, limits, linkClockSkewSeconds } = dependencies;
 
   async function show(request: Request, response: Response, outcome: Outcome): Promise<void> {
     const { status, switchUser, ...view } = OUTCOME_PAGES[outcome];
@@ -89,7 +82,7 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
 
   /** Turns a redirect away that is too old, or from the future. @returns undefined when it is fresh */
   function turnedAway(redirect: Redirect): Outcome | undefined {
-    const age = freshness(redirect, clock, linkClockSkewSeconds);
+    const age = freshness(redirect, clock(), linkClockSkewSeconds);
     if (age === 'fresh') return undefined;
     dependencies.onClaimed(age);
     log.warn({ outcome: age }, 'a link is turned away; if this happens to everyone, check the clock of this machine');
@@ -126,7 +119,7 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
 
   /** Answers when nothing is pending in this browser. After a reload, that is because the link was made. */
   async function showNewestLink(request: Request, response: Response): Promise<void> {
-    const newest = request.user && (await newestLinkOfUser(database.knex, request.user.id));
+    const newest = request.user && (await newestLinkOfUser(db, request.user.id));
     await show(request, response, newest === undefined ? 'nothing-to-link' : outcomeOfLink(newest));
   }
 
@@ -212,7 +205,12 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
 }
 
 /** The result of the attempts to claim. `app-removed`: no pair fits, and Ring has lately told us that the app was removed. */
-export type PatientResult = ClaimResult | { kind: Exclude<Freshness, 'fresh'> | 'app-removed' };
+export type PatientResult =
+  Exclude<ClaimResult, { kind: 'user-deleted' }> | { kind: Exclude<Freshness, 'fresh'> | 'app-removed' };
+
+/** The user was deleted in another window meanwhile. */
+const userDeleted = (): HttpError =>
+  new HttpError(409, 'Your account was deleted in the meantime, and nothing is linked.');
 
 /** Waits for a pair that is missing, while the redirect is fresh: Ring's callback can be slower than the browser. */
 async function claimPatiently(
@@ -223,9 +221,10 @@ async function claimPatiently(
   const { clock, linkClockSkewSeconds, patienceMs, isShuttingDown } = dependencies;
   const giveUpAt = performance.now() + patienceMs;
   for (;;) {
-    const age = freshness(redirect, clock, linkClockSkewSeconds);
+    const age = freshness(redirect, clock(), linkClockSkewSeconds);
     if (age !== 'fresh') return { kind: age };
     const result = await claim(dependencies, claimant, redirect);
+    if (result.kind === 'user-deleted') throw userDeleted();
     const mayStillArrive = result.kind === 'no-match' || result.kind === 'not-renewed';
     if (!mayStillArrive) return result;
     if (performance.now() > giveUpAt) {
@@ -263,12 +262,12 @@ async function outcomeOfClaim(dependencies: LinkPagesDependencies, result: Patie
 
 /** Watches the link while the claim's job confirms it, here or on another instance, for as long as a user would wait. */
 async function waitForConfirmation(
-  { database, patienceMs, isShuttingDown }: LinkPagesDependencies,
+  { db, patienceMs, isShuttingDown }: Pick<LinkPagesDependencies, 'db' | 'patienceMs' | 'isShuttingDown'>,
   linkId: string,
 ): Promise<Link> {
   const giveUpAt = performance.now() + patienceMs;
   for (;;) {
-    const link = await findLink(database.knex, linkId);
+    const link = await findLink(db, linkId);
     if (link === undefined) throw userDeleted();
     if (link.status !== 'CONFIRMING' || performance.now() > giveUpAt || isShuttingDown()) return link;
     await delay(CONFIRMATION_POLL_MS);

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { NONCE_LENGTH } from '../ring/nonce.js';
-import type { Clock } from '../time/clock.js';
 
 /** The nonce and time that Ring's redirect brings to the Account Link URL. */
 export interface Redirect {
@@ -32,14 +31,14 @@ export function parseRedirect(query: unknown): Redirect | undefined {
 export type Freshness = 'fresh' | 'expired' | 'from-the-future';
 
 /** @param skewSeconds how far Ring's clock may be ahead of ours */
-export function freshness(redirect: Redirect, clock: Clock, skewSeconds: number): Freshness {
-  if (isExpired(redirect, clock)) return 'expired';
-  const ageMs = clock().getTime() - Number(redirect.time);
+export function freshness(redirect: Redirect, now: Date, skewSeconds: number): Freshness {
+  if (isExpired(redirect, now)) return 'expired';
+  const ageMs = now.getTime() - Number(redirect.time);
   return ageMs < -skewSeconds * 1_000 ? 'from-the-future' : 'fresh';
 }
 
-export function isExpired(redirect: Redirect, clock: Clock): boolean {
-  return clock().getTime() - Number(redirect.time) > LIFETIME_MS;
+export function isExpired(redirect: Redirect, now: Date): boolean {
+  return now.getTime() - Number(redirect.time) > LIFETIME_MS;
 }
 
 /** A digest that recognizes a nonce without keeping it. */

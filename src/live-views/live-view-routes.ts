@@ -1,8 +1,9 @@
 import { type Request, type RequestHandler, type Response, Router, text } from 'express';
 import { z } from 'zod';
 import type { Core } from '../core.js';
+import { NO_LIVE_VIEW } from '../devices/device-kind.js';
 import { pathOfDevice } from '../devices/device-view.js';
-import { noSuchDevice } from '../devices/user-devices.js';
+import { noSuchDevice } from '../devices/no-such-device.js';
 import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
 import type { RateLimits } from '../http/rate-limits.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
@@ -99,7 +100,7 @@ async function open(
 ): Promise<{ id: string; answer: string }> {
   const begun = await beginLiveView(db, userId, deviceId, clock());
   if (begun === undefined) throw noSuchDevice();
-  if (begun.kind === 'offline') throw offline();
+  if (begun.kind !== 'opening') throw begun.kind === 'offline' ? offline() : new HttpError(409, NO_LIVE_VIEW);
   const { id, device } = begun;
 
   let session: OpenedLiveView;

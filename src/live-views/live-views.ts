@@ -3,6 +3,7 @@ import type { Knex } from 'knex';
 import type { Core } from '../core.js';
 import { row, rows, run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
+import { mayHaveVideo } from '../devices/device-kind.js';
 import { lockDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
 import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
 import { enqueueClosing, type OpenSession } from './close-live-view.js';
@@ -37,11 +38,12 @@ export async function beginLiveView(
   userId: string,
   deviceId: string,
   now: Date,
-): Promise<{ kind: 'offline' } | { kind: 'opening'; id: string; device: UserDevice } | undefined> {
+): Promise<{ kind: 'offline' | 'no-video' } | { kind: 'opening'; id: string; device: UserDevice } | undefined> {
   return db.transaction(async (trx) => {
     // The lock makes a removal of the device, or the device's going offline, come wholly before this row, or find it.
     const device = await lockDeviceOfUser(trx, userId, deviceId);
     if (device === undefined) return undefined;
+    if (!mayHaveVideo(device)) return { kind: 'no-video' };
     if (device.online === false) return { kind: 'offline' };
     const id = randomUUID();
     await trx('live_views').insert({
@@ -131,6 +133,19 @@ export async function closeLiveViewsOfUser(trx: Knex.Transaction, userId: string
 export async function endLiveViewsOfUser(db: Knex, userId: string, now: Date): Promise<OpenSession[]> {
   const ended = await endWhere(db, sql`user_id = ${userId}`, 'CLOSED', now);
   return ended.flatMap(sessionOf);
+}
+
+/**
+ * Locks the live views of a Ring account, or of one device of it, ended ones included, in the order in which every ending
+ * locks them. A removal ends some and erases others: without this, it and another ending could wait for each other.
+ */
+export async function lockLiveViews(trx: Knex.Transaction, scope: DeviceScope): Promise<void> {
+  await run(
+    trx,
+    sql`SELECT 1 FROM live_views
+         WHERE link_id IN (SELECT id FROM account_links WHERE account_id = ${scope.accountId}) AND ${inScope(scope)}
+         ORDER BY id FOR UPDATE`,
+  );
 }
 
 /**

@@ -2,7 +2,7 @@ import { type Request, type RequestHandler, type Response, Router } from 'expres
 import { z } from 'zod';
 import type { Core } from '../core.js';
 import type { Database } from '../database/database.js';
-import { methodNotAllowed } from '../http/errors.js';
+import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { render } from '../http/render.js';
 import { seeOther } from '../http/see-other.js';
@@ -14,7 +14,7 @@ import { saveSession } from '../users/session.js';
 import { NewEmail, NewPassword, type User, verifyPassword } from '../users/users.js';
 import { changeEmail, changePassword, type Changed } from './change-credentials.js';
 import { deleteUser } from './delete-user.js';
-import { createDownloads } from './download.js';
+import { createDownloads, type Download } from './download.js';
 
 export interface AccountPageOptions extends Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log'> {
   database: Database;
@@ -202,7 +202,8 @@ export function accountPage(options: AccountPageOptions): Router {
     const { id } = userOf(request);
     await limits.download.consume(id);
     try {
-      await downloads.send(id, response);
+      const outcome = await downloads.send(id, response);
+      if (outcome !== 'sent') throw noDownload(outcome);
     } catch (error) {
       if (!response.headersSent) throw error;
       log.warn({ err: error }, 'a download broke off');
@@ -225,3 +226,18 @@ export function accountPage(options: AccountPageOptions): Router {
 const backToPage: RequestHandler = (_request, response) => {
   seeOther(response, PATH);
 };
+
+function noDownload(outcome: Exclude<Download, 'sent'>): HttpError {
+  switch (outcome) {
+    case 'under-way':
+      return new HttpError(429, 'Your data is being downloaded already. Wait for that to end, and try again.', {
+        retryAfterSeconds: 60,
+      });
+    case 'busy':
+      return new HttpError(503, 'Many people are downloading right now. Please try again in a few minutes.', {
+        retryAfterSeconds: 120,
+      });
+    case 'deleted':
+      return new HttpError(404, 'This account was deleted.');
+  }
+}

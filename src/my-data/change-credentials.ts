@@ -1,5 +1,5 @@
 import type { Knex } from 'knex';
-import { changeIdentifier } from '../linking/rename-at-ring.js';
+import { changeIdentifier } from '../linking/tell-identifier.js';
 import { closeLiveViewsOfUser } from '../live-views/live-views.js';
 import type { Passwords } from '../users/passwords.js';
 import { endSessions } from '../users/session.js';
@@ -10,7 +10,7 @@ const UNIQUE_VIOLATION = '23505';
 
 /** The circumstances of a change by a signed-in user. */
 export interface Change {
-  /** As of when the current password was verified. */
+  /** As they were read before their current password was verified. A change since then makes this one stale. */
   user: User;
   /** The session that goes on. All others of the user end, and their live views with them. */
   sessionId: string;

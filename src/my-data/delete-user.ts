@@ -9,7 +9,7 @@ import { eraseSubscriptions } from '../inventory/subscriptions.js';
 import { endLiveViewsOfUser, eraseLiveViewsOfUser } from '../live-views/live-views.js';
 import { eraseSchedulesOfUser } from '../pictures/schedule-rows.js';
 import { lockAccount } from '../ring-accounts/account-lock.js';
-import { IS_LIVE } from '../ring-accounts/link-conditions.js';
+import { isLive } from '../ring-accounts/link-conditions.js';
 import { eraseLinksOfUser } from '../ring-accounts/link-rows.js';
 import { within } from '../time/within.js';
 import { erasePairsWithoutLink } from '../tokens/pair-rows.js';
@@ -93,7 +93,7 @@ async function withoutThoseOfOthers(trx: Knex.Transaction, userId: string, accou
   const others = await rows<Pick<Link, 'account_id'>>(
     trx,
     sql`SELECT account_id FROM account_links
-         WHERE account_id = ANY (${accountIds}::text[]) AND user_id <> ${userId} AND ${IS_LIVE}`,
+         WHERE account_id = ANY (${accountIds}::text[]) AND user_id <> ${userId} AND ${isLive()}`,
   );
   const ofOthers = new Set(others.map(({ account_id }) => account_id));
   return accountIds.filter((accountId) => !ofOthers.has(accountId));

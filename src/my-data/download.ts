@@ -3,9 +3,8 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Pool, PoolClient } from 'pg';
 import { type Sql, sql } from '../database/sql.js';
-import { HttpError } from '../http/errors.js';
 import { USER_OF_EVENT } from '../inbox/user-of-event.js';
-import { IS_LIVE } from '../ring-accounts/link-conditions.js';
+import { isLive } from '../ring-accounts/link-conditions.js';
 
 /** One list in the file. */
 interface Section {
@@ -19,7 +18,7 @@ const ROWS_AT_ONCE = 200;
 
 /** SQL: the Ring accounts that are the user's now. What came through links that have ended is erased. */
 const ownAccounts = (userId: string): Sql =>
-  sql`SELECT account_id FROM account_links WHERE user_id = ${userId} AND ${IS_LIVE}`;
+  sql`SELECT account_id FROM account_links WHERE user_id = ${userId} AND ${isLive()}`;
 
 /**
  * The lists of the file, in their order. Secrets that tell nothing about the user are left out: the password's hash, tokens,
@@ -120,6 +119,13 @@ const LIMIT_MS = 5 * 60_000;
 /** The most downloads of this process. Jobs and the matching of links share the pool, and come first. */
 const MOST_AT_ONCE = 4;
 
+/**
+ * - `under-way`: the user has another download.
+ * - `busy`: too many users have one.
+ * - `deleted`: there is no such user any more.
+ */
+export type Download = 'sent' | 'under-way' | 'busy' | 'deleted';
+
 export interface Downloads {
   /**
    * Answers with everything that we hold about a user as one JSON object: `downloaded_at`, `account` (`id`, `email`,
@@ -140,67 +146,64 @@ export interface Downloads {
    *
    * All of it is as of one moment. It is read piece by piece, so that little of it is in memory at once.
    *
-   * @throws {HttpError} 429 when the user has a download under way, 503 when too many users have. An error after the first
-   *   byte breaks the response off, so that an incomplete file is not taken for a whole one
+   * @returns `sent` once all is sent. With every other outcome the response is untouched, for the caller to answer
+   * @throws an error that may come after the first byte: the caller breaks the response off then, so that an incomplete
+   *   file is not taken for a whole one
    */
-  send(userId: string, response: ServerResponse): Promise<void>;
+  send(userId: string, response: ServerResponse): Promise<Download>;
 }
 
 export function createDownloads(pool: Pool, now: () => Date): Downloads {
   const underWay = new Set<string>();
   return {
     async send(userId, response) {
-      if (underWay.has(userId)) {
-        throw new HttpError(429, 'Your data is being downloaded already. Wait for that to end, and try again.', {
-          retryAfterSeconds: 60,
-        });
-      }
-      if (underWay.size >= MOST_AT_ONCE) {
-        throw new HttpError(503, 'Many people are downloading right now. Please try again in a few minutes.', {
-          retryAfterSeconds: 120,
-        });
-      }
+      if (underWay.has(userId)) return 'under-way';
+      if (underWay.size >= MOST_AT_ONCE) return 'busy';
       underWay.add(userId);
       try {
-        await inSnapshot(pool, async (client) => {
+        const hasUser = await inSnapshot(pool, async (client) => {
           const account = await readAccount(client, userId);
+          if (account === undefined) return false;
           response.setHeader('Content-Type', 'application/json');
           response.setHeader('Content-Disposition', 'attachment; filename="my-data.json"');
           const file = writeFile(client, userId, account, now());
           await pipeline(Readable.from(file), response, { signal: AbortSignal.timeout(LIMIT_MS), end: false });
+          return true;
         });
+        if (!hasUser) return 'deleted';
       } finally {
         underWay.delete(userId);
       }
       // The end is sent last, because a client that has seen it may ask again.
       response.end();
+      return 'sent';
     },
   };
 }
 
 /** Runs `read` in a transaction whose statements all see the database as of one moment. */
-async function inSnapshot(pool: Pool, read: (client: PoolClient) => Promise<void>): Promise<void> {
+async function inSnapshot<Result>(pool: Pool, read: (client: PoolClient) => Promise<Result>): Promise<Result> {
   const client = await pool.connect();
   let isDone = false;
   try {
     await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
     // While a slow reader takes what was read last, the transaction is idle.
     await client.query(`SET LOCAL idle_in_transaction_session_timeout = ${LIMIT_MS}`);
-    await read(client);
+    const result = await read(client);
     await client.query('COMMIT');
     isDone = true;
+    return result;
   } finally {
     client.release(!isDone);
   }
 }
 
-async function readAccount(client: PoolClient, userId: string): Promise<string> {
+async function readAccount(client: PoolClient, userId: string): Promise<string | undefined> {
   const { rows } = await client.query<{ account: string }>(
     sql`SELECT jsonb_build_object('id', id, 'email', email, 'created_at', created_at)::text AS account
           FROM users WHERE id = ${userId}`.numbered,
   );
-  if (rows[0] === undefined) throw new HttpError(404, 'This account was deleted.');
-  return rows[0].account;
+  return rows[0]?.account;
 }
 
 async function* writeFile(

@@ -1,6 +1,6 @@
 import { Registry } from 'prom-client';
 import { sql } from '../database/sql.js';
-import { IS_APPLIED } from '../ring-accounts/link-conditions.js';
+import { isApplied } from '../ring-accounts/link-conditions.js';
 import { NONCE_TOO_OLD } from '../ring-accounts/links.js';
 import { ageOf, type Count, countOf, gaugesOf, type Reading, secondsSince, type Waiting } from './reading.js';
 
@@ -76,7 +76,7 @@ export function createBacklog(): Reading {
               FROM (SELECT account_id, count(*) AS count, min(received_at) AS oldest
                       FROM webhook_events WHERE status = 'PENDING' GROUP BY account_id) event
               LEFT JOIN LATERAL (SELECT true AS found FROM account_links
-                                  WHERE account_id = event.account_id AND ${IS_APPLIED}
+                                  WHERE account_id = event.account_id AND ${isApplied()}
                                   LIMIT 1) link ON true
              GROUP BY 1`.numbered,
       );

@@ -6,7 +6,8 @@ import type { HealthOptions } from './health.js';
 import type { Metrics } from './metrics.js';
 import { addProcessGauges } from './process-gauges.js';
 
-export interface MetricsRouteOptions extends HealthOptions {
+export interface MetricsRouteOptions {
+  health: HealthOptions;
   metrics: Metrics;
   gauges: DatabaseGauges;
   /** The bearer token that is asked for; without it, anybody may read the metrics. */
@@ -20,9 +21,9 @@ const DEFAULT_LIMIT_MS = 1_500;
 
 /** `GET /metrics`, for Prometheus. It answers also when nothing else works, with the metrics of the process alone. */
 export function metricsRoute(options: MetricsRouteOptions): Router {
-  const { metrics, gauges, token, limitMs = DEFAULT_LIMIT_MS } = options;
+  const { health, metrics, gauges, token, limitMs = DEFAULT_LIMIT_MS } = options;
   const { registry } = metrics;
-  addProcessGauges(registry, options, limitMs);
+  addProcessGauges(registry, health, limitMs);
 
   /** The reading under way, shared by all requests meanwhile. */
   let underWay: Promise<string[]> | undefined;

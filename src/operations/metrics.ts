@@ -25,7 +25,7 @@ export interface Metrics {
   onApplied: (event: Pick<RingEvent, 'type' | 'sentAt'>) => void;
   onFailed: (type: WebhookType) => void;
   onRefresh: (outcome: RefreshOutcome) => void;
-  onSnapshot: (outcome: PictureOutcome) => void;
+  onPicture: (outcome: PictureOutcome) => void;
   onCall: (report: CallReport) => void;
   onTaskRun: (task: string, outcome: 'done' | 'failed') => void;
 }
@@ -145,7 +145,7 @@ export function createMetrics({ clock, periodicTasks }: { clock: Clock; periodic
   rateRemaining.remove();
   const ticks = new Counter({
     name: 'ring_link_clock_ticks_total',
-    help: 'Runs of the work that this process does by the clock, by outcome. The next tick tries again.',
+    help: 'Runs of periodic tasks, by outcome. The next run tries again.',
     labelNames: ['clock', 'outcome'],
     registers,
   });
@@ -198,7 +198,7 @@ export function createMetrics({ clock, periodicTasks }: { clock: Clock; periodic
     onRefresh(outcome) {
       refreshes.inc({ outcome });
     },
-    onSnapshot(outcome) {
+    onPicture(outcome) {
       snapshots.inc({ outcome });
     },
     onCall({ endpoint, result, durationMs, rateLimit: { limit, remaining } }) {

@@ -2,7 +2,8 @@ import { type Request, type RequestHandler, type Response, Router } from 'expres
 import { z } from 'zod';
 import type { Core } from '../core.js';
 import { type CapabilityView, capabilitiesView } from '../devices/capabilities-view.js';
-import { detailsOf, isCamera, refetchIfOld } from '../devices/device-details.js';
+import { detailsOf, refetchIfOld } from '../devices/device-details.js';
+import { kindOfDevice, mayHaveVideo, NO_PICTURES } from '../devices/device-kind.js';
 import {
   statusView,
   timeView,
@@ -11,7 +12,9 @@ import {
   type StatusView,
   type TimeView,
 } from '../devices/device-view.js';
-import { noSuchDevice, requireDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
+import { noSuchDevice } from '../devices/no-such-device.js';
+import { sensorViews } from '../devices/sensors-view.js';
+import type { UserDevice } from '../devices/user-devices.js';
 import { zonesView, type ZonesView } from '../devices/zones-view.js';
 import { latestEvents, type LatestEventsView } from '../events/latest-events.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
@@ -32,6 +35,7 @@ import {
 } from '../pictures/schedules.js';
 import { csrfProtection, csrfToken } from '../users/csrf.js';
 import { signedInOrHome, userIdOf } from '../users/current-user.js';
+import { requiredDevice } from './required-device.js';
 
 declare module '../http/render.js' {
   interface Views {
@@ -40,10 +44,9 @@ declare module '../http/render.js' {
       csrfToken: string;
       path: string;
       device: DeviceView;
+      sensors: StatusView[];
       /** What came of the last request for the latest picture. */
       notice: PictureNotice | null;
-      /** Whether it is a camera, as far as we know. */
-      hasPictures: boolean;
       hasEventPictures: boolean;
       latest: LatestEventsView;
       pictures: PictureView[];
@@ -65,7 +68,10 @@ declare module '../http/render.js' {
 export interface DeviceView extends StatusView {
   name: string;
   isOffline: boolean;
-  location: string | null;
+  /** Whether a live view and pictures are offered. */
+  hasVideo: boolean;
+  /** What it is, and where. */
+  about: string;
 }
 
 export interface PictureView {
@@ -113,13 +119,13 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
       csrfToken: await csrfToken(request),
       path: pathOfDevice(device.id),
       device: deviceView(device),
+      sensors: sensorViews(device),
       notice: noticeOf(pictureRequest, 'latest', clock()),
-      hasPictures: isCamera(details),
       hasEventPictures: details.hasEventPictures,
       latest,
       pictures: pictures.slice(0, SHOWN_PICTURES).map(({ id, taken_at }) => ({ id, takenAt: timeView(taken_at) })),
       morePictures: Math.max(0, pictures.length - SHOWN_PICTURES),
-      schedules: schedules.map(scheduleView),
+      schedules: schedules.map((schedule) => scheduleView(schedule, device)),
       isFull: schedules.length >= MAX_SCHEDULES_OF_DEVICE,
       mostSchedules: MAX_SCHEDULES_OF_DEVICE,
       draft: draft ?? { timeOfDay: '', timeZone: lastZone, error: null },
@@ -132,7 +138,7 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
   }
 
   function deviceOf(request: Request<DeviceParameters>): Promise<UserDevice> {
-    return requireDeviceOfUser(db, userIdOf(request), request.params.deviceId);
+    return requiredDevice(db, userIdOf(request), request.params.deviceId);
   }
 
   const page = router.route('/devices/:deviceId');
@@ -190,7 +196,7 @@ const CHANGES: Record<
 type DeviceParameters = { deviceId: string };
 type ScheduleParameters = DeviceParameters & { operationId: string };
 
-/** @throws {HttpError} 404 */
+/** @throws {HttpError} 404; 409 for a device without a camera */
 function refusal(outcome: Awaited<ReturnType<typeof createSchedule>>): ScheduleDraft['error'] {
   switch (outcome) {
     case 'created':
@@ -199,10 +205,14 @@ function refusal(outcome: Awaited<ReturnType<typeof createSchedule>>): ScheduleD
       return { message: `A device can have ${MAX_SCHEDULES_OF_DEVICE} schedules. Delete one to make another.` };
     case 'unknown-zone':
       return { field: 'zone', message: UNKNOWN_TIME_ZONE };
+    case 'no-video':
+      throw noPictures();
     case 'no-device':
       throw noSuchDevice();
   }
 }
+
+const noPictures = (): HttpError => new HttpError(409, NO_PICTURES);
 
 /** A failed form leaves its address in the browser; reloading it should lead back to the page. */
 const backToDevice: RequestHandler<DeviceParameters> = (request, response) => {
@@ -211,22 +221,24 @@ const backToDevice: RequestHandler<DeviceParameters> = (request, response) => {
 
 function deviceView(device: UserDevice): DeviceView {
   const { online, location } = device;
+  const place = [location?.state, location?.country].filter(Boolean).join(', ');
   return {
     name: nameOfDevice(device.name),
     isOffline: online === false,
     ...statusView(device),
-    location: location === null ? null : [location.state, location.country].filter(Boolean).join(', '),
+    hasVideo: mayHaveVideo(device),
+    about: [kindOfDevice(device), place].filter(Boolean).join(' · '),
   };
 }
 
-function scheduleView(schedule: Schedule): ScheduleView {
+function scheduleView(schedule: Schedule, device: UserDevice): ScheduleView {
   const { id, frequency, timeOfDay, timeZone, nextRunAt } = schedule;
   return {
     id,
     name: frequency === 'HOURLY' ? 'Every hour' : `Every day at ${timeOfDay ?? ''} (${timeZone ?? ''})`,
-    next: nextRunAt === null ? null : timeView(nextRunAt, timeZone ?? 'UTC'),
+    next: nextRunAt === null || !mayHaveVideo(device) ? null : timeView(nextRunAt, timeZone ?? 'UTC'),
     changes: [schedule.pauseReason === 'USER' ? ['resume', 'Resume'] : ['pause', 'Pause'], ['delete', 'Delete']],
-    pauseText: pauseText(schedule),
+    pauseText: mayHaveVideo(device) ? pauseText(schedule) : NO_PICTURES,
     lastRun: lastRunText(schedule),
   };
 }

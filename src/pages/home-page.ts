@@ -1,5 +1,7 @@
 import { type Request, type Response, Router } from 'express';
 import type { Core } from '../core.js';
+import { refetchOldSensors } from '../devices/device-details.js';
+import { kindOfDevice } from '../devices/device-kind.js';
 import { type ListedDevice, listDevices } from '../devices/device-list.js';
 import {
   statusView,
@@ -10,6 +12,7 @@ import {
   type TimeView,
   type Tone,
 } from '../devices/device-view.js';
+import { sensorViews } from '../devices/sensors-view.js';
 import { latestEvents, type LatestEventsView } from '../events/latest-events.js';
 import { methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
@@ -39,6 +42,9 @@ export interface LinkView extends LinkCard {
 
 interface LinkedDeviceView extends StatusView {
   name: string;
+  /** What it is; empty while that is not known. */
+  kind: string;
+  sensors: StatusView[];
   /** The address of its page; null when it can't be opened. */
   href: string | null;
 }
@@ -90,6 +96,7 @@ export function createHomePage({ db, clock, limits }: HomePageDependencies): Hom
       listDevices(db, userId),
       subscriptionsOfUser(db, userId),
     ]);
+    await refetchOldSensors(db, devices, clock());
     render(response, 'home', {
       title: 'Home',
       csrfToken: await csrfToken(request),
@@ -170,7 +177,7 @@ function linkView(link: Link): LinkCard & { since: TimeView } {
 
 function linkedDeviceView(device: ListedDevice): LinkedDeviceView {
   const { id, name, removedAt, isShared } = device;
-  const common = { name: nameOfDevice(name), href: isShared ? pathOfDevice(id) : null };
+  const common = { name: nameOfDevice(name), href: isShared ? pathOfDevice(id) : null, kind: '', sensors: [] };
   if (removedAt !== null) {
     return {
       ...common,
@@ -181,7 +188,7 @@ function linkedDeviceView(device: ListedDevice): LinkedDeviceView {
   }
   // Without a link that works, we are not told when that changes.
   if (!isShared) return { ...common, tone: 'ended', statusText: 'Not known at the moment', when: null };
-  return { ...common, ...statusView(device) };
+  return { ...common, ...statusView(device), kind: kindOfDevice(device) ?? '', sensors: sensorViews(device) };
 }
 
 /** A subscription in one line, as Ring tells it. It can end before its date, and outlast it. */

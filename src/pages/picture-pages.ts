@@ -2,7 +2,7 @@ import { type Request, type RequestHandler, type Response, Router } from 'expres
 import { z } from 'zod';
 import { nameOfDevice, pathOfDevice, timeView, type TimeView } from '../devices/device-view.js';
 import { pathOfEventPicture, pathOfPicture } from '../devices/picture-paths.js';
-import { lockDeviceOfUser, requireDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
+import { lockDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { render } from '../http/render.js';
@@ -20,6 +20,7 @@ import { deletePicture, findPicture, picturesOf } from '../pictures/pictures.js'
 import { NoLinkError } from '../tokens/errors.js';
 import { csrfProtection, csrfToken } from '../users/csrf.js';
 import { signedInOrHome, userIdOf } from '../users/current-user.js';
+import { requiredDevice } from './required-device.js';
 
 declare module '../http/render.js' {
   interface Views {
@@ -60,7 +61,7 @@ export function picturePages(dependencies: PicturePagesDependencies): Router {
   const router = Router();
 
   function deviceOf(request: Request<DeviceParameters>): Promise<UserDevice> {
-    return requireDeviceOfUser(db, userIdOf(request), request.params.deviceId);
+    return requiredDevice(db, userIdOf(request), request.params.deviceId);
   }
 
   /** Asks Ring, and leads to where what came of it is told. */

@@ -28,7 +28,7 @@ export const FETCH_EVENT_PICTURE = 'fetch_event_picture';
 
 export interface FetchDependencies extends LookUpDependencies {
   /** Hears of each picture that Ring was asked for. */
-  onSnapshot: (outcome: PictureOutcome) => void;
+  onPicture: (outcome: PictureOutcome) => void;
 }
 
 /** An event of a device, of which something was recorded. */
@@ -63,7 +63,7 @@ export async function fetchPicture(
   device: UserDevice,
   event: EventWithPicture | null,
 ): Promise<string | undefined> {
-  const { db, clock, onSnapshot } = dependencies;
+  const { db, clock, onPicture } = dependencies;
   const { accountId, id: deviceId, linkId } = device;
   const found = await lookUp(dependencies, { accountId, deviceId, moment: event?.occurredAt ?? null }, DAYS_FOR_A_USER);
   const outcome = await db.transaction(async (trx) => {
@@ -79,7 +79,7 @@ export async function fetchPicture(
     await addEnded(trx, request, end);
     return end;
   });
-  onSnapshot(outcome?.outcome ?? (found.kind === 'missing' ? found.outcome : 'failed'));
+  onPicture(outcome?.outcome ?? (found.kind === 'missing' ? found.outcome : 'failed'));
   return outcome?.pictureId ?? undefined;
 }
 
@@ -158,7 +158,7 @@ export async function fetchEventPicture(dependencies: EventPictureDependencies, 
 
 /** One attempt. What failed and may pass becomes a job again, in the transaction that would have noted the end. */
 async function fetchWaiting(
-  { onSnapshot, ...dependencies }: FetchDependencies,
+  { onPicture, ...dependencies }: FetchDependencies,
   task: string,
   { pictureRequestId, attempt }: Job,
   request: WaitingRequest,
@@ -189,6 +189,6 @@ async function fetchWaiting(
     await endWaiting(trx, pictureRequestId, end);
     return end.outcome;
   });
-  onSnapshot(outcome);
+  onPicture(outcome);
   return found;
 }

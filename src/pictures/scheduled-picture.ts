@@ -25,8 +25,8 @@ type Run = z.output<typeof Run>;
 type ReadySchedule = Pick<Tables['scheduled_operations'], 'link_id' | 'account_id' | 'device_id'>;
 
 /** Adds a run of a schedule. It replaces the run before, if that still waits. */
-export async function enqueuePicture(on: Knex, run: Run, delayMs = 0): Promise<void> {
-  await enqueue(on, TAKE_PICTURE, run, { key: `${TAKE_PICTURE}:${run.operationId}`, delayMs });
+export async function enqueuePicture(trx: Knex.Transaction, run: Run, delayMs = 0): Promise<void> {
+  await enqueue(trx, TAKE_PICTURE, run, { key: `${TAKE_PICTURE}:${run.operationId}`, delayMs });
 }
 
 /**
@@ -35,7 +35,7 @@ export async function enqueuePicture(on: Knex, run: Run, delayMs = 0): Promise<v
  */
 export async function takeScheduledPicture(dependencies: FetchDependencies, payload: unknown): Promise<void> {
   const run = Run.parse(payload);
-  const { db, clock, log, onSnapshot } = dependencies;
+  const { db, clock, log, onPicture } = dependencies;
   const schedule = await findReady(db, run);
   if (schedule === undefined) return;
 
@@ -51,10 +51,10 @@ export async function takeScheduledPicture(dependencies: FetchDependencies, payl
     const { operationId, attempt } = run;
     log.info({ err: found.error, outcome: found.outcome, operationId, attempt }, 'a schedule has brought no picture');
     await recordMissing(db, run, found, clock());
-    onSnapshot(found.outcome);
+    onPicture(found.outcome);
     return;
   }
-  onSnapshot(await store(db, run, schedule, found.picture, clock()));
+  onPicture(await store(db, run, schedule, found.picture, clock()));
 }
 
 function findReady(db: Knex, { operationId, snapshotId }: Run): Promise<ReadySchedule | undefined> {
@@ -64,6 +64,7 @@ function findReady(db: Knex, { operationId, snapshotId }: Run): Promise<ReadySch
           FROM scheduled_operations schedule JOIN (${SHARED_DEVICES})
             ON link.id = schedule.link_id AND device.id = schedule.device_id
          WHERE schedule.id = ${operationId} AND schedule.status = 'ACTIVE' AND device.online IS NOT FALSE
+           AND (device.capabilities IS NULL OR device.capabilities ? 'video')
            AND NOT EXISTS (SELECT 1 FROM snapshots WHERE id = ${snapshotId})`,
   );
 }

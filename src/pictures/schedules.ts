@@ -3,6 +3,7 @@ import type { Knex } from 'knex';
 import type { Core } from '../core.js';
 import { row, rows, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
+import { mayHaveVideo } from '../devices/device-kind.js';
 import { lockDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
 import { type PictureOutcome, storedOutcome } from './outcomes.js';
 import { addSchedule, advanceDue, awaitDevice, type Recurrence, resumeOnline } from './schedule-rows.js';
@@ -47,21 +48,22 @@ export async function schedulesOf(db: Knex, { linkId, id }: UserDevice): Promise
  * Schedules pictures of a device. While the device is offline the schedule is paused from the beginning.
  *
  * @param recurrence its time zone is known to this process
- * @returns `unknown-zone` when Postgres, which reckons with it, does not know it; `no-device` when the device is not the
- *   user's (any more)
+ * @returns `unknown-zone` when Postgres, which reckons with it, does not know it; `no-video` when the device has no camera;
+ *   `no-device` when it is not the user's (any more)
  */
 export async function createSchedule(
   db: Knex,
   { userId, deviceId }: { userId: string; deviceId: string },
   recurrence: Recurrence,
   now: Date,
-): Promise<'created' | 'full' | 'unknown-zone' | 'no-device'> {
+): Promise<'created' | 'full' | 'unknown-zone' | 'no-video' | 'no-device'> {
   const spelled = await spellTimeZone(db, recurrence);
   if (spelled === undefined) return 'unknown-zone';
   return db.transaction(async (trx) => {
     // The lock has two that arrive together counted one after the other, and lets none outlive its device.
     const device = await lockDeviceOfUser(trx, userId, deviceId);
     if (device === undefined) return 'no-device';
+    if (!mayHaveVideo(device)) return 'no-video';
     if ((await schedulesOf(trx, device)).length >= MAX_SCHEDULES_OF_DEVICE) return 'full';
     await addSchedule(trx, userId, device, spelled, now);
     return 'created';

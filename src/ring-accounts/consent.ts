@@ -1,7 +1,7 @@
 import type { Knex } from 'knex';
 import { row, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
-import { IS_USABLE } from './link-conditions.js';
+import { isUsable } from './link-conditions.js';
 
 /**
  * When the Ring user shared the account with us, by our clock: when the pair of the present installation came. Ring gives no
@@ -13,7 +13,7 @@ export async function consentOf(on: Knex, accountId: string): Promise<Date | und
   const link = await row<Pick<Tables['ring_tokens'], 'created_at'>>(
     on,
     sql`SELECT token.created_at FROM account_links AS link JOIN ring_tokens AS token ON token.id = link.token_id
-         WHERE link.account_id = ${accountId} AND link.${IS_USABLE}`,
+         WHERE link.account_id = ${accountId} AND ${isUsable('link')}`,
   );
   return link?.created_at;
 }

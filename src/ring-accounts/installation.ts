@@ -1,7 +1,7 @@
 import type { Knex } from 'knex';
 import { row, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
-import { IS_LIVE } from './link-conditions.js';
+import { isLive } from './link-conditions.js';
 
 /**
  * SQL: the next place in the order of arrival, which webhook events and pairs share. It comes from a sequence because all
@@ -55,7 +55,7 @@ function lockLiveLink(
           FROM account_links AS link
           JOIN ring_tokens AS token ON token.id = link.token_id
           JOIN webhook_events AS event ON event.request_id = ${requestId}
-         WHERE link.account_id = ${accountId} AND link.${IS_LIVE} AND ${condition}
+         WHERE link.account_id = ${accountId} AND ${isLive('link')} AND ${condition}
            FOR UPDATE OF link`,
   );
 }

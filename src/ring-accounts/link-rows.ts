@@ -2,7 +2,7 @@ import type { Knex } from 'knex';
 import { row, rows, run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { linkToldOf, type ReceivedEvent } from './installation.js';
-import { IS_CALLABLE, IS_HEALABLE, IS_LIVE } from './link-conditions.js';
+import { isCallable, isHealable, isLive } from './link-conditions.js';
 import { NONCE_TOO_OLD } from './links.js';
 
 /**
@@ -29,19 +29,30 @@ export const isConfirming = ({ id, token_id }: Confirming): Sql =>
 
 type NewLink = Pick<LinkRow, 'id' | 'user_id' | 'account_id' | 'token_id' | 'account_identifier'> & RedirectColumns;
 
-/** Adds a link, still to be confirmed by Ring. Events from before its account's last removal are void for it. */
+/**
+ * Adds a link, still to be confirmed by Ring. Events from before its account's last removal are void for it. The caller holds
+ * the account's lock.
+ */
 export async function insertLink(trx: Knex.Transaction, link: NewLink, now: Date): Promise<void> {
-  await run(
+  const former = await row<Pick<LinkRow, 'removed_at'>>(
     trx,
-    sql`INSERT INTO account_links (id, user_id, account_id, token_id, account_identifier,
-                                   nonce_digest, request_key_id, request_ciphertext,
-                                   status, confirmation_step, created_at, updated_at,
-                                   void_before)
-        VALUES (${link.id}, ${link.user_id}, ${link.account_id}, ${link.token_id}, ${link.account_identifier},
-                ${link.nonce_digest}, ${link.request_key_id}, ${link.request_ciphertext},
-                'CONFIRMING', 'CLAIMED', ${now}, ${now},
-                (SELECT max(removed_at) FROM account_links WHERE account_id = ${link.account_id}))`,
+    sql`SELECT max(removed_at) AS removed_at FROM account_links WHERE account_id = ${link.account_id}`,
   );
+  await trx('account_links').insert({
+    id: link.id,
+    user_id: link.user_id,
+    account_id: link.account_id,
+    token_id: link.token_id,
+    account_identifier: link.account_identifier,
+    nonce_digest: link.nonce_digest,
+    request_key_id: link.request_key_id,
+    request_ciphertext: link.request_ciphertext,
+    status: 'CONFIRMING',
+    confirmation_step: 'CLAIMED',
+    void_before: former?.removed_at ?? null,
+    created_at: now,
+    updated_at: now,
+  });
 }
 
 /** Begins a live link anew with another pair, because its user has installed the app again. */
@@ -148,11 +159,16 @@ export async function requireNewPair(
     trx,
     sql`UPDATE account_links
            SET status = 'REAUTH_REQUIRED', last_error = ${reason}, updated_at = ${now}, ${ERASE_REDIRECT}
-         WHERE token_id = ${tokenId} AND ${IS_CALLABLE}`,
+         WHERE token_id = ${tokenId} AND ${isCallable()}`,
   );
 }
 
-/** Completes the link of a pair that was taken for dead. @returns the Ring account, or undefined when the link was whole */
+/**
+ * Makes a link complete again that waits for its user because its pair was taken for dead. A link that was never completed is
+ * left as it is: Ring has still to confirm it.
+ *
+ * @returns the Ring account of the link; undefined when none was changed
+ */
 export async function healLink(
   trx: Knex.Transaction,
   tokenId: LinkRow['token_id'],
@@ -161,7 +177,7 @@ export async function healLink(
   const healed = await row<Pick<LinkRow, 'account_id'>>(
     trx,
     sql`UPDATE account_links SET status = 'COMPLETED', last_error = NULL, updated_at = ${now}
-         WHERE token_id = ${tokenId} AND ${IS_HEALABLE} RETURNING account_id`,
+         WHERE token_id = ${tokenId} AND ${isHealable()} RETURNING account_id`,
   );
   return healed?.account_id;
 }
@@ -180,8 +196,8 @@ export async function markConfirmedByRing(
   );
 }
 
-/** Gives the user's live links another name, which Ring is still to be told. @returns those that had another one */
-export function renameLinks(
+/** Gives the user's live links an account identifier, which Ring is still to be told. @returns those that had another one */
+export function changeIdentifierOfLinks(
   trx: Knex.Transaction,
   userId: string,
   identifier: string,
@@ -189,11 +205,11 @@ export function renameLinks(
   return rows(
     trx,
     sql`UPDATE account_links SET account_identifier = ${identifier}, is_identifier_untold = true
-         WHERE user_id = ${userId} AND ${IS_LIVE} AND account_identifier <> ${identifier} RETURNING id, status`,
+         WHERE user_id = ${userId} AND ${isLive()} AND account_identifier <> ${identifier} RETURNING id, status`,
   );
 }
 
-/** Notes that Ring was told the link's name, unless that has changed again. */
+/** Notes that Ring was told the link's account identifier, unless that has changed again. */
 export async function markIdentifierTold(db: Knex, id: LinkRow['id'], identifier: string): Promise<void> {
   await run(
     db,

@@ -1,7 +1,7 @@
 import type { Knex } from 'knex';
 import { row, sql } from '../database/sql.js';
 import { lockAccount } from './account-lock.js';
-import { IS_USABLE } from './link-conditions.js';
+import { isUsable } from './link-conditions.js';
 
 /**
  * Stores an answer of Ring's in one transaction that holds the account's lock. Does nothing when the account is not linked,
@@ -16,7 +16,7 @@ export async function inLinkedAccount(
     await lockAccount(trx, accountId);
     const linked = await row(
       trx,
-      sql`SELECT 1 FROM account_links WHERE account_id = ${accountId} AND ${IS_USABLE} FOR UPDATE`,
+      sql`SELECT 1 FROM account_links WHERE account_id = ${accountId} AND ${isUsable()} FOR UPDATE`,
     );
     if (linked !== undefined) await store(trx);
   });

@@ -1,7 +1,7 @@
 import type { Knex } from 'knex';
 import { row, rows, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
-import { IS_LIVE } from './link-conditions.js';
+import { isLive } from './link-conditions.js';
 
 type LinkRow = Tables['account_links'];
 
@@ -43,9 +43,9 @@ export function newestLinkOfUser(db: Knex, userId: string): Promise<Link | undef
     db,
     sql`SELECT ${COLUMNS} FROM account_links AS link
          WHERE user_id = ${userId}
-           AND (${IS_LIVE} OR NOT EXISTS (SELECT 1 FROM account_links AS again
+           AND (${isLive('link')} OR NOT EXISTS (SELECT 1 FROM account_links AS again
                                            WHERE again.account_id = link.account_id AND again.user_id = link.user_id
-                                             AND again.${IS_LIVE}))
+                                             AND ${isLive('again')}))
          ORDER BY updated_at DESC LIMIT 1`,
   );
 }

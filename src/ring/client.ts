@@ -24,7 +24,7 @@ import { type RingSubscription, SubscriptionsAnswer } from './subscriptions.js';
 import { humanText, opaque } from './text.js';
 import { type Call, createTransport, type TransportOptions } from './transport.js';
 
-export interface TokenGrant {
+export interface TokenPair {
   accessToken: string;
   refreshToken: string;
   scope: string;
@@ -50,17 +50,17 @@ export interface RingClientOptions extends TransportOptions {
  */
 export interface RingClient {
   /** Exchanges an authorization code, which works once and lives 60 s. */
-  exchangeCode(code: string): Promise<TokenGrant>;
+  exchangeCode(code: string): Promise<TokenPair>;
   /** Replaces a token pair: from then on the old refresh token is dead, unless the answer has no other (RFC 6749, 6). */
-  refreshTokens(refreshToken: string): Promise<TokenGrant>;
+  refreshTokens(refreshToken: string): Promise<TokenPair>;
   /** The account ID behind an access token. */
   getAccountId(accessToken: string): Promise<string>;
   /** Tells Ring that the nonce was matched: the integration becomes `awaiting`. */
   announceLink(accessToken: string, link: AccountIdentifier & { nonce: string }): Promise<void>;
   /** Tells Ring that the link stands: the integration becomes `completed`. */
   completeLink(accessToken: string, link: AccountIdentifier): Promise<void>;
-  /** Tells Ring the new name of a link that stands. */
-  renameLink(accessToken: string, link: { accountIdentifier: string }): Promise<void>;
+  /** Tells Ring the new account identifier of a link that stands. */
+  changeIdentifier(accessToken: string, link: { accountIdentifier: string }): Promise<void>;
   /** Every device of the integration, whole. */
   getDevices(accessToken: string): Promise<RingDevice[]>;
   /** One device, whole. {@link isGone} when it is not in the integration any more. */
@@ -122,7 +122,7 @@ const TokenAnswer = z.object({
 /** RFC 6749, 6: an answer without a refresh token leaves the old one good. */
 const RefreshAnswer = TokenAnswer.extend({ refresh_token: TokenAnswer.shape.refresh_token.nullish().catch(null) });
 
-const UserAnswer = z.object({ data: z.object({ type: z.literal('users'), id: opaque(512) }) });
+export const UserAnswer = z.object({ data: z.object({ type: z.literal('users'), id: opaque(512) }) });
 
 const INTEGRATION_PATH = '/v1/accounts/me/app-integrations';
 const SUBSCRIPTIONS_PATH = '/v1/accounts/me/subscriptions';
@@ -134,7 +134,7 @@ const DOWNLOAD_VIDEO = 'POST /v1/devices/{id}/media/video/download';
 const GET_HISTORY = 'GET /v1/history/devices/{id}/events';
 
 /** The kinds of history that we read, as Ring's filter names them. */
-const HISTORY_FILTER = 'motion,ding,on_demand';
+export const HISTORY_FILTER = 'motion,ding,on_demand';
 
 export function createRingClient(options: RingClientOptions): RingClient {
   const transport = createTransport(options);
@@ -224,8 +224,8 @@ export function createRingClient(options: RingClientOptions): RingClient {
 
     completeLink: (accessToken, link) => changeIntegration('PATCH', accessToken, link, { status: 'completed' }),
 
-    // Ring does not say whether a completed integration takes its status a second time, so only the name is sent.
-    renameLink: (accessToken, link) => changeIntegration('PATCH', accessToken, link, {}),
+    // Ring does not say whether a completed integration takes its status a second time, so only the identifier is sent.
+    changeIdentifier: (accessToken, link) => changeIntegration('PATCH', accessToken, link, {}),
 
     getDevices: (accessToken) =>
       allPages('GET /v1/devices', `/v1/devices?include=${DEVICE_INCLUDES}`, accessToken, async (call) => {
@@ -296,7 +296,7 @@ export function createRingClient(options: RingClientOptions): RingClient {
 
 const JSON_BODY = { headers: { 'content-type': 'application/json' } };
 
-const pairOf = (answer: Omit<z.output<typeof TokenAnswer>, 'refresh_token'>, refreshToken: string): TokenGrant => ({
+const pairOf = (answer: Omit<z.output<typeof TokenAnswer>, 'refresh_token'>, refreshToken: string): TokenPair => ({
   accessToken: answer.access_token,
   refreshToken,
   scope: answer.scope,
@@ -320,7 +320,7 @@ function withFilter(next: string): string {
 const devicePath = (deviceId: string): string => `/v1/devices/${encodeURIComponent(deviceId)}`;
 
 /** The URL of a link in an answer, if it leads to Ring: a bearer token must not go anywhere else. @throws {RingError} */
-function ownUrl(call: Call, link: string): string {
+export function ownUrl(call: Call, link: string): string {
   const url = URL.canParse(link, call.url) ? new URL(link, call.url) : undefined;
   if (url?.origin !== new URL(call.url).origin) throw new RingError('malformed', call.name, { status: 200 });
   return url.href;

@@ -3,7 +3,7 @@ import { readable } from './readable.js';
 import { humanText, isoTime, ringId } from './text.js';
 
 const Switch = z.enum(['on', 'off']).optional().catch(undefined);
-const Words = z.array(humanText(100)).max(100).optional().catch(undefined);
+const Words = readable(humanText(100), 100).optional().catch(undefined);
 
 /** More than anybody draws on a telephone. Further zones are left out, because each costs time whenever a page shows it. */
 const MOST_ZONES = 10;
@@ -22,7 +22,7 @@ const Resolution = z.union([
     .min(1)
     .max(100_000)
     .transform((lines) => `${lines}p`),
-  humanText(20),
+  humanText(100),
 ]);
 
 /** Whether a device has an ability of which nothing more is known. One that it lacks is null. */
@@ -45,7 +45,8 @@ const Capabilities = z.object({
       configurations: Words,
     })
     .optional()
-    .catch(undefined),
+    // A video that is told in another form is one.
+    .catch(({ value }) => (value === null || value === undefined ? undefined : {})),
   motion_detection: z.object({ configurations: Words }).optional().catch(undefined),
   image_enhancements: z.object({ configurations: Words }).optional().catch(undefined),
   contact_detection: Ability,
@@ -62,6 +63,7 @@ const Configurations = z.object({
       hdr: Switch,
       ir_led_night_vision: Switch,
       auto_zoom_track: Switch,
+      snapshot: Switch,
       privacy_zones: Zones,
     })
     .optional()
@@ -165,7 +167,14 @@ export const DevicesAnswer = z
     links,
   }));
 
-export const DeviceStatusAnswer = z.object({ data: z.object({ attributes: Status }) });
+/** A part of a device, asked for by itself. */
+const answerWith = <Attributes extends z.ZodType>(attributes: Attributes) =>
+  z.object({ data: z.object({ attributes }) });
+
+export const DeviceStatusAnswer = answerWith(Status);
+export const DeviceCapabilitiesAnswer = answerWith(Capabilities);
+export const DeviceConfigurationsAnswer = answerWith(Configurations);
+export const DeviceLocationAnswer = answerWith(Location);
 
 type IncludedResources = z.output<typeof Included>;
 

@@ -40,10 +40,20 @@ export class RingError extends Error {
     return this.kind === 'unavailable' || this.kind === 'no-answer' || this.kind === 'malformed';
   }
 
+  /** Whether Ring understood the call and said no, with this code if one is given. */
+  isRefusal(code?: string): boolean {
+    return this.kind === 'rejected' && (code === undefined || this.code === code);
+  }
+
   /** Why the call failed, in words that a table may keep: no secret, no free text. */
   get reason(): string {
     return [this.kind, this.status, this.code].filter((fact) => fact !== undefined).join(' ');
   }
+}
+
+/** Why a call to Ring failed, in words that a table may keep. An error that is not Ring's is `internal`. */
+export function reasonOf(error: unknown): string {
+  return error instanceof RingError ? error.reason : 'internal';
 }
 
 /** Whether Ring says that the resource does not exist (any more), which is no outage. */

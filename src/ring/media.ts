@@ -111,7 +111,8 @@ export async function openClip(
   return {
     kind: 'clip',
     body: precededBy(start, pieces),
-    size: numberIn(headers, 'content-length'),
+    // The length of a compressed body is not that of the bytes that come out of it.
+    size: headers.has('content-encoding') ? undefined : numberIn(headers, 'content-length'),
     startsAt: timeIn(headers),
     recordedMs: status === 206 ? numberIn(headers, 'x-media-length') : undefined,
   };

@@ -182,8 +182,8 @@ function createMediaHost(simulation: Simulation): Express {
   const ofClip = serve(simulation, downloadEndpoint(simulation, 'clip-media'));
   const ofImage = serve(simulation, downloadEndpoint(simulation, 'media'));
   app.get('/v1/download', (request, response, next) => {
-    const { security_token } = request.query;
-    const serveDownload = isOfClip(simulation, String(security_token)) ? ofClip : ofImage;
+    const { security_token: token } = request.query;
+    const serveDownload = typeof token === 'string' && isOfClip(simulation, token) ? ofClip : ofImage;
     return serveDownload(request, response, next);
   });
   app.use(serve(simulation, unknownEndpoint(simulation)));

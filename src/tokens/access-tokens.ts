@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 import { row, type Sql, sql } from '../database/sql.js';
-import { IS_CALLABLE, IS_USABLE } from '../ring-accounts/link-conditions.js';
+import { isCallable, isUsable } from '../ring-accounts/link-conditions.js';
 import { RingError } from '../ring/errors.js';
 import { within } from '../time/within.js';
 import { NoLinkError, NotRefreshedError } from './errors.js';
@@ -76,9 +76,9 @@ export function createAccessTokens(dependencies: RefreshDependencies): AccessTok
 
   return {
     forAccount: (accountId, call) =>
-      use(() => findPair(db, vault, sql`link.account_id = ${accountId} AND link.${IS_USABLE}`), call),
+      use(() => findPair(db, vault, sql`link.account_id = ${accountId} AND ${isUsable('link')}`), call),
     forPair: (tokenId, call) =>
-      use(() => findPair(db, vault, sql`token.id = ${tokenId} AND link.${IS_CALLABLE}`), call),
+      use(() => findPair(db, vault, sql`token.id = ${tokenId} AND ${isCallable('link')}`), call),
     refresh,
     settled,
   };

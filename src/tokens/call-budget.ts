@@ -23,16 +23,14 @@ export interface Share {
 export const REFRESH_SHARE: Share = { key: 'background', calls: 5, windowMs: 100 };
 /** At most 10 requests a second, for pictures that events get by themselves: each takes two. */
 export const PICTURE_SHARE: Share = { key: 'event_pictures', calls: 5, windowMs: 1_000 };
+/** A fifth of the 100 requests a second, for the histories of devices. */
+export const HISTORY_SHARE: Share = { key: 'history', calls: 2, windowMs: 100 };
 /** The longest pause. Ring can ask for another one after it. */
 const MAX_PAUSE_SECONDS = 15 * 60;
 /** A wait that is longer than any wait for a turn: it is a pause. */
 const PAUSED_MS = 1_000;
 
-export function createCallBudget(
-  pool: Pool,
-  isStopping: () => boolean,
-  { key, calls, windowMs }: Share = REFRESH_SHARE,
-): CallBudget {
+export function createCallBudget(pool: Pool, { key, calls, windowMs }: Share, isStopping: () => boolean): CallBudget {
   const limiter = new RateLimiterPostgres({
     storeClient: pool,
     storeType: 'pool',

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ClientBase } from 'pg';
+import type { Knex } from 'knex';
 import { openSealed, SEALED_COLUMNS, type SealedColumns, type SealedRow } from './places.js';
 import type { Vault } from './vault.js';
 
@@ -21,18 +21,18 @@ export interface Progress {
  * @returns the rows that none of the keys opens. They are left as they are: altered, or sealed under another key
  */
 export async function resealUnderNewestKey(
-  client: ClientBase,
+  db: Knex,
   vault: Vault,
   report: (progress: Progress) => void,
 ): Promise<string[]> {
   let resealed = 0;
   for (;;) {
-    let left = await countLeft(client, vault.newestKeyId);
+    let left = await countLeft(db, vault.newestKeyId);
     const unreadable: string[] = [];
     for (const columns of SEALED_COLUMNS) {
       let after = FIRST_ID;
       for (;;) {
-        const batch = await resealBatch(client, vault, columns, after);
+        const batch = await resealBatch(db, vault, columns, after);
         if (batch.lastId === undefined) break;
         after = batch.lastId;
         resealed += batch.resealed;
@@ -41,7 +41,7 @@ export async function resealUnderNewestKey(
         if (batch.resealed > 0) report({ resealed, left });
       }
     }
-    const isDone = (await countLeft(client, vault.newestKeyId)) <= unreadable.length;
+    const isDone = (await countLeft(db, vault.newestKeyId)) <= unreadable.length;
     if (isDone) return unreadable;
     await delay(BUSY_PAUSE_MS);
   }
@@ -55,19 +55,19 @@ interface Batch {
 }
 
 async function resealBatch(
-  client: ClientBase,
+  db: Knex,
   vault: Vault,
   { table, keyColumn, ciphertexts }: SealedColumns,
   after: string,
 ): Promise<Batch> {
-  await client.query('BEGIN');
-  try {
-    const { rows } = await client.query<SealedRow>(
-      `SELECT id, ${keyColumn} AS key_id, ${ciphertexts.map(({ column }) => column).join(', ')} FROM ${table}
-        WHERE ${keyColumn} <> $1 AND id > $2 ORDER BY id LIMIT ${BATCH} FOR UPDATE SKIP LOCKED`,
+  return db.transaction(async (trx) => {
+    const names = ciphertexts.map(({ column }) => column);
+    const { rows } = await trx.raw<{ rows: SealedRow[] }>(
+      `SELECT id, ${keyColumn} AS key_id, ${names.join(', ')} FROM ${table}
+        WHERE ${keyColumn} <> ? AND id > ? ORDER BY id LIMIT ${BATCH} FOR UPDATE SKIP LOCKED`,
       [vault.newestKeyId, after],
     );
-    const changes = ciphertexts.map(({ column }, index) => `${column} = $${index + 3}`).join(', ');
+    const changes = names.map((column) => `${column} = ?`).join(', ');
     const unreadable: string[] = [];
     for (const row of rows) {
       const secrets = ciphertexts.map((ciphertext) => openSealed(vault, row, ciphertext));
@@ -78,24 +78,22 @@ async function resealBatch(
       const resealed = ciphertexts.map(
         ({ place }, index) => vault.seal(secrets[index] ?? '', place(row.id)).ciphertext,
       );
-      await client.query(`UPDATE ${table} SET ${keyColumn} = $2, ${changes} WHERE id = $1`, [
-        row.id,
+      await trx.raw(`UPDATE ${table} SET ${keyColumn} = ?, ${changes} WHERE id = ?`, [
         vault.newestKeyId,
         ...resealed,
+        row.id,
       ]);
     }
-    await client.query('COMMIT');
     return { lastId: rows.at(-1)?.id, resealed: rows.length - unreadable.length, unreadable };
-  } catch (error) {
-    await client.query('ROLLBACK');
-    throw error;
-  }
+  });
 }
 
-async function countLeft(client: ClientBase, newestKeyId: string): Promise<number> {
+async function countLeft(db: Knex, newestKeyId: string): Promise<number> {
   const counts = SEALED_COLUMNS.map(
-    ({ table, keyColumn }) => `(SELECT count(*) FROM ${table} WHERE ${keyColumn} <> $1)`,
+    ({ table, keyColumn }) => `(SELECT count(*) FROM ${table} WHERE ${keyColumn} <> :newest)`,
   );
-  const { rows } = await client.query<{ left: number }>(`SELECT (${counts.join(' + ')})::int AS left`, [newestKeyId]);
+  const { rows } = await db.raw<{ rows: { left: number }[] }>(`SELECT (${counts.join(' + ')})::int AS left`, {
+    newest: newestKeyId,
+  });
   return rows[0]?.left ?? 0;
 }

@@ -1,8 +1,8 @@
 import type { Knex } from 'knex';
 import { row, sql } from '../database/sql.js';
-import { IS_CALLABLE, IS_HEALABLE } from '../ring-accounts/link-conditions.js';
+import { isCallable, isHealable } from '../ring-accounts/link-conditions.js';
 import { healLink, requireNewPair } from '../ring-accounts/link-rows.js';
-import type { TokenGrant } from '../ring/client.js';
+import type { TokenPair } from '../ring/client.js';
 import type { Clock } from '../time/clock.js';
 import { NoLinkError } from './errors.js';
 import { replacePair, revokeDeadPair, type SeenPair } from './pair-rows.js';
@@ -26,7 +26,7 @@ export interface PairDependencies {
 export async function storeNewPair(
   { db, vault, onHealed }: PairDependencies,
   seen: SeenPair,
-  newPair: TokenGrant,
+  newPair: TokenPair,
   answeredAt: Date,
 ): Promise<void> {
   const sealed = sealPair(vault, seen.id, newPair);
@@ -35,7 +35,7 @@ export async function storeNewPair(
     // the pair would see the link as of the statement's start, and miss an end that the statement had to wait for.
     const link = await row(
       trx,
-      sql`SELECT 1 FROM account_links WHERE token_id = ${seen.id} AND (${IS_CALLABLE} OR ${IS_HEALABLE}) FOR UPDATE`,
+      sql`SELECT 1 FROM account_links WHERE token_id = ${seen.id} AND (${isCallable()} OR ${isHealable()}) FOR UPDATE`,
     );
     if (link === undefined) throw new NoLinkError('the link has ended');
     const isReplaced = await replacePair(trx, seen, {
@@ -65,7 +65,7 @@ export async function requireReauthorization(
     // The link is locked before the pair, as in every transaction that ends a link.
     const link = await row(
       trx,
-      sql`SELECT 1 FROM account_links WHERE token_id = ${pair.id} AND ${IS_CALLABLE} FOR UPDATE`,
+      sql`SELECT 1 FROM account_links WHERE token_id = ${pair.id} AND ${isCallable()} FOR UPDATE`,
     );
     const isRevoked = await revokeDeadPair(trx, pair, reason);
     if (link !== undefined && isRevoked) await requireNewPair(trx, pair.id, reason, clock());

@@ -1,8 +1,8 @@
 import type { Knex } from 'knex';
 import { row, rows, run, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
-import { NEXT_ARRIVAL, type ReceivedEvent, TELLS_OF_INSTALLATION } from '../ring-accounts/installation.js';
-import { IS_CALLABLE } from '../ring-accounts/link-conditions.js';
+import { type ReceivedEvent, TELLS_OF_INSTALLATION } from '../ring-accounts/installation.js';
+import { isCallable } from '../ring-accounts/link-conditions.js';
 import type { SealedPair } from './token-pairs.js';
 
 /**
@@ -47,16 +47,25 @@ const BECOMES = {
 type ReceivedPair = SealedPair &
   Pick<PairRow, 'id' | 'scope' | 'access_token_expires_at' | 'created_at' | 'installed_since'>;
 
-/** Stores a pair that Ring has given us. A second attempt with the same ID changes nothing. */
+/**
+ * Stores a pair that Ring has given us. A second attempt with the same ID changes nothing. The default of `arrival` is the
+ * pair's place in the order of arrival.
+ */
 export async function storePair(trx: Knex.Transaction, pair: ReceivedPair): Promise<void> {
-  await run(
-    trx,
-    sql`INSERT INTO ring_tokens (id, status, key_id, access_token_ciphertext, refresh_token_ciphertext,
-                                 scope, access_token_expires_at, created_at, arrival, installed_since)
-        VALUES (${pair.id}, 'RECEIVED', ${pair.key_id}, ${pair.access_token_ciphertext}, ${pair.refresh_token_ciphertext},
-                ${pair.scope}, ${pair.access_token_expires_at}, ${pair.created_at}, ${NEXT_ARRIVAL}, ${pair.installed_since})
-        ON CONFLICT (id) DO NOTHING`,
-  );
+  await trx('ring_tokens')
+    .insert({
+      id: pair.id,
+      status: 'RECEIVED',
+      key_id: pair.key_id,
+      access_token_ciphertext: pair.access_token_ciphertext,
+      refresh_token_ciphertext: pair.refresh_token_ciphertext,
+      scope: pair.scope,
+      access_token_expires_at: pair.access_token_expires_at,
+      created_at: pair.created_at,
+      installed_since: pair.installed_since,
+    })
+    .onConflict('id')
+    .ignore();
 }
 
 /** Notes whose a received pair is: it enters the pool, or ends at once. */
@@ -164,7 +173,7 @@ export async function expirePairs(db: Knex, status: keyof typeof WAITS, createdB
   }
 }
 
-export async function purgeExpiredPairsFrom(db: Knex, createdBefore: Date): Promise<void> {
+export async function purgeExpiredPairsBefore(db: Knex, createdBefore: Date): Promise<void> {
   await run(db, sql`DELETE FROM ring_tokens WHERE status = 'EXPIRED' AND created_at < ${createdBefore}`);
 }
 
@@ -199,7 +208,12 @@ export function takePair(db: Knex, { id, generation }: SeenPair, now: Date): Pro
 
 type Replacement = SealedPair & Pick<PairRow, 'scope' | 'access_token_expires_at'> & { refreshed_at: Date };
 
-/** Puts a new pair in the place of the one that was seen. @returns false when that was replaced already */
+/**
+ * Puts a new pair in the place of the one that was seen, and ends its refresh. A pair that was revoked as dead meanwhile lives
+ * again with the new tokens, so the caller must know that its link still needs it.
+ *
+ * @returns false when the pair is of another generation, because it was replaced already
+ */
 export async function replacePair(
   trx: Knex.Transaction,
   { id, generation }: SeenPair,
@@ -259,7 +273,7 @@ export function queueDuePairs(db: Knex, limit: number, now: Date): Promise<SeenP
               AND (token.refresh_after > ${now} AND token.refresh_after <= ${after(MAX_PAUSE_MS)}) IS NOT TRUE
               AND (token.refresh_queued_until > ${now} AND token.refresh_queued_until <= ${after(QUEUED_FOR_MS)})
                   IS NOT TRUE
-              AND EXISTS (SELECT 1 FROM account_links AS link WHERE link.token_id = token.id AND link.${IS_CALLABLE})
+              AND EXISTS (SELECT 1 FROM account_links AS link WHERE link.token_id = token.id AND ${isCallable('link')})
             ORDER BY coalesce(token.refreshed_at, token.created_at) LIMIT ${limit} FOR UPDATE SKIP LOCKED)
         RETURNING id, generation`,
   );

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Knex } from 'knex';
 import type { Logger } from 'pino';
 import { row, sql } from '../database/sql.js';
-import type { RingClient, TokenGrant } from '../ring/client.js';
+import type { RingClient, TokenPair } from '../ring/client.js';
 import { RingError } from '../ring/errors.js';
 import { insist } from '../time/insist.js';
 import { retryPauseMs } from '../time/retry-pause.js';
@@ -103,7 +103,7 @@ function pauseOf({ refresh_after }: PresentPair, now: Date): number {
 
 async function askRing(dependencies: RefreshDependencies, pair: SeenPair, taken: TakenPair): Promise<void> {
   const { ring, log, onRefresh } = dependencies;
-  let newPair: TokenGrant;
+  let newPair: TokenPair;
   try {
     newPair = await ring.refreshTokens(await openTaken(dependencies, pair, taken));
   } catch (error) {
@@ -112,9 +112,9 @@ async function askRing(dependencies: RefreshDependencies, pair: SeenPair, taken:
     if (isDead(error)) {
       onRefresh('REFUSED');
       await requireReauthorization(dependencies, pair, error.reason);
-      throw new NoLinkError('Ring takes the refresh token no more', { cause: error });
+      throw new NoLinkError('Ring no longer accepts the refresh token', { cause: error });
     }
-    // Without a clear answer, Ring may have replaced the token all the same.
+    // When no clear answer came, Ring may have replaced the pair, and we don't have the new one.
     const state = error.mayHaveActed ? 'UNCERTAIN' : 'FAILING';
     onRefresh(state);
     const { reason, retryAfterSeconds } = error;
@@ -151,7 +151,7 @@ async function recordFailure(
   return pauseMs;
 }
 
-/** Whether Ring refuses the refresh token itself. A 5xx is not final, whatever it quotes. */
+/** Whether Ring refuses the refresh token itself. An answer of 5xx is not final, even with `invalid_grant` in its body. */
 function isDead({ code, kind }: RingError): boolean {
   return code === 'invalid_grant' && (kind === 'rejected' || kind === 'unauthorized');
 }
@@ -160,7 +160,7 @@ function isDead({ code, kind }: RingError): boolean {
  * Stores the new pair, and tries until it is stored. With Ring's answer the old refresh token is dead, and the new one exists
  * only in this process.
  */
-async function storeInsistently(dependencies: RefreshDependencies, pair: SeenPair, newPair: TokenGrant): Promise<void> {
+async function storeInsistently(dependencies: RefreshDependencies, pair: SeenPair, newPair: TokenPair): Promise<void> {
   const { clock, log, onRefresh } = dependencies;
   const answeredAt = clock();
   await insist(

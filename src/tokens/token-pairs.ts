@@ -1,5 +1,5 @@
 import type { Tables } from '../database/tables.js';
-import type { TokenGrant } from '../ring/client.js';
+import type { TokenPair } from '../ring/client.js';
 import { accessTokenPlace, refreshTokenPlace } from './places.js';
 import type { Vault } from './vault.js';
 
@@ -11,7 +11,7 @@ export type SealedPair = {
 };
 
 /** Seals both tokens of a pair under the vault's newest key, for the row with this ID alone. */
-export function sealPair(vault: Vault, tokenId: string, pair: TokenGrant): SealedPair {
+export function sealPair(vault: Vault, tokenId: string, pair: TokenPair): SealedPair {
   const access = vault.seal(pair.accessToken, accessTokenPlace(tokenId));
   const refresh = vault.seal(pair.refreshToken, refreshTokenPlace(tokenId));
   return {

@@ -23,9 +23,9 @@ export interface Authentication {
   middleware: RequestHandler[];
   /** The user with the `email` and `password` of the request's form, or undefined. */
   authenticate(request: Request): Promise<User | undefined>;
-  /** Signs in under a new session id. Only the pending link is kept of the former session. */
+  /** Signs in under a new session id. Only the pending redirect is kept of the former session. */
   signIn(request: Request, user: User): Promise<void>;
-  /** Signs out under a new session id, and keeps the pending link: another user may sign in to finish it. */
+  /** Signs out under a new session id, and keeps the pending redirect: another user may sign in to finish it. */
   signOut(request: Request): Promise<void>;
 }
 
@@ -69,7 +69,7 @@ export function createAuthentication(db: Knex, passwords: Passwords): Authentica
     },
 
     signIn: (request, user) =>
-      keepingPendingLink(request, (done) => {
+      keepingPendingRedirect(request, (done) => {
         request.login(user, (error) => {
           request.session.cookie.maxAge = SIGNED_IN_LIFETIME_MS;
           request.session.credentialsVersion = user.credentialsVersion;
@@ -78,14 +78,17 @@ export function createAuthentication(db: Knex, passwords: Passwords): Authentica
       }),
 
     signOut: (request) =>
-      keepingPendingLink(request, (done) => {
+      keepingPendingRedirect(request, (done) => {
         request.logout(done);
       }),
   };
 }
 
-/** Carries the pending link over Passport's new session: each sign-in and sign-out begins an empty one. */
-async function keepingPendingLink(request: Request, change: (done: (error: unknown) => void) => void): Promise<void> {
+/** Carries the pending redirect over Passport's new session: each sign-in and sign-out begins an empty one. */
+async function keepingPendingRedirect(
+  request: Request,
+  change: (done: (error: unknown) => void) => void,
+): Promise<void> {
   const { pendingLink } = request.session;
   await promised(change);
   if (pendingLink !== undefined) request.session.pendingLink = pendingLink;

@@ -13,7 +13,7 @@ declare module 'express-session' {
     credentialsVersion?: number;
     /** The credential that was just changed, until the next page has said so. */
     changed?: 'email' | 'password';
-    /** The link that this browser came for, sealed; see `linking/pending-link.ts`. */
+    /** The redirect that this browser came with, sealed; see `linking/pending-redirect.ts`. */
     pendingLink?: string;
     /** True once the session is in the table; see `SessionStore`. */
     isStored?: boolean;

@@ -8,9 +8,10 @@ import { failEvent, markProcessed, postponeEvent } from '../inbox/event-rows.js'
 import { enqueueInbox } from '../inbox/wake-up.js';
 import { onBehalfOf } from '../request-id.js';
 import { tryLockAccount } from '../ring-accounts/account-lock.js';
-import { IS_APPLIED, IS_LIVE } from '../ring-accounts/link-conditions.js';
+import { isApplied, isLive } from '../ring-accounts/link-conditions.js';
 import { type EventType, isKnown, parseEvent, type RingEvent } from '../ring/events.js';
 import { retryPauseMs } from '../time/retry-pause.js';
+import type { HandlerContext } from './handler.js';
 import { handle } from './handlers.js';
 
 export interface ProcessDependencies extends Pick<Core, 'db' | 'clock' | 'log'> {
@@ -106,7 +107,7 @@ async function withWork(db: Knex, accountIds: string[]): Promise<string[]> {
                         WHERE link.account_id = given.account_id AND link.removed_at > event.occurred_at
                           AND event.status = 'PENDING')
             OR (EXISTS (SELECT 1 FROM account_links AS link
-                         WHERE link.account_id = given.account_id AND ${IS_APPLIED})
+                         WHERE link.account_id = given.account_id AND ${isApplied('link')})
                 AND EXISTS (SELECT 1 FROM webhook_events AS event
                              WHERE event.account_id = given.account_id AND status = 'PENDING'))`,
   );
@@ -116,44 +117,82 @@ async function withWork(db: Knex, accountIds: string[]): Promise<string[]> {
 /** @returns whether there is nothing more to do now. @throws {HandlerError} */
 async function processBatch(dependencies: ProcessDependencies, accountId: string, size: number): Promise<boolean> {
   const { db, clock } = dependencies;
-  const applied: { id: string; event: RingEvent }[] = [];
-  const isFinished = await db.transaction(async (trx) => {
-    if (!(await tryLockAccount(trx, accountId))) {
-      // The transaction with the lock may miss the latest events. Waiting for it would keep a worker from other accounts.
-      await enqueueInbox(trx, accountId, BUSY_PAUSE_MS);
-      return true;
-    }
-    const { isLinked, voidBefore } = await linkState(trx, accountId);
-    const pending = await nextEvents(trx, accountId, { isLinked, voidBefore }, size);
-    const [head] = pending;
-    if (head === undefined) return true;
-    if (head.pause_ms > 0) {
-      await enqueueInbox(trx, accountId, head.pause_ms);
-      return true;
-    }
-
-    const context = { trx, now: clock() };
-    const isVoid = ({ type, occurredAt }: RingEvent) =>
-      type !== 'app_integration_removed' && voidBefore !== null && occurredAt < voidBefore;
-    let hasIntegrationEnded = false;
-    for (const [index, one] of pending.entries()) {
-      // Events behind a removal may be for the next link, or for none. Events behind a paused one wait with it.
-      if (hasIntegrationEnded || one.pause_ms > 0) break;
-      try {
-        const event = readEvent(one);
-        if (!isVoid(event)) await onBehalfOf(one.request_id, () => handle(context, event));
-        hasIntegrationEnded = event.type === 'app_integration_removed';
-        applied.push({ id: one.id, event });
-      } catch (cause) {
-        throw new HandlerError(one, index, cause);
-      }
-    }
-    const ids = applied.map(({ id }) => id);
-    await markProcessed(trx, ids, { now: context.now, voidBefore, hasIntegrationEnded });
-    return applied.length === pending.length && pending.length < size && !hasIntegrationEnded;
-  });
-  for (const { event } of applied) dependencies.onApplied(event);
+  const { applied, isFinished } = await db.transaction((trx) => applyBatch({ trx, clock }, accountId, size));
+  for (const event of applied) dependencies.onApplied(event);
   return isFinished;
+}
+
+interface AppliedBatch {
+  applied: readonly RingEvent[];
+  /** Whether there is nothing more to do now. */
+  isFinished: boolean;
+}
+
+const NOTHING_TO_DO: AppliedBatch = { applied: [], isFinished: true };
+
+/** Applies the account's next events and marks them. Events that have to wait get a job for later. @throws {HandlerError} */
+async function applyBatch(
+  { trx, clock }: Pick<Core, 'clock'> & { trx: Knex.Transaction },
+  accountId: string,
+  size: number,
+): Promise<AppliedBatch> {
+  if (!(await tryLockAccount(trx, accountId))) {
+    // The transaction with the lock may miss the latest events. Waiting for it would keep a worker from other accounts.
+    await enqueueInbox(trx, accountId, BUSY_PAUSE_MS);
+    return NOTHING_TO_DO;
+  }
+  const link = await linkState(trx, accountId);
+  const pending = await nextEvents(trx, accountId, link, size);
+  const [head] = pending;
+  if (head === undefined) return NOTHING_TO_DO;
+  if (head.pause_ms > 0) {
+    await enqueueInbox(trx, accountId, head.pause_ms);
+    return NOTHING_TO_DO;
+  }
+  const now = clock();
+  const applied = await applyInOrder({ trx, now }, pending, link);
+  const hasIntegrationEnded = applied.at(-1)?.type === 'app_integration_removed';
+  const ids = pending.slice(0, applied.length).map(({ id }) => id);
+  await markProcessed(trx, ids, { now, voidBefore: link.voidBefore, hasIntegrationEnded });
+  const isFinished = applied.length === pending.length && pending.length < size && !hasIntegrationEnded;
+  return { applied, isFinished };
+}
+
+/**
+ * Applies events up to the end of the integration, because those behind it may be for the next link, or for none, and up to
+ * a paused event, because those behind it wait with it.
+ *
+ * @returns the events that were applied, void ones among them: the first of those given
+ * @throws {HandlerError}
+ */
+async function applyInOrder(
+  context: HandlerContext,
+  pending: readonly PendingEvent[],
+  link: LinkState,
+): Promise<RingEvent[]> {
+  const applied: RingEvent[] = [];
+  for (const [index, one] of pending.entries()) {
+    if (one.pause_ms > 0) break;
+    try {
+      applied.push(await applyEvent(context, one, link));
+    } catch (cause) {
+      throw new HandlerError(one, index, cause);
+    }
+    if (applied.at(-1)?.type === 'app_integration_removed') break;
+  }
+  return applied;
+}
+
+/** Applies one event on behalf of the request that brought it, unless it is void. */
+async function applyEvent(context: HandlerContext, pending: PendingEvent, link: LinkState): Promise<RingEvent> {
+  const event = readEvent(pending);
+  if (!isVoid(event, link)) await onBehalfOf(pending.request_id, () => handle(context, event));
+  return event;
+}
+
+/** Whether an event happened under a former link. The end of an integration is never void. */
+function isVoid({ type, occurredAt }: RingEvent, { voidBefore }: LinkState): boolean {
+  return type !== 'app_integration_removed' && voidBefore !== null && occurredAt < voidBefore;
 }
 
 interface LinkState {
@@ -167,10 +206,10 @@ interface LinkState {
  */
 async function linkState(trx: Knex.Transaction, accountId: string): Promise<LinkState> {
   // The link is locked before its devices, in the order that `lockAccount` gives.
-  await run(trx, sql`SELECT 1 FROM account_links WHERE account_id = ${accountId} AND ${IS_LIVE} FOR UPDATE`);
+  await run(trx, sql`SELECT 1 FROM account_links WHERE account_id = ${accountId} AND ${isLive()} FOR UPDATE`);
   const found = await row<{ is_linked: boolean } & Pick<Tables['account_links'], 'void_before'>>(
     trx,
-    sql`SELECT coalesce(bool_or(${IS_APPLIED}), false) AS is_linked,
+    sql`SELECT coalesce(bool_or(${isApplied()}), false) AS is_linked,
                greatest(max(removed_at), max(void_before)) AS void_before
           FROM account_links WHERE account_id = ${accountId}`,
   );
@@ -231,14 +270,14 @@ async function recordFailure(
     { request, account, type, err: cause, attempts },
     isFinal ? 'a webhook event has failed for good' : 'a webhook event could not be applied; trying again',
   );
-  const attempt = { id, attempts, reason: reasonOf(cause) };
+  const attempt = { id, attempts, reason: reasonOfFailure(cause) };
   if (isFinal) await failEvent(db, attempt);
   else await postponeEvent(db, attempt, retryPauseMs(attempts, MAX_PAUSE_MS));
   onFailed(isKnown(type) ? type : 'unknown');
 }
 
 /** The reason for an operator, without the statement that Knex puts in front of it. */
-function reasonOf(cause: unknown): string {
+function reasonOfFailure(cause: unknown): string {
   if (!(cause instanceof Error)) return 'unknown';
   const { code } = cause as { code?: unknown };
   return [code, cause.message.split(' - ').at(-1)]

@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
-import { launchBrowser, newContext } from '../support/browser.js';
-import { untilIdle } from '../support/inbox.js';
-import { newEmail, PASSWORD } from '../support/linking.js';
-import { newResident, type Resident } from '../support/my-data.js';
-import { startWorld, type World } from '../support/world.js';
+import { launchBrowser, newContext } from '../support/clients/browser.js';
+import { untilIdle } from '../support/features/inbox.js';
+import { newEmail, PASSWORD } from '../support/features/linking.js';
+import { newResident, type Resident } from '../support/features/my-data.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 const NEW_PASSWORD = 'an entirely different one';
 const WAYS = [

@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core';
-import { launchBrowser, newContext } from '../support/browser.js';
-import { type Owner, sharing } from '../support/devices.js';
-import { recorded } from '../support/events.js';
-import { untilProcessed } from '../support/inbox.js';
-import { until } from '../support/until.js';
-import type { Visitor } from '../support/visitor.js';
-import { deliver, newEvent } from '../support/webhooks.js';
-import { startWorld, type World } from '../support/world.js';
+import { launchBrowser, newContext } from '../support/clients/browser.js';
+import type { Visitor } from '../support/clients/visitor.js';
+import { deliver, newEvent } from '../support/clients/webhooks.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { recorded } from '../support/features/events.js';
+import { untilProcessed } from '../support/features/inbox.js';
+import { until } from '../support/waiting/until.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
 /** Another instance on the same database. */

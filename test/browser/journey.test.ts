@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
-import { launchBrowser, newContext } from '../support/browser.js';
-import { arrived } from '../support/person.js';
-import { startWorld, type World } from '../support/world.js';
+import { launchBrowser, newContext } from '../support/clients/browser.js';
+import { arrived } from '../support/clients/person.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 const PASSWORD = 'correct horse battery staple';
 const WAYS = [

@@ -1,13 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, BrowserContext, Download, Page } from 'playwright-core';
-import { launchBrowser, newContext } from '../support/browser.js';
-import { untilIdle } from '../support/inbox.js';
-import { tick } from '../support/periodic-tasks.js';
-import { arrived, follow, heading, press, reloadUntil, tabTo, words } from '../support/person.js';
-import { HOUR } from '../support/tokens.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+import type { Tables } from '../../src/database/tables.js';
+import { launchBrowser, newContext } from '../support/clients/browser.js';
+import { arrived, follow, heading, press, reloadUntil, tabTo, words } from '../support/clients/person.js';
+import { untilIdle } from '../support/features/inbox.js';
+import { HOUR } from '../support/features/tokens.js';
+import { tick } from '../support/waiting/periodic-tasks.js';
+import { until } from '../support/waiting/until.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 /** A user's kind of browser. Each kind has a file of its own, so that the lives run side by side. */
 export interface Way {
@@ -510,8 +511,8 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
     for (const picture of pictures) expect(picture.length).toBeGreaterThan(100);
     expect(of('live_views', 'status')).toEqual(hasScripts ? ['ENDED', 'ENDED'] : []);
 
-    const [user] = await world.sql<{ password_hash: string }>('SELECT password_hash FROM users');
-    const sessions = await world.sql<{ sid: string }>('SELECT sid FROM sessions');
+    const [user] = await world.sql<Pick<Tables['users'], 'password_hash'>>('SELECT password_hash FROM users');
+    const sessions = await world.sql<Pick<Tables['sessions'], 'sid'>>('SELECT sid FROM sessions');
     const { RING_CLIENT_SECRET = '', RING_HMAC_KEY = '', SESSION_SECRET = '' } = world.environment;
     const secrets = [user?.password_hash ?? 'none', ...sessions.map(({ sid }) => sid)];
     for (const secret of [...secrets, RING_CLIENT_SECRET, RING_HMAC_KEY, SESSION_SECRET]) {

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
-import { launchBrowser, newContext, visitAs } from '../support/browser.js';
-import { type Owner, sharing } from '../support/devices.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+import { launchBrowser, newContext, visitAs } from '../support/clients/browser.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { until } from '../support/waiting/until.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
 let browser: Browser;

@@ -2,8 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Browser } from 'playwright-core';
-import { launchBrowser } from '../support/browser.js';
-import { faultsOfPage } from '../support/look.js';
+import { launchBrowser } from '../support/clients/browser.js';
+import { faultsOfPage, faultsOfTemplate } from '../support/inspection/look.js';
 import { STATES } from './states/all.js';
 import { show } from './states/shown.js';
 import { Stage } from './states/stage.js';
@@ -28,8 +28,15 @@ test.each(STATES)('$name is without fault for every reader', async (state) => {
   await show(browser, stage, state, async ({ page, html, faults }) => {
     pages.set(state.name, closeUp(html));
     faults.push(...(await faultsOfPage(page, html, state.title)));
+    if (state.example !== undefined) faults.push(...(await faultsOfTemplate(page)));
     expect(faults).toEqual([]);
   });
+});
+
+test('every template is seen in each theme, width and size of text', () => {
+  const examples = new Set(STATES.flatMap(({ example }) => (example === undefined ? [] : [`${example}.ejs`])));
+  const templates = readdirSync(VIEWS).filter((file) => file.endsWith('.ejs'));
+  expect([...examples].sort()).toEqual(templates.sort());
 });
 
 test('everything that the templates can show is shown by one of the states', () => {

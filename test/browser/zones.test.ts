@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Browser } from 'playwright-core';
 import { inventedPeople } from '../../src/simulator/state/invented-people.js';
-import { launchBrowser, newContext, visitAs } from '../support/browser.js';
-import { sharing } from '../support/devices.js';
-import { startWorld, type World } from '../support/world.js';
+import { launchBrowser, newContext, visitAs } from '../support/clients/browser.js';
+import { sharing } from '../support/features/devices.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 interface Box {
   left: number;

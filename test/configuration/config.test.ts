@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from '@jest/globals';
 import { type Config, ConfigError, readConfig } from '../../src/configuration/config.js';
-import { spawnApp } from '../support/process.js';
+import { spawnApp } from '../support/worlds/process.js';
 
 const KEY = randomBytes(32).toString('base64');
 

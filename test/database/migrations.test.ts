@@ -5,8 +5,9 @@ import knex, { type Knex } from 'knex';
 import pg from 'pg';
 import { MIGRATIONS_DIR } from '../../src/configuration/paths.js';
 import { isMigrated, migrateToLatest } from '../../src/database/migrate.js';
-import { insertPairs } from '../support/pairs.js';
-import { createTestDatabase, query, type TestDatabase } from '../support/postgres.js';
+import type { Tables } from '../../src/database/tables.js';
+import { insertPairs } from '../support/features/pairs.js';
+import { createTestDatabase, query, type TestDatabase } from '../support/worlds/postgres.js';
 
 const execute = promisify(execFile);
 
@@ -202,7 +203,7 @@ describe('the database itself refuses', () => {
     return insert('ring_tokens', row);
   };
   const insertLink = async (values: Record<string, string | null>) => {
-    const { rows } = await client.query<{ id: string }>('SELECT id FROM users');
+    const { rows } = await client.query<Pick<Tables['users'], 'id'>>('SELECT id FROM users');
     return insert('account_links', {
       id: '00000000-0000-4000-8000-000000000002',
       user_id: rows[0]?.id ?? null,

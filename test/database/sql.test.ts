@@ -18,7 +18,7 @@ describe('an sql statement', () => {
   test('may be a part alone, or end with one', () => {
     const part = sql`status = 'COMPLETED'`;
     expect(sql`${part}`.numbered).toEqual({ text: `status = 'COMPLETED'`, values: [] });
-    expect(sql`SELECT 1 WHERE link.${part}`.numbered.text).toBe(`SELECT 1 WHERE link.status = 'COMPLETED'`);
+    expect(sql`SELECT 1 WHERE ${part}`.numbered.text).toBe(`SELECT 1 WHERE status = 'COMPLETED'`);
   });
 
   test('takes a list as one value', () => {

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { arriving, cards, installed, newEmail, PASSWORD, untilLink } from '../support/linking.js';
-import { isSignedIn } from '../support/my-data.js';
-import { createTestDatabase, query, type TestDatabase } from '../support/postgres.js';
-import { type AppProcess, createProcessWorld, type ProcessWorld } from '../support/process.js';
-import type { RingUser } from '../support/ring.js';
-import type { Visitor } from '../support/visitor.js';
+import type { Visitor } from '../support/clients/visitor.js';
+import { arriving, cards, installed, newEmail, PASSWORD, untilLink } from '../support/features/linking.js';
+import { isSignedIn } from '../support/features/my-data.js';
+import { createTestDatabase, query, type TestDatabase } from '../support/worlds/postgres.js';
+import { type AppProcess, createProcessWorld, type ProcessWorld } from '../support/worlds/process.js';
+import type { RingUser } from '../support/worlds/ring.js';
 
 const HOUR_MINUTES = 60;
 const WEEK_MINUTES = 7 * 24 * 60;
@@ -62,7 +62,7 @@ describe.each([
     app = await world.startApp({ TZ: zones.app });
     ringUser = await installed(world);
     visitor = await arriving(world, ringUser);
-  }, 60_000);
+  });
 
   afterAll(async () => {
     await world.stop();

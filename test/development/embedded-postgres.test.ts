@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/development/embedded-postgres.js';
-import { query } from '../support/postgres.js';
+import { query } from '../support/worlds/postgres.js';
 
 const MODULE = fileURLToPath(new URL('../../src/development/embedded-postgres.js', import.meta.url));
 const PACKAGE = `@embedded-postgres/${process.platform}-${process.arch}`;

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { sharing } from '../support/devices.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+import { sharing } from '../support/features/devices.js';
+import { until } from '../support/waiting/until.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
 beforeAll(async () => {

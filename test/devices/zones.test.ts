@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { wordsOfShape, frameOf, measure, pathOf, pointsInside, type Vertex } from '../../src/devices/zones.js';
-import { sharing } from '../support/devices.js';
-import { startWorld, type World } from '../support/world.js';
+import { sharing } from '../support/features/devices.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 type Corner = [x: number, y: number];
 

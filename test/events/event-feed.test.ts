@@ -1,12 +1,13 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Owner, sharing } from '../support/devices.js';
-import { type EventStream, openStream } from '../support/event-stream.js';
-import { send } from '../support/http.js';
-import { untilProcessed } from '../support/inbox.js';
-import { startOwnPostgres } from '../support/postgres.js';
-import { until } from '../support/until.js';
-import { deliver, newEvent } from '../support/webhooks.js';
-import { startWorld, type World } from '../support/world.js';
+import type { Tables } from '../../src/database/tables.js';
+import { type EventStream, openStream } from '../support/clients/event-stream.js';
+import { send } from '../support/clients/http.js';
+import { deliver, newEvent } from '../support/clients/webhooks.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { untilProcessed } from '../support/features/inbox.js';
+import { until } from '../support/waiting/until.js';
+import { startOwnPostgres } from '../support/worlds/postgres.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 const HEARTBEAT_MS = 200;
 
@@ -118,7 +119,9 @@ describe('the stream of events', () => {
     const owner = await sharing(world);
     const elsewhere = world.visitor();
     await elsewhere.open('/ring/home');
-    const [user] = await world.sql<{ email: string }>('SELECT email FROM users WHERE id = $1', [owner.userId]);
+    const [user] = await world.sql<Pick<Tables['users'], 'email'>>('SELECT email FROM users WHERE id = $1', [
+      owner.userId,
+    ]);
     await elsewhere.submit('/sign-in', { email: user?.email ?? '', password: 'correct horse battery staple' });
     const [leaving, staying] = [
       await streamOf(owner, other),

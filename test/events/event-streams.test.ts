@@ -4,16 +4,17 @@ import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
-import { type Owner, sharing } from '../support/devices.js';
-import { type EventStream, openStream } from '../support/event-stream.js';
-import { send } from '../support/http.js';
-import { untilProcessed } from '../support/inbox.js';
-import { PASSWORD } from '../support/linking.js';
-import { holdLock, untilLocksAwaited } from '../support/locks.js';
-import { deleteAccount, signIn, submitAccountForm } from '../support/my-data.js';
-import { until } from '../support/until.js';
-import type { Visitor } from '../support/visitor.js';
-import { startWorld, type World } from '../support/world.js';
+import type { Tables } from '../../src/database/tables.js';
+import { type EventStream, openStream } from '../support/clients/event-stream.js';
+import { send } from '../support/clients/http.js';
+import type { Visitor } from '../support/clients/visitor.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { untilProcessed } from '../support/features/inbox.js';
+import { PASSWORD } from '../support/features/linking.js';
+import { deleteAccount, signIn, submitAccountForm } from '../support/features/my-data.js';
+import { holdLock, untilLocksAwaited } from '../support/waiting/locks.js';
+import { until } from '../support/waiting/until.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 /** The number of streams that a user may have open at one process. */
 const STREAMS_OF_USER = 6;
@@ -40,7 +41,9 @@ async function streamOf(visitor: Visitor): Promise<EventStream> {
 async function quietOwner(): Promise<Owner & { email: string }> {
   const owner = await sharing(world);
   await untilProcessed(world, owner.ringUser);
-  const [user] = await world.sql<{ email: string }>('SELECT email FROM users WHERE id = $1', [owner.userId]);
+  const [user] = await world.sql<Pick<Tables['users'], 'email'>>('SELECT email FROM users WHERE id = $1', [
+    owner.userId,
+  ]);
   return { ...owner, email: user?.email ?? '' };
 }
 

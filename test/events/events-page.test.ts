@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Owner, sharing } from '../support/devices.js';
-import { eventsOn, linkOn, recorded } from '../support/events.js';
-import { send } from '../support/http.js';
-import { untilProcessed } from '../support/inbox.js';
-import { installed, linked, signedIn } from '../support/linking.js';
-import type { EventWish } from '../support/ring.js';
-import { startWorld, type World } from '../support/world.js';
+import { send } from '../support/clients/http.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { eventsOn, linkOn, recorded } from '../support/features/events.js';
+import { untilProcessed } from '../support/features/inbox.js';
+import { installed, linked, signedIn } from '../support/features/linking.js';
+import type { EventWish } from '../support/worlds/ring.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
 beforeAll(async () => {
@@ -65,7 +65,8 @@ describe('the events', () => {
 
     expect(await eventsAt(owner)).toEqual([id]);
 
-    expect(rowOf(owner, id)).toBe(`${words} Front Door Mar 5, 2026, 2:07 PM UTC`);
+    const watch = event.type === 'motion_detected' || event.type === 'button_press' ? ' Watch the recording' : '';
+    expect(rowOf(owner, id)).toBe(`${words} Front Door${watch} Mar 5, 2026, 2:07 PM UTC`);
     expect(owner.visitor.page.text).toContain('<time datetime="2026-03-05T14:07:00.000Z">');
     expect(linkOn(owner.visitor.page.text, 'Front Door')).toBe(owner.path);
     expect(owner.visitor.page.headers['cache-control']).toBe('no-store');
@@ -396,7 +397,7 @@ describe('the latest events', () => {
     ]);
 
     expect(await eventsAt(owner, owner.path)).toEqual([id]);
-    expect(rowOf(owner, id)).toMatch(/^A person was seen \w+ \d/);
+    expect(rowOf(owner, id)).toMatch(/^A person was seen Watch the recording \w+ \d/);
     expect(await eventsAt(owner, linkOn(owner.visitor.page.text, 'See all events'))).toEqual([id]);
     expect(owner.visitor.page.text).toContain(`<option value="${owner.device.id}" selected>`);
   });

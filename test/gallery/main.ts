@@ -6,9 +6,9 @@ import { STATES } from '../browser/states/all.js';
 import { show } from '../browser/states/shown.js';
 import { Stage } from '../browser/states/stage.js';
 import type { State } from '../browser/states/state.js';
-import { launchBrowser } from '../support/browser.js';
-import globalSetup, { stopSharedPostgres } from '../support/global-setup.js';
-import { SCHEMES, WIDTHS } from '../support/look.js';
+import { launchBrowser } from '../support/clients/browser.js';
+import { SCHEMES, WIDTHS } from '../support/inspection/look.js';
+import globalSetup, { stopSharedPostgres } from '../support/suite/global-setup.js';
 
 const SCREENSHOTS = join(import.meta.dirname, '../../screenshots');
 

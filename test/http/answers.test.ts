@@ -1,10 +1,10 @@
 import { request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { type Answer, send, type Sent } from '../support/http.js';
-import { newEmail, nonceFor, linkPath, PASSWORD } from '../support/linking.js';
-import { hiddenFields } from '../support/visitor.js';
-import { startWorld, type World } from '../support/world.js';
+import { type Answer, send, type Sent } from '../support/clients/http.js';
+import { hiddenFields } from '../support/clients/visitor.js';
+import { newEmail, nonceFor, linkPath, PASSWORD } from '../support/features/linking.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
 let production: World;

@@ -1,8 +1,16 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { send } from '../support/http.js';
-import { installed, linkPath, linksOf, newEmail, pairStatuses, PASSWORD, redirectOf } from '../support/linking.js';
-import { hiddenFields } from '../support/visitor.js';
-import { startWorld, type World } from '../support/world.js';
+import { send } from '../support/clients/http.js';
+import { hiddenFields } from '../support/clients/visitor.js';
+import {
+  installed,
+  linkPath,
+  linksOf,
+  newEmail,
+  pairStatuses,
+  PASSWORD,
+  redirectOf,
+} from '../support/features/linking.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
 beforeAll(async () => {

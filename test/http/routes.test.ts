@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type AppRoute, routesOf } from '../support/app-routes.js';
-import { type Owner, sharing } from '../support/devices.js';
-import { untilIdle } from '../support/inbox.js';
-import { arriving, installed, newEmail, PASSWORD, signedIn } from '../support/linking.js';
-import { OFFER } from '../support/live-views.js';
-import { deleteAccount, newResident, type Resident, signIn, submitAccountForm } from '../support/my-data.js';
-import { hiddenFields, type Visitor } from '../support/visitor.js';
-import { startWorld, type World } from '../support/world.js';
+import { hiddenFields, type Visitor } from '../support/clients/visitor.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { untilIdle } from '../support/features/inbox.js';
+import { arriving, installed, newEmail, PASSWORD, signedIn } from '../support/features/linking.js';
+import { OFFER } from '../support/features/live-views.js';
+import { deleteAccount, newResident, type Resident, signIn, submitAccountForm } from '../support/features/my-data.js';
+import { type AppRoute, routesOf } from '../support/inspection/app-routes.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 
@@ -29,6 +29,8 @@ interface Victim extends Resident {
   scheduleId: string;
   pictureId: string;
   viewId: string;
+  /** When the device recorded something, epoch ms. */
+  recordedAt: number;
   /** The cursor of a place among the events. */
   cursor: string;
   /** The ID of the last of the events. */
@@ -91,6 +93,7 @@ const toSchedule = (change: string) => (victim: Victim) =>
   `${victim.path}/scheduled-operations/${victim.scheduleId}/${change}`;
 const toView = (victim: Victim) => `${victim.path}/live-views/${victim.viewId}`;
 const toEvent = (victim: Victim) => `${victim.path}/events/${victim.eventId}/snapshot`;
+const toRecording = (victim: Victim) => `${victim.path}/recordings/${victim.recordedAt}`;
 const toPicture = (victim: Victim) => `${victim.path}/snapshots/${victim.pictureId}`;
 
 const PAGE = { signedOut: 303, leadsTo: '/ring/home?sign-in' } as const;
@@ -219,6 +222,14 @@ const CASES: Record<string, RouteCase> = {
     token: 'field',
     spends: true,
   },
+  'GET /devices/:deviceId/recordings/:at': { ...PAGE, of: 'device', ask: get(toRecording), own: 200, twin: 403 },
+  'GET /devices/:deviceId/recordings/:at/video': {
+    of: 'device',
+    ask: get((victim) => `${toRecording(victim)}/video`),
+    own: 200,
+    twin: 403,
+    signedOut: 401,
+  },
   'POST /devices/:deviceId/live-views': {
     of: 'device',
     ask: (victim) => ({
@@ -317,7 +328,7 @@ describe.each(METHOD_AND_PATH)('$key', ({ key, method }) => {
     // own.
     const [other, twin] = await Promise.all([sharing(world), sharing(world, { id: victim.device.id })]);
     for (const caller of [other, twin]) {
-      const isHers = of !== 'device' || (caller === twin && !/:(operation|snapshot|event|view)Id/.test(key));
+      const isHers = of !== 'device' || (caller === twin && !/:(?:(?:operation|snapshot|event|view)Id|at\b)/.test(key));
       const status = isHers ? stranger : ((caller === twin ? toTwin : undefined) ?? 404);
       expect((await tells(callerOf(caller))).status).toBe(status);
     }
@@ -389,6 +400,10 @@ async function newVictim(): Promise<Victim> {
     return rows[0]?.id ?? missing();
   };
   const eventId = await idIn('device_events', 'request_id');
+  const recordedAt = world.clock.now().getTime();
+  await world.ring.record({ user_id: ringUser.id, device_id: resident.device.id, start: recordedAt, end: recordedAt });
+  // Whoever shares a device after this has not shared it then.
+  world.clock.advance(1);
   await visitor.open(path);
   const cursor = Buffer.from(JSON.stringify([world.clock.now().getTime(), eventId])).toString('base64url');
   // Another Ring account of the victim's, which is about to be linked.
@@ -400,6 +415,7 @@ async function newVictim(): Promise<Victim> {
     scheduleId: await idIn('scheduled_operations'),
     pictureId: await idIn('snapshots'),
     viewId: await idIn('live_views'),
+    recordedAt,
     eventId,
     cursor,
     pendingId: link,

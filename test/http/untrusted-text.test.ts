@@ -1,14 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
-import { launchBrowser } from '../support/browser.js';
-import { send } from '../support/http.js';
-import { untilIdle } from '../support/inbox.js';
-import { linked, PASSWORD } from '../support/linking.js';
-import type { Fault } from '../support/ring.js';
-import type { Visitor } from '../support/visitor.js';
-import { deliver, newEvent } from '../support/webhooks.js';
-import { startWorld, type World } from '../support/world.js';
+import type { Tables } from '../../src/database/tables.js';
+import { launchBrowser } from '../support/clients/browser.js';
+import { send } from '../support/clients/http.js';
+import type { Visitor } from '../support/clients/visitor.js';
+import { deliver, newEvent } from '../support/clients/webhooks.js';
+import { untilIdle } from '../support/features/inbox.js';
+import { linked, PASSWORD } from '../support/features/linking.js';
+import type { Fault } from '../support/worlds/ring.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
 let browser: Browser;
@@ -333,9 +334,10 @@ describe('what Ring says when it refuses', () => {
        VALUES (gen_random_uuid(), $1, $2, now(), 'image/png', $3)`,
       [owner.accountId, owner.deviceId, Buffer.from('<script>alert(1)</script>')],
     );
-    const [{ id } = { id: '' }] = await world.sql<{ id: string }>('SELECT id FROM snapshots WHERE account_id = $1', [
-      owner.accountId,
-    ]);
+    const [{ id } = { id: '' }] = await world.sql<Pick<Tables['snapshots'], 'id'>>(
+      'SELECT id FROM snapshots WHERE account_id = $1',
+      [owner.accountId],
+    );
     const answer = await send(world.url, `${pageOf(owner)}/snapshots/${id}`, { cookie: owner.visitor.cookie });
     expect([answer.headers.get('content-type'), answer.headers.get('x-content-type-options')]).toEqual([
       'image/png',

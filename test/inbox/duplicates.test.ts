@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { untilProcessed } from '../support/inbox.js';
-import { linked } from '../support/linking.js';
-import type { RingUser } from '../support/ring.js';
-import { deliver, newEvent } from '../support/webhooks.js';
-import { startWorld, type World } from '../support/world.js';
+import { deliver, newEvent } from '../support/clients/webhooks.js';
+import { untilProcessed } from '../support/features/inbox.js';
+import { linked } from '../support/features/linking.js';
+import type { RingUser } from '../support/worlds/ring.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
 /** The addresses of the two instances. */

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { untilProcessed } from '../support/inbox.js';
-import { linked } from '../support/linking.js';
-import { type OwnPostgres, startOwnPostgres } from '../support/postgres.js';
-import { createProcessWorld, type ProcessWorld } from '../support/process.js';
-import type { Delivery, RingUser } from '../support/ring.js';
-import { until } from '../support/until.js';
+import { untilProcessed } from '../support/features/inbox.js';
+import { linked } from '../support/features/linking.js';
+import { until } from '../support/waiting/until.js';
+import { type OwnPostgres, startOwnPostgres } from '../support/worlds/postgres.js';
+import { createProcessWorld, type ProcessWorld } from '../support/worlds/process.js';
+import type { Delivery, RingUser } from '../support/worlds/ring.js';
 
 const EVENTS = 12;
 

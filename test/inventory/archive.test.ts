@@ -1,12 +1,12 @@
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { untilIdle, untilProcessed } from '../support/inbox.js';
-import { linked } from '../support/linking.js';
-import { tick } from '../support/periodic-tasks.js';
-import { spawnProcess } from '../support/process.js';
-import type { RingUser } from '../support/ring.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+import { untilIdle, untilProcessed } from '../support/features/inbox.js';
+import { linked } from '../support/features/linking.js';
+import { tick, tickAndFinish } from '../support/waiting/periodic-tasks.js';
+import { until } from '../support/waiting/until.js';
+import { spawnProcess } from '../support/worlds/process.js';
+import type { RingUser } from '../support/worlds/ring.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 const EXPORT = fileURLToPath(new URL('../../src/commands/audit-export.js', import.meta.url));
 const RETENTION_DAYS = 30;
@@ -110,7 +110,7 @@ describe('the archive of a removal', () => {
     const archived = () => world.sql('SELECT 1 FROM audit_archive WHERE account_id = $1', [ringUser.account_id]);
 
     world.clock.advance(RETENTION_DAYS * 86_400 - 60);
-    await tick('purge the archive');
+    await tickAndFinish('purge the archive', world.url);
     expect(await archived()).toHaveLength(1);
 
     world.clock.advance(120);

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { sharing } from '../support/devices.js';
-import { inboxOf } from '../support/inbox.js';
-import { untilJobsAreDone } from '../support/jobs.js';
-import { WAIT_LIMIT_MS } from '../support/limits.js';
-import { installed } from '../support/linking.js';
-import { tick } from '../support/periodic-tasks.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+import { sharing } from '../support/features/devices.js';
+import { inboxOf } from '../support/features/inbox.js';
+import { installed } from '../support/features/linking.js';
+import { untilJobsAreDone } from '../support/waiting/jobs.js';
+import { WAIT_LIMIT_MS } from '../support/waiting/limits.js';
+import { tick } from '../support/waiting/periodic-tasks.js';
+import { until } from '../support/waiting/until.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 const HANGING = 5;
 

@@ -5,8 +5,8 @@ import { type Database, openDatabase } from '../../src/database/database.js';
 import { enqueue } from '../../src/jobs/enqueue.js';
 import { oneAtATime } from '../../src/jobs/one-at-a-time.js';
 import { type JobQueue, startQueue } from '../../src/jobs/queue.js';
-import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
-import { until } from '../support/until.js';
+import { until } from '../support/waiting/until.js';
+import { createTestDatabase, type TestDatabase } from '../support/worlds/postgres.js';
 
 const TASK = 'do_alone';
 

@@ -1,8 +1,8 @@
 import { afterEach, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import { type PeriodicTask, type PeriodicTasks, startPeriodicTasks } from '../../src/jobs/periodic.js';
-import { tick } from '../support/periodic-tasks.js';
-import { until } from '../support/until.js';
+import { tick } from '../support/waiting/periodic-tasks.js';
+import { until } from '../support/waiting/until.js';
 
 let running: PeriodicTasks | undefined;
 /** Functions that end the runs that have begun. */
@@ -23,11 +23,11 @@ function start(...wanted: PeriodicTask[]): void {
 }
 
 /** A task whose runs last until the test ends them. */
-function slowTask(schedule: string): { task: PeriodicTask; seen: { begun: number; now: number; most: number } } {
+function slowTask(cronExpression: string): { task: PeriodicTask; seen: { begun: number; now: number; most: number } } {
   const seen = { begun: 0, now: 0, most: 0 };
   const task: PeriodicTask = {
     name: 'slow',
-    schedule,
+    cronExpression,
     async run() {
       seen.begun++;
       seen.now++;
@@ -42,12 +42,12 @@ function slowTask(schedule: string): { task: PeriodicTask; seen: { begun: number
 const untilBegun = (seen: { begun: number }, runs: number) =>
   until(`run ${runs} has begun`, () => Promise.resolve(seen.begun >= runs));
 
-test('runs that take longer than their schedule do not overlap, and keep no other task waiting', async () => {
+test('runs that take longer than the time between them do not overlap, and keep no other task waiting', async () => {
   const { task, seen } = slowTask('* * * * * *');
   let ticks = 0;
   start(task, {
     name: 'fast',
-    schedule: '* * * * * *',
+    cronExpression: '* * * * * *',
     run() {
       ticks++;
       return Promise.resolve();

@@ -4,13 +4,14 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import knex, { type Knex } from 'knex';
 import { pino } from 'pino';
 import { openDatabase } from '../../src/database/database.js';
+import type { Tables } from '../../src/database/tables.js';
 import { enqueue } from '../../src/jobs/enqueue.js';
 import { startQueue } from '../../src/jobs/queue.js';
-import { WAIT_LIMIT_MS } from '../support/limits.js';
-import { createTestDatabase } from '../support/postgres.js';
-import type { RingUser } from '../support/ring.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+import { WAIT_LIMIT_MS } from '../support/waiting/limits.js';
+import { until } from '../support/waiting/until.js';
+import { createTestDatabase } from '../support/worlds/postgres.js';
+import type { RingUser } from '../support/worlds/ring.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 const PASSWORD = 'correct horse battery staple';
 /** A worker that gives no sign of life for so long counts as dead. */
@@ -190,16 +191,18 @@ async function link(ringUser: RingUser): Promise<void> {
 }
 
 async function statusOf({ account_id }: RingUser): Promise<string | undefined> {
-  const [token] = await world.sql<{ status: string }>('SELECT status FROM ring_tokens WHERE account_id = $1', [
-    account_id,
-  ]);
+  const [token] = await world.sql<Pick<Tables['ring_tokens'], 'status'>>(
+    'SELECT status FROM ring_tokens WHERE account_id = $1',
+    [account_id],
+  );
   return token?.status;
 }
 
 async function linkStatusOf({ account_id }: RingUser): Promise<string | undefined> {
-  const [link] = await world.sql<{ status: string }>('SELECT status FROM account_links WHERE account_id = $1', [
-    account_id,
-  ]);
+  const [link] = await world.sql<Pick<Tables['account_links'], 'status'>>(
+    'SELECT status FROM account_links WHERE account_id = $1',
+    [account_id],
+  );
   return link?.status;
 }
 

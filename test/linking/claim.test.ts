@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { scaled } from '../support/limits.js';
+import { hiddenFields, Visitor } from '../support/clients/visitor.js';
 import {
   cards,
   arriving,
@@ -17,10 +17,11 @@ import {
   redirectOf,
   signedIn,
   untilLink,
-} from '../support/linking.js';
-import { until } from '../support/until.js';
-import { hiddenFields, Visitor } from '../support/visitor.js';
-import { startWorld, type World } from '../support/world.js';
+} from '../support/features/linking.js';
+import { scrape } from '../support/inspection/metrics.js';
+import { scaled } from '../support/waiting/limits.js';
+import { until } from '../support/waiting/until.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
 beforeAll(async () => {
@@ -200,11 +201,14 @@ describe('a linked user who installs the app again', () => {
     const { code } = await world.ring.issueCode(ringUser);
     await arriving(world, ringUser, visitor);
 
+    const walks = async () => (await scrape(world.url)).count('ring_link_match_candidates_count');
+    const before = await walks();
+
     const outcome = visitor.submit('/ring/link');
-    const delivered = new Promise((resolve) => setTimeout(resolve, 500)).then(() => deliverCode(world, code));
+    await until('the pool was searched in vain', async () => (await walks()) > before);
+    expect(await deliverCode(world, code)).toBe(200);
     await outcome;
 
-    expect(await delivered).toBe(200);
     await until('the new pair serves the link', async () => {
       const [former, current] = await pairsOf(world, ringUser);
       return former?.status === 'REVOKED' && current?.status === 'CLAIMED';
@@ -260,6 +264,24 @@ describe('a new pair for an account that another user has linked', () => {
     await visitor.submit('/sign-in', { email, password: PASSWORD });
 
     expect(visitor.heading).toBe(LINKED);
+  });
+});
+
+describe('a Ring account of which a subscription has stayed behind after an earlier link', () => {
+  test('tells its next user nothing of it', async () => {
+    const ringUser = await world.ring.createUser();
+    await world.sql(
+      `INSERT INTO subscriptions (account_id, id, sub_type, status, device_ids, fetched_at)
+       VALUES ($1, 'subscription', 'paid', 'active', '{}', now())`,
+      [ringUser.account_id],
+    );
+    await world.ring.setFaults([{ endpoint: 'subscriptions', fault: { kind: 'status', status: 500 } }]);
+
+    const { visitor } = await linked(world, ringUser);
+
+    await visitor.open('/ring/home');
+    expect(cards(visitor)).toEqual(['Linked']);
+    expect(visitor.page.text).not.toContain('Paid subscription');
   });
 });
 

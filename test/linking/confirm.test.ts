@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { scaled } from '../support/limits.js';
+import type { Visitor } from '../support/clients/visitor.js';
 import {
   cards,
   arriving,
@@ -16,11 +16,11 @@ import {
   PASSWORD,
   signedIn,
   untilLink,
-} from '../support/linking.js';
-import type { Fault, RingUser } from '../support/ring.js';
-import { until } from '../support/until.js';
-import type { Visitor } from '../support/visitor.js';
-import { startWorld, type World } from '../support/world.js';
+} from '../support/features/linking.js';
+import { scaled } from '../support/waiting/limits.js';
+import { until } from '../support/waiting/until.js';
+import type { Fault, RingUser } from '../support/worlds/ring.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 const RING_TIMEOUT_MS = scaled(1_000);
 

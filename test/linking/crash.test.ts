@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { cards } from '../support/linking.js';
-import { createProcessWorld, type ProcessWorld } from '../support/process.js';
-import type { Fault, RingRequest, RingUser } from '../support/ring.js';
-import { until } from '../support/until.js';
-import type { Visitor } from '../support/visitor.js';
+import type { Tables } from '../../src/database/tables.js';
+import type { Visitor } from '../support/clients/visitor.js';
+import { cards } from '../support/features/linking.js';
+import { until } from '../support/waiting/until.js';
+import { createProcessWorld, type ProcessWorld } from '../support/worlds/process.js';
+import type { Fault, RingRequest, RingUser } from '../support/worlds/ring.js';
 
 /**
  * One kill for all places: two instances have twenty job workers, and Ring holds each of them at another place, so that
@@ -219,16 +220,17 @@ async function expectEveryPlace(): Promise<void> {
 }
 
 async function linksOf({ account_id }: RingUser) {
-  return world.sql<{ status: string; confirmation_step: string | null; last_error: string | null }>(
+  return world.sql<Pick<Tables['account_links'], 'status' | 'confirmation_step' | 'last_error'>>(
     'SELECT status, confirmation_step, last_error FROM account_links WHERE account_id = $1',
     [account_id],
   );
 }
 
 async function statusesOf(users: readonly RingUser[]): Promise<string[]> {
-  const rows = await world.sql<{ status: string }>('SELECT status FROM ring_tokens WHERE account_id = ANY($1)', [
-    users.map(({ account_id }) => account_id),
-  ]);
+  const rows = await world.sql<Pick<Tables['ring_tokens'], 'status'>>(
+    'SELECT status FROM ring_tokens WHERE account_id = ANY($1)',
+    [users.map(({ account_id }) => account_id)],
+  );
   return rows.map(({ status }) => status);
 }
 

@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { until } from '../support/until.js';
-import { freePort, startWorld, type World } from '../support/world.js';
+import { until } from '../support/waiting/until.js';
+import { freePort, startWorld, type World } from '../support/worlds/world.js';
 
 const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url));
 

@@ -4,12 +4,13 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/g
 import pg from 'pg';
 import { pino } from 'pino';
 import { type Database, openDatabase } from '../../src/database/database.js';
+import type { Tables } from '../../src/database/tables.js';
 import { expireUnclaimedPairs } from '../../src/linking/expiry.js';
-import { ERASED, insertPairs, type Pair } from '../support/pairs.js';
-import { tick } from '../support/periodic-tasks.js';
-import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
-import { until } from '../support/until.js';
-import { HMAC_KEY, startWorld, type World } from '../support/world.js';
+import { ERASED, insertPairs, type Pair } from '../support/features/pairs.js';
+import { tick } from '../support/waiting/periodic-tasks.js';
+import { until } from '../support/waiting/until.js';
+import { createTestDatabase, type TestDatabase } from '../support/worlds/postgres.js';
+import { HMAC_KEY, startWorld, type World } from '../support/worlds/world.js';
 
 const TTL_SECONDS = 600;
 const EXPIRE = 'expire unclaimed tokens';
@@ -36,14 +37,14 @@ describe('expiring unclaimed pairs', () => {
 
   const expireOn = (instance: Database | undefined, now = NOW) => {
     if (instance === undefined) throw new Error('there is no such instance');
-    return expireUnclaimedPairs({ db: instance.knex, clock: () => now }, TTL_SECONDS);
+    return expireUnclaimedPairs({ db: instance.knex, clock: () => now, unclaimedTtlSeconds: TTL_SECONDS });
   };
   const expire = (now = NOW) => expireOn(instances[0], now);
 
   const pairs = async () => (await pool.query<Pair>('SELECT * FROM ring_tokens ORDER BY created_at')).rows;
 
   async function countByStatus(): Promise<Record<string, number>> {
-    const { rows } = await pool.query<{ status: string; count: number }>(
+    const { rows } = await pool.query<Pick<Tables['ring_tokens'], 'status'> & { count: number }>(
       'SELECT status, count(*)::int AS count FROM ring_tokens GROUP BY status',
     );
     return Object.fromEntries(rows.map(({ status, count }) => [status, count]));
@@ -205,7 +206,7 @@ describe('the periodic task of a running service', () => {
       await until('the claim waits in the middle', async () => {
         const waiting = await world.sql(
           `SELECT 1 FROM pg_stat_activity
-            WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ILIKE 'insert into account_links%'`,
+            WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ILIKE 'insert into "account_links"%'`,
         );
         return waiting.length === 1;
       });

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { send } from '../support/http.js';
-import { scaled } from '../support/limits.js';
+import { send } from '../support/clients/http.js';
+import { hiddenFields, type Page } from '../support/clients/visitor.js';
 import {
   cards,
   arriving,
@@ -17,11 +17,12 @@ import {
   PASSWORD,
   redirectOf,
   signedIn,
-} from '../support/linking.js';
-import type { RingUser } from '../support/ring.js';
-import { until } from '../support/until.js';
-import { hiddenFields, type Page } from '../support/visitor.js';
-import { startWorld, type World } from '../support/world.js';
+  untilLink,
+} from '../support/features/linking.js';
+import { scaled } from '../support/waiting/limits.js';
+import { until } from '../support/waiting/until.js';
+import type { RingUser } from '../support/worlds/ring.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
 beforeAll(async () => {
@@ -360,11 +361,11 @@ describe('the session', () => {
     expect(visitor.heading).toBe('Link your Ring account');
     expect(await linksOf(world, slippedIn)).toEqual([]);
     await visitor.submit('/ring/link');
-    expect(await linksOf(world, slippedIn)).toMatchObject([{ status: 'COMPLETED' }]);
+    await untilLink(world, slippedIn, 'COMPLETED');
   });
 
   test.each(['/sign-in', '/sign-up'])(
-    'gets a new id at %s, keeps the pending link, and the old id opens nothing',
+    'gets a new id at %s, keeps the pending redirect, and the old id opens nothing',
     async (form) => {
       const email = newEmail();
       if (form === '/sign-in') await signedIn(world, email);

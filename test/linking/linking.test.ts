@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { scaled } from '../support/limits.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+import type { Tables } from '../../src/database/tables.js';
+import { scaled } from '../support/waiting/limits.js';
+import { until } from '../support/waiting/until.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
 beforeAll(async () => {
@@ -29,7 +30,9 @@ describe('from the Ring app to a linked account', () => {
       account_identifier: 'n***r@example.com',
     });
     const [link] = await until('the link is in the table', () =>
-      world.sql<{ status: string }>('SELECT status FROM account_links WHERE account_id = $1', [ringUser.account_id]),
+      world.sql<Pick<Tables['account_links'], 'status'>>('SELECT status FROM account_links WHERE account_id = $1', [
+        ringUser.account_id,
+      ]),
     );
     expect(link?.status).toBe('COMPLETED');
   });

@@ -2,8 +2,8 @@ import { createHmac, createSecretKey } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { matchNonce, nonceCheck, UNCLAIMED_ACCOUNTS } from '../../src/linking/match.js';
-import { insertPairs } from '../support/pairs.js';
-import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
+import { insertPairs } from '../support/features/pairs.js';
+import { createTestDatabase, type TestDatabase } from '../support/worlds/postgres.js';
 
 const KEY = 'ring-signing-key';
 const HMAC_KEY = createSecretKey(KEY, 'utf8');

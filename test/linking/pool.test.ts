@@ -1,10 +1,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { scaled } from '../support/limits.js';
-import { ERASED, type Pair } from '../support/pairs.js';
-import { tick } from '../support/periodic-tasks.js';
-import type { Fault, RingUser } from '../support/ring.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+import { ERASED, type Pair } from '../support/features/pairs.js';
+import { scaled } from '../support/waiting/limits.js';
+import { tick } from '../support/waiting/periodic-tasks.js';
+import { until } from '../support/waiting/until.js';
+import type { Fault, RingUser } from '../support/worlds/ring.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 const PASSWORD = 'correct horse battery staple';
 

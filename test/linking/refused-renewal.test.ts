@@ -1,14 +1,15 @@
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
-import { type Owner, recordNow, sharing } from '../support/devices.js';
-import { send } from '../support/http.js';
-import { inboxOf, untilIdle, untilProcessed } from '../support/inbox.js';
-import { arriving, installed, isErased, linked, linksOf, pairsOf, untilLink } from '../support/linking.js';
-import { closeLiveView, openLiveView } from '../support/live-views.js';
-import { tick } from '../support/periodic-tasks.js';
-import type { RingUser } from '../support/ring.js';
-import { tracesOf } from '../support/traces.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+import { type Tables } from '../../src/database/tables.js';
+import { send } from '../support/clients/http.js';
+import { type Owner, recordNow, sharing } from '../support/features/devices.js';
+import { inboxOf, untilIdle, untilProcessed } from '../support/features/inbox.js';
+import { arriving, installed, isErased, linked, linksOf, pairsOf, untilLink } from '../support/features/linking.js';
+import { closeLiveView, openLiveView } from '../support/features/live-views.js';
+import { tracesOf } from '../support/inspection/traces.js';
+import { tick } from '../support/waiting/periodic-tasks.js';
+import { until } from '../support/waiting/until.js';
+import { type RingUser } from '../support/worlds/ring.js';
+import { type World, startWorld } from '../support/worlds/world.js';
 
 /**
  * A linked user adds the app again, and Ring refuses the new link. The old one has then ended as if the app had been
@@ -40,7 +41,7 @@ async function withEverything(): Promise<Owner & { picture: string }> {
   await recordNow(world, owner);
   await tick('start due snapshots');
   const picture = await until('a picture is there', async () => {
-    const [taken] = await world.sql<{ id: string }>('SELECT id FROM snapshots WHERE account_id = $1', [
+    const [taken] = await world.sql<Pick<Tables['snapshots'], 'id'>>('SELECT id FROM snapshots WHERE account_id = $1', [
       ringUser.account_id,
     ]);
     return taken?.id;
@@ -54,7 +55,7 @@ async function withEverything(): Promise<Owner & { picture: string }> {
   return { ...owner, picture: `${path}/snapshots/${picture}` };
 }
 
-async function refuseRenewal({ ringUser, visitor }: Owner): Promise<void> {
+async function refuseRenewal({ ringUser, visitor }: Pick<Owner, 'ringUser' | 'visitor'>): Promise<void> {
   world.clock.advance(60);
   await installed(world, ringUser);
   await world.ring.setFaults([{ endpoint: 'integration-post', fault: REFUSAL }]);
@@ -67,6 +68,10 @@ async function refuseRenewal({ ringUser, visitor }: Owner): Promise<void> {
 
 function archiveOf({ account_id }: RingUser): Promise<Record<string, unknown>[]> {
   return world.sql('SELECT * FROM audit_archive WHERE account_id = $1', [account_id]);
+}
+
+function subscriptionsOf({ account_id }: RingUser): Promise<unknown[]> {
+  return world.sql('SELECT * FROM subscriptions WHERE account_id = $1', [account_id]);
 }
 
 test('it leaves nothing that the link had brought', async () => {
@@ -106,6 +111,20 @@ test('it is archived once, also when the user then removes the app', async () =>
 
   expect(await archiveOf(owner.ringUser)).toEqual(archived);
   expect(await linksOf(world, owner.ringUser)).toMatchObject([{ status: 'REFUSED' }]);
+});
+
+test('it leaves no subscription either, though no device was ever shared', async () => {
+  const owner = await linked(world, await world.ring.createUser({ devices: [] }));
+  const subscription = { subscription_id: 'subscription', sub_type: 'paid', plan_id: 'plan-gold', device_ids: [] };
+  await world.ring.sendEvent({ user_id: owner.ringUser.id, type: 'subscription_activated', ...subscription });
+  await untilProcessed(world, owner.ringUser);
+  await untilIdle(world);
+  expect(await subscriptionsOf(owner.ringUser)).toHaveLength(1);
+
+  await refuseRenewal(owner);
+
+  expect(await subscriptionsOf(owner.ringUser)).toEqual([]);
+  expect(await archiveOf(owner.ringUser)).toMatchObject([{ kind: 'LINK_REMOVED', reason: 'refused by Ring' }]);
 });
 
 test('another user who links the same Ring account sees nothing of it', async () => {

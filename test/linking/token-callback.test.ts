@@ -3,11 +3,12 @@ import { createServer, connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import type { Tables } from '../../src/database/tables.js';
 import type { Service } from '../../src/service.js';
-import { scaled } from '../support/limits.js';
-import type { Fault } from '../support/ring.js';
-import { until } from '../support/until.js';
-import { freePort, startWorld, type World } from '../support/world.js';
+import { scaled } from '../support/waiting/limits.js';
+import { until } from '../support/waiting/until.js';
+import type { Fault } from '../support/worlds/ring.js';
+import { freePort, startWorld, type World } from '../support/worlds/world.js';
 
 interface Answer {
   status: number;
@@ -85,9 +86,10 @@ describe('a good code', () => {
     expect(callback?.status).toBe(200);
     expect(callback?.body).not.toMatch(/sim-/);
     await until('the pair is in the pool', async () => {
-      const [pair] = await world.sql<{ status: string }>('SELECT status FROM ring_tokens WHERE account_id = $1', [
-        user.account_id,
-      ]);
+      const [pair] = await world.sql<Pick<Tables['ring_tokens'], 'status'>>(
+        'SELECT status FROM ring_tokens WHERE account_id = $1',
+        [user.account_id],
+      );
       return pair?.status === 'UNCLAIMED';
     });
   });

@@ -1,18 +1,19 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
-import { type Owner, sharing } from '../support/devices.js';
-import { type Answer, send, type Sent } from '../support/http.js';
-import { holdAccount } from '../support/inbox.js';
-import { untilJobsAreDone } from '../support/jobs.js';
-import { scaled } from '../support/limits.js';
-import { once } from '../support/linking.js';
-import { closeLiveView, OFFER, openLiveView } from '../support/live-views.js';
-import { holdLock, untilLocksAwaited } from '../support/locks.js';
-import { tick } from '../support/periodic-tasks.js';
-import type { EventType } from '../support/ring.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+import type { Tables } from '../../src/database/tables.js';
+import { type Answer, send, type Sent } from '../support/clients/http.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { holdAccount } from '../support/features/inbox.js';
+import { once } from '../support/features/linking.js';
+import { closeLiveView, OFFER, openLiveView } from '../support/features/live-views.js';
+import { untilJobsAreDone } from '../support/waiting/jobs.js';
+import { scaled } from '../support/waiting/limits.js';
+import { holdLock, untilLocksAwaited } from '../support/waiting/locks.js';
+import { tick, tickAndFinish } from '../support/waiting/periodic-tasks.js';
+import { until } from '../support/waiting/until.js';
+import type { EventType } from '../support/worlds/ring.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 const RING_TIMEOUT_MS = scaled(1_500);
 
@@ -28,15 +29,7 @@ afterAll(() => world.stop());
 
 const HELD_ANSWER = once('whep-post', { kind: 'hold' }, 'after');
 
-interface Row {
-  id: string;
-  status: string;
-  end_reason: string | null;
-  session_path: string | null;
-  started_at: Date;
-  expires_at: Date;
-  ended_at: Date | null;
-}
+type Row = Tables['live_views'];
 
 function rowsOf({ ringUser }: Owner): Promise<Row[]> {
   return world.sql<Row>('SELECT * FROM live_views WHERE account_id = $1 ORDER BY started_at', [ringUser.account_id]);
@@ -309,7 +302,7 @@ describe('a live view is not opened', () => {
   });
 
   async function removedAt({ ringUser, device }: Owner): Promise<Date | null> {
-    const [found] = await world.sql<{ removed_at: Date | null }>(
+    const [found] = await world.sql<Pick<Tables['devices'], 'removed_at'>>(
       'SELECT removed_at FROM devices WHERE account_id = $1 AND id = $2',
       [ringUser.account_id, device.id],
     );
@@ -598,7 +591,7 @@ describe('the time limit', () => {
     const { location } = await open(owner);
 
     world.clock.advance(59);
-    await tick('end expired live views');
+    await tickAndFinish('end expired live views', world.url);
     expect(await stateOf(owner, location)).toMatchObject({ status: 'OPEN' });
     world.clock.advance(1);
     await tick('end expired live views');
@@ -645,7 +638,7 @@ describe('the time limit', () => {
     await close(owner, location);
 
     world.clock.advance(24 * 60 * 60);
-    await tick('forget ended live views');
+    await tickAndFinish('forget ended live views', world.url);
     expect(await rowsOf(owner)).toHaveLength(1);
     world.clock.advance(1);
     await tick('forget ended live views');
@@ -655,24 +648,31 @@ describe('the time limit', () => {
   });
 });
 
-test('live views that end for two reasons at once are locked in one order, so that neither waits for the other', async () => {
-  const owner = await sharing(world);
-  const [first = '', second = ''] = [randomUUID(), randomUUID()].sort();
-  // Stored the other way round: the order of the table is the wrong one.
-  for (const id of [second, first]) {
-    await world.sql(
-      `INSERT INTO live_views (id, user_id, link_id, account_id, device_id, status, started_at, expires_at)
-       SELECT $1, user_id, id, account_id, $3, 'OPENING', $4::timestamptz, $4::timestamptz + interval '1 minute'
+test.each([
+  ['of the same two', 'OPENING', 'device_offline'],
+  ['of which one erases what the other has ended', 'ENDED', 'device_removed'],
+] as const)(
+  'two endings at once, %s, lock live views in one order: neither waits for the other',
+  async (_what, status, type) => {
+    const owner = await sharing(world);
+    const [first = '', second = ''] = [randomUUID(), randomUUID()].sort();
+    // Stored the other way round: the order of the table is the wrong one.
+    for (const id of [second, first]) {
+      await world.sql(
+        `INSERT INTO live_views (id, user_id, link_id, account_id, device_id, status, end_reason, started_at, expires_at, ended_at)
+       SELECT $1, user_id, id, account_id, $3, $5, CASE $5 WHEN 'ENDED' THEN 'CLOSED' END, $4::timestamptz,
+              $4::timestamptz + interval '1 minute', CASE $5 WHEN 'ENDED' THEN $4::timestamptz END
          FROM account_links WHERE account_id = $2`,
-      [id, owner.ringUser.account_id, owner.device.id, world.clock.now()],
-    );
-  }
-  const release = await holdLock(world, 'SELECT FROM live_views WHERE id = $1 FOR UPDATE', [first]);
+        [id, owner.ringUser.account_id, owner.device.id, world.clock.now(), id === first ? status : 'OPENING'],
+      );
+    }
+    const release = await holdLock(world, 'SELECT FROM live_views WHERE id = $1 FOR UPDATE', [first]);
 
-  await world.ring.sendEvent({ user_id: owner.ringUser.id, type: 'device_offline' });
-  await untilLocksAwaited(world, 1);
-  await world.sql('SELECT FROM live_views WHERE id = $1 FOR UPDATE NOWAIT', [second]);
+    await world.ring.sendEvent({ user_id: owner.ringUser.id, device_id: owner.device.id, type });
+    await untilLocksAwaited(world, 1);
+    await world.sql('SELECT FROM live_views WHERE id = $1 FOR UPDATE NOWAIT', [second]);
 
-  await release();
-  await until('both have ended', async () => (await rowsOf(owner)).every(({ status }) => status === 'ENDED'));
-});
+    await release();
+    await until('both have ended', async () => (await rowsOf(owner)).every((row) => row.status === 'ENDED'));
+  },
+);

@@ -1,9 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { sharing } from '../support/devices.js';
-import { send } from '../support/http.js';
-import { untilIdle } from '../support/inbox.js';
-import { untilJobsAreDone } from '../support/jobs.js';
-import { scaled } from '../support/limits.js';
+import type { Tables } from '../../src/database/tables.js';
+import { send } from '../support/clients/http.js';
+import { sharing } from '../support/features/devices.js';
+import { untilIdle } from '../support/features/inbox.js';
 import {
   arriving,
   installed,
@@ -15,14 +14,16 @@ import {
   PASSWORD,
   signedIn,
   untilLink,
-} from '../support/linking.js';
-import { openLiveView } from '../support/live-views.js';
-import { holdLock, untilLocksAwaited } from '../support/locks.js';
-import { isSignedIn, newResident, signIn, submitAccountForm } from '../support/my-data.js';
-import type { RingUser } from '../support/ring.js';
-import { ACCESS_LIFETIME, tokenOf } from '../support/tokens.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+} from '../support/features/linking.js';
+import { openLiveView } from '../support/features/live-views.js';
+import { isSignedIn, newResident, signIn, submitAccountForm } from '../support/features/my-data.js';
+import { ACCESS_LIFETIME, tokenOf } from '../support/features/tokens.js';
+import { untilJobsAreDone } from '../support/waiting/jobs.js';
+import { scaled } from '../support/waiting/limits.js';
+import { holdLock, untilLocksAwaited } from '../support/waiting/locks.js';
+import { until } from '../support/waiting/until.js';
+import type { RingUser } from '../support/worlds/ring.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 const NEW_PASSWORD = 'an entirely different one';
 const CHANGED_EMAIL = 'Your email address is now';
@@ -48,7 +49,7 @@ const distinctEmail = () => newEmail(`${String.fromCharCode(97 + (made += 1))}x`
 
 const sessionIds = async (email: string) =>
   (
-    await world.sql<{ sid: string }>(
+    await world.sql<Pick<Tables['sessions'], 'sid'>>(
       `SELECT sid FROM sessions JOIN users ON users.id::text = sess #>> '{passport,user}' WHERE email = $1`,
       [email],
     )
@@ -284,7 +285,7 @@ describe('of a changed e-mail, Ring', () => {
     until('Ring knows the new name', async () => (await identifierAtRing(ringUser)) === masked(email));
 
   const untold = async (ringUser: RingUser) => {
-    const [link] = await world.sql<{ is_identifier_untold: boolean }>(
+    const [link] = await world.sql<Pick<Tables['account_links'], 'is_identifier_untold'>>(
       'SELECT is_identifier_untold FROM account_links WHERE account_id = $1',
       [ringUser.account_id],
     );

@@ -1,13 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { untilIdle } from '../support/inbox.js';
-import { linked, PASSWORD } from '../support/linking.js';
-import { deleteAccount } from '../support/my-data.js';
-import { createProcessWorld, type ProcessWorld } from '../support/process.js';
-import type { RingUser } from '../support/ring.js';
-import { tracesOf } from '../support/traces.js';
-import { until } from '../support/until.js';
-import type { Visitor } from '../support/visitor.js';
+import type { Tables } from '../../src/database/tables.js';
+import type { Visitor } from '../support/clients/visitor.js';
+import { untilIdle } from '../support/features/inbox.js';
+import { linked, PASSWORD } from '../support/features/linking.js';
+import { deleteAccount } from '../support/features/my-data.js';
+import { tracesOf } from '../support/inspection/traces.js';
+import { until } from '../support/waiting/until.js';
+import { createProcessWorld, type ProcessWorld } from '../support/worlds/process.js';
+import type { RingUser } from '../support/worlds/ring.js';
 
 /**
  * One kill for all places: for each place in the course of a deletion there is a user for whom Postgres is slow there.
@@ -138,7 +139,7 @@ async function newVictim(): Promise<Omit<Victim, keyof Place>> {
     return events.length === 1;
   });
   await visitor.open('/account');
-  const [owner] = await world.sql<{ id: string }>('SELECT id FROM users WHERE email = $1', [email]);
+  const [owner] = await world.sql<Pick<Tables['users'], 'id'>>('SELECT id FROM users WHERE email = $1', [email]);
   return { visitor, ringUser, email, userId: owner?.id ?? '' };
 }
 

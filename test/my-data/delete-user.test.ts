@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Owner, sharing } from '../support/devices.js';
-import { inboxOf, untilIdle, untilProcessed } from '../support/inbox.js';
-import { untilJobsAreDone } from '../support/jobs.js';
-import { scaled } from '../support/limits.js';
+import type { Tables } from '../../src/database/tables.js';
+import type { Visitor } from '../support/clients/visitor.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { inboxOf, untilIdle, untilProcessed } from '../support/features/inbox.js';
 import {
   arriving,
   installed,
@@ -15,16 +15,17 @@ import {
   PASSWORD,
   signedIn,
   untilLink,
-} from '../support/linking.js';
-import { openLiveView } from '../support/live-views.js';
-import { holdLock, untilLocksAwaited } from '../support/locks.js';
-import { deleteAccount, isSignedIn, newResident, signIn, submitAccountForm } from '../support/my-data.js';
-import type { RingUser } from '../support/ring.js';
-import { ACCESS_LIFETIME, tokenOf } from '../support/tokens.js';
-import { tracesOf } from '../support/traces.js';
-import { until } from '../support/until.js';
-import type { Visitor } from '../support/visitor.js';
-import { startWorld, type World } from '../support/world.js';
+} from '../support/features/linking.js';
+import { openLiveView } from '../support/features/live-views.js';
+import { deleteAccount, isSignedIn, newResident, signIn, submitAccountForm } from '../support/features/my-data.js';
+import { ACCESS_LIFETIME, tokenOf } from '../support/features/tokens.js';
+import { tracesOf } from '../support/inspection/traces.js';
+import { untilJobsAreDone } from '../support/waiting/jobs.js';
+import { scaled } from '../support/waiting/limits.js';
+import { holdLock, untilLocksAwaited } from '../support/waiting/locks.js';
+import { until } from '../support/waiting/until.js';
+import type { RingUser } from '../support/worlds/ring.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 const DELETED = 'Your account is deleted';
 
@@ -35,14 +36,7 @@ beforeAll(async () => {
 afterEach(() => world.ring.setFaults([]));
 afterAll(() => world.stop());
 
-interface AuditRow {
-  kind: string;
-  user_id: string;
-  erased_at: Date | null;
-  devices: unknown[];
-  counts: Record<string, number>;
-  [column: string]: unknown;
-}
+type AuditRow = Tables['audit_archive'] & { counts: Record<string, number> };
 
 const auditOf = (userId: string) =>
   world.sql<AuditRow>('SELECT * FROM audit_archive WHERE user_id = $1 ORDER BY archived_at, kind DESC', [userId]);

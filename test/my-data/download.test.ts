@@ -3,14 +3,15 @@ import { request, type IncomingMessage } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { readConfig } from '../../src/configuration/config.js';
-import { openAccessToken, openRefreshToken } from '../../src/tokens/token-pairs.js';
+import type { Tables } from '../../src/database/tables.js';
+import { openAccessToken, openRefreshToken, type SealedPair } from '../../src/tokens/token-pairs.js';
 import { createVault } from '../../src/tokens/vault.js';
-import { untilProcessed } from '../support/inbox.js';
-import { arriving, installed, linksOf, newEmail, PASSWORD, signedIn, untilLink } from '../support/linking.js';
-import { newResident, type Resident, signIn } from '../support/my-data.js';
-import { until } from '../support/until.js';
-import type { Visitor } from '../support/visitor.js';
-import { startWorld, type World } from '../support/world.js';
+import type { Visitor } from '../support/clients/visitor.js';
+import { untilProcessed } from '../support/features/inbox.js';
+import { arriving, installed, linksOf, newEmail, PASSWORD, signedIn, untilLink } from '../support/features/linking.js';
+import { newResident, type Resident, signIn } from '../support/features/my-data.js';
+import { until } from '../support/waiting/until.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
 let resident: Resident;
@@ -95,7 +96,7 @@ describe('the download', () => {
     const inSevenDays = Date.now() + 7 * 86_400_000;
     expect(Math.abs(new Date(String(data.sessions[0]?.expires_at)).getTime() - inSevenDays)).toBeLessThan(60_000);
 
-    const stored = await world.sql<{ type: string; body: string | null }>(
+    const stored = await world.sql<Pick<Tables['webhook_events'], 'type' | 'body'>>(
       'SELECT type, body FROM webhook_events WHERE account_id = $1 ORDER BY id',
       [account_id],
     );
@@ -152,17 +153,20 @@ describe('in the download', () => {
     const { text: file } = await visitor.open('/account/data');
 
     const vault = createVault(readConfig(world.environment).encryptionKeys);
-    const [pair] = await world.sql<{
-      id: string;
-      key_id: string;
-      access_token_ciphertext: Buffer;
-      refresh_token_ciphertext: Buffer;
-    }>(`SELECT * FROM ring_tokens WHERE account_id = $1 AND status = 'CLAIMED'`, [ringUser.account_id]);
-    const [user] = await world.sql<{ password_hash: string }>('SELECT * FROM users WHERE email = $1', [email]);
-    const [link] = await world.sql<{ nonce_digest: Buffer }>('SELECT * FROM account_links WHERE account_id = $1', [
-      ringUser.account_id,
+    const [pair] = await world.sql<SealedPair & Pick<Tables['ring_tokens'], 'id'>>(
+      `SELECT * FROM ring_tokens WHERE account_id = $1 AND status = 'CLAIMED'`,
+      [ringUser.account_id],
+    );
+    const [user] = await world.sql<Pick<Tables['users'], 'password_hash'>>('SELECT * FROM users WHERE email = $1', [
+      email,
     ]);
-    const sessions = await world.sql<{ sid: string; sess: { csrfToken?: string } }>('SELECT sid, sess FROM sessions');
+    const [link] = await world.sql<Pick<Tables['account_links'], 'nonce_digest'>>(
+      'SELECT * FROM account_links WHERE account_id = $1',
+      [ringUser.account_id],
+    );
+    const sessions = await world.sql<Pick<Tables['sessions'], 'sid'> & { sess: { csrfToken?: string } }>(
+      'SELECT sid, sess FROM sessions',
+    );
     if (pair === undefined || user === undefined || link === undefined) throw new Error('nothing found');
     const secrets = [
       openAccessToken(vault, pair.id, pair),
@@ -229,9 +233,10 @@ describe('in the download', () => {
     const ids = ({ webhook_events }: MyData) => webhook_events.map(({ request_id }) => String(request_id));
     expect(ids(ofFormer).length).toBeGreaterThan(3);
     expect(ids(ofFormer).filter((id) => ids(ofNext).includes(id))).toEqual([]);
-    const all = await world.sql<{ request_id: string }>('SELECT request_id FROM webhook_events WHERE account_id = $1', [
-      ringUser.account_id,
-    ]);
+    const all = await world.sql<Pick<Tables['webhook_events'], 'request_id'>>(
+      'SELECT request_id FROM webhook_events WHERE account_id = $1',
+      [ringUser.account_id],
+    );
     expect([...ids(ofFormer), ...ids(ofNext)].sort()).toEqual(all.map(({ request_id }) => request_id).sort());
   });
 });

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
-import { newEmail, PASSWORD, signedIn } from '../support/linking.js';
-import { submitAccountForm } from '../support/my-data.js';
-import { startWorld, type World } from '../support/world.js';
+import { newEmail, PASSWORD, signedIn } from '../support/features/linking.js';
+import { submitAccountForm } from '../support/features/my-data.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 /**
  * The number of guesses for one account in a quarter of an hour, at the sign-in form and on the account page together.

@@ -6,10 +6,10 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { format } from 'prettier';
-import { redirectOf, signedIn } from '../support/linking.js';
-import { type Scrape, scrape } from '../support/metrics.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+import { redirectOf, signedIn } from '../support/features/linking.js';
+import { type Scrape, scrape } from '../support/inspection/metrics.js';
+import { until } from '../support/waiting/until.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 const execute = promisify(execFile);
 

@@ -1,16 +1,24 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Owner, recordNow, sharing } from '../support/devices.js';
-import { untilJobsAreDone } from '../support/jobs.js';
-import { scaled } from '../support/limits.js';
-import { arriving, installed, linksOf, once, signedIn, untilLink } from '../support/linking.js';
-import { tick } from '../support/periodic-tasks.js';
-import { startOwnPostgres } from '../support/postgres.js';
-import { type AppProcess, createProcessWorld, type ProcessWorld, statusOf, type Probe } from '../support/process.js';
-import type { Fault } from '../support/ring.js';
-import { HOUR, openLiveView, refreshesOf, tokenOf, WRONG_BODIES } from '../support/tokens.js';
-import { until } from '../support/until.js';
-import { startWorld, TestClock, type World } from '../support/world.js';
+import { type Tables } from '../../src/database/tables.js';
+import { type Owner, recordNow, sharing } from '../support/features/devices.js';
+import { arriving, installed, linksOf, once, signedIn, untilLink } from '../support/features/linking.js';
+import { openLiveView } from '../support/features/live-views.js';
+import { HOUR, WRONG_BODIES, refreshesOf, tokenOf } from '../support/features/tokens.js';
+import { untilJobsAreDone } from '../support/waiting/jobs.js';
+import { scaled } from '../support/waiting/limits.js';
+import { tick } from '../support/waiting/periodic-tasks.js';
+import { until } from '../support/waiting/until.js';
+import { startOwnPostgres } from '../support/worlds/postgres.js';
+import {
+  type AppProcess,
+  type Probe,
+  type ProcessWorld,
+  createProcessWorld,
+  statusOf,
+} from '../support/worlds/process.js';
+import { type Fault } from '../support/worlds/ring.js';
+import { TestClock, type World, startWorld } from '../support/worlds/world.js';
 
 describe('Ring that answers 200 and nonsense, or nothing', () => {
   let world: World;
@@ -88,11 +96,11 @@ describe('Ring that answers 200 and nonsense, or nothing', () => {
 
     await until('the device is fetched', async () => {
       await untilJobsAreDone(world, 'fetch_device');
-      const [device] = await world.sql<{ fetched_at: Date }>(
+      const [device] = await world.sql<Pick<Tables['devices'], 'fetched_at'>>(
         'SELECT fetched_at FROM devices WHERE id = $1 AND removed_at IS NULL AND fetch_error IS NULL',
         [owner.device.id],
       );
-      return device?.fetched_at.getTime() === world.clock.now().getTime() - 5_000;
+      return device?.fetched_at?.getTime() === world.clock.now().getTime() - 5_000;
     });
   });
 });

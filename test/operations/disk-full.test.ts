@@ -1,6 +1,8 @@
 import { afterEach, beforeAll, afterAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { type Owner, sharing } from '../support/devices.js';
-import { send } from '../support/http.js';
+import type { Tables } from '../../src/database/tables.js';
+import { send } from '../support/clients/http.js';
+import { deliver, newEvent } from '../support/clients/webhooks.js';
+import { type Owner, sharing } from '../support/features/devices.js';
 import {
   arriving,
   cards,
@@ -12,14 +14,14 @@ import {
   PASSWORD,
   signedIn,
   untilLink,
-} from '../support/linking.js';
-import { scrape } from '../support/metrics.js';
-import { type AppProcess, createProcessWorld, type ProcessWorld, statusOf } from '../support/process.js';
-import type { RingUser } from '../support/ring.js';
-import { type SmallDisk, startSmallDisk } from '../support/small-disk.js';
-import { openLiveView, refreshesOf, tokenOf } from '../support/tokens.js';
-import { until } from '../support/until.js';
-import { deliver, newEvent } from '../support/webhooks.js';
+} from '../support/features/linking.js';
+import { openLiveView } from '../support/features/live-views.js';
+import { refreshesOf, tokenOf } from '../support/features/tokens.js';
+import { scrape } from '../support/inspection/metrics.js';
+import { until } from '../support/waiting/until.js';
+import { type AppProcess, createProcessWorld, type ProcessWorld, statusOf } from '../support/worlds/process.js';
+import type { RingUser } from '../support/worlds/ring.js';
+import { type SmallDisk, startSmallDisk } from '../support/worlds/small-disk.js';
 
 let disk: SmallDisk;
 let world: ProcessWorld;
@@ -122,9 +124,10 @@ describe('while the disk of Postgres is full,', () => {
 
     await disk.makeRoom();
     await until('the event is applied', async () => {
-      const [event] = await world.sql<{ status: string }>('SELECT status FROM webhook_events WHERE request_id = $1', [
-        sent.request_id,
-      ]);
+      const [event] = await world.sql<Pick<Tables['webhook_events'], 'status'>>(
+        'SELECT status FROM webhook_events WHERE request_id = $1',
+        [sent.request_id],
+      );
       return event?.status === 'PROCESSED';
     });
     expect(await world.sql('SELECT 1 FROM device_events WHERE request_id = $1', [sent.request_id])).toHaveLength(1);

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+import { until } from '../support/waiting/until.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
 beforeAll(async () => {

@@ -1,14 +1,22 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Owner, recordNow, sharing } from '../support/devices.js';
-import { send } from '../support/http.js';
-import { arriving, installed, newEmail, PASSWORD, signedIn, untilLink } from '../support/linking.js';
-import { scrape } from '../support/metrics.js';
-import { createTestDatabase, query, type TestDatabase } from '../support/postgres.js';
-import { type AppProcess, createProcessWorld, freePorts, type ProcessWorld, statusOf } from '../support/process.js';
-import { HOUR, openLiveView, refreshesOf, tokenOf } from '../support/tokens.js';
-import { until } from '../support/until.js';
-import { hiddenFields, Visitor } from '../support/visitor.js';
-import { deliver, newEvent } from '../support/webhooks.js';
+import { type Tables } from '../../src/database/tables.js';
+import { send } from '../support/clients/http.js';
+import { Visitor, hiddenFields } from '../support/clients/visitor.js';
+import { deliver, newEvent } from '../support/clients/webhooks.js';
+import { type Owner, recordNow, sharing } from '../support/features/devices.js';
+import { PASSWORD, arriving, installed, newEmail, signedIn, untilLink } from '../support/features/linking.js';
+import { openLiveView } from '../support/features/live-views.js';
+import { HOUR, refreshesOf, tokenOf } from '../support/features/tokens.js';
+import { scrape } from '../support/inspection/metrics.js';
+import { until } from '../support/waiting/until.js';
+import { type TestDatabase, createTestDatabase, query } from '../support/worlds/postgres.js';
+import {
+  type AppProcess,
+  type ProcessWorld,
+  createProcessWorld,
+  freePorts,
+  statusOf,
+} from '../support/worlds/process.js';
 
 /** Every throttle has the value of production. */
 const USUAL_LIMITS = { RATE_LIMIT_SCALE: '1' };
@@ -162,9 +170,10 @@ test('a webhook whose receiver is killed as it answers is applied by the others'
 
   // A job that the killed instance had begun is taken over when it has given no sign of life for a while.
   const applied = await until('all are applied', async () => {
-    const rows = await world.sql<{ request_id: string }>('SELECT request_id FROM device_events WHERE account_id = $1', [
-      owner.ringUser.account_id,
-    ]);
+    const rows = await world.sql<Pick<Tables['device_events'], 'request_id'>>(
+      'SELECT request_id FROM device_events WHERE account_id = $1',
+      [owner.ringUser.account_id],
+    );
     return rows.length >= events.length && rows;
   });
   expect(applied.map((row) => row.request_id).sort()).toEqual(events.map(({ meta }) => meta.request_id).sort());
@@ -188,11 +197,11 @@ describe('the work of a periodic task that runs on both', () => {
     );
     expect(asked).toHaveLength(1);
     expect(await picturesOf()).toHaveLength(1);
-    const [schedule] = await world.sql<{ next_run_at: Date }>(
+    const [schedule] = await world.sql<Pick<Tables['scheduled_operations'], 'next_run_at'>>(
       'SELECT next_run_at FROM scheduled_operations WHERE account_id = $1',
       [scheduled.ringUser.account_id],
     );
-    const untilNext = (schedule?.next_run_at.getTime() ?? 0) - Date.now();
+    const untilNext = (schedule?.next_run_at?.getTime() ?? 0) - Date.now();
     expect(untilNext).toBeGreaterThan(0);
     expect(untilNext).toBeLessThan(HOUR * 1_000);
     expect(await refreshesOf(world, overdue.ringUser)).toHaveLength(1);

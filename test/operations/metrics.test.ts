@@ -2,38 +2,27 @@ import { createHmac, randomUUID } from 'node:crypto';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import pg from 'pg';
 import { ENDPOINTS } from '../../src/ring/endpoints.js';
 import { EVENT_TYPES } from '../../src/ring/events.js';
-import { type Owner, recordNow, sharing } from '../support/devices.js';
-import { send } from '../support/http.js';
-import { passPauses } from '../support/jobs.js';
-import { WAIT_LIMIT_MS } from '../support/limits.js';
-import { arriving, deliverCode, newEmail, once, PASSWORD, untilLink } from '../support/linking.js';
-import { holdLock } from '../support/locks.js';
-import { Scrape, scrape } from '../support/metrics.js';
-import { tick } from '../support/periodic-tasks.js';
-import { startOwnPostgres } from '../support/postgres.js';
-import type { RingUser } from '../support/ring.js';
-import { until } from '../support/until.js';
-import type { Visitor } from '../support/visitor.js';
-import { HMAC_KEY, startWorld, type World } from '../support/world.js';
+import { send } from '../support/clients/http.js';
+import { type Visitor } from '../support/clients/visitor.js';
+import { type Owner, recordNow, sharing } from '../support/features/devices.js';
+import { PASSWORD, arriving, deliverCode, newEmail, once, untilLink } from '../support/features/linking.js';
+import { OFFER } from '../support/features/live-views.js';
+import { Scrape, scrape } from '../support/inspection/metrics.js';
+import { passPauses } from '../support/waiting/jobs.js';
+import { WAIT_LIMIT_MS } from '../support/waiting/limits.js';
+import { holdLock } from '../support/waiting/locks.js';
+import { tick } from '../support/waiting/periodic-tasks.js';
+import { until } from '../support/waiting/until.js';
+import { startOwnPostgres } from '../support/worlds/postgres.js';
+import { type RingUser } from '../support/worlds/ring.js';
+import { HMAC_KEY, type World, startWorld } from '../support/worlds/world.js';
 
 const TOKEN = 'a-metrics-token-for-tests';
-const OFFER = [
-  'v=0',
-  'o=- 1 2 IN IP4 127.0.0.1',
-  's=-',
-  't=0 0',
-  'm=video 9 UDP/TLS/RTP/SAVPF 102',
-  'a=mid:0',
-  'a=recvonly',
-  'a=rtpmap:102 H264/90000',
-  '',
-].join('\r\n');
 const HOUR = 3_600;
 const DAY = 24 * HOUR;
 
@@ -487,11 +476,15 @@ describe('a whole life moves', () => {
 describe('labels', () => {
   test('count no delivery whose sender hangs up in the middle', async () => {
     const before = await look();
+    let delivery: IncomingMessage | undefined;
+    const onRequest = (message: unknown) => ({ request: delivery } = message as { request: IncomingMessage });
+    subscribe('http.server.request.start', onRequest);
     const socket = connect(Number(new URL(world.url).port), 'localhost');
     socket.write('POST /webhooks/ring HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"meta":');
-    await delay(200);
+    await until('it has begun', () => Promise.resolve(delivery !== undefined));
+    unsubscribe('http.server.request.start', onRequest);
     socket.destroy();
-    await delay(200);
+    await until('the service has noticed', () => Promise.resolve(delivery?.destroyed));
 
     const series = 'ring_link_webhooks_received_total{outcome="malformed",type="unknown"}';
     expect((await look()).count(series)).toBe(before.count(series));

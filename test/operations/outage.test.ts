@@ -1,10 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type OwnPostgres, startOwnPostgres } from '../support/postgres.js';
-import { type AppProcess, createProcessWorld, isReady, type ProcessWorld, statusOf } from '../support/process.js';
-import type { Fault, RingRequest, RingUser } from '../support/ring.js';
-import { until } from '../support/until.js';
-import { hiddenFields, type Visitor } from '../support/visitor.js';
+import type { Tables } from '../../src/database/tables.js';
+import { hiddenFields, type Visitor } from '../support/clients/visitor.js';
+import { until } from '../support/waiting/until.js';
+import { type OwnPostgres, startOwnPostgres } from '../support/worlds/postgres.js';
+import {
+  type AppProcess,
+  createProcessWorld,
+  isReady,
+  type ProcessWorld,
+  statusOf,
+} from '../support/worlds/process.js';
+import type { Fault, RingRequest, RingUser } from '../support/worlds/ring.js';
 
 const PASSWORD = 'correct horse battery staple';
 
@@ -123,9 +130,10 @@ describe.each([
   test('the interrupted link is completed by the queue, once', async () => {
     const { ringUser } = interrupted;
     await until('the link is completed', async () => {
-      const links = await world.sql<{ status: string }>('SELECT status FROM account_links WHERE account_id = $1', [
-        ringUser.account_id,
-      ]);
+      const links = await world.sql<Pick<Tables['account_links'], 'status'>>(
+        'SELECT status FROM account_links WHERE account_id = $1',
+        [ringUser.account_id],
+      );
       return links.length === 1 && links[0]?.status === 'COMPLETED';
     });
     expect(await world.ring.integrationOf(ringUser)).toMatchObject({ status: 'completed' });
@@ -180,9 +188,10 @@ async function linkAddress(): Promise<string> {
 }
 
 async function tokenStatusOf({ account_id }: RingUser): Promise<string | undefined> {
-  const [token] = await world.sql<{ status: string }>('SELECT status FROM ring_tokens WHERE account_id = $1', [
-    account_id,
-  ]);
+  const [token] = await world.sql<Pick<Tables['ring_tokens'], 'status'>>(
+    'SELECT status FROM ring_tokens WHERE account_id = $1',
+    [account_id],
+  );
   return token?.status;
 }
 

@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { sharing } from '../support/devices.js';
-import { send } from '../support/http.js';
-import { arriving, installed, once, signedIn, untilLink } from '../support/linking.js';
-import { tick } from '../support/periodic-tasks.js';
-import { refreshesOf } from '../support/tokens.js';
-import { until } from '../support/until.js';
-import { hiddenFields } from '../support/visitor.js';
-import { newEvent, PATH, sign } from '../support/webhooks.js';
-import { startWorld, type World } from '../support/world.js';
+import { send } from '../support/clients/http.js';
+import { hiddenFields } from '../support/clients/visitor.js';
+import { newEvent, PATH, sign } from '../support/clients/webhooks.js';
+import { sharing } from '../support/features/devices.js';
+import { arriving, installed, once, signedIn, untilLink } from '../support/features/linking.js';
+import { refreshesOf } from '../support/features/tokens.js';
+import { tick } from '../support/waiting/periodic-tasks.js';
+import { until } from '../support/waiting/until.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
 beforeAll(async () => {

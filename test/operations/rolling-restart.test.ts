@@ -3,13 +3,20 @@ import { Agent, createServer, type IncomingMessage, request, type ServerResponse
 import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { type Owner, sharing } from '../support/devices.js';
-import { newEmail, pairStatuses, PASSWORD } from '../support/linking.js';
-import { type AppProcess, createProcessWorld, freePorts, type ProcessWorld, statusOf } from '../support/process.js';
-import type { Fault, RingUser } from '../support/ring.js';
-import { until } from '../support/until.js';
-import type { Visitor } from '../support/visitor.js';
-import { deliver, type Envelope, newEvent } from '../support/webhooks.js';
+import type { Tables } from '../../src/database/tables.js';
+import type { Visitor } from '../support/clients/visitor.js';
+import { deliver, type Envelope, newEvent } from '../support/clients/webhooks.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { newEmail, pairStatuses, PASSWORD } from '../support/features/linking.js';
+import { until } from '../support/waiting/until.js';
+import {
+  type AppProcess,
+  createProcessWorld,
+  freePorts,
+  type ProcessWorld,
+  statusOf,
+} from '../support/worlds/process.js';
+import type { Fault, RingUser } from '../support/worlds/ring.js';
 
 let world: ProcessWorld;
 beforeEach(async () => {
@@ -60,24 +67,28 @@ describe('two instances that are restarted one after the other, under load,', ()
 
   async function expectNothingLost({ owner, answered, users }: Load): Promise<void> {
     await until('no job is left', async () => (await world.sql('SELECT 1 FROM graphile_worker.jobs')).length === 0);
-    const stored = await world.sql<{ request_id: string; account_id: string; status: string }>(
+    const stored = await world.sql<Pick<Tables['webhook_events'], 'request_id' | 'account_id' | 'status'>>(
       'SELECT request_id, account_id, status FROM webhook_events',
     );
     expect(stored.map((row) => row.request_id).sort()).toEqual(answered.map(({ meta }) => meta.request_id).sort());
     const { account_id } = owner.ringUser;
     for (const row of stored) expect(row.status).toBe(row.account_id === account_id ? 'PROCESSED' : 'PENDING');
-    const applied = await world.sql<{ request_id: string }>('SELECT request_id FROM device_events');
+    const applied = await world.sql<Pick<Tables['device_events'], 'request_id'>>(
+      'SELECT request_id FROM device_events',
+    );
     const ofLinked = answered.filter(({ meta }) => meta.account_id === account_id);
     expect(applied.map((row) => row.request_id).sort()).toEqual(ofLinked.map(({ meta }) => meta.request_id).sort());
 
-    const links = await world.sql<{ account_id: string; status: string }>(
+    const links = await world.sql<Pick<Tables['account_links'], 'account_id' | 'status'>>(
       'SELECT account_id, status FROM account_links',
     );
     const came = [account_id, ...users.map((user) => user.account_id)];
     expect(links.map((link) => link.account_id).sort()).toEqual(came.sort());
     expect(new Set(links.map(({ status }) => status))).toEqual(new Set(['COMPLETED']));
     for (const user of users) expect(await world.ring.integrationOf(user)).toMatchObject({ status: 'completed' });
-    const exchanges = await world.sql<{ outcome: string }>('SELECT DISTINCT outcome FROM token_exchanges');
+    const exchanges = await world.sql<Pick<Tables['token_exchanges'], 'outcome'>>(
+      'SELECT DISTINCT outcome FROM token_exchanges',
+    );
     expect(exchanges).toEqual([{ outcome: 'STORED' }]);
   }
 });
@@ -297,7 +308,7 @@ describe('an instance that is told to stop', () => {
   }
 
   async function outcomes(): Promise<string[]> {
-    const rows = await world.sql<{ outcome: string }>('SELECT outcome FROM token_exchanges');
+    const rows = await world.sql<Pick<Tables['token_exchanges'], 'outcome'>>('SELECT outcome FROM token_exchanges');
     return rows.map(({ outcome }) => outcome);
   }
 });

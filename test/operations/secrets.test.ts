@@ -2,10 +2,11 @@ import { createHmac, randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type AppProcess, createProcessWorld, type ProcessWorld } from '../support/process.js';
-import type { Fault, RingUser } from '../support/ring.js';
-import { until } from '../support/until.js';
-import type { Visitor } from '../support/visitor.js';
+import type { Tables } from '../../src/database/tables.js';
+import type { Visitor } from '../support/clients/visitor.js';
+import { until } from '../support/waiting/until.js';
+import { type AppProcess, createProcessWorld, type ProcessWorld } from '../support/worlds/process.js';
+import type { Fault, RingUser } from '../support/worlds/ring.js';
 
 /** The beginning of every token and code of the simulator. */
 const TOKENS_AND_CODES = /sim-(at|rt|code)-/;
@@ -281,12 +282,11 @@ async function requestsAreMalformed(): Promise<void> {
   );
 }
 
-/** Sends this text, and closes the connection when the service does, or after a while. */
+/** Sends this text and nothing more, and waits until the service closes the connection. */
 async function sendRaw(text: string): Promise<void> {
   const socket = connect(Number(world.environment.PORT), '127.0.0.1');
   socket.on('error', () => undefined);
-  socket.resume().setTimeout(300, () => socket.destroy());
-  socket.write(text);
+  socket.resume().end(text);
   await once(socket, 'close');
 }
 
@@ -353,7 +353,7 @@ async function deliver(code: string): Promise<void> {
 }
 
 async function sessionIds(): Promise<string[]> {
-  return (await world.sql<{ sid: string }>('SELECT sid FROM sessions')).map(({ sid }) => sid);
+  return (await world.sql<Pick<Tables['sessions'], 'sid'>>('SELECT sid FROM sessions')).map(({ sid }) => sid);
 }
 
 function secretsOfConfiguration(): string[] {

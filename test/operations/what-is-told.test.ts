@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { sharing } from '../support/devices.js';
-import { untilJobsAreDone } from '../support/jobs.js';
-import { arriving, installed, linked, once } from '../support/linking.js';
-import { scrape } from '../support/metrics.js';
-import { HOUR, openLiveView, WRONG_BODIES } from '../support/tokens.js';
-import { startWorld, TestClock, type World } from '../support/world.js';
+import { sharing } from '../support/features/devices.js';
+import { arriving, installed, linked, once } from '../support/features/linking.js';
+import { openLiveView } from '../support/features/live-views.js';
+import { HOUR, WRONG_BODIES } from '../support/features/tokens.js';
+import { scrape } from '../support/inspection/metrics.js';
+import { untilJobsAreDone } from '../support/waiting/jobs.js';
+import { startWorld, TestClock, type World } from '../support/worlds/world.js';
 
 describe('an answer of Ring’s that makes no sense', () => {
   let world: World;

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Owner, sharing } from '../support/devices.js';
-import { send } from '../support/http.js';
-import { untilIdle, untilProcessed } from '../support/inbox.js';
-import { arriving, installed, untilLink } from '../support/linking.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+import type { Tables } from '../../src/database/tables.js';
+import { send } from '../support/clients/http.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { untilIdle, untilProcessed } from '../support/features/inbox.js';
+import { arriving, installed, untilLink } from '../support/features/linking.js';
+import { until } from '../support/waiting/until.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
 beforeAll(async () => {
@@ -13,18 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => world.stop());
 
-interface Schedule {
-  id: string;
-  user_id: string;
-  device_id: string;
-  kind: string;
-  frequency: string;
-  time_of_day: string | null;
-  time_zone: string | null;
-  status: string;
-  pause_reason: string | null;
-  next_run_at: Date | null;
-}
+type Schedule = Tables['scheduled_operations'];
 
 function schedulesOf({ ringUser }: Owner): Promise<Schedule[]> {
   return world.sql<Schedule>('SELECT * FROM scheduled_operations WHERE account_id = $1 ORDER BY created_at, id', [

@@ -1,14 +1,14 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Owner, sharing } from '../support/devices.js';
-import { send } from '../support/http.js';
-import { untilApplied } from '../support/inbox.js';
-import { passPauses, untilJobsAreDone } from '../support/jobs.js';
-import { scaled } from '../support/limits.js';
-import { once } from '../support/linking.js';
-import { tick } from '../support/periodic-tasks.js';
-import type { Fault } from '../support/ring.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { send } from '../support/clients/http.js';
+import { untilApplied } from '../support/features/inbox.js';
+import { passPauses, untilJobsAreDone } from '../support/waiting/jobs.js';
+import { scaled } from '../support/waiting/limits.js';
+import { once } from '../support/features/linking.js';
+import { tick } from '../support/waiting/periodic-tasks.js';
+import type { Fault } from '../support/worlds/ring.js';
+import { until } from '../support/waiting/until.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 const HOUR = 3_600;
 const DAY = 24 * HOUR;

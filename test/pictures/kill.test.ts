@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { type Owner, sharing } from '../support/devices.js';
-import { passPauses } from '../support/jobs.js';
-import { type AppProcess, createProcessWorld, type ProcessWorld } from '../support/process.js';
-import { until } from '../support/until.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { passPauses } from '../support/waiting/jobs.js';
+import { type AppProcess, createProcessWorld, type ProcessWorld } from '../support/worlds/process.js';
+import { until } from '../support/waiting/until.js';
 
 let world: ProcessWorld;
 let app: AppProcess;

@@ -1,16 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Owner, sharing } from '../support/devices.js';
-import { send } from '../support/http.js';
-import { inboxOf, untilApplied, untilIdle, untilProcessed } from '../support/inbox.js';
-import { passPauses, untilJobsAreDone } from '../support/jobs.js';
-import { scaled } from '../support/limits.js';
-import { once } from '../support/linking.js';
-import { tick } from '../support/periodic-tasks.js';
-import type { EventType, Fault } from '../support/ring.js';
-import { refreshesOf } from '../support/tokens.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+import type { Tables } from '../../src/database/tables.js';
+import { send } from '../support/clients/http.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { inboxOf, untilApplied, untilIdle, untilProcessed } from '../support/features/inbox.js';
+import { once } from '../support/features/linking.js';
+import { refreshesOf } from '../support/features/tokens.js';
+import { passPauses, untilJobsAreDone } from '../support/waiting/jobs.js';
+import { scaled } from '../support/waiting/limits.js';
+import { tick, tickAndFinish } from '../support/waiting/periodic-tasks.js';
+import { until } from '../support/waiting/until.js';
+import type { EventType, Fault } from '../support/worlds/ring.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 const RING_TIMEOUT_MS = scaled(1_500);
 const HOUR = 3_600;
@@ -28,22 +29,8 @@ afterEach(async () => {
 });
 afterAll(() => world.stop());
 
-interface Schedule {
-  id: string;
-  status: string;
-  pause_reason: string | null;
-  next_run_at: Date | null;
-  last_run_at: Date | null;
-  last_error: string | null;
-  last_outcome: string | null;
-}
-
-interface Picture {
-  id: string;
-  taken_at: Date;
-  content_type: string;
-  picture: Buffer;
-}
+type Schedule = Tables['scheduled_operations'];
+type Picture = Tables['snapshots'];
 
 function schedulesOf({ ringUser }: Owner, on = world): Promise<Schedule[]> {
   return on.sql<Schedule>('SELECT * FROM scheduled_operations WHERE account_id = $1 ORDER BY created_at, id', [
@@ -140,7 +127,7 @@ describe('a scheduled picture', () => {
     const owner = await scheduled();
     const { next_run_at: due } = await scheduleOf(owner);
     expect(due).toEqual(new Date(world.clock.now().getTime() + HOUR * 1_000));
-    await tick('start due snapshots');
+    await tickAndFinish('start due snapshots', world.url);
     expect(await jobsOf(owner)).toEqual([]);
 
     await nextHour();
@@ -238,7 +225,7 @@ describe('a scheduled picture', () => {
 
     await nextHour();
     await untilRun(owner);
-    await tick('start due snapshots');
+    await tickAndFinish('start due snapshots', world.url);
     await untilRun(owner);
 
     expect(await picturesOf(owner)).toHaveLength(1);
@@ -578,7 +565,7 @@ describe('a daily picture', () => {
   }
 
   async function nextRunOf(id: string): Promise<Date> {
-    const [found] = await later.sql<{ next_run_at: Date }>(
+    const [found] = await later.sql<Pick<Tables['scheduled_operations'], 'next_run_at'>>(
       'SELECT next_run_at FROM scheduled_operations WHERE id = $1',
       [id],
     );

@@ -1,11 +1,18 @@
 import { readFileSync } from 'node:fs';
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { ACCESS_TOKEN, clientOf, closeStandIns, failureOf, listen, listenAndAnswer } from '../support/stand-in.js';
+import {
+  ACCESS_TOKEN,
+  clientOf,
+  closeStandIns,
+  failureOf,
+  listen,
+  listenAndAnswer,
+} from '../support/clients/stand-in.js';
 
 afterEach(closeStandIns);
 
 /** An answer of the real Ring, word for word. The compiled test stands elsewhere, so it is read from the root. */
-const recorded = (name: string): string => readFileSync(`test/ring/recorded/${name}.json`, 'utf8');
+const recorded = (name: string): string => readFileSync(`test/simulator/recorded/${name}.json`, 'utf8');
 
 const DEVICE = 'ava1.ring.device.AAAA1111';
 

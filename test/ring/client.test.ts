@@ -11,9 +11,9 @@ import {
   listen,
   listenAndAnswer,
   type Received,
-} from '../support/stand-in.js';
-import { until } from '../support/until.js';
-import { freePort } from '../support/world.js';
+} from '../support/clients/stand-in.js';
+import { until } from '../support/waiting/until.js';
+import { freePort } from '../support/worlds/world.js';
 
 const CODE = 'code-8c5e&=+%/ é'.replace('é', '~');
 const PAIR = {
@@ -115,9 +115,9 @@ describe('a request to Ring', () => {
   test.each([
     ['its status', 200, JSON.stringify({ status: 'completed' })],
     ['nothing', 204, ''],
-  ])('a link is renamed by its new name alone; the answer may be %s', async (_what, status, body) => {
+  ])('a new account identifier is told by itself; the answer may be %s', async (_what, status, body) => {
     const ring = await listenAndAnswer(status, body);
-    await clientOf(ring.url).renameLink(ACCESS_TOKEN, { accountIdentifier: 'n***w@example.com' });
+    await clientOf(ring.url).changeIdentifier(ACCESS_TOKEN, { accountIdentifier: 'n***w@example.com' });
     expect(ring.received).toMatchObject([
       {
         method: 'PATCH',

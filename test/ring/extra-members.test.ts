@@ -2,13 +2,14 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { recordNow, sharing } from '../support/devices.js';
-import { untilJobsAreDone } from '../support/jobs.js';
-import { linksOf } from '../support/linking.js';
-import { tick } from '../support/periodic-tasks.js';
-import { ACCESS_LIFETIME, HOUR, openLiveView, tokenOf } from '../support/tokens.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+import { recordNow, sharing } from '../support/features/devices.js';
+import { linksOf } from '../support/features/linking.js';
+import { openLiveView } from '../support/features/live-views.js';
+import { ACCESS_LIFETIME, HOUR, tokenOf } from '../support/features/tokens.js';
+import { untilJobsAreDone } from '../support/waiting/jobs.js';
+import { tick } from '../support/waiting/periodic-tasks.js';
+import { until } from '../support/waiting/until.js';
+import { type World, startWorld } from '../support/worlds/world.js';
 
 const EXTRA = { introduced: '2027-01-01', nested: [{ id: 7, type: 'new' }], nothing: null };
 

@@ -1,5 +1,12 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { ACCESS_TOKEN, clientOf, closeStandIns, failureOf, listen, type Received } from '../support/stand-in.js';
+import {
+  ACCESS_TOKEN,
+  clientOf,
+  closeStandIns,
+  failureOf,
+  listen,
+  type Received,
+} from '../support/clients/stand-in.js';
 
 afterEach(closeStandIns);
 

@@ -2,7 +2,8 @@ import { createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { startRecordedRing } from '../../src/simulator/simulator.js';
-import type { Rig, SentEvent } from './rig.js';
+import type { SentEvent } from '../support/worlds/ring.js';
+import type { Rig } from './rig.js';
 import {
   callIntegrations,
   callRing,

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { expect } from '@jest/globals';
 import type { SimulatorOptions } from '../../src/simulator/simulator.js';
 import { startSimulator } from '../../src/simulator/simulator.js';
+import type { Delivery, SentEvent } from '../support/worlds/ring.js';
 
 export const CLIENT_ID = 'client-for-tests';
 export const CLIENT_SECRET = 'client-secret-for-tests';
@@ -177,31 +178,12 @@ export function callRing(rig: Rig, method: string, path: string, token: string, 
   });
 }
 
-export interface SentEvent {
-  request_id: string;
-  event: {
-    meta: { version: string; time: string; request_id: string; account_id: string };
-    data: { id: string; type: string; subType?: string; attributes: Record<string, unknown>; relationships?: object };
-  };
-  body: string;
-  signature: string;
-  attempts: { status: number | null }[];
-}
-
 export function sendEvent(rig: Rig, type: string, more: object = {}): Promise<SentEvent> {
   return control<SentEvent>(rig, 'POST', '/events', { user_id: 'ada', type, ...more });
 }
 
-export interface DeliveryRecord {
-  request_id: string;
-  type: string;
-  account_id: string;
-  state: string;
-  attempts: { at: number; status: number | null; ms: number }[];
-}
-
-export function deliveries(rig: Rig): Promise<DeliveryRecord[]> {
-  return control<DeliveryRecord[]>(rig, 'GET', '/deliveries');
+export function deliveries(rig: Rig): Promise<Delivery[]> {
+  return control<Delivery[]>(rig, 'GET', '/deliveries');
 }
 
 export function callIntegrations(rig: Rig, method: 'POST' | 'PATCH', token: string, body?: unknown): Promise<Response> {

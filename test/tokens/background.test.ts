@@ -2,20 +2,20 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import cron from 'node-cron';
 import pg from 'pg';
 import { readConfig } from '../../src/configuration/config.js';
-import { createCallBudget, type CallBudget } from '../../src/tokens/call-budget.js';
+import { type Tables } from '../../src/database/tables.js';
+import { type CallBudget, createCallBudget, REFRESH_SHARE } from '../../src/tokens/call-budget.js';
 import { openRefreshToken, type SealedPair } from '../../src/tokens/token-pairs.js';
 import { createVault } from '../../src/tokens/vault.js';
-import { sharing } from '../support/devices.js';
-import { scaled } from '../support/limits.js';
-import { cards, installed, linksOf, untilLink } from '../support/linking.js';
-import { holdLock } from '../support/locks.js';
-import { tick } from '../support/periodic-tasks.js';
-import type { RingRequest, RingUser } from '../support/ring.js';
-import { DAY, manyLinks, MINUTE, openLiveView, refreshesOf, tokenOf } from '../support/tokens.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
-
-/** A pass waits for the one before it, on a busy machine for long. */
+import { sharing } from '../support/features/devices.js';
+import { cards, installed, linksOf, untilLink } from '../support/features/linking.js';
+import { openLiveView } from '../support/features/live-views.js';
+import { DAY, manyLinks, MINUTE, refreshesOf, tokenOf } from '../support/features/tokens.js';
+import { scaled } from '../support/waiting/limits.js';
+import { holdLock } from '../support/waiting/locks.js';
+import { tick, tickAndFinish } from '../support/waiting/periodic-tasks.js';
+import { until } from '../support/waiting/until.js';
+import type { RingRequest, RingUser } from '../support/worlds/ring.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 const TASK = 'refresh tokens';
 /** The key in `rate_limits` for calls to Ring in the background. */
@@ -57,6 +57,11 @@ function expectPace(times: readonly number[], lateness = 0): void {
   sorted.forEach((ms, index) => {
     expect(index + 1).toBeLessThanOrEqual((BACKGROUND_LIMIT * (ms + lateness)) / 1_000 + BACKGROUND_BURST);
   });
+}
+
+/** From now on the task of every running instance runs only when it is told to, and not every minute as well. */
+async function runOnlyWhenTold(): Promise<void> {
+  for (const task of cron.getTasks().values()) if (task.name === TASK) await task.stop();
 }
 
 async function two(world: World): Promise<[RingUser, RingUser]> {
@@ -184,8 +189,7 @@ describe('a refresh in the background', () => {
         id,
       ]);
     await age('29 days 23 hours 59 minutes');
-    await tick(TASK);
-    await tick(TASK);
+    await tickAndFinish(TASK, world.url);
     expect(await linksOf(world, ringUser)).toMatchObject([{ status: 'COMPLETED' }]);
 
     await age('30 days 1 second');
@@ -225,8 +229,7 @@ describe('a pass over the due pairs', () => {
   let world: World;
   beforeAll(async () => {
     world = await startWorld({ ringTimeoutMs: scaled(3_000), ringNow: () => Date.now() });
-    // From now on the task runs only when it is told to, and not every minute as well.
-    for (const task of cron.getTasks().values()) if (task.name === TASK) await task.stop();
+    await runOnlyWhenTold();
   });
   afterEach(async () => {
     await release();
@@ -355,7 +358,7 @@ describe('a pass over the due pairs', () => {
         expect(await linksOf(other, ringUser)).toMatchObject([{ status: 'COMPLETED' }]);
       }
       const vault = createVault(readConfig(other.environment).encryptionKeys);
-      const pairs = await other.sql<SealedPair & { id: string }>('SELECT * FROM ring_tokens');
+      const pairs = await other.sql<SealedPair & Pick<Tables['ring_tokens'], 'id'>>('SELECT * FROM ring_tokens');
       const stored = pairs.map((pair) => openRefreshToken(vault, pair.id, pair));
       expect(stored.sort()).toEqual(answers.map(({ refresh_token }) => refresh_token).sort());
       expect(other.log.filter((line) => line.includes('is not stored'))).toEqual([]);
@@ -368,10 +371,12 @@ describe('a pass over the due pairs', () => {
 
 describe('the calls of the background', () => {
   let world: World;
+  let instances: string[];
   beforeAll(async () => {
     // Ring's log has to show how fast the calls came, so Ring needs a running clock.
     world = await startWorld({ ringNow: () => Date.now() });
-    await world.startAnother();
+    instances = [world.url, `http://localhost:${(await world.startAnother()).port}`];
+    await runOnlyWhenTold();
   });
   afterEach(async () => {
     await world.ring.setFaults([]);
@@ -382,7 +387,14 @@ describe('the calls of the background', () => {
 
   const becomeDue = () => world.sql(`UPDATE ring_tokens SET created_at = created_at - interval '25 hours'`);
   const times = (requests: RingRequest[]): number[] => requests.map(({ at }) => Number(at));
-
+  /** The end of the pause for which Ring has asked, in epoch ms. */
+  const pauseEnd = async (): Promise<number> => {
+    const [limit] = await world.sql<Pick<Tables['rate_limits'], 'expire'>>(
+      'SELECT expire FROM rate_limits WHERE key = $1',
+      [LIMIT],
+    );
+    return Number(limit?.expire ?? 0);
+  };
   test('leave a good part of what Ring allows to users, however many are due', async () => {
     await manyLinks(world, 160);
     await becomeDue();
@@ -401,7 +413,7 @@ describe('the calls of the background', () => {
 
   test('keep to that with any number of instances', async () => {
     const pools = Array.from({ length: 4 }, () => new pg.Pool({ connectionString: world.databaseUrl, max: 2 }));
-    const budgets = pools.map((pool) => createCallBudget(pool, () => false));
+    const budgets = pools.map((pool) => createCallBudget(pool, REFRESH_SHARE, () => false));
     const startedAt = performance.now();
     const taken: number[] = [];
 
@@ -420,7 +432,6 @@ describe('the calls of the background', () => {
   });
 
   test('rest for as long as Ring says, on all instances, while users are served', async () => {
-    const before = (await allRefreshes(world)).length;
     await manyLinks(world, 60);
     world.clock.advance((Date.now() - world.clock.now().getTime()) / 1_000);
     const owner = await sharing(world);
@@ -429,33 +440,28 @@ describe('the calls of the background', () => {
       `UPDATE ring_tokens SET access_token_expires_at = $1, created_at = $1, refreshed_at = $1 WHERE account_id = $2`,
       [world.clock.now(), owner.ringUser.account_id],
     );
+    const pauseSeconds = 600;
     await world.ring.setFaults([
-      { endpoint: 'token', fault: { kind: 'status', status: 429, retryAfterSeconds: 4 }, times: 1 },
+      { endpoint: 'token', fault: { kind: 'status', status: 429, retryAfterSeconds: pauseSeconds }, times: 1 },
     ]);
 
-    await tick(TASK);
-    await until('Ring has had enough', async () => (await allRefreshes(world)).length > before);
-    await until('they rest', async () => {
-      const last = Math.max(...times(await allRefreshes(world)));
-      return Date.now() - last > 700;
-    });
+    await tickAndFinish(TASK, ...instances);
+    const called = await allRefreshes(world);
+    const refusedAt = Number(called.findLast(({ status }) => status === 429)?.at);
+    const restsUntil = await pauseEnd();
+    expect(restsUntil).toBeGreaterThanOrEqual(refusedAt + pauseSeconds * 1_000);
+    expect(restsUntil).toBeLessThanOrEqual(Date.now() + pauseSeconds * 1_000);
+    expect((await statesOf(world))['0 FINE']).toBeGreaterThan(1);
+
+    await tickAndFinish(TASK, ...instances);
+    expect(await allRefreshes(world)).toHaveLength(called.length);
     expect((await openLiveView(world.url, owner)).status).toBe(201);
     expect(await refreshesOf(world, owner.ringUser)).toMatchObject([{ status: 200 }]);
-    await until('the pause is over', async () => {
-      await tick(TASK);
-      return (await statesOf(world))['1 FINE'] === 60;
-    });
-    await untilStates(world, { '0 FAILING': 1, '1 FINE': 60 });
 
-    const refreshes = (await allRefreshes(world)).slice(before);
-    const refusedAt = Number(refreshes.find((one) => one.status === 429)?.at);
-    const inPause = refreshes.filter(
-      ({ at, account_id }) =>
-        account_id !== owner.ringUser.account_id &&
-        Number(at) > refusedAt + scaled(500) &&
-        Number(at) < refusedAt + 4_000,
-    );
-    expect(inPause).toEqual([]);
+    // The pause is over.
+    await world.sql('DELETE FROM rate_limits WHERE key = $1', [LIMIT]);
+    await tick(TASK);
+    await untilStates(world, { '0 FAILING': 1, '1 FINE': 60 });
   });
 
   test('rest for as long as Ring says, and not for as long as the pair that it answered', async () => {
@@ -468,9 +474,8 @@ describe('the calls of the background', () => {
     ]);
     await tick(TASK);
     const restsUntil = await until('they rest', async () => {
-      const [limit] = await world.sql<{ expire: string }>('SELECT expire FROM rate_limits WHERE key = $1', [LIMIT]);
-      const expire = Number(limit?.expire ?? 0);
-      return expire > Date.now() + 1_000 && expire;
+      const end = await pauseEnd();
+      return end > Date.now() + 1_000 && end;
     });
     expect(restsUntil).toBeLessThanOrEqual(Date.now() + pause * 1_000);
 
@@ -491,7 +496,7 @@ describe('the calls of the background', () => {
     let budget: CallBudget;
     beforeAll(() => {
       pool = new pg.Pool({ connectionString: world.databaseUrl, max: 2 });
-      budget = createCallBudget(pool, () => false);
+      budget = createCallBudget(pool, REFRESH_SHARE, () => false);
     });
     afterAll(() => pool.end());
 

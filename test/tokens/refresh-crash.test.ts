@@ -2,12 +2,13 @@ import { once as onceEvent } from 'node:events';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
-import { type Owner, sharing } from '../support/devices.js';
-import { linksOf, once } from '../support/linking.js';
-import { holdLock, untilLocksAwaited } from '../support/locks.js';
-import { type AppProcess, createProcessWorld, type ProcessWorld, statusOf } from '../support/process.js';
-import { liveViewRequest, openLiveView, refreshesOf, tokenOf } from '../support/tokens.js';
-import { until } from '../support/until.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { linksOf, once } from '../support/features/linking.js';
+import { openLiveView } from '../support/features/live-views.js';
+import { refreshesOf, tokenOf } from '../support/features/tokens.js';
+import { holdLock, untilLocksAwaited } from '../support/waiting/locks.js';
+import { until } from '../support/waiting/until.js';
+import { type AppProcess, createProcessWorld, type ProcessWorld, statusOf } from '../support/worlds/process.js';
 
 let world: ProcessWorld;
 let app: AppProcess;
@@ -100,9 +101,8 @@ describe('a process that is told to stop while it refreshes', () => {
     const owner = await sharing(world);
     await expire(owner);
     await world.ring.setFaults([once('token', { kind: 'hold' }, 'after')]);
-    const { address, init } = liveViewRequest(world.url, owner);
     const caller = new AbortController();
-    const answer = fetch(address, { ...init, signal: caller.signal }).catch(() => 'hung up');
+    const answer = openLiveView(world.url, owner, { signal: caller.signal }).catch(() => 'hung up');
     await untilAsked(owner);
 
     caller.abort();

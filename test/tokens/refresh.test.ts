@@ -1,23 +1,33 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
-import { type Owner, recordNow, sharing } from '../support/devices.js';
-import { untilJobsAreDone } from '../support/jobs.js';
-import { scaled } from '../support/limits.js';
-import { arriving, cards, installed, isErased, linksOf, once, signedIn, untilLink } from '../support/linking.js';
-import { tick } from '../support/periodic-tasks.js';
-import type { Fault } from '../support/ring.js';
+import { type Tables } from '../../src/database/tables.js';
+import { type Owner, recordNow, sharing } from '../support/features/devices.js';
+import {
+  arriving,
+  cards,
+  installed,
+  isErased,
+  linksOf,
+  once,
+  signedIn,
+  untilLink,
+} from '../support/features/linking.js';
+import { openLiveView } from '../support/features/live-views.js';
 import {
   ACCESS_LIFETIME,
   apiCallsOf,
   HOUR,
   MINUTE,
-  openLiveView,
   refreshesOf,
   tokenOf,
   WRONG_BODIES,
-} from '../support/tokens.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+} from '../support/features/tokens.js';
+import { untilJobsAreDone } from '../support/waiting/jobs.js';
+import { scaled } from '../support/waiting/limits.js';
+import { tick } from '../support/waiting/periodic-tasks.js';
+import { until } from '../support/waiting/until.js';
+import type { Fault } from '../support/worlds/ring.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 const RING_TIMEOUT_MS = scaled(2_000);
 
@@ -303,10 +313,11 @@ describe('a refresh token that Ring takes no more', () => {
 
     expect(link.id).toBe(former);
     await until('the devices are fetched anew', async () => {
-      const [found] = await world.sql<{ fetched_at: Date }>('SELECT fetched_at FROM devices WHERE id = $1', [
-        device.id,
-      ]);
-      return found?.fetched_at.getTime() === askedNow().getTime();
+      const [found] = await world.sql<Pick<Tables['devices'], 'fetched_at'>>(
+        'SELECT fetched_at FROM devices WHERE id = $1',
+        [device.id],
+      );
+      return found?.fetched_at?.getTime() === askedNow().getTime();
     });
     await until('the event is applied', async () => {
       const events = await world.sql('SELECT 1 FROM device_events WHERE request_id = $1', [request_id]);
@@ -621,11 +632,13 @@ describe('an answer that can’t be written', () => {
     const owner = await expiring();
     const { waiting } = await takenForDead(owner);
     const before = (await inventoriesOf(owner)).length;
+    const readBefore = (await historiesOf(owner)).length;
     await allowWrites();
 
     expect(await waiting).toBe(201);
     await expectWhole(owner, 1);
     await until('what may have changed meanwhile is fetched', async () => (await inventoriesOf(owner)).length > before);
+    await until('what happened is read', async () => (await historiesOf(owner)).length > readBefore);
     await expectRefreshable(owner);
   });
 
@@ -640,6 +653,8 @@ describe('an answer that can’t be written', () => {
     expect(isErased(await tokenOf(world, owner.ringUser))).toBe(true);
   });
 
+  const historiesOf = async ({ ringUser }: Owner) =>
+    (await apiCallsOf(world, ringUser)).filter(({ path }) => path.startsWith('/v1/history/'));
   const inventoriesOf = async ({ ringUser }: Owner) =>
     (await apiCallsOf(world, ringUser)).filter(({ path }) => path.startsWith('/v1/devices'));
 });

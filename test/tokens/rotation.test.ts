@@ -2,14 +2,22 @@ import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
-import { openAccessToken, openRefreshToken } from '../../src/tokens/token-pairs.js';
+import type { Tables } from '../../src/database/tables.js';
+import { openAccessToken, openRefreshToken, type SealedPair } from '../../src/tokens/token-pairs.js';
 import { createVault } from '../../src/tokens/vault.js';
-import { type Owner, sharing } from '../support/devices.js';
-import { arriving, installed, signedIn } from '../support/linking.js';
-import { type AppProcess, createProcessWorld, type ProcessWorld, spawnApp, spawnProcess } from '../support/process.js';
-import { manyLinks, openLiveView, tokenOf } from '../support/tokens.js';
-import { until } from '../support/until.js';
-import type { Visitor } from '../support/visitor.js';
+import type { Visitor } from '../support/clients/visitor.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { arriving, installed, signedIn } from '../support/features/linking.js';
+import { openLiveView } from '../support/features/live-views.js';
+import { manyLinks, tokenOf } from '../support/features/tokens.js';
+import { until } from '../support/waiting/until.js';
+import {
+  type AppProcess,
+  createProcessWorld,
+  type ProcessWorld,
+  spawnApp,
+  spawnProcess,
+} from '../support/worlds/process.js';
 
 const COMMAND = fileURLToPath(new URL('../../src/commands/tokens-rotate.js', import.meta.url));
 const OLD_ID = 'key-of-yesterday';
@@ -61,7 +69,7 @@ const rotate = (environment: Record<string, string> = both): AppProcess =>
   spawnProcess(process.execPath, [COMMAND], { ...world.environment, ...environment });
 
 async function linksByStatus(): Promise<Record<string, number>> {
-  const rows = await world.sql<{ status: string; count: number }>(
+  const rows = await world.sql<Pick<Tables['account_links'], 'status'> & { count: number }>(
     'SELECT status, count(*)::int AS count FROM account_links GROUP BY 1',
   );
   return Object.fromEntries(rows.map(({ status, count }) => [status, count]));
@@ -231,12 +239,9 @@ describe('a rotation while the service runs', () => {
       expect(await world.sql(`SELECT 1 FROM ${name} AS one WHERE one::text LIKE '%${OLD_ID}%'`)).toEqual([]);
     }
     const vault = createVault([{ id: NEW_ID, key: Buffer.from(newestKey.split(':')[1] ?? '', 'base64') }]);
-    const pairs = await world.sql<{
-      id: string;
-      key_id: string;
-      access_token_ciphertext: Buffer;
-      refresh_token_ciphertext: Buffer;
-    }>('SELECT * FROM ring_tokens WHERE key_id IS NOT NULL');
+    const pairs = await world.sql<SealedPair & Pick<Tables['ring_tokens'], 'id'>>(
+      'SELECT * FROM ring_tokens WHERE key_id IS NOT NULL',
+    );
     expect(pairs.length).toBeGreaterThan(250);
     for (const pair of pairs) {
       expect(openAccessToken(vault, pair.id, pair)).toMatch(/^sim-at-/);
@@ -275,7 +280,7 @@ describe('a rotation while the service runs', () => {
 
 describe('a ciphertext that was altered', () => {
   test('stays as it is, and the rotation of everything else names its row', async () => {
-    const [{ id } = { id: '' }] = await world.sql<{ id: string }>(
+    const [{ id } = { id: '' }] = await world.sql<Pick<Tables['ring_tokens'], 'id'>>(
       `UPDATE ring_tokens SET refresh_token_ciphertext =
               set_byte(refresh_token_ciphertext, 40, 255 - get_byte(refresh_token_ciphertext, 40))
         WHERE id = (SELECT id FROM ring_tokens WHERE key_id IS NOT NULL LIMIT 1) RETURNING id`,

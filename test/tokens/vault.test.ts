@@ -3,10 +3,10 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { openAccessToken, sealPair } from '../../src/tokens/token-pairs.js';
 import { createVault, VaultError } from '../../src/tokens/vault.js';
-import { scaled } from '../support/limits.js';
-import type { Pair } from '../support/pairs.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+import type { Pair } from '../support/features/pairs.js';
+import { scaled } from '../support/waiting/limits.js';
+import { until } from '../support/waiting/until.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 const newKey = (id: string) => ({ id, key: randomBytes(32) });
 const PLACE = 'ring_tokens/7/access_token';

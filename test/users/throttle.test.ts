@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { type Answer, send } from '../support/http.js';
-import { newEmail, PASSWORD } from '../support/linking.js';
-import { hiddenFields } from '../support/visitor.js';
-import { startWorld, type World } from '../support/world.js';
+import type { Tables } from '../../src/database/tables.js';
+import { type Answer, send } from '../support/clients/http.js';
+import { hiddenFields } from '../support/clients/visitor.js';
+import { newEmail, PASSWORD } from '../support/features/linking.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 /** The number of guesses for one account, and of sign-ins from one address, in a quarter of an hour. */
 const GUESSES = 10;
@@ -194,7 +195,7 @@ describe('a throttle', () => {
     const email = newEmail();
     await guess({ email, address });
 
-    const counters = await world.sql<{ key: string }>('SELECT key FROM rate_limits');
+    const counters = await world.sql<Pick<Tables['rate_limits'], 'key'>>('SELECT key FROM rate_limits');
 
     expect(counters.length).toBeGreaterThan(1);
     expect(counters.map(({ key }) => key).join('\n')).not.toContain(address);

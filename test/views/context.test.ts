@@ -4,7 +4,7 @@ import { beforeAll, expect, test } from '@jest/globals';
 import ejs from 'ejs';
 import ts from 'typescript';
 import { VIEWS_DIR } from '../../src/configuration/paths.js';
-import { readTemplates } from '../support/templates.js';
+import { readTemplates } from '../support/inspection/templates.js';
 
 /**
  * Each template begins with a comment that says what it is, followed by a line for each parameter:
@@ -93,7 +93,7 @@ beforeAll(() => {
     ...misshown,
     ['account-deleted, declared otherwise', `true satisfies Same<Views['account-deleted'], { title: number }>;`],
   ]);
-}, 120_000);
+});
 
 /** TypeScript's complaints about the templates and about more code beside them, by name. */
 function faultsOf(all: ReadonlyMap<string, string>, more: Section[]): Map<string, string> {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { readTemplates } from '../support/templates.js';
+import { readTemplates } from '../support/inspection/templates.js';
 
 /**
  * Prettier can't read templates, so this test checks their layout: two spaces for each element, or bracket of code,

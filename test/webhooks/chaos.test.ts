@@ -1,16 +1,17 @@
 import { randomInt } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Owner, sharing } from '../support/devices.js';
-import { type Answer, send } from '../support/http.js';
-import { inboxOf } from '../support/inbox.js';
-import { untilJobsAreDone } from '../support/jobs.js';
-import { scaled } from '../support/limits.js';
-import { arriving, installed, isErased, linksOf, pairsOf } from '../support/linking.js';
-import { closeLiveView, openLiveView } from '../support/live-views.js';
-import { tick } from '../support/periodic-tasks.js';
-import { tracesOf } from '../support/traces.js';
-import { deliver, newEvent } from '../support/webhooks.js';
-import { startWorld, type World } from '../support/world.js';
+import type { Tables } from '../../src/database/tables.js';
+import { type Answer, send } from '../support/clients/http.js';
+import { deliver, newEvent } from '../support/clients/webhooks.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { inboxOf } from '../support/features/inbox.js';
+import { arriving, installed, isErased, linksOf, pairsOf } from '../support/features/linking.js';
+import { closeLiveView, openLiveView } from '../support/features/live-views.js';
+import { tracesOf } from '../support/inspection/traces.js';
+import { untilJobsAreDone } from '../support/waiting/jobs.js';
+import { scaled } from '../support/waiting/limits.js';
+import { tick } from '../support/waiting/periodic-tasks.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 /**
  * Everything at once, for a while, on two instances; then all data has to be in order. The seed, which stands in the
@@ -186,8 +187,10 @@ describe(`after chaos with CHAOS_SEED=${SEED}`, () => {
   });
 
   test('every link is completed or removed, and the end of each that is removed is archived once', async () => {
-    const links = await world.sql<{ id: string; status: string }>('SELECT id, status FROM account_links ORDER BY id');
-    const archived = await world.sql<{ link_id: string }>(
+    const links = await world.sql<Pick<Tables['account_links'], 'id' | 'status'>>(
+      'SELECT id, status FROM account_links ORDER BY id',
+    );
+    const archived = await world.sql<Pick<Tables['audit_archive'], 'link_id'>>(
       `SELECT link_id FROM audit_archive WHERE kind = 'LINK_REMOVED' ORDER BY link_id`,
     );
 

@@ -1,11 +1,12 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Owner, sharing } from '../support/devices.js';
-import { holdAccount, inboxOf, untilApplied, untilIdle, untilProcessed } from '../support/inbox.js';
-import { installed, linked, linksOf, once, pairStatuses } from '../support/linking.js';
-import type { EventType, RingUser } from '../support/ring.js';
-import { tracesOf } from '../support/traces.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+import type { Tables } from '../../src/database/tables.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { holdAccount, inboxOf, untilApplied, untilIdle, untilProcessed } from '../support/features/inbox.js';
+import { installed, linked, linksOf, once, pairStatuses } from '../support/features/linking.js';
+import { tracesOf } from '../support/inspection/traces.js';
+import { until } from '../support/waiting/until.js';
+import type { EventType, RingUser } from '../support/worlds/ring.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 /** Events carry the time when they happened, by Ring's clock. They come late and in any order, and clocks differ. */
 
@@ -52,7 +53,7 @@ async function deviceOf({ account_id }: RingUser) {
 }
 
 async function eventsOf({ account_id }: RingUser): Promise<string[]> {
-  const events = await world.sql<{ type: string }>(
+  const events = await world.sql<Pick<Tables['device_events'], 'type'>>(
     'SELECT type FROM device_events WHERE account_id = $1 ORDER BY occurred_at',
     [account_id],
   );

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { type Owner, sharing } from '../support/devices.js';
-import { holdAccount, inboxOf, untilProcessed } from '../support/inbox.js';
-import { openLiveView } from '../support/live-views.js';
-import { holdLock, untilLocksAwaited } from '../support/locks.js';
-import { startWorld, type World } from '../support/world.js';
+import { type Owner, sharing } from '../support/features/devices.js';
+import { holdAccount, inboxOf, untilProcessed } from '../support/features/inbox.js';
+import { openLiveView } from '../support/features/live-views.js';
+import { holdLock, untilLocksAwaited } from '../support/waiting/locks.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 /**
  * A transaction that needs a link and its device locks them in this order, so that two that need both never deadlock.

@@ -1,12 +1,12 @@
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { holdAccount, inboxOf, untilIdle, untilProcessed } from '../support/inbox.js';
-import { installed, linked } from '../support/linking.js';
-import { tick } from '../support/periodic-tasks.js';
-import { spawnProcess } from '../support/process.js';
-import type { EventWish, RingUser } from '../support/ring.js';
-import { until } from '../support/until.js';
-import { startWorld, type World } from '../support/world.js';
+import { holdAccount, inboxOf, untilIdle, untilProcessed } from '../support/features/inbox.js';
+import { installed, linked } from '../support/features/linking.js';
+import { tick, tickAndFinish } from '../support/waiting/periodic-tasks.js';
+import { until } from '../support/waiting/until.js';
+import { spawnProcess } from '../support/worlds/process.js';
+import type { EventWish, RingUser } from '../support/worlds/ring.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 const RERUN = fileURLToPath(new URL('../../src/commands/webhooks-rerun.js', import.meta.url));
 
@@ -197,7 +197,7 @@ describe('the inbox', () => {
     await untilIdle(world);
 
     world.clock.advance(7 * 86_400 - 60);
-    await tick('purge the inbox');
+    await tickAndFinish('purge the inbox', world.url);
     expect((await inboxOf(world, linkedUser)).map(({ status }) => status)).toEqual(['PROCESSED', 'UNKNOWN_TYPE']);
     expect(await inboxOf(world, waitingUser)).toHaveLength(1);
 

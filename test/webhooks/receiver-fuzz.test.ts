@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { type Answer, deliver, type Envelope, newEvent } from '../support/webhooks.js';
-import { startWorld, type World } from '../support/world.js';
+import { type Answer, deliver, type Envelope, newEvent } from '../support/clients/webhooks.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
 beforeAll(async () => {

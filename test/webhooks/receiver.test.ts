@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { untilProcessed } from '../support/inbox.js';
-import { linked } from '../support/linking.js';
-import { type Answer, deliver, type Envelope, newEvent, post, sign } from '../support/webhooks.js';
-import { startWorld, type World } from '../support/world.js';
+import type { Tables } from '../../src/database/tables.js';
+import { type Answer, deliver, type Envelope, newEvent, post, sign } from '../support/clients/webhooks.js';
+import { untilProcessed } from '../support/features/inbox.js';
+import { linked } from '../support/features/linking.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
 beforeAll(async () => {
@@ -11,14 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() => world.stop());
 
-interface Row {
-  request_id: string;
-  account_id: string;
-  type: string;
-  status: string;
-  body: string;
-  occurred_at: Date;
-}
+type Row = Tables['webhook_events'];
 
 async function rowsOf(requestId: string): Promise<Row[]> {
   return world.sql<Row>('SELECT * FROM webhook_events WHERE request_id = $1', [requestId]);
@@ -178,7 +172,7 @@ describe('an event that Ring has signed', () => {
     }
     await untilProcessed(world, ringUser);
 
-    const recorded = await world.sql<{ subtype: string | null }>(
+    const recorded = await world.sql<Pick<Tables['device_events'], 'subtype'>>(
       'SELECT subtype FROM device_events WHERE account_id = $1 ORDER BY device_id',
       [ringUser.account_id],
     );

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { createProcessWorld, type ProcessWorld } from '../support/process.js';
-import type { RingUser } from '../support/ring.js';
-import { until } from '../support/until.js';
+import type { Tables } from '../../src/database/tables.js';
+import { until } from '../support/waiting/until.js';
+import { createProcessWorld, type ProcessWorld } from '../support/worlds/process.js';
+import type { RingUser } from '../support/worlds/ring.js';
 
 /**
  * One kill for all places: for each place in the course of a removal there is an account for which Postgres is slow
@@ -122,9 +123,10 @@ describe.each(PLACES)('$event, killed $where', (place) => {
       tokens: isDevice ? 1 : 0,
       present: isDevice ? 1 : 0,
     });
-    const [row] = await world.sql<{ counts: object }>('SELECT counts FROM audit_archive WHERE account_id = $1', [
-      victim().ringUser.account_id,
-    ]);
+    const [row] = await world.sql<Pick<Tables['audit_archive'], 'counts'>>(
+      'SELECT counts FROM audit_archive WHERE account_id = $1',
+      [victim().ringUser.account_id],
+    );
     expect(row?.counts).toMatchObject({ button_press: isDevice ? 1 : 2 });
   });
 });

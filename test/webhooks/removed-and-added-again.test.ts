@@ -1,6 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { send } from '../support/http.js';
-import { inboxOf, untilProcessed } from '../support/inbox.js';
+import { send } from '../support/clients/http.js';
+import type { Visitor } from '../support/clients/visitor.js';
+import { deliver, newEvent } from '../support/clients/webhooks.js';
+import { inboxOf, untilProcessed } from '../support/features/inbox.js';
 import {
   arriving,
   deliverCode,
@@ -13,13 +15,11 @@ import {
   pairsOf,
   signedIn,
   untilLink,
-} from '../support/linking.js';
-import { holdLock, untilLocksAwaited } from '../support/locks.js';
-import type { RingUser } from '../support/ring.js';
-import { until } from '../support/until.js';
-import type { Visitor } from '../support/visitor.js';
-import { deliver, newEvent } from '../support/webhooks.js';
-import { startWorld, TestClock, type World } from '../support/world.js';
+} from '../support/features/linking.js';
+import { holdLock, untilLocksAwaited } from '../support/waiting/locks.js';
+import { until } from '../support/waiting/until.js';
+import type { RingUser } from '../support/worlds/ring.js';
+import { startWorld, TestClock, type World } from '../support/worlds/world.js';
 
 /** The user removes the app in the Ring app and adds it again. Ring's webhook of the removal may come at any moment. */
 

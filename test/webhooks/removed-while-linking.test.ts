@@ -1,11 +1,11 @@
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
-import { untilIdle, untilProcessed } from '../support/inbox.js';
-import { scaled } from '../support/limits.js';
-import { arriving, installed, isErased, linksOf, once, pairsOf, signedIn } from '../support/linking.js';
-import type { Fault, RingUser } from '../support/ring.js';
-import { until } from '../support/until.js';
-import type { Visitor } from '../support/visitor.js';
-import { startWorld, type World } from '../support/world.js';
+import type { Visitor } from '../support/clients/visitor.js';
+import { untilIdle, untilProcessed } from '../support/features/inbox.js';
+import { arriving, installed, isErased, linksOf, once, pairsOf, signedIn } from '../support/features/linking.js';
+import { scaled } from '../support/waiting/limits.js';
+import { until } from '../support/waiting/until.js';
+import type { Fault, RingUser } from '../support/worlds/ring.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 /**
  * The user removes the app in the Ring app while we are still linking it. The link has ended, in whichever order the

@@ -37,7 +37,7 @@ export function downloadEndpoint(simulation: Simulation, name: 'media' | 'clip-m
 }
 
 /** True for the URL of a clip, of any age. */
-export function isOfClip({ state }: Simulation, securityToken: string | null): boolean {
+export function isOfClip({ state }: Simulation, securityToken: string): boolean {
   return state.downloads.find(securityToken)?.wanted.kind === 'clip';
 }
 

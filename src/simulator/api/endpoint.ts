@@ -60,13 +60,16 @@ export function serve(simulation: Simulation, endpoint: RingEndpoint): RequestHa
     const fault = endpoint.name === null ? undefined : state.faults.takeFor(endpoint.name);
     record.fault = fault?.fault.kind ?? null;
 
+    const limit = state.requestLimit.take(simulation.now());
+    const isRefused = limit.isOver && state.settings.requestLimit === 'enforced';
     const handle = async (): Promise<RingAnswer> => {
-      const answer = await endpoint.handle(ringRequest);
+      const answer = isRefused ? withRetryAfter(endpoint.fail(429), 1) : await endpoint.handle(ringRequest);
       record.effect_status = answer.status;
       return answer;
     };
     try {
       const reaction = await react(fault, handle, (...failure) => endpoint.fail(...failure), { signal, standing });
+      response.setHeaders(new Map(Object.entries(limit.headers)));
       await carryOut(reaction, record, response, signal);
     } catch (error) {
       // The simulator was reset or closed while a fault held this request.

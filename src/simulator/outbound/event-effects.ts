@@ -42,7 +42,7 @@ export function takeEffect(simulation: Simulation, user: RingUser, happening: Ha
       return;
     default: {
       // Unknown types change nothing at Ring.
-      const sensed = SENSOR_EVENTS[event.data.type];
+      const sensed = SENSOR_EVENTS.get(event.data.type);
       if (device !== undefined && sensed !== undefined) sense(device, sensed, at);
     }
   }

@@ -8,16 +8,16 @@ const DAY_MS = 24 * 60 * 60 * 1_000;
 const SUBSCRIPTION_DAYS = 30;
 
 /** The events of sensors: what each says about which one. Faulted is open, wet, cold or tampered with. */
-export const SENSOR_EVENTS: Readonly<Record<string, { sensor: Sensor; isFaulted: boolean }>> = {
-  contact_sensor_faulted: { sensor: 'contact_detection', isFaulted: true },
-  contact_sensor_cleared: { sensor: 'contact_detection', isFaulted: false },
-  flood_detected: { sensor: 'flood_detection', isFaulted: true },
-  flood_cleared: { sensor: 'flood_detection', isFaulted: false },
-  freeze_detected: { sensor: 'freeze_detection', isFaulted: true },
-  freeze_cleared: { sensor: 'freeze_detection', isFaulted: false },
-  tamper_detected: { sensor: 'tamper_detection', isFaulted: true },
-  tamper_cleared: { sensor: 'tamper_detection', isFaulted: false },
-};
+export const SENSOR_EVENTS: ReadonlyMap<string, { sensor: Sensor; isFaulted: boolean }> = new Map([
+  ['contact_sensor_faulted', { sensor: 'contact_detection', isFaulted: true }],
+  ['contact_sensor_cleared', { sensor: 'contact_detection', isFaulted: false }],
+  ['flood_detected', { sensor: 'flood_detection', isFaulted: true }],
+  ['flood_cleared', { sensor: 'flood_detection', isFaulted: false }],
+  ['freeze_detected', { sensor: 'freeze_detection', isFaulted: true }],
+  ['freeze_cleared', { sensor: 'freeze_detection', isFaulted: false }],
+  ['tamper_detected', { sensor: 'tamper_detection', isFaulted: true }],
+  ['tamper_cleared', { sensor: 'tamper_detection', isFaulted: false }],
+]);
 
 /** Events of one device. event-effects.ts decides whether they also change Ring's state. */
 const DEVICE_EVENTS = [
@@ -27,7 +27,7 @@ const DEVICE_EVENTS = [
   'device_removed',
   'device_online',
   'device_offline',
-  ...Object.keys(SENSOR_EVENTS),
+  ...SENSOR_EVENTS.keys(),
 ];
 const APP_EVENTS = ['app_integration_added', 'app_integration_removed'];
 const SUBSCRIPTION_EVENTS = ['subscription_activated', 'subscription_deactivated'];

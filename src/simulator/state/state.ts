@@ -8,6 +8,7 @@ import { inventedPeople } from './invented-people.js';
 import { LiveViews } from './live-views.js';
 import { Lives } from './lives.js';
 import { Recordings } from './recordings.js';
+import { RequestLimit } from './request-limit.js';
 import { RequestLog } from './request-log.js';
 import { IMAGE_FORMATS, SignedDownloads } from './signed-downloads.js';
 import { TokenStore } from './tokens.js';
@@ -36,6 +37,9 @@ export const REFRESH_ANSWERS = ['new-pair', 'without-refresh-token'] as const;
 /** `without-filter`: `links.next` has dropped `event_types`. */
 export const HISTORY_NEXTS = ['whole', 'without-filter'] as const;
 
+/** `told`: answers tell the limit of requests. `enforced`: requests over it are refused, too. */
+export const REQUEST_LIMITS = ['told', 'enforced'] as const;
+
 /** The behaviour of this Ring where Ring's pages leave it open, or where a test wants another. */
 const allSettings = z.strictObject({
   integrationBody: z.enum(INTEGRATION_BODIES),
@@ -45,6 +49,7 @@ const allSettings = z.strictObject({
   webhookSpeed: z.number().min(0.01).max(1_000_000),
   whepLocation: z.enum(WHEP_LOCATIONS),
   refreshAnswer: z.enum(REFRESH_ANSWERS),
+  requestLimit: z.enum(REQUEST_LIMITS),
   /** The format of a picture for which none was asked. Ring's pages don't say it. */
   defaultImageFormat: z.enum(IMAGE_FORMATS),
   /** The length of what a motion or a press records. */
@@ -76,6 +81,7 @@ export const USUAL_SETTINGS: Settings = {
   webhookSpeed: 1,
   whepLocation: 'absolute',
   refreshAnswer: 'new-pair',
+  requestLimit: 'told',
   defaultImageFormat: 'png',
   recordingMs: 8_000,
   recordingReadyAfterMs: 0,
@@ -100,6 +106,7 @@ export interface State {
   tokens: TokenStore;
   faults: Faults;
   requests: RequestLog;
+  requestLimit: RequestLimit;
   deliveries: Deliveries;
   liveViews: LiveViews;
   recordings: Recordings;
@@ -146,6 +153,7 @@ export function newState(now: () => number, settings: Settings): State {
     tokens: new TokenStore(now),
     faults: new Faults(),
     requests: new RequestLog(),
+    requestLimit: new RequestLimit(),
     deliveries: new Deliveries(),
     liveViews,
     recordings: new Recordings(liveViews),

@@ -1,7 +1,7 @@
 import type { Page } from 'playwright-core';
-import { visitAs } from '../../support/browser.js';
-import { newEmail, PASSWORD, signedIn } from '../../support/linking.js';
-import type { Visitor } from '../../support/visitor.js';
+import { visitAs } from '../../support/clients/browser.js';
+import type { Visitor } from '../../support/clients/visitor.js';
+import { newEmail, PASSWORD, signedIn } from '../../support/features/linking.js';
 import { send, throttled } from './people.js';
 import type { Stage } from './stage.js';
 import type { State } from './state.js';

@@ -1,11 +1,11 @@
 import type { Page } from 'playwright-core';
 import { inventedPeople } from '../../../src/simulator/state/invented-people.js';
-import { visitAs } from '../../support/browser.js';
-import { type Owner, recordNow, sharing } from '../../support/devices.js';
-import { untilProcessed } from '../../support/inbox.js';
-import type { Fault } from '../../support/ring.js';
-import { until } from '../../support/until.js';
-import type { World } from '../../support/world.js';
+import { visitAs } from '../../support/clients/browser.js';
+import { type Owner, recordNow, sharing } from '../../support/features/devices.js';
+import { until } from '../../support/waiting/until.js';
+import { type World } from '../../support/worlds/world.js';
+import { untilProcessed } from '../../support/features/inbox.js';
+import { type Fault } from '../../support/worlds/ring.js';
 import { allowAll, change, eventful, eventless, holdForms, inDays, NAMES, press, visitDevice } from './people.js';
 import type { Stage } from './stage.js';
 import type { State } from './state.js';
@@ -179,6 +179,16 @@ export const DEVICES: State[] = [
         owner.ringUser,
         `name = NULL, capabilities = NULL, configurations = NULL, fetched_at = NULL, fetch_error = 'unavailable'`,
       );
+      await visitDevice(page, owner);
+    },
+  },
+  {
+    name: 'device-sensor',
+    says: 'Water detected',
+    async visit(page, { world }) {
+      const owner = await sharing(world, { ...invented('kim-cellar'), name: 'Cellar', faulted: ['flood_detection'] });
+      await eventless(world, owner);
+      await change(world, owner.ringUser, `sensors = sensors - 'freeze'`);
       await visitDevice(page, owner);
     },
   },

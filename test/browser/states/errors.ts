@@ -1,4 +1,4 @@
-import { visitAs } from '../../support/browser.js';
+import { visitAs } from '../../support/clients/browser.js';
 import { open, press, throttled } from './people.js';
 import type { State } from './state.js';
 import { visitWithoutDatabase } from './without-database.js';

@@ -1,8 +1,8 @@
-import { visitAs } from '../../support/browser.js';
-import { sharing } from '../../support/devices.js';
-import { linkOn } from '../../support/events.js';
-import type { Visitor } from '../../support/visitor.js';
-import { deliver, newEvent } from '../../support/webhooks.js';
+import { visitAs } from '../../support/clients/browser.js';
+import type { Visitor } from '../../support/clients/visitor.js';
+import { deliver, newEvent } from '../../support/clients/webhooks.js';
+import { sharing } from '../../support/features/devices.js';
+import { linkOn } from '../../support/features/events.js';
 import { ago, eventful, eventless } from './people.js';
 import type { Stage } from './stage.js';
 import type { State } from './state.js';
@@ -22,6 +22,18 @@ const leaf =
     let address = '/events';
     for (const name of names) address = linkOn((await visitor.open(address)).text, name);
     await visitAs(page, visitor, address);
+  };
+
+/** The page of what was recorded an hour after linking: something that ended so many ms later, or nothing. */
+const recording =
+  ({ end }: { end?: number } = {}): State['visit'] =>
+  async (page, { world }) => {
+    const { visitor, ringUser, path } = await sharing(world);
+    world.clock.advance(3_600);
+    const at = world.clock.now().getTime();
+    if (end !== undefined) await world.ring.record({ user_id: ringUser.id, start: at, end: at + end });
+    world.clock.advance(3_600);
+    await visitAs(page, visitor, `${path}/recordings/${at}`);
   };
 
 export const EVENTS: State[] = [
@@ -72,4 +84,25 @@ export const EVENTS: State[] = [
     says: 'home page',
     visit: eventsOf((stage) => stage.linkedWith(`status = 'REAUTH_REQUIRED'`)),
   },
+  {
+    name: 'events-missed',
+    says: 'Something may be missing here',
+    async visit(page, { world }) {
+      const owner = await eventful(world, await sharing(world));
+      await world.sql(
+        `UPDATE device_histories SET missing_since = $2, missing_until = $3, read_since = $2, read_error = 'unavailable 503'
+          WHERE account_id = $1`,
+        [owner.ringUser.account_id, ago(world, 300), ago(world, 100)],
+      );
+      await visitAs(page, owner.visitor, '/events');
+    },
+  },
+  {
+    name: 'recording',
+    example: 'recording',
+    title: 'Recording',
+    says: 'Ring has recorded 20 seconds of this minute.',
+    visit: recording({ end: 20_000 }),
+  },
+  { name: 'recording-none', title: 'Recording', says: 'Nothing was recorded', visit: recording() },
 ];

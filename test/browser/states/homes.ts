@@ -1,11 +1,11 @@
 import type { Page } from 'playwright-core';
-import { visitAs } from '../../support/browser.js';
-import { sharing } from '../../support/devices.js';
-import { untilProcessed } from '../../support/inbox.js';
-import { arriving, installed, untilLink } from '../../support/linking.js';
-import type { RingUser } from '../../support/ring.js';
-import type { Visitor } from '../../support/visitor.js';
-import type { World } from '../../support/world.js';
+import { visitAs } from '../../support/clients/browser.js';
+import type { Visitor } from '../../support/clients/visitor.js';
+import { sharing } from '../../support/features/devices.js';
+import { untilProcessed } from '../../support/features/inbox.js';
+import { arriving, installed, untilLink } from '../../support/features/linking.js';
+import type { RingUser } from '../../support/worlds/ring.js';
+import type { World } from '../../support/worlds/world.js';
 import { change, CONFIRMING, eventful, household, inDays, removeApp } from './people.js';
 import type { Stage } from './stage.js';
 import type { State } from './state.js';
@@ -36,6 +36,16 @@ const STATES: State[] = [
     example: 'home',
     says: 'Open the Ring app',
     visit: async (page, stage) => visitHome(page, await stage.newcomer()),
+  },
+  {
+    name: 'home-sensor',
+    says: 'Open as of',
+    async visit(page, { world }) {
+      const capabilities = { contact_detection: {}, tamper_detection: {} };
+      const owner = await sharing(world, { name: 'Back Door', capabilities, faulted: ['contact_detection'] });
+      await untilProcessed(world, owner.ringUser);
+      await visitHome(page, owner.visitor);
+    },
   },
   { name: 'home-confirming', visit: homeWith(`${CONFIRMING}, last_error = NULL`) },
   { name: 'home-ring-unreachable', visit: homeWith(`${CONFIRMING}, last_error = 'unavailable'`) },

@@ -1,6 +1,6 @@
 import type { Page } from 'playwright-core';
-import { visitAs } from '../../support/browser.js';
-import { untilProcessed } from '../../support/inbox.js';
+import { visitAs } from '../../support/clients/browser.js';
+import { untilProcessed } from '../../support/features/inbox.js';
 import {
   arriving,
   installed,
@@ -12,7 +12,7 @@ import {
   redirectOf,
   signedIn,
   untilLink,
-} from '../../support/linking.js';
+} from '../../support/features/linking.js';
 import { CONFIRMING, fillIn, holdForms, open, press } from './people.js';
 import type { Stage } from './stage.js';
 import type { State } from './state.js';

@@ -1,12 +1,12 @@
 import type { Page } from 'playwright-core';
-import { visitAs } from '../../support/browser.js';
-import type { Owner } from '../../support/devices.js';
-import { type EventRow, recorded } from '../../support/events.js';
-import { untilProcessed } from '../../support/inbox.js';
-import { linked, untilLink } from '../../support/linking.js';
-import type { RingUser } from '../../support/ring.js';
-import { until } from '../../support/until.js';
-import type { World } from '../../support/world.js';
+import { visitAs } from '../../support/clients/browser.js';
+import type { Owner } from '../../support/features/devices.js';
+import { type EventRow, recorded } from '../../support/features/events.js';
+import { untilProcessed } from '../../support/features/inbox.js';
+import { linked, untilLink } from '../../support/features/linking.js';
+import { until } from '../../support/waiting/until.js';
+import type { RingUser } from '../../support/worlds/ring.js';
+import type { World } from '../../support/worlds/world.js';
 
 /* Who is found on the pages, and what has happened to them. */
 
@@ -56,6 +56,10 @@ export async function eventful(world: World, owner: Owner): Promise<Owner> {
     { type: 'device_offline', subtype: null },
     { type: 'device_online', subtype: null },
     { type: 'device_added', subtype: null },
+    { type: 'contact_sensor_faulted', subtype: null },
+    { type: 'flood_detected', subtype: null },
+    { type: 'freeze_cleared', subtype: null },
+    { type: 'tamper_detected', subtype: null },
   ];
   const { devices } = owner.ringUser;
   const events = Array.from({ length: 60 }, (_, index) => ({

@@ -1,5 +1,5 @@
 import type { Browser, Page } from 'playwright-core';
-import { newContext } from '../../support/browser.js';
+import { newContext } from '../../support/clients/browser.js';
 import type { Stage } from './stage.js';
 import type { State } from './state.js';
 

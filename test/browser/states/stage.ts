@@ -1,8 +1,8 @@
-import { type Owner, sharing } from '../../support/devices.js';
-import { untilProcessed } from '../../support/inbox.js';
-import { linked, signedIn } from '../../support/linking.js';
-import type { Visitor } from '../../support/visitor.js';
-import { startWorld, type World } from '../../support/world.js';
+import type { Visitor } from '../../support/clients/visitor.js';
+import { type Owner, sharing } from '../../support/features/devices.js';
+import { untilProcessed } from '../../support/features/inbox.js';
+import { linked, signedIn } from '../../support/features/linking.js';
+import { startWorld, type World } from '../../support/worlds/world.js';
 import { eventful, eventless, household } from './people.js';
 
 /** The world in which every state is shown. Many states share its people, because none of them changes anything. */

@@ -1,10 +1,10 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import type { Page } from 'playwright-core';
-import { visitAs } from '../../support/browser.js';
-import { signedIn } from '../../support/linking.js';
-import { createTestDatabase } from '../../support/postgres.js';
-import { createProcessWorld } from '../../support/process.js';
+import { visitAs } from '../../support/clients/browser.js';
+import { signedIn } from '../../support/features/linking.js';
+import { createTestDatabase } from '../../support/worlds/postgres.js';
+import { createProcessWorld } from '../../support/worlds/process.js';
 
 /** The home page for a signed-in user after the app has lost its database. */
 export async function visitWithoutDatabase(page: Page): Promise<void> {

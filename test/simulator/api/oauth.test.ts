@@ -80,7 +80,7 @@ describe('refreshing', () => {
   test('may be answered without a refresh token; then the old one stays good', async () => {
     await control(rig, 'PUT', '/settings', { refreshAnswer: 'without-refresh-token' });
     const { refresh_token } = await newTokens(rig);
-    for (const _again of [1, 2]) {
+    for (let times = 0; times < 2; times += 1) {
       const answer = (await (await refresh(rig, refresh_token)).json()) as Partial<TokenBody>;
       expect(answer).not.toHaveProperty('refresh_token');
       expect(answer).toMatchObject({ expires_in: 14_400, token_type: 'Bearer' });

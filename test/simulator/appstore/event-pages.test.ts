@@ -1,7 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Browser } from 'playwright-core';
-import { launchBrowser } from '../../support/browser.js';
-import { accessibilityFaults } from '../../support/look.js';
+import { launchBrowser } from '../../support/clients/browser.js';
+import { accessibilityFaults } from '../../support/inspection/look.js';
+import { until } from '../../support/waiting/until.js';
 import type { Rig } from '../rig.js';
 import { control, deliveries, newTokens, sendEvent, startRig } from '../rig.js';
 
@@ -128,7 +129,7 @@ describe('the page of deliveries', () => {
     await control(rig, 'PUT', '/settings', { webhookSpeed: 1_000_000 });
     rig.app.webhookStatuses = [503];
     await sendEvent(rig, 'button_press');
-    while ((await deliveries(rig))[0]?.state !== 'dead-letter') await new Promise((resolve) => setTimeout(resolve, 5));
+    await until('it is a dead letter', async () => (await deliveries(rig))[0]?.state === 'dead-letter');
     expect(await open('/deliveries')).toContain('1 given up after all retries.');
 
     rig.app.webhookStatuses = [200];

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { scaled } from '../../support/limits.js';
-import { startWorld, type World } from '../../support/world.js';
+import { scaled } from '../../support/waiting/limits.js';
+import { startWorld, type World } from '../../support/worlds/world.js';
 import type { Rig } from '../rig.js';
 import { control, startRig } from '../rig.js';
 

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Browser, Page } from 'playwright-core';
 import { clipOf } from '../../../src/simulator/media/clips.js';
 import { pictureOf } from '../../../src/simulator/media/pictures.js';
-import { launchBrowser } from '../../support/browser.js';
+import { launchBrowser } from '../../support/clients/browser.js';
 
 let browser: Browser;
 let page: Page;

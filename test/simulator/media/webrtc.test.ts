@@ -1,8 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Browser, Page } from 'playwright-core';
-import { launchBrowser } from '../../support/browser.js';
-import { scaled } from '../../support/limits.js';
-import { until } from '../../support/until.js';
+import { launchBrowser } from '../../support/clients/browser.js';
+import { scaled } from '../../support/waiting/limits.js';
+import { until } from '../../support/waiting/until.js';
 import type { Rig } from '../rig.js';
 import { callRing, control, errorTitle, newTokens, sendEvent, startRig } from '../rig.js';
 

@@ -1,5 +1,6 @@
 import { createHmac } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { until } from '../../support/waiting/until.js';
 import type { Rig } from '../rig.js';
 import {
   callIntegrations,
@@ -22,7 +23,7 @@ beforeEach(async () => {
 afterEach(() => rig.close());
 
 async function untilReceived(count: number): Promise<string[]> {
-  while (rig.app.webhooks.length < count) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until(`${count} webhooks have come`, () => Promise.resolve(rig.app.webhooks.length >= count));
   return rig.app.webhooks.map(({ body }) => (JSON.parse(body) as { data: { type: string } }).data.type);
 }
 

@@ -1,6 +1,8 @@
 import { createHmac } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { linkNonce } from '../../../src/simulator/outbound/signing.js';
+import { scaled } from '../../support/waiting/limits.js';
+import { until } from '../../support/waiting/until.js';
 import type { Rig } from '../rig.js';
 import { control, exchangeCode, HMAC_KEY, newCode, startRig } from '../rig.js';
 
@@ -93,11 +95,11 @@ describe('the callback', () => {
   });
 
   test('can be late', async () => {
-    const fault = { endpoint: 'callback', fault: { kind: 'delay', ms: 100 }, when: 'before', times: 1 };
+    const fault = { endpoint: 'callback', fault: { kind: 'delay', ms: scaled(500) }, when: 'before', times: 1 };
     await control(rig, 'PUT', '/faults', [fault]);
     expect((await install({ user_id: 'ada' })).callback).toBeNull();
     expect(rig.app.received).toHaveLength(0);
-    while (rig.app.received.length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+    await until('the callback has come', () => Promise.resolve(rig.app.received.length > 0));
     expect((await exchangeCode(rig, receivedCode(0))).status).toBe(200);
   });
 
