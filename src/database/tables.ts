@@ -265,13 +265,7 @@ interface Optional {
     | 'arrival'
     | 'installed_since';
   scheduled_operations:
-    | 'time_of_day'
-    | 'time_zone'
-    | 'pause_reason'
-    | 'next_run_at'
-    | 'last_run_at'
-    | 'last_error'
-    | 'last_outcome';
+    'time_of_day' | 'time_zone' | 'pause_reason' | 'next_run_at' | 'last_run_at' | 'last_error' | 'last_outcome';
   service_presence: 'is_only';
   sessions: never;
   snapshots: 'stored_at';
