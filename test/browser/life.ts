@@ -167,9 +167,9 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
 
     expect(await words(page, card(0))).toMatch(/^Linked Ring has confirmed/);
     for (const name of ['Front Door', 'Driveway']) {
-      expect(await words(page, deviceLine(name))).toMatch(new RegExp(`^${name} Online as of .*\\d:\\d\\d`));
+      expect(await words(page, deviceLine(name))).toMatch(new RegExp(`^${name} Camera · Online as of .*\\d:\\d\\d`));
     }
-    expect(await words(page, deviceLine('Back Garden'))).toMatch(/^Back Garden Offline as of .*\d:\d\d/);
+    expect(await words(page, deviceLine('Back Garden'))).toMatch(/^Back Garden Camera · Offline as of .*\d:\d\d/);
     expect(await main()).toMatch(/Free trial, until .*\d:\d\d.*, for Back Garden, Driveway, Front Door/);
     await expectTimesOfReader();
   });
@@ -403,7 +403,7 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
     await happens('Go offline: Front Door');
     const at = world.clock.now().toISOString();
     await home();
-    expect(await words(page, deviceLine('Front Door'))).toBe(`Front Door Offline since ${written(at)}`);
+    expect(await words(page, deviceLine('Front Door'))).toBe(`Front Door Doorbell · Offline since ${written(at)}`);
     await follow(page, 'Front Door');
     expect(await main()).toMatch(/Offline Since .*You can watch live as soon as it is online again/);
     expect(await words(page, schedules())).toContain('Paused while the device is offline. Goes on by itself.');
