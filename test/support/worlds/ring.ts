@@ -227,7 +227,7 @@ export class Ring {
   }
 
   /** The user installs the app: Ring sends the code to the app's callback. */
-  install(user: RingUser, sendAs: 'json' | 'form' | 'query' = 'json'): Promise<Installation> {
+  install(user: RingUser, sendAs: 'form' | 'json' | 'query' = 'form'): Promise<Installation> {
     return this.#call('POST', '/control/installs', { user_id: user.id, send_as: sendAs });
   }
 
