@@ -1,4 +1,4 @@
-import { ownUrl } from '../ring/client.js';
+import { ownUrl, withFilter } from '../ring/client.js';
 import { RingError } from '../ring/errors.js';
 import { downloadPicture } from '../ring/media.js';
 import { isoTime } from '../ring/text.js';
@@ -162,10 +162,9 @@ export async function checkRing(options: CheckOptions): Promise<Report> {
   function nextTarget({ endpoint, target }: Question<unknown>, next: string): string | undefined {
     const here = new URL(target, options.apiUrl);
     try {
-      const url = new URL(ownUrl({ name: endpoint, url: here.href }, next));
+      const url = ownUrl({ name: endpoint, url: here.href }, next);
       const filter = here.searchParams.get('event_types');
-      if (filter !== null && !url.searchParams.has('event_types')) url.searchParams.set('event_types', filter);
-      return url.href;
+      return filter === null ? url : withFilter(url, filter);
     } catch {
       return undefined;
     }

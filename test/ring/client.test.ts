@@ -258,18 +258,26 @@ describe('an answer of Ring’s', () => {
     { status: 503, body: media('SERVER_BUSY'), kind: 'unavailable', code: 'SERVER_BUSY' },
   ])('$status with "$code" is $kind', async ({ status, body, kind, code }) => {
     const { url } = await listenAndAnswer(status, body);
-    const calls = [clientOf(url).exchangeCode(CODE), clientOf(url).getAccountId(ACCESS_TOKEN)];
+    const calls = [clientOf(url).exchangeCode(CODE), clientOf(url).getDeviceStatus(ACCESS_TOKEN, 'device-1')];
     for (const error of await Promise.all(calls.map(failureOf))) {
       expect({ kind: error.kind, status: error.status, code: error.code }).toEqual({ kind, status, code });
     }
   });
 
-  test('403 of users/me says what 401 says elsewhere', async () => {
-    const { url } = await listenAndAnswer(403, jsonApi(403, 'Forbidden'));
+  test.each([
+    ['a title', jsonApi(403, 'Forbidden')],
+    ['a code', media('REQUEST_FORBIDDEN')],
+    ['nothing', ''],
+  ])('403 of users/me with %s says what 401 says elsewhere', async (_what, body) => {
+    const { url } = await listenAndAnswer(403, body);
     expect(await failureOf(clientOf(url).getAccountId(ACCESS_TOKEN))).toMatchObject({
       kind: 'unauthorized',
       status: 401,
     });
+  });
+
+  test('403 of any other endpoint is about the token, and no reason to refresh it', async () => {
+    const { url } = await listenAndAnswer(403, jsonApi(403, 'Out of Scope Access'));
     expect(await failureOf(clientOf(url).getDevices(ACCESS_TOKEN))).toMatchObject({
       kind: 'unauthorized',
       status: 403,
