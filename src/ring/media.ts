@@ -32,16 +32,14 @@ export interface RingClip {
   size: number | undefined;
   /** When the first picture was taken, if Ring tells it. */
   startsAt: Date | undefined;
-  /** How much of the time that was asked for is recorded, in ms; undefined when all of it is. */
+  /** Whether only a part of the time that was asked for is recorded. */
+  isPart: boolean;
+  /** How much of it is recorded, in ms, if Ring tells it. */
   recordedMs: number | undefined;
 }
 
 /** A window for the newest picture is this long at most, in ms. */
 export const LONGEST_WINDOW_MS = 24 * 3_600_000;
-/** Ring keeps media for this long, in ms. */
-export const MEDIA_RETENTION_MS = 180 * 86_400_000;
-/** A clip is this long at most, in ms. */
-export const LONGEST_CLIP_MS = 900_000;
 
 const MAX_PICTURE_BYTES = 5 * 1000 * 1000;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
@@ -114,7 +112,8 @@ export async function openClip(
     // The length of a compressed body is not that of the bytes that come out of it.
     size: headers.has('content-encoding') ? undefined : numberIn(headers, 'content-length'),
     startsAt: timeIn(headers),
-    recordedMs: status === 206 ? numberIn(headers, 'x-media-length') : undefined,
+    isPart: status === 206,
+    recordedMs: numberIn(headers, 'x-media-length'),
   };
 }
 
@@ -132,8 +131,14 @@ function storageOf(transport: Transport, call: Call): Promise<string> {
   });
 }
 
-/** The codes that tell something of the recording. Ring's storage answers with them, too. */
-const RECORDING_CODES = new Set(['MEDIA_NOT_FOUND', 'TIMESTAMP_NOT_FOUND', 'CORRUPT_RECORDING', 'RECORDING_NOT_READY']);
+/** The codes that tell something of the recording, or of the time that was asked for. Ring's storage answers with them, too. */
+const RECORDING_CODES = new Set([
+  'TIME_RANGE_NOT_AUTHORIZED',
+  'MEDIA_NOT_FOUND',
+  'TIMESTAMP_NOT_FOUND',
+  'CORRUPT_RECORDING',
+  'RECORDING_NOT_READY',
+]);
 
 /** Any other 4xx from storage is not Ring's refusal: it says nothing about our token, nor about the device. */
 function asStorages(error: unknown): unknown {

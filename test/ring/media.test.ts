@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import {
   ACCESS_TOKEN,
@@ -104,6 +105,7 @@ describe('a picture', () => {
   });
 
   test.each([
+    [403, 'TIME_RANGE_NOT_AUTHORIZED', 'rejected', 'TIME_RANGE_NOT_AUTHORIZED'],
     [416, 'MEDIA_NOT_FOUND', 'rejected', 'MEDIA_NOT_FOUND'],
     [422, 'CORRUPT_RECORDING', 'rejected', 'CORRUPT_RECORDING'],
     [425, 'RECORDING_NOT_READY', 'unavailable', 'RECORDING_NOT_READY'],
@@ -134,7 +136,7 @@ describe('a clip', () => {
 
     if (clip.kind !== 'clip') throw new Error('it is a clip');
     expect(await bytesOf(clip.body)).toEqual(MP4);
-    expect(clip).toMatchObject({ size: MP4.length, startsAt: new Date(TAKEN_AT), recordedMs: undefined });
+    expect(clip).toMatchObject({ size: MP4.length, startsAt: new Date(TAKEN_AT), isPart: false });
     expect(received).toMatchObject([
       { path: `/v1/devices/${DEVICE}/media/video/download`, headers: { authorization: `Bearer ${ACCESS_TOKEN}` } },
       { path: '/v1/download?security_token=s' },
@@ -143,11 +145,14 @@ describe('a clip', () => {
     expect(received[1]?.headers.authorization).toBeUndefined();
   });
 
-  test('that was recorded only in part says how much', async () => {
-    const { client } = await withStorage({ status: 206, body: MP4, headers: { 'x-media-length': '12000' } });
+  test.each<[string, Record<string, string>, number | undefined]>([
+    ['how much', { 'x-media-length': '12000' }, 12_000],
+    ['so, also when Ring does not tell how much', {}, undefined],
+  ])('that was recorded only in part says %s', async (_what, headers, recordedMs) => {
+    const { client } = await withStorage({ status: 206, body: MP4, headers });
     const clip = await client.openClip(ACCESS_TOKEN, DEVICE, CLIP, signal);
     if (clip.kind !== 'clip') throw new Error('it is a clip');
-    expect(clip.recordedMs).toBe(12_000);
+    expect({ isPart: clip.isPart, recordedMs: clip.recordedMs }).toEqual({ isPart: true, recordedMs });
     await bytesOf(clip.body);
   });
 
@@ -164,7 +169,19 @@ describe('a clip', () => {
     });
   });
 
-  test('that stops coming breaks off, however late its reader is', async () => {
+  test('does not break off because its reader is late', async () => {
+    const large = Buffer.concat([MP4, Buffer.alloc(4_000_000, 7)]);
+    const url = await listen((request, response) => {
+      if (request.method === 'POST') response.writeHead(303, { location: '/v1/download' }).end();
+      else response.writeHead(200).end(large);
+    });
+    const clip = await clientOf(url, { timeoutMs: 2_000 }).openClip(ACCESS_TOKEN, DEVICE, CLIP, signal);
+    if (clip.kind !== 'clip') throw new Error('it is a clip');
+    await delay(2_200);
+    expect(await bytesOf(clip.body)).toEqual(large);
+  });
+
+  test('that stops coming breaks off', async () => {
     const url = await listen((request, response) => {
       if (request.method === 'POST') response.writeHead(303, { location: '/v1/download' }).end();
       else response.writeHead(200).write(MP4);
