@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { readable } from './readable.js';
+import { pageOf, readable } from './lists.js';
 import { epochMs, isoTime, opaque, ringId } from './text.js';
 
 /** A subscription that a Ring user pays for or tries. */
@@ -40,11 +40,4 @@ const Subscription = z
     deviceIds: relationships?.devices?.data.map((device) => device.id) ?? [],
   }));
 
-export const SubscriptionsAnswer = z.object({
-  data: z.array(z.unknown()).transform((entries) => ({
-    count: entries.length,
-    subscriptions: readable(Subscription).parse(entries),
-  })),
-  /** `next` is a relative URL, and absent on the last page. */
-  links: z.object({ next: z.string().max(2_000).nullish() }).optional(),
-});
+export const SubscriptionsAnswer = pageOf(Subscription);
