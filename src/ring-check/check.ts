@@ -61,7 +61,7 @@ export async function checkRing(options: CheckOptions): Promise<Report> {
     return row;
   }
 
-  /** The transport, which notes Ring's time and has answers recorded. */
+  /** The transport, which notes Ring's time and has answers recorded. What Ring's storage sends is neither. */
   function listening(inner: Transport): Transport {
     return {
       ...inner,
@@ -194,16 +194,18 @@ export async function checkRing(options: CheckOptions): Promise<Report> {
     }
   }
 
-  const devices = await askPages(devicesQuestion, ({ count }) => count);
+  const pages = await askPages(devicesQuestion, ({ count }) => count);
   report.isTokenRefused = [...rowOf(devicesQuestion.asked).why].some((why) => why.startsWith('401'));
   if (!report.isTokenRefused) {
     await ask(userQuestion);
-    const ids = devices.flatMap((page) => page.devices.map(({ id }) => id));
-    // Without a device, its questions still have their rows.
-    if (ids.length === 0) for (const { asked } of questionsAbout('none', 1, options.now())) rowOf(asked);
-    for (const [index, id] of ids.entries()) {
+    const devices = pages.flatMap((page) => page.devices);
+    // What can't be asked still has its row.
+    for (const { asked } of questionsAbout('none', 1, options.now())) rowOf(asked);
+    for (const [index, { id, capabilities }] of devices.entries()) {
       for (const question of deviceQuestions(id, index + 1)) await ask(question);
       for (const question of historyQuestions(id, index + 1)) await askPages(question, ({ data }) => data.count);
+      // A device without video has no pictures.
+      if (capabilities !== undefined && capabilities.video === undefined) continue;
       const ringsNow = options.now() + (report.clock.dateHeader ?? 0) * 1_000;
       for (const question of pictureQuestions(id, index + 1, ringsNow)) await askForPicture(question);
     }
