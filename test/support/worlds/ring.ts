@@ -111,6 +111,7 @@ export interface Settings {
   webhookSpeed?: number;
   whepLocation?: 'absolute' | 'relative' | 'missing' | 'other-origin' | 'unreadable' | 'trailing-slash';
   refreshAnswer?: 'new-pair' | 'without-refresh-token';
+  requestLimit?: 'told' | 'enforced';
   defaultImageFormat?: 'jpeg' | 'png';
   recordingMs?: number;
   recordingReadyAfterMs?: number;
