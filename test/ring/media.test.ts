@@ -8,6 +8,7 @@ import {
   listen,
   type Received,
 } from '../support/clients/stand-in.js';
+import { scaled } from '../support/waiting/limits.js';
 
 afterEach(closeStandIns);
 
@@ -175,9 +176,9 @@ describe('a clip', () => {
       if (request.method === 'POST') response.writeHead(303, { location: '/v1/download' }).end();
       else response.writeHead(200).end(large);
     });
-    const clip = await clientOf(url, { timeoutMs: 2_000 }).openClip(ACCESS_TOKEN, DEVICE, CLIP, signal);
+    const clip = await clientOf(url, { timeoutMs: scaled(1_000) }).openClip(ACCESS_TOKEN, DEVICE, CLIP, signal);
     if (clip.kind !== 'clip') throw new Error('it is a clip');
-    await delay(2_200);
+    await delay(scaled(1_200));
     expect(await bytesOf(clip.body)).toEqual(large);
   });
 
@@ -186,7 +187,7 @@ describe('a clip', () => {
       if (request.method === 'POST') response.writeHead(303, { location: '/v1/download' }).end();
       else response.writeHead(200).write(MP4);
     });
-    const clip = await clientOf(url, { timeoutMs: 200 }).openClip(ACCESS_TOKEN, DEVICE, CLIP, signal);
+    const clip = await clientOf(url, { timeoutMs: scaled(500) }).openClip(ACCESS_TOKEN, DEVICE, CLIP, signal);
     if (clip.kind !== 'clip') throw new Error('it is a clip');
     await expect(bytesOf(clip.body)).rejects.toThrow('silent');
   });

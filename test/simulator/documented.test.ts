@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { startRecordedRing } from '../../src/simulator/simulator.js';
+import { recordedAnswer } from '../support/worlds/recorded.js';
 import type { SentEvent } from '../support/worlds/ring.js';
 import type { Rig } from './rig.js';
 import {
@@ -26,10 +26,8 @@ import {
  * and what is expected is typed from there.
  */
 
-const recordedFile = (name: string): string =>
-  readFileSync(new URL(`../../../test/simulator/recorded/${name}`, import.meta.url), 'utf8');
-const WIRE_DEVICES = recordedFile('devices.json');
-const WIRE_HISTORY = recordedFile('history-on-demand.json');
+const WIRE_DEVICES = recordedAnswer('devices');
+const WIRE_HISTORY = recordedAnswer('history-on-demand');
 
 const DEVICE = '/v1/devices/ava1.ring.device.AAAA1111';
 const ALL = 'status,capabilities,location,configurations';
