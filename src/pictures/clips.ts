@@ -63,7 +63,7 @@ export async function openClipOf(
   } catch (error) {
     if (isGone(error)) await refetchDevice(db, { accountId, deviceId, occurredAt: clock() });
     const found = problemOf(error);
-    if (found === 'failed' || found === 'busy') log.warn({ err: error }, 'a clip is not opened');
+    if ((found === 'failed' || found === 'busy') && !signal.aborted) log.warn({ err: error }, 'a clip is not opened');
     return problem(found, error);
   }
 }

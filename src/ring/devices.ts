@@ -45,7 +45,7 @@ const Capabilities = z.object({
       configurations: Words,
     })
     .optional()
-    // A video that is told in another form is one.
+    // A video that is told in another form is still one: the device has live views and pictures.
     .catch(({ value }) => (value === null || value === undefined ? undefined : {})),
   motion_detection: z.object({ configurations: Words }).optional().catch(undefined),
   image_enhancements: z.object({ configurations: Words }).optional().catch(undefined),

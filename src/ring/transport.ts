@@ -154,7 +154,7 @@ export function createTransport(options: TransportOptions): Transport {
       const body = await readBody(response, maxBytes);
       return { status: response.status, headers: response.headers, body };
     } catch (cause) {
-      const kind = NEVER_SENT.has(networkCode(cause)) ? 'unreachable' : 'no-answer';
+      const kind = kindWithoutAnswer(cause);
       report(name, kind, startedAt);
       throw new RingError(kind, name, { cause });
     }
@@ -172,8 +172,9 @@ export function createTransport(options: TransportOptions): Transport {
       response = await send(url, { ...init, redirect: 'manual', signal: AbortSignal.any([signal, silence.signal]) });
     } catch (cause) {
       silence.end();
-      const kind = NEVER_SENT.has(networkCode(cause)) ? 'unreachable' : 'no-answer';
-      report(name, kind, startedAt);
+      const kind = kindWithoutAnswer(cause);
+      // A call that its caller has ended tells nothing of Ring.
+      if (!signal.aborted) report(name, kind, startedAt);
       throw new RingError(kind, name, { cause });
     }
     const { status, headers } = response;
@@ -202,6 +203,10 @@ export function createTransport(options: TransportOptions): Transport {
         return parsed.data;
       }),
   };
+}
+
+function kindWithoutAnswer(cause: unknown): 'unreachable' | 'no-answer' {
+  return NEVER_SENT.has(networkCode(cause)) ? 'unreachable' : 'no-answer';
 }
 
 interface SilenceLimit {

@@ -17,7 +17,7 @@ const DAY_MS = 24 * 60 * 60 * 1_000;
 const OLDEST_DAYS = 180;
 const LONGEST_RECORDED_BODY = 2_000;
 
-/** A time of the body that has to be one of the user's consent and the last 180 days. */
+/** A time in the body. It must not be before the user's consent, more than 180 days ago, or in the future. */
 export interface AskedTime {
   /** epoch ms */
   at: number;
