@@ -61,7 +61,7 @@ export async function checkRing(options: CheckOptions): Promise<Report> {
     return row;
   }
 
-  /** The transport, which notes Ring's time and has answers recorded. What Ring's storage sends is neither. */
+  /** The transport, which notes Ring's time and has answers recorded. */
   function listening(inner: Transport): Transport {
     return {
       ...inner,

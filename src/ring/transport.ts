@@ -34,9 +34,10 @@ export interface Transport {
    * Makes a call whose answer is too large to be held. The time limit is for its beginning, and then for each pause.
    *
    * @param signal ends the call and its answer
-   * @throws {RingError} when the answer is no 2xx. Reading the body throws when it breaks off
+   * @param readOther reads an answer that is no 2xx
+   * @throws {RingError} when there is no answer, and when `readOther` throws one. Reading the body throws when it breaks off
    */
-  stream(call: Call, signal: AbortSignal): Promise<StreamedAnswer>;
+  stream<Other>(call: Call, signal: AbortSignal, readOther: (answer: Answer) => Other): Promise<StreamedAnswer | Other>;
 }
 
 export interface StreamedAnswer {
@@ -160,10 +161,11 @@ export function createTransport(options: TransportOptions): Transport {
     }
   }
 
-  async function stream(
+  async function stream<Other>(
     { name, url, maxBytes = DEFAULT_MAX_BYTES, ...init }: Call,
     signal: AbortSignal,
-  ): Promise<StreamedAnswer> {
+    readOther: (answer: Answer) => Other,
+  ): Promise<StreamedAnswer | Other> {
     const startedAt = performance.now();
     const silence = createSilenceLimit(timeoutMs);
     silence.begin();
@@ -182,7 +184,7 @@ export function createTransport(options: TransportOptions): Transport {
     if (status >= 200 && status <= 299) return { status, headers, body: withoutSilence(response, silence) };
     const body = await readBody(response, maxBytes).catch(() => undefined);
     silence.end();
-    throw failure(name, { status, headers, body });
+    return readOther({ status, headers, body });
   }
 
   function succeed<Value>(call: Call, read: (answer: Answer) => Value): Promise<Value> {

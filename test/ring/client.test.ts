@@ -181,16 +181,17 @@ describe('a link in an answer of Ring’s', () => {
     expect(opened).toEqual({ answer: 'v=0\r\n', sessionPath: path });
   });
 
-  /** Ring over TLS, with a redirect to a picture at this location. Records what was fetched from elsewhere. */
-  function redirectingTo(location: string) {
+  /** Ring over TLS, with a redirect by way of these locations to a picture. Records what was fetched from elsewhere. */
+  function redirectingTo(...locations: string[]) {
     const fetched: { url: string; headers: Headers }[] = [];
     const client = clientOf('https://ring.example.com', {
       fetch(input, init) {
         const { url, headers } = new Request(input, init);
-        if (url.startsWith('https://ring.example.com/')) {
+        if (!url.startsWith('https://ring.example.com/')) fetched.push({ url, headers });
+        const location = locations[fetched.length];
+        if (location !== undefined) {
           return Promise.resolve(new Response(null, { status: 302, headers: { location } }));
         }
-        fetched.push({ url, headers });
         return Promise.resolve(new Response(PNG, { headers: { 'x-media-timestamp': '1789513622925' } }));
       },
     });
@@ -224,12 +225,17 @@ describe('a link in an answer of Ring’s', () => {
     'https://user:password@bucket.s3.example.com/x',
     'http://bucket.s3.example.com/x',
     'ftp://bucket.s3.example.com/x',
-  ])('to a picture at %s is not followed', async (location) => {
-    const { client, fetched } = redirectingTo(location);
+  ])('to a picture at %s is not followed, also not from storage', async (location) => {
+    const direct = redirectingTo(location);
+    const failed = await failureOf(direct.client.downloadPicture(ACCESS_TOKEN, 'device-1', SINCE_YESTERDAY));
+    expect(failed.kind).toBe('malformed');
+    expect(direct.fetched).toEqual([]);
 
-    expect((await failureOf(client.downloadPicture(ACCESS_TOKEN, 'device-1', SINCE_YESTERDAY))).kind).toBe('malformed');
-
-    expect(fetched).toEqual([]);
+    const storage = 'https://bucket.s3.example.com/picture.png';
+    const indirect = redirectingTo(storage, location);
+    const failedLater = await failureOf(indirect.client.downloadPicture(ACCESS_TOKEN, 'device-1', SINCE_YESTERDAY));
+    expect(failedLater.kind).toBe('malformed');
+    expect(indirect.fetched.map(({ url }) => url)).toEqual([storage]);
   });
 });
 

@@ -44,6 +44,7 @@ const mediaError = (code: string): string =>
   JSON.stringify({ errors: [{ id: 'r-1', status: '4', code, detail: 'of this request', meta: { timestamp: 1 } }] });
 
 const MOMENT = { type: 'at_timestamp', timestamp: new Date(1_789_513_622_000) } as const;
+const CLIP = { startsAt: new Date(1_789_513_622_000), durationMs: 30_000 };
 const signal = new AbortController().signal;
 
 describe('a picture', () => {
@@ -122,9 +123,39 @@ describe('a picture', () => {
   });
 });
 
-describe('a clip', () => {
-  const CLIP = { startsAt: new Date(1_789_513_622_000), durationMs: 30_000 };
+describe('storage', () => {
+  /** Ring, and a storage that redirects so often before it gives the picture. */
+  async function redirecting(times: number) {
+    const received: Received[] = [];
+    const url = await listen(({ method, url: path = '', headers }, response) => {
+      received.push({ method, path, headers, body: '' });
+      const hop = Number(/\/download\/(\d+)$/.exec(path)?.[1] ?? 0);
+      if (hop < times) response.writeHead(hop === 1 ? 301 : 303, { location: `/v1/download/${hop + 1}` }).end();
+      else response.writeHead(200, { 'x-media-timestamp': String(TAKEN_AT) }).end(JPEG);
+    });
+    return { client: clientOf(url), received };
+  }
 
+  test('may redirect in turn, and is followed without the token', async () => {
+    const { client, received } = await redirecting(3);
+    expect(await client.downloadPicture(ACCESS_TOKEN, DEVICE, MOMENT)).toMatchObject({ kind: 'picture' });
+    expect(received.map(({ method, headers }) => [method, headers.authorization])).toEqual([
+      ['POST', `Bearer ${ACCESS_TOKEN}`],
+      ['GET', undefined],
+      ['GET', undefined],
+      ['GET', undefined],
+    ]);
+  });
+
+  test('is not followed for ever', async () => {
+    const { client, received } = await redirecting(100);
+    expect((await failureOf(client.downloadPicture(ACCESS_TOKEN, DEVICE, MOMENT))).kind).toBe('malformed');
+    expect((await failureOf(client.openClip(ACCESS_TOKEN, DEVICE, CLIP, signal))).kind).toBe('malformed');
+    expect(received).toHaveLength(10);
+  });
+});
+
+describe('a clip', () => {
   async function bytesOf(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
     const chunks: Uint8Array[] = [];
     for await (const chunk of body) chunks.push(chunk);
@@ -180,6 +211,18 @@ describe('a clip', () => {
     if (clip.kind !== 'clip') throw new Error('it is a clip');
     await delay(scaled(1_200));
     expect(await bytesOf(clip.body)).toEqual(large);
+  });
+
+  test('that its reader leaves before it begins is no failed call to Ring', async () => {
+    const leaving = new AbortController();
+    const endpoints: string[] = [];
+    const url = await listen((request, response) => {
+      if (request.method === 'POST') response.writeHead(303, { location: '/v1/download' }).end();
+      else leaving.abort();
+    });
+    const client = clientOf(url, { onCall: ({ endpoint }) => endpoints.push(endpoint) });
+    await failureOf(client.openClip(ACCESS_TOKEN, DEVICE, CLIP, leaving.signal));
+    expect(endpoints).toEqual(['POST /v1/devices/{id}/media/video/download']);
   });
 
   test('that stops coming breaks off', async () => {
