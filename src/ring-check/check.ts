@@ -209,7 +209,7 @@ export async function checkRing(options: CheckOptions): Promise<Report> {
       const ringsNow = options.now() + (report.clock.dateHeader ?? 0) * 1_000;
       for (const question of pictureQuestions(id, index + 1, ringsNow)) await askForPicture(question);
     }
-    await askPages(subscriptionsQuestion, ({ data }) => data.count);
+    await askPages(subscriptionsQuestion, ({ data }) => data.length);
   }
   return { ...report, rows: [...rows.values()] };
 }

@@ -252,13 +252,13 @@ export function createRingClient(options: RingClientOptions): RingClient {
       const call = apiCall(GET_HISTORY, next ?? first, accessToken, { maxBytes: MAX_LIST_BYTES });
       const { data, links } = await transport.json(call, HistoryAnswer);
       const link = data.count === 0 ? undefined : links?.next;
-      return { events: data.entries, next: link ? withFilter(ownUrl(call, link), HISTORY_FILTER) : null };
+      return { events: data.events, next: link ? withFilter(ownUrl(call, link), HISTORY_FILTER) : null };
     },
 
     getSubscriptions: (accessToken) =>
       allPages(`GET ${SUBSCRIPTIONS_PATH}`, SUBSCRIPTIONS_PATH, accessToken, async (call) => {
         const { data, links } = await transport.json(call, SubscriptionsAnswer);
-        return { entries: data.entries, count: data.count, next: links?.next };
+        return { entries: data, count: data.length, next: links?.next };
       }),
 
     openLiveView: (accessToken, deviceId, offer) =>

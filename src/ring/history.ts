@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { pageOf } from './lists.js';
+import { PageLinks, readable } from './lists.js';
 import { epochMs, opaque, ringId } from './text.js';
 
 /** What a device has recorded, by Ring's history. Its ID is not the webhook's. */
@@ -37,4 +37,11 @@ const Entry = z
     endedAt: attributes.end,
   }));
 
-export const HistoryAnswer = pageOf(Entry);
+export const HistoryAnswer = z.object({
+  data: z.array(z.unknown()).transform((entries) => ({
+    /** How many entries there are, unreadable ones included: an empty page is the last. */
+    count: entries.length,
+    events: readable(Entry).parse(entries),
+  })),
+  links: PageLinks,
+});

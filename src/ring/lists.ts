@@ -15,10 +15,3 @@ export const readable = <Value>(entry: z.ZodType<Value>, most = Infinity): z.Zod
 
 /** The way on from a page of a list. `next` is a relative URL, and absent on the last page. */
 export const PageLinks = z.object({ next: z.string().max(4_000).nullish() }).nullish();
-
-/** A page of a list. Its count has the entries that can't be read, too, because an empty page is the last. */
-export const pageOf = <Entry>(entry: z.ZodType<Entry>) =>
-  z.object({
-    data: z.array(z.unknown()).transform((all) => ({ count: all.length, entries: readable(entry).parse(all) })),
-    links: PageLinks,
-  });

@@ -289,6 +289,15 @@ describe('an answer of Ring’s', () => {
     });
   });
 
+  test.each([
+    ['a subscription', { id: 's-2', type: 'subscriptions' }],
+    ['a device of one', { id: 's-2', type: 'subscriptions', attributes: {}, relationships: { devices: { data: [{}] } } }],
+  ])('with %s that can’t be read is none: what is covered must not depend on half of it', async (_what, odd) => {
+    const good = { id: 's-1', type: 'subscriptions', attributes: { sub_type: 'paid', status: 'active' } };
+    const { url } = await listenAndAnswer(200, JSON.stringify({ data: [good, odd] }));
+    expect((await failureOf(clientOf(url).getSubscriptions(ACCESS_TOKEN))).kind).toBe('malformed');
+  });
+
   test('Retry-After in seconds is kept', async () => {
     const { url } = await listenAndAnswer(429, '', { 'retry-after': '7' });
     expect(await failureOf(clientOf(url).exchangeCode(CODE))).toMatchObject({ retryAfterSeconds: 7 });
