@@ -194,7 +194,7 @@ export function createRingClient(options: RingClientOptions): RingClient {
       const call = apiCall(name, target, accessToken, { maxBytes: MAX_LIST_BYTES });
       const { entries, count, next } = await read(call);
       all.push(...entries);
-      if (count === 0 || next === null || next === undefined) return all;
+      if (count === 0 || !next) return all;
       target = ownUrl(call, next);
     }
     throw new RingError('malformed', name);
