@@ -75,8 +75,9 @@ class NoTurnError extends Error {}
  * Reads the history of a device, newest first and page by page, for the time that was missed. Each page is merged in one
  * transaction with the mark that the next one is to be read, so a process that dies is taken over where it was.
  *
- * Live views, `on_demand`, are left out: no webhook tells of them, so the list would have them only by chance, for times that
- * were read here. They are what the user has done, and not what a device has noticed.
+ * Live views, `on_demand`, are not asked for, and left out where they come all the same: no webhook tells of them, so the list
+ * would have them only by chance, for times that were read here. They are what the user has done, and not what a device has
+ * noticed.
  *
  * @see https://developer.amazon.com/docs/ring/api-documentation.html
  */

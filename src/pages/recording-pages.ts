@@ -14,7 +14,7 @@ import { csrfToken } from '../users/csrf.js';
 import { signedInOrHome, signedInOrRefused, userIdOf } from '../users/current-user.js';
 import { readRange, sliceOf, type WantedBytes } from '../pictures/byte-range.js';
 import { requireCamera, requiredDevice } from './required-device.js';
-import { CLIP_MS, type ClipCore, type ClipProblem, type OpenedClip, openClipOf } from '../pictures/clips.js';
+import { type ClipCore, type ClipProblem, type OpenedClip, openClipOf } from '../pictures/clips.js';
 
 declare module '../http/render.js' {
   interface Views {
@@ -227,12 +227,11 @@ async function send(
 }
 
 function clipView(src: string, { clip, startsAt }: Extract<OpenedClip, { kind: 'clip' }>): ClipView {
-  const { recordedMs } = clip;
-  const isPart = recordedMs !== undefined && recordedMs < CLIP_MS;
-  return { src, begins: timeView(startsAt), part: isPart ? partText(recordedMs) : null };
+  return { src, begins: timeView(startsAt), part: clip.isPart ? partText(clip.recordedMs) : null };
 }
 
-function partText(recordedMs: number): string {
+function partText(recordedMs: number | undefined): string {
+  if (recordedMs === undefined) return 'Ring has recorded only a part of this minute.';
   const seconds = Math.max(1, Math.round(recordedMs / 1_000));
   return `Ring has recorded ${seconds === 1 ? 'one second' : `${seconds} seconds`} of this minute.`;
 }

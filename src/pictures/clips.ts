@@ -7,9 +7,9 @@ import type { RingClip } from '../ring/media.js';
 import { NoLinkError } from '../tokens/errors.js';
 
 /** A clip of an event begins this long before it, in ms: what was about to happen tells more than the end of it. */
-export const CLIP_BEFORE_MS = 5_000;
+const CLIP_BEFORE_MS = 5_000;
 /** A clip lasts this long at most, in ms. Ring gives 15 minutes, and an event is over within a minute. */
-export const CLIP_MS = 60_000;
+const CLIP_MS = 60_000;
 
 /** Why there is no clip. */
 export type ClipProblem =
@@ -63,7 +63,7 @@ export async function openClipOf(
   } catch (error) {
     if (isGone(error)) await refetchDevice(db, { accountId, deviceId, occurredAt: clock() });
     const found = problemOf(error);
-    if (found === 'failed' || found === 'busy') log.warn({ err: error }, 'a clip is not opened');
+    if ((found === 'failed' || found === 'busy') && !signal.aborted) log.warn({ err: error }, 'a clip is not opened');
     return problem(found, error);
   }
 }
