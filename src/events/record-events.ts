@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Knex } from 'knex';
 import type { Core } from '../core.js';
-import { row, rows, run, type Sql, sql } from '../database/sql.js';
+import { columnsOf, row, rows, run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
 import { isUsable } from '../ring-accounts/link-conditions.js';
@@ -37,19 +37,28 @@ const PAIRED_ANEW_MS = 60_000;
 
 /**
  * Records an event and tells the pages that show it. An event from before the device's removal is not recorded, because
- * those were erased. An event from after it may mean that the device is back and we were not told: then Ring is asked.
+ * those were erased, and stay so when the device is back. An event from after the removal may mean that the device is back and
+ * we were not told: then Ring is asked.
  *
  * An event that Ring's history has told of becomes the webhook's: its key, its time and its subtype. The caller holds the
  * account's lock, as {@link mergeHistory} does.
  */
 export async function recordDeviceEvent(trx: Knex.Transaction, event: DeviceEvent): Promise<void> {
   const { requestId, accountId, deviceId, type, subtype, occurredAt } = event;
+  const inserted = columnsOf<'device_events'>({
+    request_id: requestId,
+    account_id: accountId,
+    device_id: deviceId,
+    type,
+    subtype: subtype ?? null,
+    occurred_at: occurredAt,
+  });
   const recorded = await row<{ was_removed: boolean; is_near_history: boolean }>(
     trx,
-    sql`INSERT INTO device_events (request_id, account_id, device_id, type, subtype, occurred_at)
-        SELECT ${requestId}, ${accountId}, ${deviceId}, ${type}, ${subtype ?? null}, ${occurredAt}
+    sql`INSERT INTO device_events (${inserted.names}) SELECT ${inserted.values}
          WHERE NOT EXISTS (SELECT 1 FROM devices
-                            WHERE account_id = ${accountId} AND id = ${deviceId} AND removed_at >= ${occurredAt})
+                            WHERE account_id = ${accountId} AND id = ${deviceId}
+                              AND greatest(removed_at, void_before) >= ${occurredAt})
         ON CONFLICT (request_id) DO NOTHING
         RETURNING EXISTS (SELECT 1 FROM devices
                            WHERE account_id = ${accountId} AND id = ${deviceId} AND removed_at IS NOT NULL) AS was_removed,
@@ -196,11 +205,19 @@ async function addFromHistory(
   entries: readonly EntryReport[],
 ): Promise<number> {
   if (entries.length === 0) return 0;
+  const { names, values } = columnsOf<'device_events'>({
+    request_id: sql`entry.key`,
+    account_id: accountId,
+    device_id: deviceId,
+    type,
+    occurred_at: sql`entry.at`,
+    history_id: sql`entry.id`,
+    history_start: sql`entry.at`,
+    is_only_in_history: true,
+  });
   return run(
     trx,
-    sql`INSERT INTO device_events (request_id, account_id, device_id, type, occurred_at,
-                                   history_id, history_start, is_only_in_history)
-        SELECT entry.key, ${accountId}, ${deviceId}, ${type}, entry.at, entry.id, entry.at, true
+    sql`INSERT INTO device_events (${names}) SELECT ${values}
           FROM unnest(${entries.map(({ id }) => keyOf(accountId, deviceId, id))}::uuid[],
                       ${entries.map(({ id }) => id)}::text[],
                       ${entries.map(({ at }) => at)}::timestamptz[]) AS entry (key, id, at)

@@ -321,7 +321,8 @@ describe('what is not to be known any more', () => {
   test('an event from before its device’s removal is not recorded, also when the device is back', async () => {
     const one = await owner();
     const { ringUser, device } = one;
-    await record(one, now());
+    const before = now();
+    await record(one, before);
     world.clock.advance(60);
     await world.ring.sendEvent({ user_id: ringUser.id, type: 'device_removed', device_id: device.id });
     await untilProcessed(world, ringUser);
@@ -337,6 +338,12 @@ describe('what is not to be known any more', () => {
       return read.length === 1;
     });
     expect(await storedEvents(world, ringUser)).toEqual([]);
+
+    const late = { type: 'motion_detected', timestamp: before, effect: false };
+    await world.ring.sendEvent({ user_id: ringUser.id, device_id: device.id, ...late });
+    await untilProcessed(world, ringUser);
+    expect(await storedEvents(world, ringUser)).toEqual([]);
+
     await record(one, now());
     await missed();
     expect(await storedEvents(world, ringUser)).toEqual([motion(device.id, now())]);
