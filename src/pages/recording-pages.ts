@@ -13,6 +13,7 @@ import type { RingClip } from '../ring/media.js';
 import { csrfToken } from '../users/csrf.js';
 import { signedInOrHome, signedInOrRefused, userIdOf } from '../users/current-user.js';
 import { readRange, sliceOf, type WantedBytes } from '../pictures/byte-range.js';
+import { type AccessDependencies, watchAccess } from './device-access.js';
 import { requireCamera, requiredDevice } from './required-device.js';
 import { CLIP_MS, type ClipCore, type ClipProblem, type OpenedClip, openClipOf } from '../pictures/clips.js';
 
@@ -42,7 +43,7 @@ export interface ClipProblemView {
   steps: string[];
 }
 
-export interface ClipDependencies extends ClipCore {
+export interface ClipDependencies extends ClipCore, AccessDependencies {
   limits: RateLimits;
 }
 
@@ -75,12 +76,14 @@ export function recordingPages(dependencies: ClipDependencies): Router {
   video.get(signedInOrRefused, async (request: Request<ClipParameters>, response) => {
     const userId = userIdOf(request);
     await limits.clip.consume(userId);
-    const { device, at } = await wanted(request);
-    const end = takePlace(streams, userId);
+    const leavePlace = takePlace(streams, userId);
+    const access = watchAccess(dependencies, userId, request.params.deviceId);
     try {
-      await sendVideo(dependencies, device, at, request, response);
+      const { device, at } = await wanted(request);
+      await sendVideo(dependencies, device, at, request, response, access.lost);
     } finally {
-      end();
+      access.end();
+      leavePlace();
     }
   });
   video.all(methodNotAllowed('GET', 'HEAD'));
@@ -152,6 +155,7 @@ function takePlace(streams: Map<string, number>, userId: string): () => void {
  * Streams the video, or the part of it that the browser asks for. Ring is not known to answer ranges, so the part is cut out
  * of a stream from the beginning.
  *
+ * @param lost ends the stream, because the user may not use the device any more
  * @throws {HttpError} with the reason why there is none
  */
 async function sendVideo(
@@ -160,16 +164,18 @@ async function sendVideo(
   at: Date,
   request: Request<ClipParameters>,
   response: Response,
+  lost: AbortSignal,
 ): Promise<void> {
   const leaving = new AbortController();
   response.once('close', () => {
     leaving.abort();
   });
   if (response.closed) return;
-  const signal = AbortSignal.any([leaving.signal, AbortSignal.timeout(STREAM_LIMIT_MS)]);
+  const signal = AbortSignal.any([leaving.signal, lost, AbortSignal.timeout(STREAM_LIMIT_MS)]);
   try {
     const opened = await openClipOf(dependencies, device, at, signal);
     if (leaving.signal.aborted) return;
+    lost.throwIfAborted();
     if (opened.kind === 'problem') throw refusalOf(opened);
     const { clip } = opened;
     // Without a validator, nothing can be the same as before.
