@@ -148,6 +148,31 @@ describe('Ring’s history is read', () => {
     expect(await storedEvents(world, one.ringUser)).toHaveLength(6);
   });
 
+  test('no further than to a page that was read already', async () => {
+    const one = await owner();
+    const { ringUser, device } = one;
+    const leadingTo = (key: string) => {
+      const attributes = { event_type: 'on_demand', start: now(), end: now() };
+      const relationships = { source: { data: { type: 'devices', id: device.id } } };
+      const body = JSON.stringify({
+        data: [{ type: 'history-events', id: 'an event', attributes, relationships }],
+        links: { next: `/v1/history/devices/${device.id}/events?page[key]=${key}` },
+      });
+      return once('history', { kind: 'body', status: 200, contentType: 'application/json', body });
+    };
+    await world.ring.setFaults([leadingTo('a'), leadingTo('b'), leadingTo('a')]);
+    const before = (await historyCalls(one)).length;
+
+    await addJob('note_missed_time', { accountId: ringUser.account_id, lostSince: world.clock.now().toISOString() });
+    await untilHistoryIsRead(world);
+
+    expect((await historyCalls(one)).slice(before)).toHaveLength(3);
+    const missing = await world.sql('SELECT 1 FROM device_histories WHERE account_id = $1 AND missing_since IS NOT NULL', [
+      ringUser.account_id,
+    ]);
+    expect(missing).toEqual([]);
+  });
+
   test('by no more than a fifth of the 100 calls a second that Ring allows, on all instances together', async () => {
     const pools = Array.from({ length: 3 }, () => new pg.Pool({ connectionString: world.databaseUrl, max: 2 }));
     const budgets = pools.map((pool) => createCallBudget(pool, HISTORY_SHARE, () => false));
