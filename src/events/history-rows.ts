@@ -115,7 +115,7 @@ export async function endReading(trx: Knex.Transaction, { accountId, deviceId }:
   );
 }
 
-/** Notes why Ring did not tell the history. From then on, pages say that something may be missing. */
+/** Notes why Ring did not tell the history. From then on, the page of events says that something may be missing. */
 export async function noteReadError(db: Knex, { accountId, deviceId }: Device, error: string): Promise<void> {
   await run(
     db,

@@ -155,7 +155,7 @@ describe('Ring’s history is read', () => {
       const attributes = { event_type: 'on_demand', start: now(), end: now() };
       const relationships = { source: { data: { type: 'devices', id: device.id } } };
       const body = JSON.stringify({
-        data: [{ type: 'history-events', id: 'an event', attributes, relationships }],
+        data: [{ type: 'history-events', id: 'event', attributes, relationships }],
         links: { next: `/v1/history/devices/${device.id}/events?page[key]=${key}` },
       });
       return once('history', { kind: 'body', status: 200, contentType: 'application/json', body });
@@ -396,6 +396,17 @@ describe('a history that Ring does not tell', () => {
     await untilHistoryIsRead(world);
     expect(line((await one.visitor.open('/events')).text)).toBeUndefined();
     expect(await storedEvents(world, one.ringUser)).toEqual([motion(one.device.id, at)]);
+  });
+
+  test('is said, too, when more than a minute has passed without an answer', async () => {
+    const one = await owner();
+    await world.sql(
+      `UPDATE device_histories SET missing_since = $2, missing_until = $3, read_since = $2 WHERE account_id = $1`,
+      [one.ringUser.account_id, new Date(now() - 60_000), world.clock.now()],
+    );
+    expect(line((await one.visitor.open('/events')).text)).toBeUndefined();
+    world.clock.advance(61);
+    expect(line((await one.visitor.open('/events')).text)).toContain('Ring has not told us yet what happened');
   });
 
   test('is read on from the page where it stopped, and from the first when Ring no longer knows that', async () => {
