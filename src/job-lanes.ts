@@ -41,7 +41,6 @@ export function jobLanes(
         [CONFIRM_LINK]: oneAtATime(database, CONFIRM_LINK, confirmationKeyOf, (payload) => confirmLink(core, payload)),
         [PROCESS_INBOX]: (payload) => processInbox({ ...core, onApplied, onFailed }, payload),
         [CLOSE_LIVE_VIEW]: (payload) => closeAtRing(core, payload),
-        [NOTE_MISSED_TIME]: (payload) => noteMissed(core, payload),
       },
     },
     {
@@ -69,7 +68,10 @@ export function jobLanes(
     },
     {
       concurrency: 3,
-      tasks: { [READ_HISTORY]: (payload) => readHistory({ ...core, historyBudget }, payload) },
+      tasks: {
+        [NOTE_MISSED_TIME]: (payload) => noteMissed(core, payload),
+        [READ_HISTORY]: (payload) => readHistory({ ...core, historyBudget }, payload),
+      },
     },
   ];
 }
