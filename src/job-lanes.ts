@@ -25,7 +25,8 @@ import { processInbox } from './webhooks/process.js';
 
 /**
  * Every job, in lanes. Jobs of the second may be many, and each waits for Ring: they must not delay those of the first, for
- * which users wait. Those of the others also wait for their turn to call Ring, for minutes after an outage.
+ * which users wait. Those of the others also wait for their turn to call Ring, for minutes after an outage, when there are some
+ * for every account.
  */
 export function jobLanes(
   core: Core,
