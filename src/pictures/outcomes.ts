@@ -17,7 +17,7 @@ export const PICTURE_OUTCOMES = [
 
 export type PictureOutcome = (typeof PICTURE_OUTCOMES)[number];
 
-/** The outcomes that bring no picture. */
+/** The outcomes that bring no picture. A clip may be missing for the same reasons. */
 export type MissingOutcome = Exclude<PictureOutcome, 'taken' | 'known'>;
 
 const BY_CODE: ReadonlyMap<string | undefined, MissingOutcome> = new Map([
@@ -30,14 +30,14 @@ const BY_CODE: ReadonlyMap<string | undefined, MissingOutcome> = new Map([
 ]);
 
 /**
- * What Ring's refusal says of a picture.
+ * What Ring's refusal says of a picture or a clip.
  *
  * @see https://developer.amazon.com/docs/ring/api-documentation.html
  */
 export function outcomeOf(error: RingError): MissingOutcome {
   const told = BY_CODE.get(error.code);
   if (told !== undefined) return told;
-  if (error.kind === 'rate-limited') return 'busy';
+  if (error.kind === 'rate-limited' || error.status === 503) return 'busy';
   return isGone(error) ? 'gone' : 'failed';
 }
 

@@ -32,7 +32,9 @@ export interface RingClip {
   size: number | undefined;
   /** When the first picture was taken, if Ring tells it. */
   startsAt: Date | undefined;
-  /** How much of the time that was asked for is recorded, in ms; undefined when all of it is. */
+  /** Whether all of the time that was asked for is recorded. */
+  isWhole: boolean;
+  /** How much of that time is recorded, in ms, if Ring tells it of a part. */
   recordedMs: number | undefined;
 }
 
@@ -114,6 +116,7 @@ export async function openClip(
     // The length of a compressed body is not that of the bytes that come out of it.
     size: headers.has('content-encoding') ? undefined : numberIn(headers, 'content-length'),
     startsAt: timeIn(headers),
+    isWhole: status !== 206,
     recordedMs: status === 206 ? numberIn(headers, 'x-media-length') : undefined,
   };
 }

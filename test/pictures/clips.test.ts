@@ -177,6 +177,14 @@ describe('an event', () => {
   });
 });
 
+test('a recording from right after the consent by Ring’s clock begins with the event', async () => {
+  const page = await recorded();
+  await world.ring.setFaults([aFault('clip', { kind: 'status', status: 403, code: 'TIME_RANGE_NOT_AUTHORIZED' })]);
+  expect(await owner.visitor.open(page)).toMatchObject({ status: 200 });
+  const timestamp = Number(page.split('/').at(-1));
+  expect(await lastClip()).toMatchObject({ asked: JSON.stringify({ timestamp, duration: 60_000 }) });
+});
+
 describe('the video', () => {
   let page: string;
   let whole: Buffer;
