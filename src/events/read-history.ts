@@ -2,6 +2,7 @@ import type { Knex } from 'knex';
 import { z } from 'zod';
 import type { Core } from '../core.js';
 import { run } from '../database/sql.js';
+import type { RecordedType } from '../devices/recorded-events.js';
 import { enqueue, jobKey } from '../jobs/enqueue.js';
 import { retryRingCall } from '../jobs/ring-retry.js';
 import { lockAccount } from '../ring-accounts/account-lock.js';
@@ -25,7 +26,7 @@ import {
   turnPage,
 } from './history-rows.js';
 import { SAME_EVENT_MS } from './pair-reports.js';
-import { type HistoryEntry, mergeHistory, type RecordedType, RETENTION_MS, tellPages } from './record-events.js';
+import { type HistoryEntry, mergeHistory, RETENTION_MS, tellPages } from './record-events.js';
 
 /** The job that notes for all devices of an account that time was missed. */
 export const NOTE_MISSED_TIME = 'note_missed_time';

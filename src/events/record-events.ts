@@ -3,6 +3,7 @@ import type { Knex } from 'knex';
 import type { Core } from '../core.js';
 import { columnsOf, row, rows, run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
+import { IS_RECORDED, RECORDED_TYPES, type RecordedType } from '../devices/recorded-events.js';
 import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
 import { isUsable } from '../ring-accounts/link-conditions.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
@@ -27,10 +28,6 @@ export const EVENTS_CHANNEL = 'device_events';
 /** SQL: tells the pages of the user who may see the events of a Ring account that these have changed. */
 export const tellPages = (accountId: string): Sql =>
   sql`SELECT pg_notify(${EVENTS_CHANNEL}, user_id::text) FROM account_links WHERE account_id = ${accountId} AND ${isUsable()}`;
-
-/** The webhooks that tell of what Ring's history tells of, too. */
-export type RecordedType = 'motion_detected' | 'button_press';
-const IS_IN_HISTORY = sql`type IN ('motion_detected', 'button_press')`;
 
 /** How far around an event the others are paired anew, in ms: many events in a row can be within reach of each other. */
 const PAIRED_ANEW_MS = 60_000;
@@ -62,7 +59,7 @@ export async function recordDeviceEvent(trx: Knex.Transaction, event: DeviceEven
         ON CONFLICT (request_id) DO NOTHING
         RETURNING EXISTS (SELECT 1 FROM devices
                            WHERE account_id = ${accountId} AND id = ${deviceId} AND removed_at IS NOT NULL) AS was_removed,
-                  ${IS_IN_HISTORY} AND EXISTS (
+                  ${IS_RECORDED} AND EXISTS (
                     SELECT 1 FROM device_events AS other
                      WHERE other.account_id = ${accountId} AND other.device_id = ${deviceId}
                        AND other.history_id IS NOT NULL
@@ -102,7 +99,7 @@ export async function mergeHistory(
            AND history_id = ANY (${entries.map(({ historyId }) => historyId)}::text[])`,
   );
   const known = new Set(merged.map(({ history_id }) => history_id));
-  for (const type of ['motion_detected', 'button_press'] as const) {
+  for (const type of RECORDED_TYPES) {
     const fresh = new Map(
       entries.filter((entry) => entry.type === type && !known.has(entry.historyId)).map((one) => [one.historyId, one]),
     );

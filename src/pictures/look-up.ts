@@ -1,5 +1,6 @@
 import type { Core } from '../core.js';
 import { row, sql } from '../database/sql.js';
+import { IS_RECORDED } from '../devices/recorded-events.js';
 import { SHARED_DEVICES } from '../devices/user-devices.js';
 import { consentOf } from '../ring-accounts/consent.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
@@ -151,7 +152,7 @@ async function newestEventWithoutPicture(db: Core['db'], { accountId, deviceId }
   const event = await row<{ occurred_at: Date }>(
     db,
     sql`SELECT occurred_at FROM device_events AS event
-         WHERE account_id = ${accountId} AND device_id = ${deviceId} AND type IN ('motion_detected', 'button_press')
+         WHERE account_id = ${accountId} AND device_id = ${deviceId} AND ${IS_RECORDED}
            AND NOT EXISTS (SELECT 1 FROM snapshots
                             WHERE account_id = event.account_id AND device_id = event.device_id
                               AND taken_at >= event.occurred_at)

@@ -134,7 +134,6 @@ export interface WaitingRequest {
   deviceId: string;
   /** Null for the latest picture. */
   moment: Date | null;
-  isAutomatic: boolean;
   askedAt: Date;
 }
 
@@ -143,7 +142,7 @@ export function findWaiting(db: Knex, id: string): Promise<WaitingRequest | unde
   return row<WaitingRequest>(
     db,
     sql`SELECT request.account_id AS "accountId", request.device_id AS "deviceId", event.occurred_at AS moment,
-               request.is_automatic AS "isAutomatic", request.asked_at AS "askedAt"
+               request.asked_at AS "askedAt"
           FROM picture_requests AS request LEFT JOIN device_events AS event ON event.request_id = request.event_id
          WHERE request.id = ${id} AND request.status = 'WAITING'
            AND (request.event_id IS NULL OR event.request_id IS NOT NULL)`,
