@@ -39,8 +39,10 @@ const PAIRED_ANEW_MS = 60_000;
  *
  * An event that Ring's history has told of becomes the webhook's: its key, its time and its subtype. The caller holds the
  * account's lock, as {@link mergeHistory} does.
+ *
+ * @returns the events that have got another key by that
  */
-export async function recordDeviceEvent(trx: Knex.Transaction, event: DeviceEvent): Promise<void> {
+export async function recordDeviceEvent(trx: Knex.Transaction, event: DeviceEvent): Promise<RenamedEvent[]> {
   const { requestId, accountId, deviceId, type, subtype, occurredAt } = event;
   const inserted = columnsOf<'device_events'>({
     request_id: requestId,
@@ -68,9 +70,14 @@ export async function recordDeviceEvent(trx: Knex.Transaction, event: DeviceEven
                   (${tellPages(accountId)})`,
   );
   if (recorded?.was_removed === true) await refetchDevice(trx, { accountId, deviceId, occurredAt });
-  if (recorded?.is_near_history === true) {
-    await pairAnew(trx, { accountId, deviceId }, type as RecordedType, [occurredAt], []);
-  }
+  if (recorded?.is_near_history !== true) return [];
+  return pairAnew(trx, { accountId, deviceId }, type as RecordedType, [occurredAt], []);
+}
+
+/** An event that only the history had told of, and that a webhook tells now. */
+export interface RenamedEvent {
+  formerId: string;
+  id: string;
 }
 
 const around = (time: Date, direction: 1 | -1): Date => new Date(time.getTime() + direction * PAIRED_ANEW_MS);
@@ -125,14 +132,18 @@ type EventRow = Pick<
   'request_id' | 'occurred_at' | 'history_id' | 'history_start' | 'is_only_in_history'
 >;
 
-/** Pairs the events around some times anew, together with what the history tells for the first time. */
+/**
+ * Pairs the events around some times anew, together with what the history tells for the first time.
+ *
+ * @returns the events that have got another key by that
+ */
 async function pairAnew(
   trx: Knex.Transaction,
   device: RecordingDevice,
   type: RecordedType,
   times: readonly Date[],
   fresh: readonly EntryReport[],
-): Promise<void> {
+): Promise<RenamedEvent[]> {
   const { accountId, deviceId } = device;
   const known = await rows<EventRow>(
     trx,
@@ -165,6 +176,12 @@ async function pairAnew(
   await joinHistory(trx, changed);
   const added = await addFromHistory(trx, device, type, [...alone.values()]);
   if (added + lost.length > 0) await run(trx, tellPages(accountId));
+
+  const webhookOf = new Map([...pairs].map(([entry, webhook]) => [entry.id, webhook.id]));
+  return lost.flatMap(({ request_id: formerId, history_id: historyId }) => {
+    const id = webhookOf.get(historyId ?? '');
+    return id === undefined ? [] : [{ formerId, id }];
+  });
 }
 
 /** Deletes rows that only the history has told of, and takes the history's part from others. */

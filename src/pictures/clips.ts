@@ -8,7 +8,7 @@ import { NoLinkError } from '../tokens/errors.js';
 import { type MissingOutcome, outcomeOf } from './outcomes.js';
 
 /** A clip of an event begins this long before it, in ms: what was about to happen tells more than the end of it. */
-export const CLIP_BEFORE_MS = 5_000;
+const CLIP_BEFORE_MS = 5_000;
 /** A clip lasts this long at most, in ms. Ring gives 15 minutes, and an event is over within a minute. */
 export const CLIP_MS = 60_000;
 

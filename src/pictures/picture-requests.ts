@@ -149,14 +149,29 @@ export function findWaiting(db: Knex, id: string): Promise<WaitingRequest | unde
   );
 }
 
-/** @returns false when it has ended already, was replaced, or was erased */
-export async function endWaiting(on: Knex, id: string, { outcome, pictureId }: End): Promise<boolean> {
-  const ended = await run(
+/** Ends a request, unless it has ended already, was replaced, or was erased. */
+export async function endWaiting(on: Knex, id: string, { outcome, pictureId }: End): Promise<void> {
+  await run(
     on,
     sql`UPDATE picture_requests SET status = 'ENDED', outcome = ${outcome}, picture_id = ${pictureId}
          WHERE id = ${id} AND status = 'WAITING'`,
   );
-  return ended > 0;
+}
+
+/** Has the request for the picture of an event follow it to its new key, unless that has a request of its own. */
+export async function moveToEvent(
+  trx: Knex.Transaction,
+  { formerId, id }: { formerId: string; id: string },
+): Promise<void> {
+  await run(
+    trx,
+    sql`UPDATE picture_requests AS request SET event_id = ${id}
+         WHERE (account_id, device_id) = (SELECT account_id, device_id FROM device_events WHERE request_id = ${id})
+           AND event_id = ${formerId}
+           AND NOT EXISTS (SELECT 1 FROM picture_requests AS other
+                            WHERE other.account_id = request.account_id AND other.device_id = request.device_id
+                              AND other.event_id = ${id})`,
+  );
 }
 
 /** What came of the request for the latest picture of a device, or for that of an event. */

@@ -40,10 +40,6 @@ export interface RingClip {
 
 /** A window for the newest picture is this long at most, in ms. */
 export const LONGEST_WINDOW_MS = 24 * 3_600_000;
-/** Ring keeps media for this long, in ms. */
-export const MEDIA_RETENTION_MS = 180 * 86_400_000;
-/** A clip is this long at most, in ms. */
-export const LONGEST_CLIP_MS = 900_000;
 
 const MAX_PICTURE_BYTES = 5 * 1000 * 1000;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);

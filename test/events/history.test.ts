@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import pg from 'pg';
 import { createCallBudget, HISTORY_SHARE } from '../../src/tokens/call-budget.js';
 import { type Owner, sharing } from '../support/features/devices.js';
-import { eventsOn } from '../support/features/events.js';
+import { eventsOn, linkOn } from '../support/features/events.js';
 import { silentFor, storedEvents, untilHistoryIsRead } from '../support/features/history.js';
 import { untilProcessed } from '../support/features/inbox.js';
 import { untilJobsAreDone } from '../support/waiting/jobs.js';
@@ -253,6 +253,28 @@ describe('an event that a webhook tells, too', () => {
     const { text } = await one.visitor.open('/events');
     expect(text).toContain('A vehicle was seen</p>');
     expect(eventsOn(text).length).toBe(new Set(eventsOn(text)).size);
+  });
+
+  test('keeps the picture that its user has asked for before the webhook came', async () => {
+    const { ringUser, visitor, path, csrfToken, ...one } = await owner();
+    const at = now();
+    await record({ ringUser, ...one }, at);
+    world.clock.advance(60);
+    await missed();
+    const [told] = await world.sql<{ id: string }>('SELECT request_id AS id FROM device_events WHERE account_id = $1', [
+      ringUser.account_id,
+    ]);
+    await visitor.post(`${path}/events/${told?.id ?? ''}/snapshot`, { _csrf: csrfToken });
+    const [picture] = await world.sql<{ id: string }>('SELECT id FROM snapshots WHERE account_id = $1', [
+      ringUser.account_id,
+    ]);
+
+    await world.ring.sendEvent({ user_id: ringUser.id, type: 'motion_detected', timestamp: at, effect: false });
+    await untilProcessed(world, ringUser);
+
+    const { text } = await visitor.open('/events');
+    expect(eventsOn(text)).not.toContain(told?.id);
+    expect(linkOn(text, 'Show the picture')).toBe(`${path}/snapshots/${picture?.id ?? ''}/view`);
   });
 
   test('is another one when it is more than 5 s away, or of another kind', async () => {
