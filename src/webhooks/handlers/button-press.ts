@@ -1,6 +1,6 @@
 import { markDoorbell } from '../../inventory/device-rows.js';
 import type { Handler } from '../handler.js';
-import { recordWithPicture } from './record-with-picture.js';
+import { recordWithPicture } from '../record-with-picture.js';
 
 export const buttonPress: Handler<'button_press'> = async ({ trx, now }, event) => {
   await markDoorbell(trx, event);
