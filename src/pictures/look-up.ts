@@ -91,8 +91,10 @@ async function lookUpLatest(
     try {
       return await latestIn(Math.max(from, earliest), to);
     } catch (error) {
-      if (!isOutcome(error, 'not-shared') || earliest <= from) throw error;
+      if (!isOutcome(error, 'not-shared')) throw error;
       for (const later of await laterBeginnings(db, wish, earliest, skewMs)) {
+        // The same would be refused again.
+        if (later <= from) continue;
         earliest = Math.min(later, to ?? now);
         try {
           return await latestIn(Math.max(from, earliest), to);
