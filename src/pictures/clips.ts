@@ -5,7 +5,7 @@ import { refetchDevice } from '../ring-accounts/refetch.js';
 import { isGone, RingError } from '../ring/errors.js';
 import type { RingClip } from '../ring/media.js';
 import { NoLinkError } from '../tokens/errors.js';
-import { type MissingOutcome, outcomeOf } from './outcomes.js';
+import { isOutcome, type MissingOutcome, outcomeOf } from './outcomes.js';
 
 /** A clip of an event begins this long before it, in ms: what was about to happen tells more than the end of it. */
 const CLIP_BEFORE_MS = 5_000;
@@ -55,7 +55,7 @@ export async function openClipOf(
   try {
     return await openAt(before).catch((error: unknown) => {
       // By Ring's clock, the user may have shared the device between the two.
-      if (before < at && error instanceof RingError && outcomeOf(error) === 'not-shared') return openAt(at);
+      if (before < at && isOutcome(error, 'not-shared')) return openAt(at);
       throw error;
     });
   } catch (error) {

@@ -1,4 +1,4 @@
-import { isGone, type RingError } from '../ring/errors.js';
+import { isGone, RingError } from '../ring/errors.js';
 
 /** The ways in which a look-up of a picture ends. `taken`: a new picture is kept; `known`: the same one was kept before. */
 export const PICTURE_OUTCOMES = [
@@ -40,6 +40,10 @@ export function outcomeOf(error: RingError): MissingOutcome {
   if (error.kind === 'rate-limited' || error.status === 503) return 'busy';
   return isGone(error) ? 'gone' : 'failed';
 }
+
+/** Whether an error is a refusal of Ring's that says this. */
+export const isOutcome = (error: unknown, outcome: MissingOutcome): error is RingError =>
+  error instanceof RingError && outcomeOf(error) === outcome;
 
 /** An outcome as a row keeps it. One that only a later build knows is `failed`. */
 export function storedOutcome(text: string): PictureOutcome {
