@@ -390,6 +390,11 @@ describe('what is not to be known any more', () => {
     await world.ring.sendEvent({ user_id: ringUser.id, device_id: device.id, ...late });
     await untilProcessed(world, ringUser);
     expect(await storedEvents(world, ringUser)).toEqual([]);
+    const bodies = await world.sql(
+      `SELECT body FROM webhook_events WHERE account_id = $1 AND type = 'motion_detected'`,
+      [ringUser.account_id],
+    );
+    expect(bodies).toEqual([{ body: null }]);
 
     await record(one, now());
     await missed();
