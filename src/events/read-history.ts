@@ -2,7 +2,8 @@ import type { Knex } from 'knex';
 import { z } from 'zod';
 import type { Core } from '../core.js';
 import { run } from '../database/sql.js';
-import { enqueue } from '../jobs/enqueue.js';
+import type { RecordedType } from '../devices/recorded-events.js';
+import { enqueue, jobKey } from '../jobs/enqueue.js';
 import { retryRingCall } from '../jobs/ring-retry.js';
 import { lockAccount } from '../ring-accounts/account-lock.js';
 import { consentOf } from '../ring-accounts/consent.js';
@@ -25,7 +26,7 @@ import {
   turnPage,
 } from './history-rows.js';
 import { SAME_EVENT_MS } from './pair-reports.js';
-import { type HistoryEntry, mergeHistory, type RecordedType, RETENTION_MS, tellPages } from './record-events.js';
+import { type HistoryEntry, mergeHistory, RETENTION_MS, tellPages } from './record-events.js';
 
 /** The job that notes for all devices of an account that time was missed. */
 export const NOTE_MISSED_TIME = 'note_missed_time';
@@ -48,7 +49,7 @@ export interface HistoryDependencies extends Pick<
  * @param lostSince null: since the user shared the devices
  */
 export function enqueueMissedTime(on: Knex, accountId: string, lostSince: Date | null): Promise<void> {
-  const key = `${NOTE_MISSED_TIME}:${historyKeyOf({ accountId, deviceId: lostSince?.toISOString() ?? '' })}`;
+  const key = jobKey(NOTE_MISSED_TIME, accountId, lostSince?.toISOString() ?? '');
   return enqueue(on, NOTE_MISSED_TIME, { accountId, lostSince }, { key });
 }
 
@@ -57,6 +58,7 @@ const MissedPayload = z.object({
   lostSince: z.string().pipe(z.coerce.date()).nullable(),
 });
 
+/** Notes for all devices of an account that time was missed. */
 export async function noteMissed({ db, clock }: Pick<Core, 'db' | 'clock'>, payload: unknown): Promise<void> {
   const { accountId, lostSince } = MissedPayload.parse(payload);
   await db.transaction(async (trx) => {
@@ -84,6 +86,8 @@ class NoTurnError extends Error {}
 export async function readHistory(dependencies: HistoryDependencies, payload: unknown): Promise<void> {
   const job = Payload.parse(payload);
   const { db } = dependencies;
+  /** The pages that were read. Those that lead back to each other would be read without end. */
+  const seen = new Set<string>();
   for (let reading = await findReading(db, job); reading !== undefined; reading = await findReading(db, job)) {
     let page: HistoryPage;
     try {
@@ -92,7 +96,11 @@ export async function readHistory(dependencies: HistoryDependencies, payload: un
       await putOff(dependencies, job, reading, error);
       return;
     }
-    if (!(await mergePage(dependencies, job, reading, page))) return;
+    // A reading that begins anew comes by the same pages.
+    if (reading.next_page === null) seen.clear();
+    else seen.add(reading.next_page);
+    const isLast = page.next === null || seen.has(page.next);
+    if (!(await mergePage(dependencies, job, reading, { ...page, next: isLast ? null : page.next }))) return;
   }
 }
 
@@ -131,7 +139,7 @@ async function mergePage(
     });
     await mergeHistory(trx, job, entries);
     const isRead = page.events.some(({ startedAt }) => startedAt < earliest);
-    if (page.next !== null && page.next !== reading.next_page && !isRead) {
+    if (page.next !== null && !isRead) {
       await turnPage(trx, job, page.next);
       return;
     }

@@ -2,7 +2,6 @@ import { type Request, type RequestHandler, type Response, Router } from 'expres
 import { z } from 'zod';
 import { nameOfDevice, pathOfDevice, timeView, type TimeView } from '../devices/device-view.js';
 import { pathOfEventPicture, pathOfPicture } from '../devices/picture-paths.js';
-import { uncoveredDevice } from '../devices/no-such-device.js';
 import { lockDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
@@ -21,7 +20,7 @@ import { deletePicture, findPicture, picturesOf } from '../pictures/pictures.js'
 import { NoLinkError } from '../tokens/errors.js';
 import { csrfProtection, csrfToken } from '../users/csrf.js';
 import { signedInOrHome, userIdOf } from '../users/current-user.js';
-import { requireCamera, requiredDevice } from './required-device.js';
+import { requireCamera, requiredCoveredDevice, requiredDevice } from './required-device.js';
 
 declare module '../http/render.js' {
   interface Views {
@@ -58,19 +57,15 @@ const Id = z.uuid();
 
 /** The pictures of a device: asked for, looked at, downloaded and deleted. */
 export function picturePages(dependencies: PicturePagesDependencies): Router {
-  const { db, clock, coverage, limits } = dependencies;
+  const { db, clock, limits } = dependencies;
   const router = Router();
 
   function deviceOf(request: Request<DeviceParameters>): Promise<UserDevice> {
     return requiredDevice(db, userIdOf(request), request.params.deviceId);
   }
 
-  /** The device, if it may be used. @throws {HttpError} 403, 404, 409 */
-  async function coveredDeviceOf(request: Request<DeviceParameters>): Promise<UserDevice> {
-    const device = await deviceOf(request);
-    const { accountId, id: deviceId } = device;
-    if (!(await coverage.isCovered(db, { accountId, deviceId }, clock()))) throw uncoveredDevice();
-    return device;
+  function coveredDeviceOf(request: Request<DeviceParameters>): Promise<UserDevice> {
+    return requiredCoveredDevice(dependencies, userIdOf(request), request.params.deviceId);
   }
 
   /** Asks Ring, and leads to where what came of it is told. */

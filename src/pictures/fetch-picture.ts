@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { Core } from '../core.js';
 import { row, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
+import { IS_RECORDED } from '../devices/recorded-events.js';
 import { LOCK_SHARED, lockDeviceOfUser, SHARED_DEVICES, type UserDevice } from '../devices/user-devices.js';
 import { enqueue } from '../jobs/enqueue.js';
 import type { CoveredDevice } from '../ring-accounts/coverage.js';
@@ -48,7 +49,7 @@ export function findEventWithPicture(
     db,
     sql`SELECT request_id AS id, occurred_at AS "occurredAt", type FROM device_events
          WHERE request_id = ${eventId} AND account_id = ${accountId} AND device_id = ${deviceId}
-           AND type IN ('motion_detected', 'button_press')`,
+           AND ${IS_RECORDED}`,
   );
 }
 

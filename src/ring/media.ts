@@ -34,7 +34,7 @@ export interface RingClip {
   startsAt: Date | undefined;
   /** Whether only a part of the time that was asked for is recorded. */
   isPart: boolean;
-  /** How much of it is recorded, in ms, if Ring tells it. */
+  /** How much of that time is recorded, in ms, if Ring tells it of a part. */
   recordedMs: number | undefined;
 }
 
@@ -107,7 +107,7 @@ async function clipIn({ name }: Call, { status, headers, body }: StreamedAnswer)
     size: headers.has('content-encoding') ? undefined : numberIn(headers, 'content-length'),
     startsAt: timeIn(headers),
     isPart: status === 206,
-    recordedMs: numberIn(headers, 'x-media-length'),
+    recordedMs: status === 206 ? numberIn(headers, 'x-media-length') : undefined,
   };
 }
 

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import pg from 'pg';
 import { createCallBudget, HISTORY_SHARE } from '../../src/tokens/call-budget.js';
 import { type Owner, sharing } from '../support/features/devices.js';
-import { eventsOn } from '../support/features/events.js';
+import { eventsOn, linkOn } from '../support/features/events.js';
 import { silentFor, storedEvents, untilHistoryIsRead } from '../support/features/history.js';
 import { untilProcessed } from '../support/features/inbox.js';
 import { untilJobsAreDone } from '../support/waiting/jobs.js';
@@ -148,6 +148,31 @@ describe('Ring’s history is read', () => {
     expect(await storedEvents(world, one.ringUser)).toHaveLength(6);
   });
 
+  test('no further than to a page that was read already', async () => {
+    const one = await owner();
+    const { ringUser, device } = one;
+    const leadingTo = (key: string) => {
+      const attributes = { event_type: 'on_demand', start: now(), end: now() };
+      const relationships = { source: { data: { type: 'devices', id: device.id } } };
+      const body = JSON.stringify({
+        data: [{ type: 'history-events', id: 'event', attributes, relationships }],
+        links: { next: `/v1/history/devices/${device.id}/events?page[key]=${key}` },
+      });
+      return once('history', { kind: 'body', status: 200, contentType: 'application/json', body });
+    };
+    await world.ring.setFaults([leadingTo('a'), leadingTo('b'), leadingTo('a')]);
+    const before = (await historyCalls(one)).length;
+
+    await addJob('note_missed_time', { accountId: ringUser.account_id, lostSince: world.clock.now().toISOString() });
+    await untilHistoryIsRead(world);
+
+    expect((await historyCalls(one)).slice(before)).toHaveLength(3);
+    const missing = await world.sql('SELECT 1 FROM device_histories WHERE account_id = $1 AND missing_since IS NOT NULL', [
+      ringUser.account_id,
+    ]);
+    expect(missing).toEqual([]);
+  });
+
   test('by no more than a fifth of the 100 calls a second that Ring allows, on all instances together', async () => {
     const pools = Array.from({ length: 3 }, () => new pg.Pool({ connectionString: world.databaseUrl, max: 2 }));
     const budgets = pools.map((pool) => createCallBudget(pool, HISTORY_SHARE, () => false));
@@ -228,6 +253,28 @@ describe('an event that a webhook tells, too', () => {
     const { text } = await one.visitor.open('/events');
     expect(text).toContain('A vehicle was seen</p>');
     expect(eventsOn(text).length).toBe(new Set(eventsOn(text)).size);
+  });
+
+  test('keeps the picture that its user has asked for before the webhook came', async () => {
+    const { ringUser, visitor, path, csrfToken, ...one } = await owner();
+    const at = now();
+    await record({ ringUser, ...one }, at);
+    world.clock.advance(60);
+    await missed();
+    const [told] = await world.sql<{ id: string }>('SELECT request_id AS id FROM device_events WHERE account_id = $1', [
+      ringUser.account_id,
+    ]);
+    await visitor.post(`${path}/events/${told?.id ?? ''}/snapshot`, { _csrf: csrfToken });
+    const [picture] = await world.sql<{ id: string }>('SELECT id FROM snapshots WHERE account_id = $1', [
+      ringUser.account_id,
+    ]);
+
+    await world.ring.sendEvent({ user_id: ringUser.id, type: 'motion_detected', timestamp: at, effect: false });
+    await untilProcessed(world, ringUser);
+
+    const { text } = await visitor.open('/events');
+    expect(eventsOn(text)).not.toContain(told?.id);
+    expect(linkOn(text, 'Show the picture')).toBe(`${path}/snapshots/${picture?.id ?? ''}/view`);
   });
 
   test('is another one when it is more than 5 s away, or of another kind', async () => {
@@ -321,7 +368,8 @@ describe('what is not to be known any more', () => {
   test('an event from before its device’s removal is not recorded, also when the device is back', async () => {
     const one = await owner();
     const { ringUser, device } = one;
-    await record(one, now());
+    const before = now();
+    await record(one, before);
     world.clock.advance(60);
     await world.ring.sendEvent({ user_id: ringUser.id, type: 'device_removed', device_id: device.id });
     await untilProcessed(world, ringUser);
@@ -337,6 +385,17 @@ describe('what is not to be known any more', () => {
       return read.length === 1;
     });
     expect(await storedEvents(world, ringUser)).toEqual([]);
+
+    const late = { type: 'motion_detected', timestamp: before, effect: false };
+    await world.ring.sendEvent({ user_id: ringUser.id, device_id: device.id, ...late });
+    await untilProcessed(world, ringUser);
+    expect(await storedEvents(world, ringUser)).toEqual([]);
+    const bodies = await world.sql(
+      `SELECT body FROM webhook_events WHERE account_id = $1 AND type = 'motion_detected'`,
+      [ringUser.account_id],
+    );
+    expect(bodies).toEqual([{ body: null }]);
+
     await record(one, now());
     await missed();
     expect(await storedEvents(world, ringUser)).toEqual([motion(device.id, now())]);
@@ -364,6 +423,17 @@ describe('a history that Ring does not tell', () => {
     await untilHistoryIsRead(world);
     expect(line((await one.visitor.open('/events')).text)).toBeUndefined();
     expect(await storedEvents(world, one.ringUser)).toEqual([motion(one.device.id, at)]);
+  });
+
+  test('is said, too, when more than a minute has passed without an answer', async () => {
+    const one = await owner();
+    await world.sql(
+      `UPDATE device_histories SET missing_since = $2, missing_until = $3, read_since = $2 WHERE account_id = $1`,
+      [one.ringUser.account_id, new Date(now() - 60_000), world.clock.now()],
+    );
+    expect(line((await one.visitor.open('/events')).text)).toBeUndefined();
+    world.clock.advance(61);
+    expect(line((await one.visitor.open('/events')).text)).toContain('Ring has not told us yet what happened');
   });
 
   test('is read on from the page where it stopped, and from the first when Ring no longer knows that', async () => {

@@ -128,6 +128,24 @@ describe('the latest picture', () => {
     expect(await picturesOf(owner)).toHaveLength(1);
   });
 
+  test('is asked for since the device was added, also when the account is linked for more than a day', async () => {
+    const owner = await sharing(world);
+    world.clock.advance(2 * DAY);
+    await world.sql('UPDATE devices SET added_at = $2 WHERE id = $1', [owner.device.id, world.clock.now()]);
+    const added = now();
+    world.clock.advance(HOUR);
+    await record(owner);
+    await world.ring.setFaults([refused('image', 403, 'TIME_RANGE_NOT_AUTHORIZED')]);
+
+    await ask(owner);
+
+    expect((await asked(owner)).map(({ start_timestamp }) => start_timestamp)).toEqual([
+      now() - DAY * 1_000 + 5_000,
+      added + 5_000,
+    ]);
+    expect(await picturesOf(owner)).toHaveLength(1);
+  });
+
   test('can be asked for in the moment of the consent', async () => {
     const owner = await sharing(world);
     await record(owner);
