@@ -331,7 +331,9 @@ test('a sensor is not asked for pictures', async () => {
   });
   const report = await check(url);
   expect(rowOf(report, HISTORY).result).toBe('fits');
-  expect(textOf(report)).toContain('Everything that was answered fits: 17 fit, 0 not offered here, 0 do not fit, 3 could not');
+  expect(textOf(report)).toContain(
+    'Everything that was answered fits: 17 fit, 0 not offered here, 0 do not fit, 3 could not',
+  );
 });
 
 test('a token that Ring does not take ends it with the first answer', async () => {

@@ -135,9 +135,7 @@ describe('history', () => {
       ],
       next: null,
     });
-    expect(ring.received).toMatchObject([
-      { path: `/v1/history/devices/${DEVICE}/events?event_types=motion,ding` },
-    ]);
+    expect(ring.received).toMatchObject([{ path: `/v1/history/devices/${DEVICE}/events?event_types=motion,ding` }]);
   });
 
   test('goes on where Ring says, with the filter that the link has dropped', async () => {

@@ -164,10 +164,7 @@ describe('a link in an answer of Ring’s', () => {
   });
 
   test.each([
-    [
-      'https://elsewhere.example.com/whep/sessions/s-1',
-      '/v1/devices/device-1/media/streaming/whep/sessions/s-1',
-    ],
+    ['https://elsewhere.example.com/whep/sessions/s-1', '/v1/devices/device-1/media/streaming/whep/sessions/s-1'],
     ['/sessions/s-2/', '/sessions/s-2'],
     ['s-3', '/v1/devices/device-1/media/streaming/whep/sessions/s-3'],
     ['s-4?token=x', '/v1/devices/device-1/media/streaming/whep/sessions/s-4?token=x'],
@@ -291,7 +288,10 @@ describe('an answer of Ring’s', () => {
 
   test.each([
     ['a subscription', { id: 's-2', type: 'subscriptions' }],
-    ['a device of one', { id: 's-2', type: 'subscriptions', attributes: {}, relationships: { devices: { data: [{}] } } }],
+    [
+      'a device of one',
+      { id: 's-2', type: 'subscriptions', attributes: {}, relationships: { devices: { data: [{}] } } },
+    ],
   ])('with %s that can’t be read is none: what is covered must not depend on half of it', async (_what, odd) => {
     const good = { id: 's-1', type: 'subscriptions', attributes: { sub_type: 'paid', status: 'active' } };
     const { url } = await listenAndAnswer(200, JSON.stringify({ data: [good, odd] }));

@@ -114,7 +114,9 @@ function answerDevices(request: RingRequest): RingAnswer {
 function answerDevice(request: RingRequest): RingAnswer {
   const device = deviceOf(request);
   const relations = readInclude(request);
-  return device === undefined ? notFound() : jsonApi(200, { data: withData(device, relations), ...besidesData(relations) });
+  return device === undefined
+    ? notFound()
+    : jsonApi(200, { data: withData(device, relations), ...besidesData(relations) });
 }
 
 function answerResource(request: RingRequest, relation: string): RingAnswer {
