@@ -58,14 +58,16 @@ export function sql(strings: TemplateStringsArray, ...parts: readonly (Sql | Sql
 }
 
 /** The values of a row by their columns: each a value, or SQL for one. */
-type Columns<Name extends keyof Tables> = Readonly<Partial<Record<Extract<keyof Tables[Name], string>, Sql | SqlValue>>>;
+type Columns<Name extends keyof Tables> = Readonly<
+  Partial<Record<Extract<keyof Tables[Name], string>, Sql | SqlValue>>
+>;
 
 /**
  * A row to be inserted, where the builder of Knex can't say from what or under which condition: a value stands beside the
  * name of its column, and both lists have the same order.
  */
 export function columnsOf<Name extends keyof Tables>(columns: Columns<Name>): { names: Sql; values: Sql } {
-  const values = Object.values<Sql | SqlValue>(columns);
+  const values = Object.values(columns as Readonly<Record<string, Sql | SqlValue>>);
   return {
     names: new Sql([Object.keys(columns).join(', ')], []),
     values: new Sql(['', ...values.slice(1).map(() => ', '), ''], values),

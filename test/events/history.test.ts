@@ -167,9 +167,10 @@ describe('Ring’s history is read', () => {
     await untilHistoryIsRead(world);
 
     expect((await historyCalls(one)).slice(before)).toHaveLength(3);
-    const missing = await world.sql('SELECT 1 FROM device_histories WHERE account_id = $1 AND missing_since IS NOT NULL', [
-      ringUser.account_id,
-    ]);
+    const missing = await world.sql(
+      'SELECT 1 FROM device_histories WHERE account_id = $1 AND missing_since IS NOT NULL',
+      [ringUser.account_id],
+    );
     expect(missing).toEqual([]);
   });
 
