@@ -158,7 +158,7 @@ export function createApp(options: AppOptions): App {
   app.use(devicePage({ ...core, limits, stunUrls: config.stunUrls }));
   app.use(picturePages({ ...core, limits, onPicture: metrics.onPicture }));
   app.use(recordingPages({ ...core, limits, feed: options.feed }));
-  app.use(eventsPage({ db, clock, limits }));
+  app.use(eventsPage({ ...core, limits }));
   app.use(streams.router);
   app.use(accountPage({ ...core, database, authentication, passwords, limits }));
   app.use(notFound);

@@ -53,7 +53,7 @@ interface NeighboursView {
   older: string | null;
 }
 
-export interface EventsPageDependencies extends Pick<Core, 'db' | 'clock'> {
+export interface EventsPageDependencies extends Pick<Core, 'db' | 'clock' | 'coverage'> {
   limits: RateLimits;
 }
 
@@ -86,7 +86,7 @@ export function eventsPage(dependencies: EventsPageDependencies): Router {
       throw noSuchDevice();
     }
     const filter: EventFilter = { deviceId: device, kind };
-    const page = await listEvents(db, userId, filter, place, PAGE_SIZE);
+    const page = await listEvents(dependencies, userId, filter, place, PAGE_SIZE);
     // The way back to newer events ends at the beginning of the list, where the page is full and kept up to date.
     if (place.after !== undefined && !page.hasMore) {
       seeOther(response, pathOfEvents({ device, kind }));

@@ -30,8 +30,8 @@ declare module '../http/render.js' {
       path: string;
       device: { name: string; href: string };
       takenAt: TimeView;
-      previous: string | null;
-      next: string | null;
+      newer: string | null;
+      older: string | null;
     };
     'event-picture': {
       title: string;
@@ -193,7 +193,7 @@ export function picturePages(dependencies: PicturePagesDependencies): Router {
     const place = kept.findIndex(({ id }) => id === request.params.snapshotId);
     const shown = kept[place];
     if (shown === undefined) throw noSuchPicture();
-    const [previous, next] = [kept[place + 1], kept[place - 1]];
+    const [newer, older] = [kept[place - 1], kept[place + 1]];
     const name = nameOfDevice(device.name);
     render(response, 'picture', {
       title: `Picture of ${name}`,
@@ -201,8 +201,8 @@ export function picturePages(dependencies: PicturePagesDependencies): Router {
       path: `${pathOfDevice(device.id)}/snapshots/${shown.id}`,
       device: { name, href: pathOfDevice(device.id) },
       takenAt: timeView(shown.taken_at),
-      previous: previous === undefined ? null : pathOfPicture(device.id, previous.id),
-      next: next === undefined ? null : pathOfPicture(device.id, next.id),
+      newer: newer === undefined ? null : pathOfPicture(device.id, newer.id),
+      older: older === undefined ? null : pathOfPicture(device.id, older.id),
     });
   });
   viewer.all(methodNotAllowed('GET', 'HEAD'));

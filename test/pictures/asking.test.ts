@@ -174,7 +174,7 @@ describe('the latest picture', () => {
     // What is found is kept, and looked for no more.
     const words = await ask(owner);
     expect(await asked(owner)).toHaveLength(5);
-    expect(words).toContain('Ring has recorded nothing in this time.');
+    expect(words).toContain('Ring has recorded nothing lately.');
   });
 
   test('of an event long ago is looked for on the day of that event after a week', async () => {
@@ -235,7 +235,7 @@ const REFUSALS: [what: string, fault: Fault, latest: string, ofEvent?: string][]
   [
     'nothing is recorded',
     refused('media', 416, 'MEDIA_NOT_FOUND'),
-    `Ring has recorded nothing in this time. ${RECORDS_WHEN} Watch live for a moment, for example, and ask again then.`,
+    `Ring has recorded nothing lately. ${RECORDS_WHEN} Watch live for a moment, for example, and ask again then.`,
     'Ring has no recording of this event. It may be deleted there.',
   ],
   [
@@ -520,7 +520,7 @@ describe('pictures of events by themselves', () => {
     );
     await switchOn(owner);
     expect(wordsOf(owner.visitor.page.text)).toContain(
-      'Pictures of motion and of the doorbell are fetched by themselves .',
+      'Pictures of motion and of the doorbell are fetched automatically .',
     );
     await world.ring.setSettings({ recordingReadyAfterMs: 40_000 });
 
@@ -636,13 +636,13 @@ describe('a picture that is kept', () => {
 
     expect(owner.visitor.heading).toBe('Picture of Front Door');
     expect(owner.visitor.page.text).toContain(`Recorded on <time datetime="${middle?.taken_at.toISOString() ?? ''}">`);
-    expect(linkOn(owner, 'Previous picture')).toBe(pathOf(oldest));
-    expect(linkOn(owner, 'Next picture')).toBe(pathOf(newest));
+    expect(linkOn(owner, 'Older picture')).toBe(pathOf(oldest));
+    expect(linkOn(owner, 'Newer picture')).toBe(pathOf(newest));
     expect(linkOn(owner, 'Close')).toBe(`${owner.path}#pictures`);
     await owner.visitor.open(pathOf(newest));
-    expect(linkOn(owner, 'Next picture')).toBeUndefined();
+    expect(linkOn(owner, 'Newer picture')).toBeUndefined();
     await owner.visitor.open(pathOf(oldest));
-    expect(linkOn(owner, 'Previous picture')).toBeUndefined();
+    expect(linkOn(owner, 'Older picture')).toBeUndefined();
   });
 
   test('is downloaded as a file that is named for its time', async () => {
