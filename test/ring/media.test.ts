@@ -207,10 +207,11 @@ describe('a clip', () => {
       if (request.method === 'POST') response.writeHead(303, { location: '/v1/download' }).end();
       else response.writeHead(200).end(large);
     });
-    const clip = await clientOf(url, { timeoutMs: scaled(1_000) }).openClip(ACCESS_TOKEN, DEVICE, CLIP, signal);
+    const clip = await clientOf(url, { timeoutMs: scaled(300) }).openClip(ACCESS_TOKEN, DEVICE, CLIP, signal);
     if (clip.kind !== 'clip') throw new Error('it is a clip');
-    await delay(scaled(1_200));
-    expect(await bytesOf(clip.body)).toEqual(large);
+    await delay(scaled(400));
+    // Jest takes long to compare so many bytes.
+    expect((await bytesOf(clip.body)).equals(large)).toBe(true);
   });
 
   test('that its reader leaves before it begins is no failed call to Ring', async () => {
@@ -230,7 +231,7 @@ describe('a clip', () => {
       if (request.method === 'POST') response.writeHead(303, { location: '/v1/download' }).end();
       else response.writeHead(200).write(MP4);
     });
-    const clip = await clientOf(url, { timeoutMs: scaled(500) }).openClip(ACCESS_TOKEN, DEVICE, CLIP, signal);
+    const clip = await clientOf(url, { timeoutMs: scaled(300) }).openClip(ACCESS_TOKEN, DEVICE, CLIP, signal);
     if (clip.kind !== 'clip') throw new Error('it is a clip');
     await expect(bytesOf(clip.body)).rejects.toThrow('silent');
   });
