@@ -305,7 +305,7 @@ export const DEVICES: State[] = [
   },
   {
     name: 'device-event-pictures-on',
-    says: 'by themselves',
+    says: 'fetched automatically',
     async visit(page, stage) {
       await visitNew(page, stage);
       await press(page, 'Fetch them automatically');
