@@ -6,7 +6,7 @@
  */
 const FLOORS = [
   ['configuration', 'time', 'ring', 'request-id.ts'],
-  ['database'],
+  ['database', 'ring-check'],
   ['development'],
   ['http', 'jobs'],
   ['ring-accounts', 'users'],
@@ -28,7 +28,7 @@ const SIMULATOR_FLOORS = [
   ['state'],
   ['outbound'],
   ['api', 'life'],
-  ['appstore', 'control'],
+  ['appstore', 'control', 'recorded'],
   ['simulator.ts'],
   ['environment.ts'],
   ['main.ts'],

@@ -8,7 +8,7 @@ import { openDatabase } from '../src/database/database.js';
 import { createRingClient } from '../src/ring/client.js';
 import { createAccessTokens } from '../src/tokens/access-tokens.js';
 import { refreshInBackground } from '../src/tokens/background-refresh.js';
-import { createRefreshBudget } from '../src/tokens/refresh-budget.js';
+import { createCallBudget, REFRESH_SHARE } from '../src/tokens/call-budget.js';
 import { sealPair } from '../src/tokens/token-pairs.js';
 import { createVault } from '../src/tokens/vault.js';
 import { print, printTable, timed } from './report.js';
@@ -96,7 +96,7 @@ export async function benchTokens(databaseUrl: string): Promise<void> {
     const heapBefore = process.memoryUsage().heapUsed;
     const before = await commits(stats);
     const cpuBefore = process.cpuUsage();
-    const budget = createRefreshBudget(database.pool, () => false);
+    const budget = createCallBudget(database.pool, REFRESH_SHARE, () => false);
     const ms = await timed(() => refreshInBackground({ ...dependencies, tokens, budget, isStopping: () => false }));
     const cpu = process.cpuUsage(cpuBefore);
     const after = await commits(stats);

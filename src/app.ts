@@ -12,7 +12,7 @@ import { eventsPage } from './events/events-page.js';
 import { errorPage, notFound } from './http/errors.js';
 import { createRateLimits } from './http/rate-limits.js';
 import { seeOther } from './http/see-other.js';
-import { stylesheet } from './http/stylesheet.js';
+import { leanAssets } from './http/lean-assets.js';
 import { createInbox } from './inbox/inbox.js';
 import type { JobQueue } from './jobs/queue.js';
 import type { CodeExchange } from './linking/exchange.js';
@@ -27,6 +27,8 @@ import { metricsRoute } from './operations/metrics-route.js';
 import type { Metrics } from './operations/metrics.js';
 import { devicePage } from './pages/device-page.js';
 import { createHomePage } from './pages/home-page.js';
+import { picturePages } from './pages/picture-pages.js';
+import { recordingPages } from './pages/recording-pages.js';
 import { createAuthentication } from './users/authentication.js';
 import { createPasswords, type HashCost } from './users/passwords.js';
 import { userRoutes } from './users/routes.js';
@@ -85,7 +87,7 @@ export function createApp(options: AppOptions): App {
     log,
     ...(options.eventStreams && { settings: options.eventStreams }),
   });
-  const homePage = createHomePage({ db, clock, limits });
+  const homePage = createHomePage({ ...core, limits });
   const linkPages = createLinkPages({
     ...core,
     patientPool: database.patientPool,
@@ -130,7 +132,7 @@ export function createApp(options: AppOptions): App {
     }),
   );
   app.use(tokenCallback(options.codes, limits));
-  app.use('/assets', stylesheet(), express.static(ASSETS_DIR, { maxAge: '1h' }));
+  app.use('/assets', leanAssets(), express.static(ASSETS_DIR, { maxAge: '1h' }));
 
   app.use(storedNowhere);
   app.use(sessions.middleware, ...authentication.middleware);
@@ -153,7 +155,9 @@ export function createApp(options: AppOptions): App {
   app.use(linkPages.router);
   app.use(homePage.router);
   app.use(liveViewRoutes({ ...core, limits }));
-  app.use(devicePage({ ...core, limits }));
+  app.use(devicePage({ ...core, limits, stunUrls: config.stunUrls }));
+  app.use(picturePages({ ...core, limits, onPicture: metrics.onPicture }));
+  app.use(recordingPages({ ...core, limits }));
   app.use(eventsPage({ db, limits }));
   app.use(streams.router);
   app.use(accountPage({ ...core, database, authentication, passwords, limits }));
@@ -178,6 +182,7 @@ function securityHeaders({ production }: Config): RequestHandler {
         frameAncestors: ["'none'"],
         formAction: ["'self'"],
         imgSrc: ["'self'", 'data:'],
+        mediaSrc: ["'self'"],
       },
     },
     referrerPolicy: { policy: 'no-referrer' },

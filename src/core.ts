@@ -1,5 +1,6 @@
 import type { Knex } from 'knex';
 import type { Logger } from 'pino';
+import type { Coverage } from './ring-accounts/coverage.js';
 import type { RingClient } from './ring/client.js';
 import type { Clock } from './time/clock.js';
 import type { AccessTokens } from './tokens/access-tokens.js';
@@ -15,6 +16,7 @@ export interface Core {
   ring: RingClient;
   vault: Vault;
   tokens: AccessTokens;
+  coverage: Coverage;
   clock: Clock;
   log: Logger;
   /** How long a token pair may wait for its user, in seconds. */

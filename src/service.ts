@@ -19,11 +19,13 @@ import { createCodeExchange } from './linking/exchange.js';
 import { createMetrics } from './operations/metrics.js';
 import { periodicTasks, CRON_EXPRESSIONS } from './periodic-tasks.js';
 import { currentRequestId } from './request-id.js';
+import { createCoverage } from './ring-accounts/coverage.js';
+import { maskEmail } from './ring/account-identifier.js';
 import { createRingClient } from './ring/client.js';
 import type { Clock } from './time/clock.js';
 import { createAccessTokens } from './tokens/access-tokens.js';
 import { findWrongKeys, requireEveryKey } from './tokens/key-check.js';
-import { createRefreshBudget } from './tokens/refresh-budget.js';
+import { createCallBudget, HISTORY_SHARE, PICTURE_SHARE, REFRESH_SHARE, type Share } from './tokens/call-budget.js';
 import { createVault, type Vault } from './tokens/vault.js';
 import type { HashCost } from './users/passwords.js';
 
@@ -89,17 +91,28 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       log.debug({ call: report.endpoint, result: report.result, ms: Math.round(report.durationMs) }, 'asked Ring');
     },
   });
-  const db = database.knex;
-  const tokens = createAccessTokens({ db, ring, vault, clock, log, onRefresh: metrics.onRefresh, onHealed: catchUp });
-  const core: Core = { db, ring, vault, tokens, clock, log, unclaimedTtlSeconds, linkClockSkewSeconds };
+  const basis = { db: database.knex, ring, vault, clock, log, unclaimedTtlSeconds, linkClockSkewSeconds };
+  const tokens = createAccessTokens({
+    ...basis,
+    onRefresh: metrics.onRefresh,
+    // Ring knows what happened until now, while its webhooks may have found no link.
+    onHealed: (trx, accountId) => catchUp(trx, accountId, clock()),
+  });
+  const exempt = config.subscriptionRequired ? config.subscriptionExempt : [];
+  if (exempt.length > 0) {
+    log.warn({ exempt: exempt.map(maskEmail) }, 'SUBSCRIPTION_EXEMPT: these users need no subscription');
+  }
+  const core: Core = { ...basis, tokens, coverage: createCoverage(config.subscriptionRequired, exempt) };
   const codes = createCodeExchange({ ...core, onExchange: metrics.onExchange });
 
   let isStopping = false;
   const isShuttingDown = () => isStopping;
-  const budget = createRefreshBudget(database.pool, isShuttingDown);
-  const queue = startQueue(database, jobLanes(core, database, metrics), log);
+  const budgetOf = (share: Share) => createCallBudget(database.pool, share, isShuttingDown);
+  const budgets = { pictureBudget: budgetOf(PICTURE_SHARE), historyBudget: budgetOf(HISTORY_SHARE) };
+  const lanes = jobLanes(core, database, metrics, budgets);
+  const queue = startQueue(database, lanes, log);
   const periodic = startPeriodicTasks(
-    periodicTasks(core, { budget, auditRetentionDays, isStopping: isShuttingDown }),
+    periodicTasks(core, { budget: budgetOf(REFRESH_SHARE), auditRetentionDays, exempt, isStopping: isShuttingDown }),
     log,
     metrics.onTaskRun,
   );

@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util';
 import { z } from 'zod';
 import { rows, run, sql } from '../database/sql.js';
 import { isoTime } from '../ring/text.js';
-import { CommandError, print, runCommand } from './command.js';
+import { CommandError, print, runDatabaseCommand } from './command.js';
 
 const USAGE = `Prints the archive of removed devices and links and of deleted accounts, oldest first, one JSON object a line.
 
@@ -14,7 +14,7 @@ const USAGE = `Prints the archive of removed devices and links and of deleted ac
 
 const Since = z.union([z.iso.date().transform((day) => new Date(`${day}T00:00:00Z`)), isoTime]).default(new Date(0));
 
-await runCommand(USAGE, async (db) => {
+await runDatabaseCommand(USAGE, async (db) => {
   const { since } = parseArgs({ options: { since: { type: 'string' } } }).values;
   const from = Since.safeParse(since);
   if (!from.success) {

@@ -7,13 +7,20 @@ import { urlOfRunningPostgres } from '../development/embedded-postgres.js';
 const CONNECT_TIMEOUT_MS = 10_000;
 
 /** An error in words for the person who typed the command. */
-export class CommandError extends Error {}
+export class CommandError extends Error {
+  constructor(
+    message: string,
+    readonly exitCode = 1,
+  ) {
+    super(message);
+  }
+}
 
 /**
- * Runs a command line against the service's database, and ends with 1 and one line when it can't.
+ * Runs a command line, and ends with 1 or the error's own code and one line when it can't.
  * @param usage printed for `--help`, for which nothing else is needed
  */
-export async function runCommand(usage: string, run: (db: Knex) => Promise<void>): Promise<void> {
+export async function runCommand(usage: string, run: () => Promise<void>): Promise<void> {
   // The reader of the lines, such as `head`, may close the pipe before the end.
   process.stdout.once('error', (error: NodeJS.ErrnoException) => {
     process.exit(error.code === 'EPIPE' ? 0 : 1);
@@ -23,6 +30,16 @@ export async function runCommand(usage: string, run: (db: Knex) => Promise<void>
     return;
   }
   try {
+    await run();
+  } catch (error) {
+    process.stderr.write(`${messageOf(error)}\n`);
+    process.exitCode = error instanceof CommandError ? error.exitCode : 1;
+  }
+}
+
+/** Runs a command line against the service's database. */
+export function runDatabaseCommand(usage: string, run: (db: Knex) => Promise<void>): Promise<void> {
+  return runCommand(usage, async () => {
     const db = openKnex(
       { connectionString: await databaseUrl(), connectionTimeoutMillis: CONNECT_TIMEOUT_MS },
       { max: 1, timeoutMs: CONNECT_TIMEOUT_MS, log: { debug: () => undefined } },
@@ -32,10 +49,7 @@ export async function runCommand(usage: string, run: (db: Knex) => Promise<void>
     } finally {
       await db.destroy();
     }
-  } catch (error) {
-    process.stderr.write(`${messageOf(error)}\n`);
-    process.exitCode = 1;
-  }
+  });
 }
 
 /** The message for the person who typed the command, without the statement that Knex puts in front of Postgres' own. */

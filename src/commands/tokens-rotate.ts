@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util';
 import { readOwnConfig } from '../development/secrets.js';
 import { resealUnderNewestKey } from '../tokens/key-rotation.js';
 import { createVault } from '../tokens/vault.js';
-import { CommandError, print, runCommand } from './command.js';
+import { CommandError, print, runDatabaseCommand } from './command.js';
 
 const USAGE = `Seals every token under the first key of TOKEN_ENCRYPTION_KEYS, while the service runs. All instances must know that key
 already: put it first, restart them, then run this; afterwards the other keys can go. Ends with 1 when something could not
@@ -13,7 +13,7 @@ be opened.
 
 const MAX_LISTED = 20;
 
-await runCommand(USAGE, async (db) => {
+await runDatabaseCommand(USAGE, async (db) => {
   parseArgs({ options: {} });
   const vault = createVault(readOwnConfig().encryptionKeys);
   const unreadable = await resealUnderNewestKey(db, vault, ({ resealed, left }) => {

@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
 import { failedEvents, rerunFailed } from '../inbox/rerun.js';
-import { CommandError, print, runCommand } from './command.js';
+import { CommandError, print, runDatabaseCommand } from './command.js';
 
 const USAGE = `Lists the webhook events that have failed for good, or has them applied again: all, or those with the given request IDs.
 
@@ -10,7 +10,7 @@ const USAGE = `Lists the webhook events that have failed for good, or has them a
     npm run webhooks:rerun -- 0b8c1f1e-…
 `;
 
-await runCommand(USAGE, async (db) => {
+await runDatabaseCommand(USAGE, async (db) => {
   const { values, positionals } = parseArgs({ options: { all: { type: 'boolean' } }, allowPositionals: true });
   const bad = positionals.find((id) => !z.guid().safeParse(id).success);
   if (bad !== undefined)

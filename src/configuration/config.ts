@@ -27,6 +27,12 @@ export type Config = Readonly<{
   /** Multiplies every rate limit. */
   rateLimitScale: number;
   simulator: boolean;
+  /** Whether what a device offers needs an active subscription that covers it. */
+  subscriptionRequired: boolean;
+  /** The e-mail addresses of users who need no subscription, in lower case. */
+  subscriptionExempt: readonly string[];
+  /** The STUN servers that a browser asks for its address before it opens a live view: `stun:host:port`. */
+  stunUrls: readonly string[];
   /** Express' setting `trust proxy`: a number of hops, or addresses and subnets. */
   trustProxy: number | string[];
   metricsToken: string | undefined;
@@ -127,6 +133,33 @@ const trustProxy = z
     return z.NEVER;
   });
 
+/** Comma-separated entries of one form. White space around them is dropped. */
+const listOf = (expected: string, entry: z.ZodType<string, string>, most: number) =>
+  z
+    .string()
+    .default('')
+    .transform((value, context) => {
+      const entries = value.split(',').map((one) => entry.safeParse(one.trim()));
+      const read = entries.flatMap(({ data }) => data ?? []);
+      if (value.trim() === '') return [];
+      if (read.length === entries.length && read.length <= most) return [...new Set(read)];
+      context.addIssue({ code: 'custom', message: `expected ${expected}, comma-separated, ${most} at most` });
+      return z.NEVER;
+    });
+
+/** RFC 7064, without `stuns`: a name or an address, an IPv6 one in brackets, and a port if it is not 3478. */
+const StunUrl = z
+  .string()
+  .max(300)
+  .regex(/^stun:(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/)
+  .refine((value) => Number(/[^:]:(\d+)$/.exec(value.slice('stun:'.length))?.[1] ?? 3478) <= 65_535);
+
+/** As users' addresses are stored. */
+const Email = z
+  .string()
+  .toLowerCase()
+  .pipe(z.email({ pattern: z.regexes.html5Email }).max(254));
+
 function isAddressOrSubnet(entry: string): boolean {
   if (TRUST_PROXY_NAMES.includes(entry)) return true;
   const [address, prefix, ...rest] = entry.split('/');
@@ -166,6 +199,10 @@ export function environmentSchema(production: boolean, simulatorOrigin: string |
       .transform(Number)
       .pipe(z.number().positive({ error: 'expected a number above 0' }))
       .default(1),
+    SUBSCRIPTION_REQUIRED: z.enum(['off', 'device'], { error: 'expected off or device' }).default('off'),
+    SUBSCRIPTION_EXEMPT: listOf('e-mail addresses', Email, 50),
+    // Browsers warn about five and more: each is asked, and makes a live view slower to open.
+    STUN_URLS: listOf('stun: URLs like stun:stun.example.com:3478', StunUrl, 4),
     RING_SIMULATOR: z.enum(['on', 'off'], { error: 'expected on or off' }).optional(),
     TRUST_PROXY: trustProxy,
     METRICS_TOKEN: text('16 random characters or more', 16).optional(),
@@ -224,6 +261,9 @@ export function readConfig(environment: Environment): Config {
     drainSeconds: values.DRAIN_SECONDS,
     rateLimitScale: values.RATE_LIMIT_SCALE,
     simulator,
+    subscriptionRequired: values.SUBSCRIPTION_REQUIRED === 'device',
+    subscriptionExempt: values.SUBSCRIPTION_EXEMPT,
+    stunUrls: values.STUN_URLS,
     trustProxy: values.TRUST_PROXY,
     metricsToken: values.METRICS_TOKEN,
     logLevel: values.LOG_LEVEL,

@@ -22,6 +22,8 @@ export interface Tables {
     completed_at: Date | null;
     is_identifier_untold: boolean;
     void_before: Date | null;
+    subscriptions_answered_at: Date | null;
+    subscriptions_ask_at: Date | null;
   };
   audit_archive: {
     id: string;
@@ -46,6 +48,18 @@ export interface Tables {
     type: string;
     subtype: string | null;
     occurred_at: Date;
+    history_id: string | null;
+    history_start: Date | null;
+    is_only_in_history: boolean;
+  };
+  device_histories: {
+    account_id: string;
+    device_id: string;
+    missing_since: Date | null;
+    missing_until: Date | null;
+    read_since: Date | null;
+    next_page: string | null;
+    read_error: string | null;
   };
   devices: {
     account_id: string;
@@ -61,6 +75,13 @@ export interface Tables {
     fetch_error: string | null;
     removed_at: Date | null;
     online_since: Date | null;
+    has_event_pictures: boolean;
+    pictures_deleted_until: Date | null;
+    void_before: Date | null;
+    is_doorbell: boolean;
+    sensors: unknown;
+    status_fetched_at: Date | null;
+    uncovered_since: Date | null;
   };
   job_runners: {
     pool_id: string;
@@ -74,10 +95,22 @@ export interface Tables {
     device_id: string;
     status: 'OPENING' | 'OPEN' | 'ENDED';
     session_path: string | null;
-    end_reason: 'CLOSED' | 'TIME_LIMIT' | 'DEVICE_OFFLINE' | 'DEVICE_REMOVED' | 'LINK_REMOVED' | 'FAILED' | null;
+    end_reason:
+      'CLOSED' | 'TIME_LIMIT' | 'DEVICE_OFFLINE' | 'DEVICE_REMOVED' | 'LINK_REMOVED' | 'FAILED' | 'SUBSCRIPTION' | null;
     started_at: Date;
     expires_at: Date;
     ended_at: Date | null;
+  };
+  picture_requests: {
+    id: string;
+    account_id: string;
+    device_id: string;
+    event_id: string | null;
+    is_automatic: boolean;
+    status: 'WAITING' | 'ENDED';
+    outcome: string | null;
+    picture_id: string | null;
+    asked_at: Date;
   };
   rate_limits: {
     key: string;
@@ -117,11 +150,16 @@ export interface Tables {
     time_of_day: string | null;
     time_zone: string | null;
     status: 'ACTIVE' | 'PAUSED';
-    pause_reason: 'OFFLINE' | 'USER' | null;
+    pause_reason: 'OFFLINE' | 'USER' | 'SUBSCRIPTION' | null;
     next_run_at: Date | null;
     last_run_at: Date | null;
     last_error: string | null;
     created_at: Date;
+    last_outcome: string | null;
+  };
+  service_presence: {
+    is_only: boolean;
+    seen_at: Date;
   };
   sessions: {
     sid: string;
@@ -135,6 +173,7 @@ export interface Tables {
     taken_at: Date;
     content_type: string;
     picture: Buffer;
+    stored_at: Date;
   };
   subscriptions: {
     account_id: string;
@@ -158,6 +197,7 @@ export interface Tables {
     password_hash: string;
     created_at: Date;
     credentials_version: number;
+    exempt_since: Date | null;
   };
   webhook_events: {
     id: string;
@@ -187,9 +227,12 @@ interface Optional {
     | 'removed_at'
     | 'completed_at'
     | 'is_identifier_untold'
-    | 'void_before';
+    | 'void_before'
+    | 'subscriptions_answered_at'
+    | 'subscriptions_ask_at';
   audit_archive: 'id' | 'link_id' | 'account_id' | 'account_identifier' | 'device_id' | 'request_id' | 'erased_at';
-  device_events: 'subtype';
+  device_events: 'subtype' | 'history_id' | 'history_start' | 'is_only_in_history';
+  device_histories: 'missing_since' | 'missing_until' | 'read_since' | 'next_page' | 'read_error';
   devices:
     | 'name'
     | 'online'
@@ -201,9 +244,17 @@ interface Optional {
     | 'fetched_at'
     | 'fetch_error'
     | 'removed_at'
-    | 'online_since';
+    | 'online_since'
+    | 'has_event_pictures'
+    | 'pictures_deleted_until'
+    | 'void_before'
+    | 'is_doorbell'
+    | 'sensors'
+    | 'status_fetched_at'
+    | 'uncovered_since';
   job_runners: never;
   live_views: 'session_path' | 'end_reason' | 'ended_at';
+  picture_requests: 'event_id' | 'outcome' | 'picture_id';
   rate_limits: 'points' | 'expire';
   ring_tokens:
     | 'account_id'
@@ -221,12 +272,14 @@ interface Optional {
     | 'refresh_queued_until'
     | 'arrival'
     | 'installed_since';
-  scheduled_operations: 'time_of_day' | 'time_zone' | 'pause_reason' | 'next_run_at' | 'last_run_at' | 'last_error';
+  scheduled_operations:
+    'time_of_day' | 'time_zone' | 'pause_reason' | 'next_run_at' | 'last_run_at' | 'last_error' | 'last_outcome';
+  service_presence: 'is_only';
   sessions: never;
-  snapshots: never;
+  snapshots: 'stored_at';
   subscriptions: 'plan_id' | 'expires_at' | 'created_at';
   token_exchanges: never;
-  users: 'id' | 'credentials_version';
+  users: 'id' | 'credentials_version' | 'exempt_since';
   webhook_events: 'id' | 'device_id' | 'attempts' | 'last_error' | 'retry_at' | 'body' | 'processed_at';
 }
 
@@ -240,12 +293,15 @@ declare module 'knex/types/tables.js' {
     account_links: Table<'account_links'>;
     audit_archive: Table<'audit_archive'>;
     device_events: Table<'device_events'>;
+    device_histories: Table<'device_histories'>;
     devices: Table<'devices'>;
     job_runners: Table<'job_runners'>;
     live_views: Table<'live_views'>;
+    picture_requests: Table<'picture_requests'>;
     rate_limits: Table<'rate_limits'>;
     ring_tokens: Table<'ring_tokens'>;
     scheduled_operations: Table<'scheduled_operations'>;
+    service_presence: Table<'service_presence'>;
     sessions: Table<'sessions'>;
     snapshots: Table<'snapshots'>;
     subscriptions: Table<'subscriptions'>;

@@ -144,10 +144,12 @@ function member(column: Column, constraints: Table['constraints']): string {
   return declaration('    ', column.name, column.isNullable && !types.includes('unknown') ? [...types, 'null'] : types);
 }
 
-/** One line, or where that would be too long, a line for each type: as prettier has it. */
+/** One line, or where that would be too long a second one for the types, or a line for each: as prettier has it. */
 function declaration(indentation: string, name: string, types: readonly string[]): string {
   const line = `${indentation}${name}: ${types.join(' | ')};\n`;
   if (line.length <= 121) return line;
+  const second = `${indentation}  ${types.join(' | ')};\n`;
+  if (second.length <= 121) return `${indentation}${name}:\n${second}`;
   return `${indentation}${name}:${types.map((type) => `\n${indentation}  | ${type}`).join('')};\n`;
 }
 

@@ -14,10 +14,11 @@ const ENHANCEMENTS: Readonly<Record<Enhancement, string>> = {
   ir_led_night_vision: 'Infrared night vision',
   hdr: 'HDR (detail in bright and dark parts)',
   auto_zoom_track: 'Zooming in on what moves',
+  snapshot: 'Still pictures',
 };
 
 /** Ring's words for what can be set up in its app. How it is set up stands elsewhere, so they are not shown. */
-const SETTINGS = { video: ['resolution'], motion: ['enabled', 'motion_zones'] };
+const SETTINGS = { video: ['resolution', 'resolution_mode'], motion: ['enabled', 'motion_zones'] };
 
 /** Heights by which people know pictures of 16:9. */
 const KNOWN_HEIGHTS = ['360', '480', '540', '720', '1080', '1440', '2160'];
@@ -41,7 +42,7 @@ export function capabilitiesView(
 function videoFacts(video: Capabilities['video']): CapabilityView[] {
   if (video === undefined) return [];
   const best = wordsOfResolution(video.max_resolution ?? '');
-  const all = distinct(video.supported_resolutions).map(wordsOfResolution);
+  const all = distinct(video.supported_resolutions?.map(wordsOfResolution));
   const codecs = distinct(video.codecs);
   return [
     ...fact('Video', best === '' ? OR.format(all) : `Up to ${best}`),

@@ -2,13 +2,15 @@ import type { Knex } from 'knex';
 import { row, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { isLive, isUsable } from '../ring-accounts/link-conditions.js';
-import type { Location } from '../ring/devices.js';
+import type { Capabilities, Location } from '../ring/devices.js';
 import { ringId } from '../ring/text.js';
+import type { WithAbilities } from './device-kind.js';
+import type { SensorStates } from './sensors.js';
 
 type DeviceRow = Tables['devices'];
 
 /** A device as the user may see it whose link brought it. A fact that Ring has not told is null. */
-export interface UserDevice {
+export interface UserDevice extends WithAbilities {
   /** Ring's */
   id: DeviceRow['id'];
   accountId: DeviceRow['account_id'];
@@ -20,10 +22,13 @@ export interface UserDevice {
   /** Since when that is so, if it is known. */
   onlineSince: DeviceRow['online_since'];
   location: Location | null;
+  capabilities: Capabilities | null;
+  sensors: SensorStates | null;
 }
 
 const COLUMNS = sql`device.id, device.account_id AS "accountId", link.id AS "linkId", device.name, device.online,
-  device.online_at AS "onlineAt", device.online_since AS "onlineSince", device.location`;
+  device.online_at AS "onlineAt", device.online_since AS "onlineSince", device.location,
+  device.capabilities, device.is_doorbell AS "isDoorbell", device.sensors`;
 
 /** SQL: devices that are shared with us, and the link on whose behalf Ring is asked about them. */
 export const SHARED_DEVICES = sql`account_links link JOIN devices device

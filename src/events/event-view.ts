@@ -1,5 +1,6 @@
 import { timeView, nameOfDevice, pathOfDevice, type TimeView } from '../devices/device-view.js';
-import { EVENT_KINDS, type EventKind } from './event-kinds.js';
+import { pathOfEventPicture, pathOfPicture } from '../devices/picture-paths.js';
+import { EVENT_KINDS, type EventKind, isRecorded } from './event-kinds.js';
 import type { ListedEvent } from './list-events.js';
 
 export interface EventView {
@@ -10,16 +11,30 @@ export interface EventView {
   /** Null on the page of that device. */
   device: { name: string; href: string } | null;
   at: TimeView;
+  /** Where its picture is shown, or asked for if none is kept; null when nothing was recorded of it. */
+  picture: { href: string; isKept: boolean } | null;
+  /** Where what was recorded then can be watched; null when nothing was. */
+  recording: string | null;
 }
 
-export function eventView({ requestId, occurredAt, kind, deviceId, deviceName }: ListedEvent): EventView {
+export function eventView(event: ListedEvent): EventView {
+  const { requestId, occurredAt, kind, deviceId, deviceName, pictureId } = event;
   const { text, icon } = EVENT_KINDS[kind];
+  const isOffered = isRecorded(kind) && event.mayHaveVideo;
   return {
     id: requestId,
     text,
     icon,
     device: { name: nameOfDevice(deviceName), href: pathOfDevice(deviceId) },
     at: timeView(occurredAt),
+    picture:
+      isOffered || pictureId !== null
+        ? {
+            href: pictureId === null ? pathOfEventPicture(deviceId, requestId) : pathOfPicture(deviceId, pictureId),
+            isKept: pictureId !== null,
+          }
+        : null,
+    recording: isOffered ? `${pathOfDevice(deviceId)}/recordings/${occurredAt.getTime()}` : null,
   };
 }
 

@@ -17,6 +17,7 @@ import { Cursor, writeCursor } from './event-cursor.js';
 import { EVENT_KINDS, type EventKind } from './event-kinds.js';
 import { eventView, type EventsAddress, type EventView, pathOfEvents } from './event-view.js';
 import { type EventFilter, type EventPage, type EventPlace, listEvents } from './list-events.js';
+import { missedTimesOn, type MissedTimeView } from './missed-time.js';
 
 declare module '../http/render.js' {
   interface Views {
@@ -24,6 +25,7 @@ declare module '../http/render.js' {
       title: string;
       csrfToken: string;
       events: EventView[];
+      missed: MissedTimeView[];
       empty: Empty | null;
       filter: FilterView | null;
       isNewest: boolean;
@@ -93,6 +95,7 @@ export function eventsPage({ db, limits }: EventsPageDependencies): Router {
       title: 'Events',
       csrfToken: await csrfToken(request),
       events: page.events.map(eventView),
+      missed: await missedTimesOn(db, userId, filter, page, place),
       empty: page.events.length > 0 ? null : await whyEmpty(db, userId, devices, { device, kind, ...place }),
       // Without devices there is nothing to choose among.
       filter: devices.length === 0 ? null : filterView(devices, filter),

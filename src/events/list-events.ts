@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
 import { rows, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
+import { MAY_HAVE_VIDEO } from '../devices/device-kind.js';
 import { SHARED_DEVICES } from '../devices/user-devices.js';
 import type { EventCursor } from './event-cursor.js';
 import { type EventKind, KIND_OF_EVENT } from './event-kinds.js';
@@ -12,6 +13,10 @@ export interface ListedEvent extends EventCursor {
   deviceId: Tables['devices']['id'];
   /** Null until Ring has told it. */
   deviceName: Tables['devices']['name'];
+  /** Whether its device may have recorded something. */
+  mayHaveVideo: boolean;
+  /** The ID of its picture, if one is kept. */
+  pictureId: Tables['snapshots']['id'] | null;
 }
 
 export interface EventFilter {
@@ -56,7 +61,10 @@ export async function listEvents(
   const found = await rows<ListedEvent>(
     db,
     sql`SELECT event.request_id AS "requestId", event.occurred_at AS "occurredAt", event.kind, device.id AS "deviceId",
-               device.name AS "deviceName"
+               device.name AS "deviceName", ${MAY_HAVE_VIDEO} AS "mayHaveVideo",
+               (SELECT picture.id FROM picture_requests AS request JOIN snapshots AS picture ON picture.id = request.picture_id
+                 WHERE request.account_id = device.account_id AND request.device_id = device.id
+                   AND request.event_id = event.request_id) AS "pictureId"
           FROM ${SHARED_DEVICES}
          CROSS JOIN LATERAL
                (SELECT request_id, occurred_at, ${KIND_OF_EVENT} AS kind

@@ -59,6 +59,8 @@ export function createRateLimits(pool: Pool, scale: number) {
     /** Limited, because each wakes a camera, and Ring counts the calls of all our users together. */
     liveView: limit('live_view', 20, 60),
     picture: limit('picture', 20, 60),
+    /** Each part of a video that a browser asks for is two calls to Ring. */
+    clip: limit('clip', 60, 60),
     /** Limited, because a download may read some hundred pictures, and keeps a connection while it does. */
     download: limit('download', 10, 60 * 60),
   };

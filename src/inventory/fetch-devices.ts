@@ -1,16 +1,23 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
 import type { Core } from '../core.js';
+import { beginHistory } from '../events/history-rows.js';
 import { jobKey } from '../jobs/enqueue.js';
 import { retryRingCall } from '../jobs/ring-retry.js';
 import { inLinkedAccount } from '../ring-accounts/linked-account.js';
-import { type DeviceReference, FETCH_DEVICE, FETCH_INVENTORY, refetchDevice } from '../ring-accounts/refetch.js';
+import {
+  type DeviceReference,
+  FETCH_DEVICE,
+  FETCH_INVENTORY,
+  FETCH_STATUS,
+  refetchDevice,
+} from '../ring-accounts/refetch.js';
 import type { RingDevice } from '../ring/devices.js';
 import { isGone, RingError } from '../ring/errors.js';
 import { NoLinkError } from '../tokens/errors.js';
 import { markAdded, missingFrom, recordFetchError, storeAnswer } from './device-rows.js';
-import { setOnline } from './online.js';
 import { removeDevice } from './removal.js';
+import { type Asked, storeStatus } from './status.js';
 
 type InventoryCore = Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log' | 'linkClockSkewSeconds'>;
 
@@ -28,6 +35,8 @@ export async function addDevice(trx: Knex.Transaction, device: DeviceReference):
   if (await markAdded(trx, device)) await refetchDevice(trx, device);
 }
 
+const StatusPayload = z.object({ accountId: z.string(), deviceId: z.string(), attempt });
+
 /** Asks Ring for one device and stores the answer. That the device is gone is an answer too. */
 export async function fetchDevice(core: InventoryCore, payload: unknown): Promise<void> {
   const job = DevicePayload.parse(payload);
@@ -36,7 +45,7 @@ export async function fetchDevice(core: InventoryCore, payload: unknown): Promis
   const askedAt = ringTime(core);
   try {
     const device = await tokens.forAccount(accountId, (accessToken) => ring.getDevice(accessToken, deviceId));
-    await inLinkedAccount(db, accountId, (trx) => storeDevice(trx, accountId, device, { askedAt, now: clock() }));
+    await inLinkedAccount(db, accountId, (trx) => storeDevice(trx, accountId, device, asked(core, askedAt)));
   } catch (error) {
     if (error instanceof NoLinkError) return;
     if (isGone(error)) {
@@ -64,12 +73,12 @@ export async function fetchDevice(core: InventoryCore, payload: unknown): Promis
 export async function fetchInventory(core: InventoryCore, payload: unknown): Promise<void> {
   const job = InventoryPayload.parse(payload);
   const { accountId } = job;
-  const { db, ring, tokens, clock } = core;
+  const { db, ring, tokens } = core;
   const askedAt = ringTime(core);
   try {
     const devices = await tokens.forAccount(accountId, (accessToken) => ring.getDevices(accessToken));
     await inLinkedAccount(db, accountId, async (trx) => {
-      for (const device of devices) await storeDevice(trx, accountId, device, { askedAt, now: clock() });
+      for (const device of devices) await storeDevice(trx, accountId, device, asked(core, askedAt));
       for (const deviceId of await missingFrom(trx, accountId, devices)) {
         await refetchDevice(trx, { accountId, deviceId, occurredAt: askedAt });
       }
@@ -81,24 +90,40 @@ export async function fetchInventory(core: InventoryCore, payload: unknown): Pro
   }
 }
 
+/** Asks Ring for the status of one device and stores the answer. */
+export async function fetchStatus(core: InventoryCore, payload: unknown): Promise<void> {
+  const job = StatusPayload.parse(payload);
+  const { accountId, deviceId } = job;
+  const { db, ring, tokens } = core;
+  const askedAt = ringTime(core);
+  try {
+    const status = await tokens.forAccount(accountId, (accessToken) => ring.getDeviceStatus(accessToken, deviceId));
+    await inLinkedAccount(db, accountId, (trx) => storeStatus(trx, job, status, asked(core, askedAt)));
+  } catch (error) {
+    if (error instanceof NoLinkError) return;
+    if (isGone(error)) await refetchDevice(db, { accountId, deviceId, occurredAt: askedAt });
+    else await retryRingCall(core, FETCH_STATUS, job, jobKey(FETCH_STATUS, accountId, deviceId), error);
+  }
+}
+
 /** The earliest time that Ring's clock may show now. An answer that Ring gives now is certainly not older. */
 function ringTime({ clock, linkClockSkewSeconds }: Pick<Core, 'clock' | 'linkClockSkewSeconds'>): Date {
   return new Date(clock().getTime() - linkClockSkewSeconds * 1_000);
 }
 
-interface Asked {
-  /** When Ring was asked, by its own clock: its answer is not older than that. */
-  askedAt: Date;
-  now: Date;
+const asked = ({ clock, linkClockSkewSeconds }: InventoryCore, askedAt: Date): Asked => ({
+  askedAt,
+  now: clock(),
+  clockSkewMs: linkClockSkewSeconds * 1_000,
+});
+
+async function storeDevice(trx: Knex.Transaction, accountId: string, device: RingDevice, when: Asked): Promise<void> {
+  const { id: deviceId, status } = device;
+  const isNews = await storeAnswer(trx, accountId, device, when.askedAt);
+  if (isNews && mayRecord(device)) await beginHistory(trx, { accountId, deviceId }, when.now);
+  if (isNews && status !== undefined) await storeStatus(trx, { accountId, deviceId }, status, when);
 }
 
-async function storeDevice(
-  trx: Knex.Transaction,
-  accountId: string,
-  device: RingDevice,
-  { askedAt, now }: Asked,
-): Promise<void> {
-  const isNews = await storeAnswer(trx, accountId, device, askedAt);
-  if (!isNews || device.online === undefined) return;
-  await setOnline(trx, { accountId, deviceId: device.id, online: device.online, at: askedAt, isChange: false, now });
-}
+/** Sensors are not in Ring's history. A device of which Ring has told no abilities may have a camera. */
+const mayRecord = ({ capabilities }: RingDevice): boolean =>
+  capabilities === undefined || capabilities.video !== undefined;

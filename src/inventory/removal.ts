@@ -1,4 +1,5 @@
 import type { Knex } from 'knex';
+import { eraseHistories } from '../events/history-rows.js';
 import { eraseDeviceEvents } from '../events/record-events.js';
 import { eraseBodiesOfDevices } from '../inbox/event-rows.js';
 import { endLiveViews, eraseFormerLiveViews, lockLiveViews } from '../live-views/live-views.js';
@@ -52,6 +53,7 @@ export async function removeAllDevices(trx: Knex.Transaction, accountId: string,
 async function erase(trx: Knex.Transaction, scope: DeviceScope, now: Date): Promise<void> {
   await eraseSchedules(trx, scope);
   await eraseFormerLiveViews(trx, scope);
+  await eraseHistories(trx, scope);
   await eraseDeviceEvents(trx, scope);
   await erasePictures(trx, scope);
   await eraseBodiesOfDevices(trx, scope, now);

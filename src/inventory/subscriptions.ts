@@ -5,11 +5,14 @@ import { rows, run, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { jobKey } from '../jobs/enqueue.js';
 import { retryRingCall } from '../jobs/ring-retry.js';
-import { isApplied } from '../ring-accounts/link-conditions.js';
+import { isApplied, isUsable } from '../ring-accounts/link-conditions.js';
+import { noteSubscriptionsAnswer } from '../ring-accounts/link-rows.js';
 import { inLinkedAccount } from '../ring-accounts/linked-account.js';
 import { FETCH_SUBSCRIPTIONS } from '../ring-accounts/refetch.js';
+import { RingError } from '../ring/errors.js';
 import type { RingSubscription } from '../ring/subscriptions.js';
 import { NoLinkError } from '../tokens/errors.js';
+import { applyCoverage } from './coverage-changes.js';
 
 /** A subscription as its user may see it. */
 export interface UserSubscription {
@@ -36,23 +39,72 @@ export function subscriptionsOfUser(db: Knex, userId: string): Promise<UserSubsc
   );
 }
 
+/** The cameras of a user that may not be used for want of a subscription, by name. None where none is required. */
+export async function uncoveredDevicesOfUser(
+  { db, clock, coverage }: Pick<Core, 'db' | 'clock' | 'coverage'>,
+  userId: string,
+): Promise<{ linkId: Tables['account_links']['id']; name: Tables['devices']['name'] }[]> {
+  if (!coverage.isRequired) return [];
+  const covered = coverage.covers({ accountId: sql`device.account_id`, deviceId: sql`device.id` }, clock());
+  return rows(
+    db,
+    sql`SELECT link.id AS "linkId", device.name
+          FROM account_links AS link JOIN devices AS device ON device.account_id = link.account_id
+         WHERE link.user_id = ${userId} AND ${isUsable('link')} AND device.removed_at IS NULL AND NOT ${covered}
+           AND (device.capabilities IS NULL OR device.capabilities ? 'video')
+         ORDER BY device.name, device.id LIMIT 500`,
+  );
+}
+
 const Payload = z.object({ accountId: z.string(), attempt: z.number().int().min(1) });
 
-/** Asks Ring what a Ring account has subscribed to. The answer is complete, and replaces the one before. */
+/** @returns one key for each Ring account */
+export const subscriptionsKeyOf = (payload: unknown): string =>
+  jobKey(FETCH_SUBSCRIPTIONS, Payload.parse(payload).accountId);
+
+/**
+ * Asks Ring what a Ring account has subscribed to. The answer is complete, and replaces the one before; what it gives or
+ * takes from the account's devices follows in the same transaction.
+ */
 export async function fetchSubscriptions(
-  core: Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log'>,
+  core: Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log' | 'coverage'>,
   payload: unknown,
 ): Promise<void> {
   const job = Payload.parse(payload);
   const { accountId } = job;
-  const { db, ring, tokens, clock } = core;
+  const { db, clock } = core;
   const askedAt = clock();
   try {
-    const subscriptions = await tokens.forAccount(accountId, (accessToken) => ring.getSubscriptions(accessToken));
-    await inLinkedAccount(db, accountId, (trx) => replace(trx, accountId, subscriptions, askedAt));
+    const subscriptions = await ask(core, accountId);
+    await inLinkedAccount(db, accountId, async (trx) => {
+      await replace(trx, accountId, subscriptions, askedAt);
+      await noteSubscriptionsAnswer(trx, accountId, askedAt);
+      await applyCoverage(trx, core, accountId, clock());
+    });
   } catch (error) {
     if (error instanceof NoLinkError) return;
     await retryRingCall(core, FETCH_SUBSCRIPTIONS, job, jobKey(FETCH_SUBSCRIPTIONS, accountId), error);
+  }
+}
+
+/** Ring's refusals that mean: this app or this user has no subscriptions. */
+const NONE: ReadonlySet<number | undefined> = new Set([403, 404, 422]);
+
+/**
+ * Where a subscription is required, a final refusal is an answer: there is none. Where none is, it is a failed call, and
+ * what was known before stays.
+ */
+async function ask(
+  { ring, tokens, log, coverage }: Pick<Core, 'ring' | 'tokens' | 'log' | 'coverage'>,
+  accountId: string,
+): Promise<RingSubscription[]> {
+  try {
+    return await tokens.forAccount(accountId, (accessToken) => ring.getSubscriptions(accessToken));
+  } catch (error) {
+    const isFinal = error instanceof RingError && (error.kind === 'rejected' || error.kind === 'unauthorized');
+    if (!coverage.isRequired || !isFinal || !NONE.has(error.status)) throw error;
+    log.info({ err: error }, 'Ring has no subscriptions for an account');
+    return [];
   }
 }
 

@@ -219,7 +219,7 @@ async function reach({ db, clock }: ConfirmCore, link: ConfirmingLink, step: Con
 async function complete({ db, clock }: ConfirmCore, link: ConfirmingLink): Promise<void> {
   const now = clock();
   await db.transaction(async (trx) => {
-    if (await completeLink(trx, link, now)) await catchUp(trx, link.account_id);
+    if (await completeLink(trx, link, now)) await catchUp(trx, link.account_id, null);
   });
 }
 

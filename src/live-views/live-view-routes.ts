@@ -1,12 +1,14 @@
 import { type Request, type RequestHandler, type Response, Router, text } from 'express';
 import { z } from 'zod';
 import type { Core } from '../core.js';
+import { NO_LIVE_VIEW } from '../devices/device-kind.js';
 import { pathOfDevice } from '../devices/device-view.js';
-import { noSuchDevice } from '../devices/no-such-device.js';
+import { noSuchDevice, uncoveredDevice } from '../devices/no-such-device.js';
 import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
 import type { RateLimits } from '../http/rate-limits.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
 import { isGone, RingError } from '../ring/errors.js';
+import type { OpenedLiveView } from '../ring/live-view.js';
 import { NoLinkError } from '../tokens/errors.js';
 import { csrfHeaderProtection } from '../users/csrf.js';
 import { signedInOrRefused, userIdOf } from '../users/current-user.js';
@@ -20,7 +22,7 @@ import {
   recordOpened,
 } from './live-views.js';
 
-export interface LiveViewDependencies extends Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log'> {
+export interface LiveViewDependencies extends Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log' | 'coverage'> {
   limits: RateLimits;
 }
 
@@ -66,9 +68,11 @@ export function liveViewRoutes(dependencies: LiveViewDependencies): Router {
     const view = await findLiveView(db, addressOf(request));
     if (view === undefined) throw noSuchView();
     const { status, end_reason: endReason, expires_at: expiresAt } = view;
+    // Ring has named no address that would close it.
+    const endsByItself = status === 'OPEN' && view.session_path === null;
     // Seconds by our clock: the browser's may differ.
     const secondsLeft = Math.max(0, Math.ceil((expiresAt.getTime() - clock().getTime()) / 1_000));
-    response.json({ status, endReason, expiresAt: expiresAt.toISOString(), secondsLeft });
+    response.json({ status, endReason, expiresAt: expiresAt.toISOString(), secondsLeft, endsByItself });
   });
   one.delete(signedInOrRefused, csrfHeaderProtection, async (request: Request<ViewParameters>, response: Response) => {
     if (!(await closeLiveView(db, addressOf(request), clock()))) throw noSuchView();
@@ -93,15 +97,16 @@ interface Opening {
 
 /** Opens a live view, or says why not. @throws {HttpError} */
 async function open(
-  { db, ring, tokens, clock, log }: LiveViewDependencies,
+  { db, ring, tokens, clock, log, coverage }: LiveViewDependencies,
   { userId, deviceId, offer }: Opening,
 ): Promise<{ id: string; answer: string }> {
-  const begun = await beginLiveView(db, userId, deviceId, clock());
+  const begun = await beginLiveView({ db, coverage }, userId, deviceId, clock());
   if (begun === undefined) throw noSuchDevice();
-  if (begun.kind === 'offline') throw offline();
+  if (begun.kind === 'uncovered') throw uncoveredDevice();
+  if (begun.kind !== 'opening') throw begun.kind === 'offline' ? offline() : new HttpError(409, NO_LIVE_VIEW);
   const { id, device } = begun;
 
-  let session: { answer: string; sessionPath: string };
+  let session: OpenedLiveView;
   try {
     session = await tokens.forAccount(device.accountId, (accessToken) =>
       ring.openLiveView(accessToken, device.id, offer),
@@ -148,6 +153,8 @@ function endedWhileOpening(reason: EndReason): HttpError {
       return noSuchDevice();
     case 'DEVICE_OFFLINE':
       return offline();
+    case 'SUBSCRIPTION':
+      return uncoveredDevice();
     case 'CLOSED':
       return new HttpError(409, 'The live view was closed while it opened.');
     case 'TIME_LIMIT':

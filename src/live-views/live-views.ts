@@ -3,6 +3,7 @@ import type { Knex } from 'knex';
 import type { Core } from '../core.js';
 import { row, rows, run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
+import { mayHaveVideo } from '../devices/device-kind.js';
 import { lockDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
 import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
 import { enqueueClosing, type OpenSession } from './close-live-view.js';
@@ -11,7 +12,7 @@ type LiveViewRow = Tables['live_views'];
 export type EndReason = NonNullable<LiveViewRow['end_reason']>;
 
 /** A live view as its user's browser may see it. */
-export type LiveView = Pick<LiveViewRow, 'status' | 'end_reason' | 'expires_at'>;
+export type LiveView = Pick<LiveViewRow, 'status' | 'end_reason' | 'expires_at' | 'session_path'>;
 
 /** The three parts of a live view's address. All of them come from outside. */
 export interface LiveViewAddress {
@@ -33,15 +34,20 @@ const isAt = ({ id, deviceId, userId }: LiveViewAddress): Sql =>
  * @returns undefined when the device is not the user's (any more)
  */
 export async function beginLiveView(
-  db: Knex,
+  { db, coverage }: Pick<Core, 'db' | 'coverage'>,
   userId: string,
   deviceId: string,
   now: Date,
-): Promise<{ kind: 'offline' } | { kind: 'opening'; id: string; device: UserDevice } | undefined> {
+): Promise<
+  { kind: 'offline' | 'no-video' | 'uncovered' } | { kind: 'opening'; id: string; device: UserDevice } | undefined
+> {
   return db.transaction(async (trx) => {
-    // The lock makes a removal of the device, or the device's going offline, come wholly before this row, or find it.
+    // The lock makes a removal of the device, its going offline, or the end of its subscription come wholly before this
+    // row, or find it.
     const device = await lockDeviceOfUser(trx, userId, deviceId);
     if (device === undefined) return undefined;
+    if (!mayHaveVideo(device)) return { kind: 'no-video' };
+    if (!(await coverage.isCovered(trx, { accountId: device.accountId, deviceId }, now))) return { kind: 'uncovered' };
     if (device.online === false) return { kind: 'offline' };
     const id = randomUUID();
     await trx('live_views').insert({
@@ -66,7 +72,7 @@ export async function beginLiveView(
  */
 export async function recordOpened(
   db: Knex,
-  { id, accountId, sessionPath }: { id: string; accountId: string; sessionPath: string },
+  { id, accountId, sessionPath }: { id: string; accountId: string; sessionPath: string | null },
   now: Date,
 ): Promise<EndReason | null> {
   const expiresAt = limitOf(now);
@@ -84,7 +90,8 @@ export async function recordOpened(
     );
     // A row that is missing was erased with its device.
     const reason = ended?.end_reason ?? 'DEVICE_REMOVED';
-    if (takesCallsAfter(reason)) await enqueueClosing(trx, { liveViewId: id, accountId, sessionPath, expiresAt });
+    if (sessionPath !== null && takesCallsAfter(reason))
+      await enqueueClosing(trx, { liveViewId: id, accountId, sessionPath, expiresAt });
     return reason;
   });
 }
@@ -100,7 +107,10 @@ export async function failLiveView(db: Knex, id: string, now: Date): Promise<voi
 
 /** A live view of this user. It is found also when its device or link is gone: that tells the user why it ended. */
 export function findLiveView(db: Knex, address: LiveViewAddress): Promise<LiveView | undefined> {
-  return row<LiveView>(db, sql`SELECT status, end_reason, expires_at FROM live_views WHERE ${isAt(address)}`);
+  return row<LiveView>(
+    db,
+    sql`SELECT status, end_reason, expires_at, session_path FROM live_views WHERE ${isAt(address)}`,
+  );
 }
 
 /**

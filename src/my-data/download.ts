@@ -32,7 +32,8 @@ const sectionsOf = (userId: string): readonly Section[] => [
                'id', link.id, 'account_id', link.account_id, 'status', link.status,
                'account_identifier', link.account_identifier, 'last_error', link.last_error,
                'created_at', link.created_at, 'updated_at', link.updated_at, 'completed_at', link.completed_at,
-               'ring_confirmed_at', link.ring_confirmed_at, 'removed_at', link.removed_at,
+               'ring_confirmed_at', link.ring_confirmed_at,
+               'subscriptions_answered_at', link.subscriptions_answered_at, 'removed_at', link.removed_at,
                'access', jsonb_build_object(
                  'status', token.status, 'scope', token.scope, 'created_at', token.created_at,
                  'claimed_at', token.claimed_at, 'refreshed_at', token.refreshed_at,
@@ -66,11 +67,17 @@ const sectionsOf = (userId: string): readonly Section[] => [
     rowsAtOnce: ROWS_AT_ONCE,
   },
   {
+    name: 'picture_requests',
+    query: sql`SELECT to_jsonb(request) AS line FROM picture_requests AS request
+                WHERE account_id IN (${ownAccounts(userId)}) ORDER BY asked_at, id`,
+    rowsAtOnce: ROWS_AT_ONCE,
+  },
+  {
     name: 'snapshots',
     query: sql`
       SELECT jsonb_build_object(
                'id', id, 'account_id', account_id, 'device_id', device_id, 'taken_at', taken_at,
-               'content_type', content_type,
+               'stored_at', stored_at, 'content_type', content_type,
                'picture_base64', translate(encode(picture, 'base64'), E'\\n', '')) AS line
         FROM (SELECT * FROM snapshots WHERE account_id IN (${ownAccounts(userId)}) ORDER BY taken_at, id OFFSET 0) AS sorted`,
     // A picture may have 5 MB. The fence OFFSET 0 has the rows sorted before any picture is read, and they are read singly.
@@ -131,6 +138,7 @@ export interface Downloads {
    * | `devices` | as Ring has described them, also the names of removed ones |
    * | `device_events` | what devices have told: motion, presses, comings and goings |
    * | `live_views`, `scheduled_operations` | |
+   * | `picture_requests` | that pictures were asked for, and what came of it |
    * | `snapshots` | with the picture itself in `picture_base64` |
    * | `subscriptions` | as Ring has described them |
    * | `webhook_events` | what Ring has sent, of the last 7 days; `body` is Ring's text, null once it is erased |

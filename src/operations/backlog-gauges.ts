@@ -49,6 +49,10 @@ export function createBacklog(): Reading {
     'ring_link_webhook_failed_events',
     'Events that were given up after twelve attempts, until an operator has them run again.',
   );
+  const exemption = gauge(
+    'ring_link_subscription_exemption_age_seconds',
+    'How long the user who has been exempt for longest has passed without a subscription; 0 when nobody is exempt.',
+  );
   const liveViews = gauge('ring_link_live_views', 'Live views that are opening or open.', 'status');
 
   return {
@@ -83,6 +87,10 @@ export function createBacklog(): Reading {
       const { rows: failedEvents } = await client.query<Count>(
         sql`SELECT 'all' AS label, count(*)::int AS count FROM webhook_events WHERE status = 'FAILED'`.numbered,
       );
+      const { rows: exempt } = await client.query<Waiting>(
+        sql`SELECT 'all' AS label, count(*)::int AS count, ${secondsSince(sql`min(exempt_since)`, now)} AS age
+              FROM users WHERE exempt_since IS NOT NULL`.numbered,
+      );
       const { rows: views } = await client.query<Count>(
         sql`SELECT status AS label, count(*)::int AS count FROM live_views WHERE status <> 'ENDED' GROUP BY 1`.numbered,
       );
@@ -100,6 +108,7 @@ export function createBacklog(): Reading {
         inboxAge.set({ account }, ageOf(events, account));
       }
       failed.set(countOf(failedEvents, 'all'));
+      exemption.set(ageOf(exempt, 'all'));
       for (const value of ['OPENING', 'OPEN']) liveViews.set({ status: value }, countOf(views, value));
     },
   };

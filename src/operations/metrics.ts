@@ -2,6 +2,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 import { EXCHANGE_RESULTS, type ExchangeResult } from '../linking/exchange.js';
 import type { PatientResult } from '../linking/link-pages.js';
 import type { MatchReport } from '../linking/match.js';
+import { PICTURE_OUTCOMES, type PictureOutcome } from '../pictures/outcomes.js';
 import { ENDPOINTS } from '../ring/endpoints.js';
 import { EVENT_TYPES, type RingEvent } from '../ring/events.js';
 import type { CallReport } from '../ring/transport.js';
@@ -24,7 +25,7 @@ export interface Metrics {
   onApplied: (event: Pick<RingEvent, 'type' | 'sentAt'>) => void;
   onFailed: (type: WebhookType) => void;
   onRefresh: (outcome: RefreshOutcome) => void;
-  onPicture: (outcome: 'taken' | 'failed') => void;
+  onPicture: (outcome: PictureOutcome) => void;
   onCall: (report: CallReport) => void;
   onTaskRun: (task: string, outcome: 'done' | 'failed') => void;
 }
@@ -112,7 +113,7 @@ export function createMetrics({ clock, periodicTasks }: { clock: Clock; periodic
   });
   const snapshots = new Counter({
     name: 'ring_link_snapshots_total',
-    help: 'Scheduled pictures that Ring was asked for, by outcome; each attempt counts.',
+    help: 'Pictures that Ring was asked for, by outcome; each attempt counts. known: the same frame was kept before.',
     labelNames: ['outcome'],
     registers,
   });
@@ -156,7 +157,7 @@ export function createMetrics({ clock, periodicTasks }: { clock: Clock; periodic
   start(exchanges, 'outcome', EXCHANGE_RESULTS);
   start(claims, 'outcome', Object.keys(CLAIMS));
   start(refreshes, 'outcome', REFRESH_OUTCOMES);
-  start(snapshots, 'outcome', ['taken', 'failed']);
+  start(snapshots, 'outcome', PICTURE_OUTCOMES);
   for (const type of WEBHOOK_TYPES) {
     for (const outcome of DELIVERY_OUTCOMES) {
       if (type === 'unknown' || TYPED.has(outcome)) webhooks.inc({ type, outcome }, 0);

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { Core } from '../core.js';
 import { type CapabilityView, capabilitiesView } from '../devices/capabilities-view.js';
 import { detailsOf, refetchIfOld } from '../devices/device-details.js';
+import { kindOfDevice, mayHaveVideo, NO_PICTURES } from '../devices/device-kind.js';
 import {
   statusView,
   timeView,
@@ -11,16 +12,18 @@ import {
   type StatusView,
   type TimeView,
 } from '../devices/device-view.js';
-import { noSuchDevice } from '../devices/no-such-device.js';
-import { findDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
+import { noSuchDevice, uncoveredDevice } from '../devices/no-such-device.js';
+import { sensorViews } from '../devices/sensors-view.js';
+import type { UserDevice } from '../devices/user-devices.js';
 import { zonesView, type ZonesView } from '../devices/zones-view.js';
 import { latestEvents, type LatestEventsView } from '../events/latest-events.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { render } from '../http/render.js';
 import { seeOther } from '../http/see-other.js';
-import { takePicture } from '../pictures/picture-now.js';
-import { findPicture, picturesOf } from '../pictures/pictures.js';
+import { lastRunText, noticeOf, type PictureNotice } from '../pictures/outcome-words.js';
+import { requestOf } from '../pictures/picture-requests.js';
+import { picturesOf } from '../pictures/pictures.js';
 import { readScheduleForm, type ScheduleDraft, TIME_ZONES, UNKNOWN_TIME_ZONE } from '../pictures/schedule-form.js';
 import { deleteSchedule, pauseByUser } from '../pictures/schedule-rows.js';
 import {
@@ -30,10 +33,10 @@ import {
   type Schedule,
   schedulesOf,
 } from '../pictures/schedules.js';
-import { RingError } from '../ring/errors.js';
-import { NoLinkError } from '../tokens/errors.js';
+import type { CoveredDevice, Standing } from '../ring-accounts/coverage.js';
 import { csrfProtection, csrfToken } from '../users/csrf.js';
 import { signedInOrHome, userIdOf } from '../users/current-user.js';
+import { requiredDevice } from './required-device.js';
 
 declare module '../http/render.js' {
   interface Views {
@@ -42,9 +45,16 @@ declare module '../http/render.js' {
       csrfToken: string;
       path: string;
       device: DeviceView;
-      pictureProblem: string | null;
+      sensors: StatusView[];
+      uncovered: UncoveredView | null;
+      stunUrls: readonly string[];
+      /** What came of the last request for the latest picture. */
+      notice: PictureNotice | null;
+      hasEventPictures: boolean;
       latest: LatestEventsView;
       pictures: PictureView[];
+      /** How many more are kept. */
+      morePictures: number;
       schedules: ScheduleView[];
       isFull: boolean;
       mostSchedules: number;
@@ -61,7 +71,17 @@ declare module '../http/render.js' {
 export interface DeviceView extends StatusView {
   name: string;
   isOffline: boolean;
-  location: string | null;
+  /** Whether a live view and pictures are offered. */
+  hasVideo: boolean;
+  /** What it is, and where. */
+  about: string;
+}
+
+/** What is missing when no subscription covers the device. */
+export interface UncoveredView {
+  missing: string;
+  advice: string;
+  erased: TimeView | null;
 }
 
 export interface PictureView {
@@ -76,49 +96,51 @@ export interface ScheduleView {
   /** Its buttons: the last part of the address, and the word on the button. */
   changes: [change: string, word: string][];
   pauseText: string | null;
-  problem: string | null;
+  /** Why the last run brought no picture. */
+  lastRun: string | null;
 }
 
-export interface DevicePageDependencies extends Pick<Core, 'db' | 'ring' | 'tokens' | 'clock' | 'log'> {
+export interface DevicePageDependencies extends Pick<Core, 'db' | 'clock' | 'coverage'> {
   limits: RateLimits;
-}
-
-/** Problems that the page shows beside the part that each belongs to. */
-interface Problems {
-  draft?: ScheduleDraft;
-  picture?: string;
+  stunUrls: readonly string[];
 }
 
 const Id = z.uuid();
 
-/** The page of one device: what it sees now, its newest pictures and when more are taken, its zones, what it can do. */
+/** How many pictures the page shows. The others follow one by one. */
+const SHOWN_PICTURES = 8;
+
+/** The page of one device: what it sees now, its newest pictures and when they are fetched, its zones, what it can do. */
 export function devicePage(dependencies: DevicePageDependencies): Router {
-  const { db, clock, limits, log } = dependencies;
+  const { db, clock, limits, coverage, stunUrls } = dependencies;
   const router = Router();
 
-  async function show(
-    request: Request,
-    response: Response,
-    device: UserDevice,
-    { draft, picture }: Problems = {},
-  ): Promise<void> {
-    const [schedules, pictures, details, latest] = await Promise.all([
+  async function show(request: Request, response: Response, device: UserDevice, draft?: ScheduleDraft): Promise<void> {
+    const now = clock();
+    const standing = await coverage.standing(db, referenceTo(device), now);
+    const [schedules, pictures, pictureRequest, details, latest] = await Promise.all([
       schedulesOf(db, device),
-      picturesOf(db, device),
+      standing.isCovered ? picturesOf(db, device) : [],
+      standing.isCovered ? requestOf(db, device, null, now) : undefined,
       detailsOf(db, device),
       latestEvents(db, userIdOf(request), device),
     ]);
-    await refetchIfOld(db, device, details, clock());
+    await refetchIfOld(db, device, details, now);
     const lastZone = schedules.findLast(({ timeZone }) => timeZone !== null)?.timeZone ?? '';
     render(response, 'device', {
       title: nameOfDevice(device.name),
       csrfToken: await csrfToken(request),
       path: pathOfDevice(device.id),
       device: deviceView(device),
-      pictureProblem: picture ?? null,
+      sensors: sensorViews(device),
+      uncovered: mayHaveVideo(device) ? uncoveredView(standing) : null,
+      stunUrls,
+      notice: noticeOf(pictureRequest, 'latest', now),
+      hasEventPictures: details.hasEventPictures,
       latest,
-      pictures: pictures.map(({ id, taken_at }) => ({ id, takenAt: timeView(taken_at) })),
-      schedules: schedules.map(scheduleView),
+      pictures: pictures.slice(0, SHOWN_PICTURES).map(({ id, taken_at }) => ({ id, takenAt: timeView(taken_at) })),
+      morePictures: Math.max(0, pictures.length - SHOWN_PICTURES),
+      schedules: schedules.map((schedule) => scheduleView(schedule, device, standing)),
       isFull: schedules.length >= MAX_SCHEDULES_OF_DEVICE,
       mostSchedules: MAX_SCHEDULES_OF_DEVICE,
       draft: draft ?? { timeOfDay: '', timeZone: lastZone, error: null },
@@ -130,17 +152,8 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
     });
   }
 
-  /** @throws {HttpError} 404; 409 when Ring does not let us see the device at the moment */
-  async function deviceOf(request: Request<DeviceParameters>): Promise<UserDevice> {
-    const found = await findDeviceOfUser(db, userIdOf(request), request.params.deviceId);
-    switch (found.kind) {
-      case 'shared':
-        return found.device;
-      case 'hidden':
-        throw new HttpError(409, HIDDEN_DEVICE);
-      case 'none':
-        throw noSuchDevice();
-    }
+  function deviceOf(request: Request<DeviceParameters>): Promise<UserDevice> {
+    return requiredDevice(db, userIdOf(request), request.params.deviceId);
   }
 
   const page = router.route('/devices/:deviceId');
@@ -155,7 +168,7 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
     const read = readScheduleForm(request.body);
     const error =
       'recurrence' in read
-        ? refusal(await createSchedule(db, { userId: userIdOf(request), deviceId }, read.recurrence, clock()))
+        ? refusal(await createSchedule(dependencies, { userId: userIdOf(request), deviceId }, read.recurrence, clock()))
         : read.draft.error;
     if (error === null) {
       seeOther(response, `${pathOfDevice(deviceId)}#schedules`);
@@ -163,7 +176,7 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
     }
     const device = await deviceOf(request);
     response.status(400);
-    await show(request, response, device, { draft: { ...read.draft, error } });
+    await show(request, response, device, { ...read.draft, error });
   });
   schedules.get(backToDevice);
   schedules.all(methodNotAllowed('POST'));
@@ -181,69 +194,31 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
     route.all(methodNotAllowed('POST'));
   }
 
-  const pictures = router.route('/devices/:deviceId/snapshots');
-  pictures.post(signedInOrHome, csrfProtection, async (request: Request<DeviceParameters>, response) => {
-    const userId = userIdOf(request);
-    await limits.picture.consume(userId);
-    const device = await deviceOf(request);
-    try {
-      await takePicture(dependencies, userId, device);
-      seeOther(response, `${pathOfDevice(device.id)}#pictures`);
-    } catch (error) {
-      if (error instanceof NoLinkError) {
-        // The home page tells how the link stands.
-        seeOther(response, '/ring/home');
-        return;
-      }
-      if (!(error instanceof RingError)) throw error;
-      log.warn({ err: error }, 'a picture is not taken');
-      response.status(502);
-      await show(request, response, device, { picture: NO_PICTURE });
-    }
-  });
-  pictures.get(backToDevice);
-  pictures.all(methodNotAllowed('POST'));
-
-  const picture = router.route('/devices/:deviceId/snapshots/:snapshotId');
-  picture.get(signedInOrHome, async (request: Request<PictureParameters>, response) => {
-    const pictureId = Id.safeParse(request.params.snapshotId);
-    const device = await deviceOf(request);
-    const found = pictureId.success ? await findPicture(db, device, pictureId.data) : undefined;
-    if (found === undefined) throw new HttpError(404, 'There is no such picture. Only the newest ones are kept.');
-    response
-      .set({
-        'Content-Type': found.content_type,
-        'Content-Security-Policy': PICTURE_POLICY,
-      })
-      .send(found.picture);
-  });
-  picture.all(methodNotAllowed('GET', 'HEAD'));
   return router;
 }
 
 /** Changes that a user can make to a schedule, by the last part of their addresses. */
 const CHANGES: Record<
   string,
-  (core: Pick<Core, 'db' | 'clock'>, userId: string, device: UserDevice, scheduleId: string) => Promise<void>
+  (
+    core: Pick<Core, 'db' | 'clock' | 'coverage'>,
+    userId: string,
+    device: UserDevice,
+    scheduleId: string,
+  ) => Promise<void>
 > = {
   pause: ({ db }, _userId, device, scheduleId) => pauseByUser(db, device, scheduleId),
-  resume: ({ db, clock }, userId, { id: deviceId }, scheduleId) =>
-    resumeSchedule(db, { userId, deviceId }, scheduleId, clock()),
+  async resume(core, userId, { id: deviceId }, scheduleId) {
+    const outcome = await resumeSchedule(core, { userId, deviceId }, scheduleId, core.clock());
+    if (outcome === 'uncovered') throw uncoveredDevice();
+  },
   delete: ({ db }, _userId, device, scheduleId) => deleteSchedule(db, device, scheduleId),
 };
 
-/** A picture that is opened by itself is shown by the browser in a page of its own, which has a style in it. */
-const PICTURE_POLICY = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'";
-
-const HIDDEN_DEVICE =
-  'Ring does not let us see this device at the moment. If its Ring account has to be linked again, your home page says how.';
-const NO_PICTURE = 'Ring gave us no picture. The device may be busy or offline: please try again in a moment.';
-
 type DeviceParameters = { deviceId: string };
 type ScheduleParameters = DeviceParameters & { operationId: string };
-type PictureParameters = DeviceParameters & { snapshotId: string };
 
-/** @throws {HttpError} 404 */
+/** @throws {HttpError} 403, 404; 409 for a device without a camera */
 function refusal(outcome: Awaited<ReturnType<typeof createSchedule>>): ScheduleDraft['error'] {
   switch (outcome) {
     case 'created':
@@ -252,8 +227,12 @@ function refusal(outcome: Awaited<ReturnType<typeof createSchedule>>): ScheduleD
       return { message: `A device can have ${MAX_SCHEDULES_OF_DEVICE} schedules. Delete one to make another.` };
     case 'unknown-zone':
       return { field: 'zone', message: UNKNOWN_TIME_ZONE };
+    case 'no-video':
+      throw new HttpError(409, NO_PICTURES);
     case 'no-device':
       throw noSuchDevice();
+    case 'uncovered':
+      throw uncoveredDevice();
   }
 }
 
@@ -264,24 +243,46 @@ const backToDevice: RequestHandler<DeviceParameters> = (request, response) => {
 
 function deviceView(device: UserDevice): DeviceView {
   const { online, location } = device;
+  const place = [location?.state, location?.country].filter(Boolean).join(', ');
   return {
     name: nameOfDevice(device.name),
     isOffline: online === false,
     ...statusView(device),
-    location: location === null ? null : [location.state, location.country].filter(Boolean).join(', '),
+    hasVideo: mayHaveVideo(device),
+    about: [kindOfDevice(device), place].filter(Boolean).join(' · '),
   };
 }
 
-function scheduleView(schedule: Schedule): ScheduleView {
-  const { id, frequency, timeOfDay, timeZone, nextRunAt, lastError } = schedule;
+const referenceTo = ({ accountId, id: deviceId }: UserDevice): CoveredDevice => ({ accountId, deviceId });
+
+function uncoveredView({ isCovered, isAnswered, uncoveredSince }: Standing): UncoveredView | null {
+  if (isCovered) return null;
+  return {
+    missing: isAnswered
+      ? 'No active subscription covers this device.'
+      : 'Ring has not told us yet whether a subscription covers this device.',
+    advice: isAnswered
+      ? 'Live view, pictures, recordings and schedules need one. You get or renew it in the Ring app, and this page follows by itself.'
+      : 'Live view, pictures, recordings and schedules need one. We keep asking; you see your subscriptions in the Ring app.',
+    erased: uncoveredSince === null ? null : timeView(uncoveredSince),
+  };
+}
+
+function scheduleView(schedule: Schedule, device: UserDevice, { isCovered }: Standing): ScheduleView {
+  const { id, frequency, timeOfDay, timeZone, nextRunAt } = schedule;
   return {
     id,
     name: frequency === 'HOURLY' ? 'Every hour' : `Every day at ${timeOfDay ?? ''} (${timeZone ?? ''})`,
-    next: nextRunAt === null ? null : timeView(nextRunAt, timeZone ?? 'UTC'),
-    changes: [schedule.pauseReason === 'USER' ? ['resume', 'Resume'] : ['pause', 'Pause'], ['delete', 'Delete']],
-    pauseText: pauseText(schedule),
-    problem: lastError === null ? null : problemText(lastError),
+    next: nextRunAt === null || !mayHaveVideo(device) ? null : timeView(nextRunAt, timeZone ?? 'UTC'),
+    changes: [...pauseChange(schedule, isCovered), ['delete', 'Delete']],
+    pauseText: mayHaveVideo(device) ? pauseText(schedule) : NO_PICTURES,
+    lastRun: lastRunText(schedule),
   };
+}
+
+function pauseChange({ pauseReason }: Schedule, isCovered: boolean): ScheduleView['changes'] {
+  if (pauseReason !== 'USER') return [['pause', 'Pause']];
+  return isCovered ? [['resume', 'Resume']] : [];
 }
 
 function pauseText({ pauseReason }: Schedule): string | null {
@@ -290,14 +291,9 @@ function pauseText({ pauseReason }: Schedule): string | null {
       return 'Paused while the device is offline. Goes on by itself.';
     case 'USER':
       return 'Paused by you.';
+    case 'SUBSCRIPTION':
+      return 'Paused while no subscription covers the device. Goes on by itself.';
     case null:
       return null;
   }
-}
-
-/** @param lastError kind and status of a failed call to Ring */
-function problemText(lastError: string): string {
-  return lastError.startsWith('rejected') || lastError.startsWith('unauthorized')
-    ? 'Last time, Ring did not let us take a picture. We’ll try again next time.'
-    : 'Last time, no picture could be taken. We’ll try again next time.';
 }

@@ -1,5 +1,7 @@
 import { type Request, type Response, Router } from 'express';
 import type { Core } from '../core.js';
+import { refetchOldSensors } from '../devices/device-details.js';
+import { kindOfDevice } from '../devices/device-kind.js';
 import { type ListedDevice, listDevices } from '../devices/device-list.js';
 import {
   statusView,
@@ -10,12 +12,13 @@ import {
   type TimeView,
   type Tone,
 } from '../devices/device-view.js';
+import { sensorViews } from '../devices/sensors-view.js';
 import { latestEvents, type LatestEventsView } from '../events/latest-events.js';
 import { methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { render } from '../http/render.js';
 import { seeOther } from '../http/see-other.js';
-import { subscriptionsOfUser, type UserSubscription } from '../inventory/subscriptions.js';
+import { subscriptionsOfUser, uncoveredDevicesOfUser, type UserSubscription } from '../inventory/subscriptions.js';
 import { type LinkOutcome, outcomeOfLink } from '../linking/outcomes.js';
 import { type Link, linksOfUser } from '../ring-accounts/links.js';
 import { csrfToken } from '../users/csrf.js';
@@ -34,11 +37,16 @@ export interface LinkView extends LinkCard {
   devices: LinkedDeviceView[];
   subscriptions: SubscriptionView[];
   isUsable: boolean;
+  /** The names of its devices that lack a subscription. */
+  uncovered: string;
   isOutdated: boolean;
 }
 
 interface LinkedDeviceView extends StatusView {
   name: string;
+  /** What it is; empty while that is not known. */
+  kind: string;
+  sensors: StatusView[];
   /** The address of its page; null when it can't be opened. */
   href: string | null;
 }
@@ -50,7 +58,7 @@ interface SubscriptionView {
   devices: string;
 }
 
-export interface HomePageDependencies extends Pick<Core, 'db' | 'clock'> {
+export interface HomePageDependencies extends Pick<Core, 'db' | 'clock' | 'coverage'> {
   limits: RateLimits;
 }
 
@@ -61,7 +69,9 @@ export interface HomePage {
 }
 
 /** The App Homepage URL: how each of the user's links stands, or how to get one. */
-export function createHomePage({ db, clock, limits }: HomePageDependencies): HomePage {
+export function createHomePage(dependencies: HomePageDependencies): HomePage {
+  const { db, clock, limits } = dependencies;
+
   async function showSignedOut(
     request: Request,
     response: Response,
@@ -85,11 +95,13 @@ export function createHomePage({ db, clock, limits }: HomePageDependencies): Hom
       return;
     }
     const { id: userId, email } = request.user;
-    const [links, devices, subscriptions] = await Promise.all([
+    const [links, devices, subscriptions, uncovered] = await Promise.all([
       linksOfUser(db, userId),
       listDevices(db, userId),
       subscriptionsOfUser(db, userId),
+      uncoveredDevicesOfUser(dependencies, userId),
     ]);
+    await refetchOldSensors(db, devices, clock());
     render(response, 'home', {
       title: 'Home',
       csrfToken: await csrfToken(request),
@@ -101,6 +113,10 @@ export function createHomePage({ db, clock, limits }: HomePageDependencies): Hom
           .filter(({ linkId }) => linkId === link.id)
           .map((subscription) => subscriptionView(subscription, clock())),
         isUsable: link.status === 'COMPLETED',
+        uncovered: uncovered
+          .filter(({ linkId }) => linkId === link.id)
+          .map(({ name }) => nameOfDevice(name))
+          .join(', '),
         isOutdated: devices.some(({ linkId, isShared, isOutdated }) => linkId === link.id && isShared && isOutdated),
       })),
       latest: devices.some(({ isShared }) => isShared) ? await latestEvents(db, userId) : null,
@@ -170,7 +186,7 @@ function linkView(link: Link): LinkCard & { since: TimeView } {
 
 function linkedDeviceView(device: ListedDevice): LinkedDeviceView {
   const { id, name, removedAt, isShared } = device;
-  const common = { name: nameOfDevice(name), href: isShared ? pathOfDevice(id) : null };
+  const common = { name: nameOfDevice(name), href: isShared ? pathOfDevice(id) : null, kind: '', sensors: [] };
   if (removedAt !== null) {
     return {
       ...common,
@@ -181,7 +197,7 @@ function linkedDeviceView(device: ListedDevice): LinkedDeviceView {
   }
   // Without a link that works, we are not told when that changes.
   if (!isShared) return { ...common, tone: 'ended', statusText: 'Not known at the moment', when: null };
-  return { ...common, ...statusView(device) };
+  return { ...common, ...statusView(device), kind: kindOfDevice(device) ?? '', sensors: sensorViews(device) };
 }
 
 /** A subscription in one line, as Ring tells it. It can end before its date, and outlast it. */

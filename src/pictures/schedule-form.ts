@@ -37,7 +37,7 @@ export function readScheduleForm(
       if (!isTimeZone(timeZone)) return { draft: { ...draft, error: { field: 'zone', message: UNKNOWN_TIME_ZONE } } };
       return { recurrence: { frequency, timeOfDay, timeZone }, draft };
     default:
-      return { draft: { ...draft, error: { message: 'Choose how often a picture is taken.' } } };
+      return { draft: { ...draft, error: { message: 'Choose how often the latest picture is fetched.' } } };
   }
 }
 

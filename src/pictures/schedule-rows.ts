@@ -4,6 +4,7 @@ import { rows, run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import type { UserDevice } from '../devices/user-devices.js';
 import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
+import type { PictureOutcome } from './outcomes.js';
 
 /** A schedule's row. All its transitions stand in this file. */
 type ScheduleRow = Tables['scheduled_operations'];
@@ -108,6 +109,33 @@ export async function resumeOnline(
   await activateWhere(trx, sql`account_id = ${accountId} AND device_id = ${deviceId}`, now);
 }
 
+/**
+ * Pauses the schedules of a device that lost its subscription, in the caller's transaction. Those that its user has paused
+ * stay so. As with {@link pauseOffline}, the device's row comes first.
+ */
+export async function pauseUncovered(trx: Knex.Transaction, accountId: string, deviceId: string): Promise<void> {
+  await run(
+    trx,
+    sql`UPDATE scheduled_operations SET status = 'PAUSED', pause_reason = 'SUBSCRIPTION', next_run_at = NULL
+         WHERE account_id = ${accountId} AND device_id = ${deviceId}
+           AND (status = 'ACTIVE' OR pause_reason = 'OFFLINE')`,
+  );
+}
+
+/** Lets the schedules of a device go on that is covered again, at once or as soon as it is online. */
+export async function resumeCovered(
+  trx: Knex.Transaction,
+  { accountId, id: deviceId, online }: Pick<UserDevice, 'accountId' | 'id' | 'online'>,
+  now: Date,
+): Promise<void> {
+  await run(
+    trx,
+    sql`UPDATE scheduled_operations SET pause_reason = 'OFFLINE'
+         WHERE account_id = ${accountId} AND device_id = ${deviceId} AND pause_reason = 'SUBSCRIPTION'`,
+  );
+  if (online !== false) await resumeOnline(trx, accountId, deviceId, now);
+}
+
 async function activateWhere(trx: Knex.Transaction, condition: Sql, now: Date): Promise<void> {
   await run(
     trx,
@@ -133,20 +161,20 @@ export function advanceDue(trx: Knex.Transaction, now: Date, limit: number): Pro
 }
 
 /**
- * Notes a run of a schedule.
+ * Notes how a run of a schedule ended.
  *
- * @param error why it brought no picture; null when it brought one
+ * @param end `error`, for operators: why it brought no picture; null when it brought one
  * @returns false when the schedule is not active any more
  */
 export async function recordRun(
   trx: Knex.Transaction,
   scheduleId: string,
-  error: string | null,
+  { outcome, error }: { outcome: PictureOutcome; error: string | null },
   now: Date,
 ): Promise<boolean> {
   const recorded = await run(
     trx,
-    sql`UPDATE scheduled_operations SET last_run_at = ${now}, last_error = ${error}
+    sql`UPDATE scheduled_operations SET last_run_at = ${now}, last_outcome = ${outcome}, last_error = ${error}
          WHERE id = ${scheduleId} AND status = 'ACTIVE'`,
   );
   return recorded > 0;

@@ -3,7 +3,9 @@ import type { Knex } from 'knex';
 import type { Core } from '../core.js';
 import { row, rows, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
+import { mayHaveVideo } from '../devices/device-kind.js';
 import { lockDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
+import { type PictureOutcome, storedOutcome } from './outcomes.js';
 import { addSchedule, advanceDue, awaitDevice, type Recurrence, resumeOnline } from './schedule-rows.js';
 import { enqueuePicture } from './scheduled-picture.js';
 
@@ -18,7 +20,8 @@ export interface Schedule {
   timeZone: ScheduleRow['time_zone'];
   pauseReason: ScheduleRow['pause_reason'];
   nextRunAt: ScheduleRow['next_run_at'];
-  lastError: ScheduleRow['last_error'];
+  /** How the last run ended; null before the first one. */
+  lastOutcome: PictureOutcome | null;
 }
 
 export const MAX_SCHEDULES_OF_DEVICE = 10;
@@ -27,34 +30,41 @@ export const MAX_SCHEDULES_OF_DEVICE = 10;
 const BATCH = 100;
 
 /** The schedules of a device, oldest first. */
-export function schedulesOf(db: Knex, { linkId, id }: UserDevice): Promise<Schedule[]> {
-  return rows<Schedule>(
+export async function schedulesOf(db: Knex, { linkId, id }: UserDevice): Promise<Schedule[]> {
+  const found = await rows<Omit<Schedule, 'lastOutcome'> & { lastOutcome: string | null }>(
     db,
     sql`SELECT id, frequency, to_char(time_of_day, 'HH24:MI') AS "timeOfDay", time_zone AS "timeZone",
-               pause_reason AS "pauseReason", next_run_at AS "nextRunAt", last_error AS "lastError"
+               pause_reason AS "pauseReason", next_run_at AS "nextRunAt",
+               coalesce(last_outcome, CASE WHEN last_error IS NOT NULL THEN 'failed' END) AS "lastOutcome"
           FROM scheduled_operations WHERE link_id = ${linkId} AND device_id = ${id} ORDER BY created_at, id`,
   );
+  return found.map((schedule) => ({
+    ...schedule,
+    lastOutcome: schedule.lastOutcome === null ? null : storedOutcome(schedule.lastOutcome),
+  }));
 }
 
 /**
  * Schedules pictures of a device. While the device is offline the schedule is paused from the beginning.
  *
  * @param recurrence its time zone is known to this process
- * @returns `unknown-zone` when Postgres, which reckons with it, does not know it; `no-device` when the device is not the
- *   user's (any more)
+ * @returns `unknown-zone` when Postgres, which reckons with it, does not know it; `no-video` when the device has no camera;
+ *   `no-device` when it is not the user's (any more); `uncovered` when it lacks a subscription
  */
 export async function createSchedule(
-  db: Knex,
+  { db, coverage }: Pick<Core, 'db' | 'coverage'>,
   { userId, deviceId }: { userId: string; deviceId: string },
   recurrence: Recurrence,
   now: Date,
-): Promise<'created' | 'full' | 'unknown-zone' | 'no-device'> {
+): Promise<'created' | 'full' | 'unknown-zone' | 'no-video' | 'no-device' | 'uncovered'> {
   const spelled = await spellTimeZone(db, recurrence);
   if (spelled === undefined) return 'unknown-zone';
   return db.transaction(async (trx) => {
     // The lock has two that arrive together counted one after the other, and lets none outlive its device.
     const device = await lockDeviceOfUser(trx, userId, deviceId);
     if (device === undefined) return 'no-device';
+    if (!mayHaveVideo(device)) return 'no-video';
+    if (!(await coverage.isCovered(trx, { accountId: device.accountId, deviceId }, now))) return 'uncovered';
     if ((await schedulesOf(trx, device)).length >= MAX_SCHEDULES_OF_DEVICE) return 'full';
     await addSchedule(trx, userId, device, spelled, now);
     return 'created';
@@ -71,19 +81,26 @@ async function spellTimeZone(db: Knex, recurrence: Recurrence): Promise<Recurren
   return known && { ...recurrence, timeZone: known.name };
 }
 
-/** Lets a schedule go on that its user had paused: at once, or as soon as the device is online. */
+/**
+ * Lets a schedule go on that its user had paused: at once, or as soon as the device is online.
+ *
+ * @returns `uncovered`, with the pause left as it is, when the device lacks a subscription
+ */
 export async function resumeSchedule(
-  db: Knex,
+  { db, coverage }: Pick<Core, 'db' | 'coverage'>,
   { userId, deviceId }: { userId: string; deviceId: string },
   scheduleId: string,
   now: Date,
-): Promise<void> {
-  await db.transaction(async (trx) => {
+): Promise<'resumed' | 'no-device' | 'uncovered'> {
+  return db.transaction(async (trx) => {
     // The lock keeps the device from going offline or away just now.
     const device = await lockDeviceOfUser(trx, userId, deviceId);
-    if (device === undefined) return;
+    if (device === undefined) return 'no-device';
+    const { accountId, id, online } = device;
+    if (!(await coverage.isCovered(trx, { accountId, deviceId: id }, now))) return 'uncovered';
     await awaitDevice(trx, device, scheduleId);
-    if (device.online !== false) await resumeOnline(trx, device.accountId, device.id, now);
+    if (online !== false) await resumeOnline(trx, accountId, id, now);
+    return 'resumed';
   });
 }
 

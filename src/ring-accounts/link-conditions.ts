@@ -1,7 +1,7 @@
 import { type Sql, sql } from '../database/sql.js';
 
 /** The names under which statements have `account_links`. Another one is a line here. */
-const TABLE = { account_links: sql`account_links`, link: sql`link`, again: sql`again` };
+const TABLE = { account_links: sql`account_links`, link: sql`link`, again: sql`again`, own: sql`own` };
 
 /**
  * SQL: a condition on a link. Its columns carry the name of their table, so that they can't be taken for those of another one

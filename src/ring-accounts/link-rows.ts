@@ -1,8 +1,9 @@
 import type { Knex } from 'knex';
 import { row, rows, run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
+import { AFTER_EXPIRY_MS } from './coverage.js';
 import { linkToldOf, type ReceivedEvent } from './installation.js';
-import { isCallable, isHealable, isLive } from './link-conditions.js';
+import { isCallable, isHealable, isLive, isUsable } from './link-conditions.js';
 import { NONCE_TOO_OLD } from './links.js';
 
 /**
@@ -215,6 +216,52 @@ export async function markIdentifierTold(db: Knex, id: LinkRow['id'], identifier
     db,
     sql`UPDATE account_links SET is_identifier_untold = false
          WHERE id = ${id} AND account_identifier = ${identifier}`,
+  );
+}
+
+/** How long Ring's answer about subscriptions is good without a webhook, in hours. Spread, so that accounts don't come at once. */
+const LEAST_HOURS = 20;
+const SPREAD_HOURS = 4;
+/** How soon Ring is asked again about a subscription that it calls active, and whose date has passed. */
+const OVERDUE_HOURS = 1;
+
+/**
+ * SQL: when Ring is next asked what the account of a `link` has subscribed to: once a day, and as soon as an active
+ * subscription has come to its date.
+ */
+const nextQuestion = (now: Date): Sql => sql`
+  least(${now}::timestamptz + (${LEAST_HOURS} + random() * ${SPREAD_HOURS}) * interval '1 hour',
+        (SELECT min(CASE WHEN sub.expires_at + ${AFTER_EXPIRY_MS} * interval '1 ms' > ${now}
+                         THEN sub.expires_at + ${AFTER_EXPIRY_MS} * interval '1 ms'
+                         ELSE ${now}::timestamptz + ${OVERDUE_HOURS} * interval '1 hour' END)
+           FROM subscriptions AS sub WHERE sub.account_id = link.account_id AND sub.status = 'active'))`;
+
+/** Notes that Ring has told what an account has subscribed to, after that is stored. */
+export async function noteSubscriptionsAnswer(trx: Knex.Transaction, accountId: string, now: Date): Promise<void> {
+  await run(
+    trx,
+    sql`UPDATE account_links AS link
+           SET subscriptions_answered_at = ${now}, subscriptions_ask_at = ${nextQuestion(now)}
+         WHERE account_id = ${accountId} AND ${isUsable('link')}`,
+  );
+}
+
+/**
+ * Takes the Ring accounts whose subscriptions Ring is to be asked about by now, each once, and notes when it is asked again.
+ * A link that is being changed at this moment is left to the next time.
+ */
+export function takeSubscriptionQuestions(
+  trx: Knex.Transaction,
+  now: Date,
+  limit: number,
+): Promise<Pick<LinkRow, 'account_id'>[]> {
+  return rows(
+    trx,
+    sql`UPDATE account_links AS link SET subscriptions_ask_at = ${nextQuestion(now)}
+         WHERE id = ANY (ARRAY(SELECT id FROM account_links
+                                WHERE ${isUsable()} AND (subscriptions_ask_at IS NULL OR subscriptions_ask_at <= ${now})
+                                ORDER BY subscriptions_ask_at NULLS FIRST LIMIT ${limit} FOR UPDATE SKIP LOCKED))
+        RETURNING account_id`,
   );
 }
 

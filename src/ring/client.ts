@@ -1,9 +1,25 @@
 import { z } from 'zod';
-import { DEVICE_INCLUDES, DeviceAnswer, DevicesAnswer, type RingDevice } from './devices.js';
+import {
+  DEVICE_INCLUDES,
+  DeviceAnswer,
+  DevicesAnswer,
+  type DeviceStatus,
+  DeviceStatusAnswer,
+  type RingDevice,
+} from './devices.js';
 import type { Endpoint } from './endpoints.js';
 import { RingError } from './errors.js';
-import { openLiveView } from './live-view.js';
-import { downloadImage, type RingImage } from './media.js';
+import { HistoryAnswer, type HistoryPage } from './history.js';
+import { type OpenedLiveView, openLiveView } from './live-view.js';
+import {
+  downloadPicture,
+  type EncryptedMedia,
+  openClip,
+  type PictureQuery,
+  pictureRequest,
+  type RingClip,
+  type RingPicture,
+} from './media.js';
 import { type RingSubscription, SubscriptionsAnswer } from './subscriptions.js';
 import { humanText, opaque } from './text.js';
 import { type Call, createTransport, type TransportOptions } from './transport.js';
@@ -35,28 +51,57 @@ export interface RingClientOptions extends TransportOptions {
 export interface RingClient {
   /** Exchanges an authorization code, which works once and lives 60 s. */
   exchangeCode(code: string): Promise<TokenPair>;
-  /** Replaces a token pair: from then on the old refresh token is dead. */
+  /** Replaces a token pair: from then on the old refresh token is dead, unless the answer has no other (RFC 6749, 6). */
   refreshTokens(refreshToken: string): Promise<TokenPair>;
   /** The account ID behind an access token. */
   getAccountId(accessToken: string): Promise<string>;
   /** Tells Ring that the nonce was matched: the integration becomes `awaiting`. */
-  announceLink(accessToken: string, link: { accountIdentifier: string; nonce: string }): Promise<void>;
+  announceLink(accessToken: string, link: AccountIdentifier & { nonce: string }): Promise<void>;
   /** Tells Ring that the link stands: the integration becomes `completed`. */
-  completeLink(accessToken: string, link: { accountIdentifier: string }): Promise<void>;
+  completeLink(accessToken: string, link: AccountIdentifier): Promise<void>;
   /** Tells Ring the new account identifier of a link that stands. */
   changeIdentifier(accessToken: string, link: { accountIdentifier: string }): Promise<void>;
   /** Every device of the integration, whole. */
   getDevices(accessToken: string): Promise<RingDevice[]>;
   /** One device, whole. {@link isGone} when it is not in the integration any more. */
   getDevice(accessToken: string, deviceId: string): Promise<RingDevice>;
+  /** The state of one device. {@link isGone} when it is not in the integration any more. */
+  getDeviceStatus(accessToken: string, deviceId: string): Promise<DeviceStatus>;
+  /**
+   * A page of what a device has recorded, newest first.
+   *
+   * @param next the page's address, by the page before it; without one it is the first
+   */
+  getHistory(accessToken: string, deviceId: string, next?: string): Promise<HistoryPage>;
   /** Every subscription of the account, ended ones included. */
   getSubscriptions(accessToken: string): Promise<RingSubscription[]>;
   /** Opens a WHEP session. `unavailable` when the device is offline, {@link isGone} when it was removed. */
-  openLiveView(accessToken: string, deviceId: string, offer: string): Promise<{ answer: string; sessionPath: string }>;
+  openLiveView(accessToken: string, deviceId: string, offer: string): Promise<OpenedLiveView>;
   /** Closes a WHEP session. {@link isGone} when it has ended by itself. */
   closeLiveView(accessToken: string, sessionPath: string): Promise<void>;
-  /** Downloads a picture of what the device sees now, 5 MB at most. */
-  downloadImage(accessToken: string, deviceId: string): Promise<RingImage>;
+  /**
+   * Looks up a picture that Ring has recorded, 5 MB at most. The time that is asked for must not begin before the user shared
+   * the device, or it is refused whole: `rejected`, TIME_RANGE_NOT_AUTHORIZED. Nothing recorded in it is `rejected`,
+   * MEDIA_NOT_FOUND, and a recording that is still being made `unavailable`, RECORDING_NOT_READY.
+   */
+  downloadPicture(accessToken: string, deviceId: string, query: PictureQuery): Promise<RingPicture | EncryptedMedia>;
+  /**
+   * Opens the stream of what a device has recorded from a time on, for `durationMs` at most. Nothing recorded is `rejected`,
+   * TIMESTAMP_NOT_FOUND.
+   *
+   * @param signal ends the stream
+   */
+  openClip(
+    accessToken: string,
+    deviceId: string,
+    clip: { startsAt: Date; durationMs: number },
+    signal: AbortSignal,
+  ): Promise<RingClip | EncryptedMedia>;
+}
+
+/** What the Ring user is shown of the partner's user, masked; null leaves it out. */
+interface AccountIdentifier {
+  accountIdentifier: string | null;
 }
 
 /** Some dozens of devices with their zones. */
@@ -74,14 +119,10 @@ const TokenAnswer = z.object({
   expires_in: z.coerce.number().int().min(1).max(31_536_000).catch(14_400),
 });
 
-const UserAnswer = z.object({ data: z.object({ type: z.literal('users'), id: opaque(512) }) });
+/** RFC 6749, 6: an answer without a refresh token leaves the old one good. */
+const RefreshAnswer = TokenAnswer.extend({ refresh_token: TokenAnswer.shape.refresh_token.nullish().catch(null) });
 
-const IntegrationStatus = z.object({ status: z.string() });
-/** Ring's own pages disagree on the shape of this answer: flat, or JSON:API. */
-const IntegrationAnswer = z.union([
-  IntegrationStatus,
-  z.object({ data: z.object({ attributes: IntegrationStatus }) }).transform(({ data }) => data.attributes),
-]);
+export const UserAnswer = z.object({ data: z.object({ type: z.literal('users'), id: opaque(512) }) });
 
 const INTEGRATION_PATH = '/v1/accounts/me/app-integrations';
 const SUBSCRIPTIONS_PATH = '/v1/accounts/me/subscriptions';
@@ -89,6 +130,11 @@ const SUBSCRIPTIONS_PATH = '/v1/accounts/me/subscriptions';
 const OPEN_LIVE_VIEW = 'POST /v1/devices/{id}/media/streaming/whep/sessions';
 const CLOSE_LIVE_VIEW = 'DELETE /v1/devices/{id}/media/streaming/whep/sessions/{id}';
 const DOWNLOAD_IMAGE = 'POST /v1/devices/{id}/media/image/download';
+const DOWNLOAD_VIDEO = 'POST /v1/devices/{id}/media/video/download';
+const GET_HISTORY = 'GET /v1/history/devices/{id}/events';
+
+/** The kinds of history that we read, as Ring's filter names them. */
+export const HISTORY_FILTER = 'motion,ding,on_demand';
 
 export function createRingClient(options: RingClientOptions): RingClient {
   const transport = createTransport(options);
@@ -109,7 +155,7 @@ export function createRingClient(options: RingClientOptions): RingClient {
     };
   }
 
-  async function requestTokens(grant: Record<string, string>): Promise<TokenPair> {
+  async function requestTokens<Answer>(grant: Record<string, string>, schema: z.ZodType<Answer>): Promise<Answer> {
     const { clientId: client_id, clientSecret: client_secret } = options;
     const call: Call = {
       name: 'POST /oauth/token',
@@ -118,66 +164,74 @@ export function createRingClient(options: RingClientOptions): RingClient {
       body: new URLSearchParams({ ...grant, client_id, client_secret }),
       headers: commonHeaders(),
     };
-    const answer = await transport.json(call, TokenAnswer);
-    return {
-      accessToken: answer.access_token,
-      refreshToken: answer.refresh_token,
-      scope: answer.scope,
-      expiresIn: answer.expires_in,
-    };
+    return transport.json(call, schema);
   }
 
-  function integrationCall(method: 'POST' | 'PATCH', accessToken: string, body: object): Call {
-    return apiCall(`${method} ${INTEGRATION_PATH}`, INTEGRATION_PATH, accessToken, {
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(body),
-    });
-  }
-
+  /** Any 2xx is a yes, whatever its body: Ring's pages disagree on that, and a link must not depend on it. */
   async function changeIntegration(
     method: 'POST' | 'PATCH',
     accessToken: string,
-    body: object,
-    expected: 'awaiting' | 'completed',
+    { accountIdentifier }: AccountIdentifier,
+    more: { nonce?: string; status?: 'completed' },
   ): Promise<void> {
-    await transport.json(
-      integrationCall(method, accessToken, body),
-      IntegrationAnswer.refine(({ status }) => status === expected),
-    );
+    const call = apiCall(`${method} ${INTEGRATION_PATH}`, INTEGRATION_PATH, accessToken, {
+      ...JSON_BODY,
+      body: JSON.stringify({ ...(accountIdentifier !== null && { account_identifier: accountIdentifier }), ...more }),
+    });
+    await transport.succeed(call, () => undefined);
+  }
+
+  /** Every entry of a list, page after page. The last one has no link to another, or is empty. @throws {RingError} */
+  async function allPages<Entry>(
+    name: Endpoint,
+    path: string,
+    accessToken: string,
+    read: (call: Call) => Promise<{ entries: Entry[]; count: number; next: string | null | undefined }>,
+  ): Promise<Entry[]> {
+    const all: Entry[] = [];
+    let target = path;
+    for (let page = 0; page < MAX_PAGES; page++) {
+      const call = apiCall(name, target, accessToken, { maxBytes: MAX_LIST_BYTES });
+      const { entries, count, next } = await read(call);
+      all.push(...entries);
+      if (count === 0 || next === null || next === undefined) return all;
+      target = ownUrl(call, next);
+    }
+    throw new RingError('malformed', name);
   }
 
   return {
-    exchangeCode: (code) => requestTokens({ grant_type: 'authorization_code', code }),
+    async exchangeCode(code) {
+      const answer = await requestTokens({ grant_type: 'authorization_code', code }, TokenAnswer);
+      return pairOf(answer, answer.refresh_token);
+    },
 
-    refreshTokens: (refreshToken) => requestTokens({ grant_type: 'refresh_token', refresh_token: refreshToken }),
+    async refreshTokens(refreshToken) {
+      const answer = await requestTokens({ grant_type: 'refresh_token', refresh_token: refreshToken }, RefreshAnswer);
+      return pairOf(answer, answer.refresh_token ?? refreshToken);
+    },
 
     async getAccountId(accessToken) {
-      const { data } = await transport.json(apiCall('GET /v1/users/me', '/v1/users/me', accessToken), UserAnswer);
-      return data.id;
+      try {
+        const { data } = await transport.json(apiCall('GET /v1/users/me', '/v1/users/me', accessToken), UserAnswer);
+        return data.id;
+      } catch (error) {
+        throw asUnauthorized(error);
+      }
     },
 
-    announceLink: (accessToken, { accountIdentifier, nonce }) =>
-      changeIntegration('POST', accessToken, { account_identifier: accountIdentifier, nonce }, 'awaiting'),
+    announceLink: (accessToken, { nonce, ...link }) => changeIntegration('POST', accessToken, link, { nonce }),
 
-    completeLink: (accessToken, { accountIdentifier }) =>
-      changeIntegration(
-        'PATCH',
-        accessToken,
-        { account_identifier: accountIdentifier, status: 'completed' },
-        'completed',
-      ),
+    completeLink: (accessToken, link) => changeIntegration('PATCH', accessToken, link, { status: 'completed' }),
 
-    // Ring's page documents PATCH with a status. It does not say whether a completed integration takes its status a second
-    // time, so only the identifier is sent, and any form of a successful answer is taken.
-    async changeIdentifier(accessToken, { accountIdentifier }) {
-      const call = integrationCall('PATCH', accessToken, { account_identifier: accountIdentifier });
-      await transport.succeed(call, () => undefined);
-    },
+    // Ring does not say whether a completed integration takes its status a second time, so only the identifier is sent.
+    changeIdentifier: (accessToken, link) => changeIntegration('PATCH', accessToken, link, {}),
 
-    getDevices(accessToken) {
-      const path = `/v1/devices?include=${DEVICE_INCLUDES}`;
-      return transport.json(apiCall('GET /v1/devices', path, accessToken, { maxBytes: MAX_LIST_BYTES }), DevicesAnswer);
-    },
+    getDevices: (accessToken) =>
+      allPages('GET /v1/devices', `/v1/devices?include=${DEVICE_INCLUDES}`, accessToken, async (call) => {
+        const { devices, count, links } = await transport.json(call, DevicesAnswer);
+        return { entries: devices, count, next: links?.next };
+      }),
 
     getDevice(accessToken, deviceId) {
       const path = `${devicePath(deviceId)}?include=${DEVICE_INCLUDES}`;
@@ -187,18 +241,25 @@ export function createRingClient(options: RingClientOptions): RingClient {
       );
     },
 
-    async getSubscriptions(accessToken) {
-      const all: RingSubscription[] = [];
-      let target = SUBSCRIPTIONS_PATH;
-      for (let page = 0; page < MAX_PAGES; page++) {
-        const call = apiCall(`GET ${SUBSCRIPTIONS_PATH}`, target, accessToken, { maxBytes: MAX_LIST_BYTES });
-        const { data, links } = await transport.json(call, SubscriptionsAnswer);
-        all.push(...data);
-        if (data.length === 0 || links?.next == null) return all;
-        target = ownUrl(call, links.next);
-      }
-      throw new RingError('malformed', `GET ${SUBSCRIPTIONS_PATH}`);
+    async getDeviceStatus(accessToken, deviceId) {
+      const call = apiCall('GET /v1/devices/{id}/status', `${devicePath(deviceId)}/status`, accessToken);
+      const { data } = await transport.json(call, DeviceStatusAnswer);
+      return data.attributes;
     },
+
+    async getHistory(accessToken, deviceId, next) {
+      const path = `/v1/history${devicePath(deviceId).slice('/v1'.length)}/events?event_types=${HISTORY_FILTER}`;
+      const call = apiCall(GET_HISTORY, next ?? path, accessToken, { maxBytes: MAX_LIST_BYTES });
+      const { data, links } = await transport.json(call, HistoryAnswer);
+      const isLast = data.count === 0 || links?.next === null || links?.next === undefined;
+      return { events: data.events, next: isLast ? null : withFilter(ownUrl(call, links.next ?? '')) };
+    },
+
+    getSubscriptions: (accessToken) =>
+      allPages(`GET ${SUBSCRIPTIONS_PATH}`, SUBSCRIPTIONS_PATH, accessToken, async (call) => {
+        const { data, links } = await transport.json(call, SubscriptionsAnswer);
+        return { entries: data.subscriptions, count: data.count, next: links?.next };
+      }),
 
     openLiveView: (accessToken, deviceId, offer) =>
       openLiveView(
@@ -212,15 +273,54 @@ export function createRingClient(options: RingClientOptions): RingClient {
       await transport.succeed(apiCall(CLOSE_LIVE_VIEW, `${origin}${sessionPath}`, accessToken), () => undefined);
     },
 
-    downloadImage: (accessToken, deviceId) =>
-      downloadImage(transport, apiCall(DOWNLOAD_IMAGE, `${devicePath(deviceId)}/media/image/download`, accessToken)),
+    downloadPicture: (accessToken, deviceId, query) =>
+      downloadPicture(
+        transport,
+        apiCall(DOWNLOAD_IMAGE, `${devicePath(deviceId)}/media/image/download`, accessToken, {
+          ...JSON_BODY,
+          body: pictureRequest(query),
+        }),
+      ),
+
+    openClip: (accessToken, deviceId, { startsAt, durationMs }, signal) =>
+      openClip(
+        transport,
+        apiCall(DOWNLOAD_VIDEO, `${devicePath(deviceId)}/media/video/download`, accessToken, {
+          ...JSON_BODY,
+          body: JSON.stringify({ timestamp: startsAt.getTime(), duration: durationMs }),
+        }),
+        signal,
+      ),
   };
+}
+
+const JSON_BODY = { headers: { 'content-type': 'application/json' } };
+
+const pairOf = (answer: Omit<z.output<typeof TokenAnswer>, 'refresh_token'>, refreshToken: string): TokenPair => ({
+  accessToken: answer.access_token,
+  refreshToken,
+  scope: answer.scope,
+  expiresIn: answer.expires_in,
+});
+
+/** Ring's users/me says 403 where its other endpoints say 401. */
+function asUnauthorized(error: unknown): unknown {
+  if (!(error instanceof RingError && error.kind === 'unauthorized' && error.status === 403)) return error;
+  const { call, code } = error;
+  return new RingError('unauthorized', call, { status: 401, ...(code !== undefined && { code }), cause: error });
+}
+
+/** Ring's links to further pages may have lost the filter of the first. */
+function withFilter(next: string): string {
+  const url = new URL(next);
+  if (!url.searchParams.has('event_types')) url.searchParams.set('event_types', HISTORY_FILTER);
+  return url.href;
 }
 
 const devicePath = (deviceId: string): string => `/v1/devices/${encodeURIComponent(deviceId)}`;
 
 /** The URL of a link in an answer, if it leads to Ring: a bearer token must not go anywhere else. @throws {RingError} */
-function ownUrl(call: Call, link: string): string {
+export function ownUrl(call: Call, link: string): string {
   const url = URL.canParse(link, call.url) ? new URL(link, call.url) : undefined;
   if (url?.origin !== new URL(call.url).origin) throw new RingError('malformed', call.name, { status: 200 });
   return url.href;

@@ -1,8 +1,9 @@
 import { z } from 'zod';
-import { humanText, ringId } from './text.js';
+import { readable } from './readable.js';
+import { humanText, isoTime, ringId } from './text.js';
 
 const Switch = z.enum(['on', 'off']).optional().catch(undefined);
-const Words = z.array(humanText(100)).max(100).optional().catch(undefined);
+const Words = readable(humanText(100), 100).optional().catch(undefined);
 
 /** More than anybody draws on a telephone. Further zones are left out, because each costs time whenever a page shows it. */
 const MOST_ZONES = 10;
@@ -11,21 +12,47 @@ const MOST_CORNERS = 40;
 /** Coordinates from the top left, 0.0 to 1.0. */
 const Vertex = z.object({ x: z.number().min(0).max(1), y: z.number().min(0).max(1) });
 const Zone = z.object({ id: humanText(100), vertices: z.array(Vertex).max(MOST_CORNERS) });
-const Zones = z.array(z.unknown()).transform(firstOf(MOST_ZONES)).transform(readable(Zone)).optional().catch(undefined);
+const Zones = readable(Zone, MOST_ZONES).optional().catch(undefined);
+
+/** Ring tells a resolution by its lines: 1080 is "1080p". */
+const Resolution = z.union([
+  z
+    .number()
+    .int()
+    .min(1)
+    .max(100_000)
+    .transform((lines) => `${lines}p`),
+  humanText(100),
+]);
+
+/** Whether a device has an ability of which nothing more is known. One that it lacks is null. */
+const Ability = z
+  .unknown()
+  .transform((value) => (value === null || value === undefined ? undefined : true))
+  .optional();
+
+/** The sensors of Ring: a contact is open, or there is water, frost, or a hand on the device. */
+export const SENSORS = ['contact', 'flood', 'freeze', 'tamper'] as const;
+export type Sensor = (typeof SENSORS)[number];
 
 const Capabilities = z.object({
   video: z
     .object({
       codecs: Words,
       ratio: humanText(20).optional().catch(undefined),
-      max_resolution: humanText(20).optional().catch(undefined),
-      supported_resolutions: Words,
+      max_resolution: Resolution.optional().catch(undefined),
+      supported_resolutions: readable(Resolution).optional().catch(undefined),
       configurations: Words,
     })
     .optional()
-    .catch(undefined),
+    // A video that is told in another form is one.
+    .catch(({ value }) => (value === null || value === undefined ? undefined : {})),
   motion_detection: z.object({ configurations: Words }).optional().catch(undefined),
   image_enhancements: z.object({ configurations: Words }).optional().catch(undefined),
+  contact_detection: Ability,
+  flood_detection: Ability,
+  freeze_detection: Ability,
+  tamper_detection: Ability,
 });
 
 const Configurations = z.object({
@@ -36,6 +63,7 @@ const Configurations = z.object({
       hdr: Switch,
       ir_led_night_vision: Switch,
       auto_zoom_track: Switch,
+      snapshot: Switch,
       privacy_zones: Zones,
     })
     .optional()
@@ -51,11 +79,42 @@ export type Capabilities = z.output<typeof Capabilities>;
 export type Configurations = z.output<typeof Configurations>;
 export type Location = z.output<typeof Location>;
 
+const Faulted = z.object({ faulted: z.boolean() }).optional().catch(undefined);
+
+const Status = z
+  .object({
+    online: z.boolean().optional().catch(undefined),
+    reported_at: isoTime.optional().catch(undefined),
+    contact_detection: Faulted,
+    flood_detection: Faulted,
+    freeze_detection: Faulted,
+    tamper_detection: Faulted,
+  })
+  .transform(({ online, reported_at, ...detections }) => ({
+    online,
+    reportedAt: reported_at,
+    sensors: Object.fromEntries(
+      SENSORS.flatMap((sensor) => {
+        const faulted = detections[`${sensor}_detection`]?.faulted;
+        return faulted === undefined ? [] : [[sensor, faulted]];
+      }),
+    ),
+  }));
+
+/** The state of a device. */
+export interface DeviceStatus {
+  online: boolean | undefined;
+  /** When the device told of it, by Ring's clock; undefined when Ring does not say. */
+  reportedAt: Date | undefined;
+  /** Whether each sensor that the device has is faulted: open, wet, cold or tampered with. */
+  sensors: Partial<Record<Sensor, boolean>>;
+}
+
 /** A device as Ring tells it. A part that Ring left out, or told in an unknown form, is undefined. */
 export interface RingDevice {
   id: string;
   name: string;
-  online: boolean | undefined;
+  status: DeviceStatus | undefined;
   capabilities: Capabilities | undefined;
   configurations: Configurations | undefined;
   location: Location | undefined;
@@ -89,9 +148,33 @@ export const DeviceAnswer = z
   .object({ data: Resource, included: Included })
   .transform(({ data, included }) => assemble(data, included));
 
+/** A page of devices. */
 export const DevicesAnswer = z
-  .object({ data: z.array(z.unknown()).transform(readable(Resource)), included: Included })
-  .transform(({ data, included }) => data.map((resource) => assemble(resource, included)));
+  .object({
+    data: z.array(z.unknown()),
+    included: Included,
+    /** `next` is a relative URL, and absent on the last page. */
+    links: z
+      .object({ next: z.string().max(4_000).nullish() })
+      .nullish()
+      .catch(undefined),
+  })
+  .transform(({ data, included, links }) => ({
+    count: data.length,
+    devices: readable(Resource)
+      .parse(data)
+      .map((resource) => assemble(resource, included)),
+    links,
+  }));
+
+/** A part of a device, asked for by itself. */
+const answerWith = <Attributes extends z.ZodType>(attributes: Attributes) =>
+  z.object({ data: z.object({ attributes }) });
+
+export const DeviceStatusAnswer = answerWith(Status);
+export const DeviceCapabilitiesAnswer = answerWith(Capabilities);
+export const DeviceConfigurationsAnswer = answerWith(Configurations);
+export const DeviceLocationAnswer = answerWith(Location);
 
 type IncludedResources = z.output<typeof Included>;
 
@@ -104,22 +187,9 @@ function assemble(resource: z.output<typeof Resource>, included: IncludedResourc
   return {
     id,
     name: attributes.name,
-    online: read(z.object({ online: z.boolean() }), relationships?.status)?.online,
+    status: read(Status, relationships?.status),
     capabilities: read(Capabilities, relationships?.capabilities),
     configurations: read(Configurations, relationships?.configurations),
     location: read(Location, relationships?.location),
   };
-}
-
-function firstOf(most: number): (entries: unknown[]) => unknown[] {
-  return (entries) => entries.slice(0, most);
-}
-
-/** Leaves out the entries of a list that can't be read, so that an odd one does not cost the others. */
-function readable<Value>(schema: z.ZodType<Value>): (entries: unknown[]) => Value[] {
-  return (entries) =>
-    entries.flatMap((entry) => {
-      const parsed = schema.safeParse(entry);
-      return parsed.success ? [parsed.data] : [];
-    });
 }

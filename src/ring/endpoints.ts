@@ -10,8 +10,12 @@ export const ENDPOINTS = [
   'GET /v1/accounts/me/subscriptions',
   'GET /v1/devices',
   'GET /v1/devices/{id}',
+  'GET /v1/devices/{id}/status',
+  'GET /v1/history/devices/{id}/events',
   'POST /v1/devices/{id}/media/image/download',
   'GET of a picture',
+  'POST /v1/devices/{id}/media/video/download',
+  'GET of a clip',
   'POST /v1/devices/{id}/media/streaming/whep/sessions',
   'DELETE /v1/devices/{id}/media/streaming/whep/sessions/{id}',
 ] as const;

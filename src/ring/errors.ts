@@ -10,7 +10,7 @@ export type RingErrorKind =
 
 export interface RingErrorDetails {
   status?: number;
-  /** The RFC 6749 `error` or JSON:API `title`, if we know it; never free text. */
+  /** The RFC 6749 `error`, or the `title` or `code` of a JSON:API error, if we know it; never free text. */
   code?: string;
   retryAfterSeconds?: number;
   cause?: unknown;

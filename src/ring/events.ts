@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Sensor } from './devices.js';
 import { epochMs, isoTime, opaque, ringId, someText } from './text.js';
 
 /**
@@ -61,6 +62,14 @@ const DATA = {
   device_removed: deviceEvent('device_removed'),
   device_online: deviceEvent('device_online'),
   device_offline: deviceEvent('device_offline'),
+  contact_sensor_faulted: deviceEvent('contact_sensor_faulted'),
+  contact_sensor_cleared: deviceEvent('contact_sensor_cleared'),
+  flood_detected: deviceEvent('flood_detected'),
+  flood_cleared: deviceEvent('flood_cleared'),
+  freeze_detected: deviceEvent('freeze_detected'),
+  freeze_cleared: deviceEvent('freeze_cleared'),
+  tamper_detected: deviceEvent('tamper_detected'),
+  tamper_cleared: deviceEvent('tamper_cleared'),
   app_integration_added: accountEvent('app_integration_added'),
   app_integration_removed: accountEvent('app_integration_removed'),
   subscription_activated: subscriptionEvent('subscription_activated'),
@@ -70,6 +79,20 @@ const DATA = {
 export type EventType = keyof typeof DATA;
 
 export const EVENT_TYPES = Object.keys(DATA) as EventType[];
+
+/** What the events of a sensor say: whether it is faulted, which is open, wet, cold or tampered with. */
+export const SENSOR_EVENTS = {
+  contact_sensor_faulted: { sensor: 'contact', faulted: true },
+  contact_sensor_cleared: { sensor: 'contact', faulted: false },
+  flood_detected: { sensor: 'flood', faulted: true },
+  flood_cleared: { sensor: 'flood', faulted: false },
+  freeze_detected: { sensor: 'freeze', faulted: true },
+  freeze_cleared: { sensor: 'freeze', faulted: false },
+  tamper_detected: { sensor: 'tamper', faulted: true },
+  tamper_cleared: { sensor: 'tamper', faulted: false },
+} as const satisfies Partial<Record<EventType, { sensor: Sensor; faulted: boolean }>>;
+
+export type SensorEventType = keyof typeof SENSOR_EVENTS;
 
 interface EventMeta {
   /** Ring's idempotency key, a UUID in lower case. */

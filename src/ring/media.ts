@@ -1,52 +1,198 @@
 import { isIP } from 'node:net';
 import { RingError } from './errors.js';
-import { type Call, failure, type Transport } from './transport.js';
-
-export interface RingImage {
-  contentType: string;
-  bytes: Buffer;
-}
-
-const MAX_IMAGE_BYTES = 5 * 1000 * 1000;
-/** The types that every browser shows, and that can't be taken for a page. */
-const IMAGE_TYPE = /^image\/(jpeg|png|webp|avif)$/;
-const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+import { epochMs } from './text.js';
+import { type Call, failure, type StreamedAnswer, type Transport } from './transport.js';
 
 /**
- * Asks for a picture and fetches it from the pre-signed URL that Ring redirects to. That is another host, which must not see
- * the bearer token.
- *
- * @see https://developer.amazon.com/docs/ring/api-documentation.html
+ * What is looked up among the pictures that Ring has recorded: the one of a moment, or the newest of a time. A time without
+ * an end lasts until now by Ring's clock, which refuses a future that only our clock has reached.
  */
-export async function downloadImage(transport: Transport, call: Call): Promise<RingImage> {
-  const url = await transport.exchange(call, (redirect) => {
-    if (!REDIRECTS.has(redirect.status)) throw failure(call.name, redirect);
-    const target = storageUrl(call, redirect.headers.get('location') ?? '');
-    if (target === undefined) throw new RingError('malformed', call.name, { status: redirect.status });
-    return target;
-  });
-  const download: Call = { name: 'GET of a picture', url: url.href, maxBytes: MAX_IMAGE_BYTES };
+export type PictureQuery =
+  { type: 'at_timestamp'; timestamp: Date } | { type: 'latest_in_range'; start: Date; end?: Date };
+
+export interface RingPicture {
+  kind: 'picture';
+  contentType: 'image/jpeg' | 'image/png';
+  bytes: Buffer;
+  /** When the picture was taken. */
+  takenAt: Date;
+}
+
+/** The media of a Ring account that encrypts them come back as bytes that only its user's own devices can read. */
+export interface EncryptedMedia {
+  kind: 'encrypted';
+}
+
+/** A part of what a device has recorded, as it streams in. */
+export interface RingClip {
+  kind: 'clip';
+  /** The bytes of an MP4 file. Reading them throws when they break off. */
+  body: AsyncIterable<Uint8Array>;
+  /** How many bytes there are, if Ring tells it. */
+  size: number | undefined;
+  /** When the first picture was taken, if Ring tells it. */
+  startsAt: Date | undefined;
+  /** How much of the time that was asked for is recorded, in ms; undefined when all of it is. */
+  recordedMs: number | undefined;
+}
+
+/** A window for the newest picture is this long at most, in ms. */
+export const LONGEST_WINDOW_MS = 24 * 3_600_000;
+/** Ring keeps media for this long, in ms. */
+export const MEDIA_RETENTION_MS = 180 * 86_400_000;
+/** A clip is this long at most, in ms. */
+export const LONGEST_CLIP_MS = 900_000;
+
+const MAX_PICTURE_BYTES = 5 * 1000 * 1000;
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+
+/** The body of a request for a picture. */
+export function pictureRequest(query: PictureQuery): string {
+  return JSON.stringify(
+    query.type === 'at_timestamp'
+      ? { type: query.type, timestamp: query.timestamp.getTime() }
+      : { type: query.type, start_timestamp: query.start.getTime(), end_timestamp: query.end?.getTime() },
+  );
+}
+
+/** Asks for a picture, and fetches it from where Ring redirects to. */
+export async function downloadPicture(transport: Transport, call: Call): Promise<RingPicture | EncryptedMedia> {
+  const download: Call = {
+    name: 'GET of a picture',
+    url: await storageOf(transport, call),
+    maxBytes: MAX_PICTURE_BYTES,
+  };
   try {
     return await transport.succeed(download, ({ status, headers, body }) => {
-      const contentType = (headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
-      if (body === undefined || body.length === 0 || !IMAGE_TYPE.test(contentType)) {
+      const takenAt = timeIn(headers);
+      if (body === undefined || body.length === 0 || isPage(headers)) {
         throw new RingError('malformed', download.name, { status });
       }
-      return { contentType, bytes: body };
+      const contentType = typeOfPicture(body);
+      if (contentType === undefined) return { kind: 'encrypted' };
+      if (takenAt === undefined) throw new RingError('malformed', download.name, { status });
+      return { kind: 'picture', contentType, bytes: body, takenAt };
     });
   } catch (error) {
-    throw notRings(error);
+    throw asStorages(error);
   }
 }
 
-/** A 4xx from storage is not Ring's refusal: it says nothing about our token, nor about the device. */
-function notRings(error: unknown): unknown {
-  const is4xx = error instanceof RingError && error.status !== undefined && error.status >= 400 && error.status < 500;
-  return is4xx && error.kind !== 'rate-limited' ? new RingError('unavailable', error.call, { cause: error }) : error;
+/**
+ * Asks for a clip, and opens the stream of it where Ring redirects to.
+ *
+ * @param signal ends the stream
+ */
+export async function openClip(
+  transport: Transport,
+  call: Call,
+  signal: AbortSignal,
+): Promise<RingClip | EncryptedMedia> {
+  const download: Call = { name: 'GET of a clip', url: await storageOf(transport, call) };
+  let answer: StreamedAnswer;
+  try {
+    answer = await transport.stream(download, signal);
+  } catch (error) {
+    throw asStorages(error);
+  }
+  const { status, headers, body } = answer;
+  const pieces = body[Symbol.asyncIterator]();
+  const start = await startOf(pieces).catch((cause: unknown) => {
+    throw new RingError('no-answer', download.name, { cause });
+  });
+  if (start.length === 0 || isPage(headers)) {
+    await pieces.return?.();
+    throw new RingError('malformed', download.name, { status });
+  }
+  if (!isMp4(start)) {
+    await pieces.return?.();
+    return { kind: 'encrypted' };
+  }
+  return {
+    kind: 'clip',
+    body: precededBy(start, pieces),
+    // The length of a compressed body is not that of the bytes that come out of it.
+    size: headers.has('content-encoding') ? undefined : numberIn(headers, 'content-length'),
+    startsAt: timeIn(headers),
+    recordedMs: status === 206 ? numberIn(headers, 'x-media-length') : undefined,
+  };
 }
 
 /**
- * The URL of the picture, if it is safe to fetch: over TLS, and on a host with a public name, so that it can't be an address
+ * Where Ring redirects a request for media to: a pre-signed URL, on another host, which must not see the bearer token.
+ *
+ * @see https://developer.amazon.com/docs/ring/api-documentation.html
+ */
+function storageOf(transport: Transport, call: Call): Promise<string> {
+  return transport.exchange(call, (redirect) => {
+    if (!REDIRECTS.has(redirect.status)) throw failure(call.name, redirect);
+    const target = storageUrl(call, redirect.headers.get('location') ?? '');
+    if (target === undefined) throw new RingError('malformed', call.name, { status: redirect.status });
+    return target.href;
+  });
+}
+
+/** The codes that tell something of the recording. Ring's storage answers with them, too. */
+const RECORDING_CODES = new Set(['MEDIA_NOT_FOUND', 'TIMESTAMP_NOT_FOUND', 'CORRUPT_RECORDING', 'RECORDING_NOT_READY']);
+
+/** Any other 4xx from storage is not Ring's refusal: it says nothing about our token, nor about the device. */
+function asStorages(error: unknown): unknown {
+  const isStorages =
+    error instanceof RingError &&
+    error.status !== undefined &&
+    error.status >= 400 &&
+    error.status < 500 &&
+    error.kind !== 'rate-limited' &&
+    !RECORDING_CODES.has(error.code ?? '');
+  return isStorages ? new RingError('unavailable', error.call, { cause: error }) : error;
+}
+
+/** The type of a picture by its first bytes: a browser is told this one, whatever storage says. */
+function typeOfPicture(bytes: Buffer): RingPicture['contentType'] | undefined {
+  if (bytes.subarray(0, 3).equals(Buffer.from([0xff, 0xd8, 0xff]))) return 'image/jpeg';
+  if (bytes.subarray(0, 8).equals(Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'))) return 'image/png';
+  return undefined;
+}
+
+/** An MP4 file begins with the length and the name of its first box. */
+const isMp4 = (start: Buffer): boolean =>
+  /^(ftyp|styp|moov|moof|mdat|free|skip|wide|pnot|sidx|emsg|uuid)$/.test(start.toString('latin1', 4, 8));
+
+/** Whether a proxy in between has answered with a page, or with an error in the body of a success. */
+const isPage = (headers: Headers): boolean =>
+  /^(text\/|application\/(json|xml))/i.test(headers.get('content-type') ?? '');
+
+function timeIn(headers: Headers): Date | undefined {
+  return epochMs.safeParse(numberIn(headers, 'x-media-timestamp')).data;
+}
+
+function numberIn(headers: Headers, name: string): number | undefined {
+  const text = headers.get(name) ?? '';
+  return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+}
+
+/** The first pieces, until there is enough to tell what they are. */
+async function startOf(pieces: AsyncIterator<Uint8Array>): Promise<Buffer> {
+  let start = Buffer.alloc(0);
+  while (start.length < 8) {
+    const next = await pieces.next();
+    if (next.done === true) break;
+    start = Buffer.concat([start, next.value]);
+  }
+  return start;
+}
+
+async function* precededBy(first: Uint8Array, rest: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array> {
+  try {
+    yield first;
+    for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value;
+  } finally {
+    await rest.return?.();
+  }
+}
+
+/**
+ * The URL of the media, if it is safe to fetch: over TLS, and on a host with a public name, so that it can't be an address
  * of our own network. Plain http and addresses are taken when the API itself is on plain http, as the simulator is.
  */
 function storageUrl(call: Call, location: string): URL | undefined {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { readable } from './readable.js';
 import { epochMs, isoTime, opaque, ringId } from './text.js';
 
 /** A subscription that a Ring user pays for or tries. */
@@ -14,7 +15,7 @@ export interface RingSubscription {
 }
 
 /** A time in either form, because Ring's page does not say which it uses. */
-const Time = z.union([isoTime, epochMs]).nullish();
+const Time = z.union([isoTime, epochMs]).nullish().catch(null);
 
 const Subscription = z
   .object({
@@ -23,11 +24,11 @@ const Subscription = z
     attributes: z.object({
       sub_type: z.enum(['paid', 'trial', 'other']).catch('other'),
       status: z.enum(['active', 'inactive']).catch('inactive'),
-      plan_id: opaque(512).nullish(),
+      plan_id: opaque(512).nullish().catch(null),
       expires_at: Time,
       created_at: Time,
     }),
-    relationships: z.object({ devices: z.object({ data: z.array(z.object({ id: ringId })) }).optional() }).optional(),
+    relationships: z.object({ devices: z.object({ data: readable(z.object({ id: ringId })) }).nullish() }).nullish(),
   })
   .transform(({ id, attributes, relationships }): RingSubscription => ({
     id,
@@ -40,7 +41,10 @@ const Subscription = z
   }));
 
 export const SubscriptionsAnswer = z.object({
-  data: z.array(Subscription),
+  data: z.array(z.unknown()).transform((entries) => ({
+    count: entries.length,
+    subscriptions: readable(Subscription).parse(entries),
+  })),
   /** `next` is a relative URL, and absent on the last page. */
   links: z.object({ next: z.string().max(2_000).nullish() }).optional(),
 });

@@ -30,6 +30,19 @@ export interface Transport {
   succeed<Value>(call: Call, read: (answer: Answer) => Value): Promise<Value>;
   /** As `succeed`, for an answer in JSON. @throws {RingError} */
   json<Value>(call: Call, schema: z.ZodType<Value>): Promise<Value>;
+  /**
+   * Makes a call whose answer is too large to be held. The time limit is for its beginning, and then for each pause.
+   *
+   * @param signal ends the call and its answer
+   * @throws {RingError} when the answer is no 2xx. Reading the body throws when it breaks off
+   */
+  stream(call: Call, signal: AbortSignal): Promise<StreamedAnswer>;
+}
+
+export interface StreamedAnswer {
+  status: number;
+  headers: Headers;
+  body: AsyncIterable<Uint8Array>;
 }
 
 export interface TransportOptions {
@@ -52,16 +65,34 @@ export interface CallReport {
 const DEFAULT_TIMEOUT_MS = 8_000;
 const DEFAULT_MAX_BYTES = 64 * 1024;
 
-/** Ring's two error bodies: RFC 6749 and JSON:API. */
+const Word = z.string().optional().catch(undefined);
+
+/** Ring's two error bodies: RFC 6749, and JSON:API with a `title` or, for media, a `code`. */
 const ErrorAnswer = z.union([
-  z.object({ error: z.string() }).transform(({ error }) => error),
+  z.object({ error: z.string() }).transform(({ error }) => [error]),
   z
-    .object({ errors: z.array(z.object({ title: z.string() })).min(1) })
-    .transform(({ errors }) => errors[0]?.title ?? ''),
+    .object({ errors: z.array(z.object({ title: Word, code: Word })).min(1) })
+    .transform(({ errors: [first] }) => [first?.title, first?.code].filter((word) => word !== undefined)),
+]);
+
+/** Ring's codes for media. */
+const MEDIA_CODES = new Set([
+  'INVALID_PAYLOAD',
+  'UNAUTHORIZED',
+  'REQUEST_FORBIDDEN',
+  'TIME_RANGE_NOT_AUTHORIZED',
+  'DEVICE_NOT_FOUND',
+  'MEDIA_NOT_FOUND',
+  'TIMESTAMP_NOT_FOUND',
+  'CORRUPT_RECORDING',
+  'RECORDING_NOT_READY',
+  'INTERNAL_ERROR',
+  'SERVER_BUSY',
 ]);
 
 /** The error codes of RFC 6749 and of Ring. Others are not repeated, because codes go into logs and tables. */
 const KNOWN_CODES = new Set([
+  ...MEDIA_CODES,
   'invalid_request',
   'invalid_client',
   'invalid_grant',
@@ -71,6 +102,9 @@ const KNOWN_CODES = new Set([
   'Invalid Nonce',
   'Missing Required Fields',
   'Invalid Status Transition',
+  'Invalid Client',
+  'Out of Scope Access',
+  'Device Unavailable',
 ]);
 
 const NEVER_SENT = new Set([
@@ -126,6 +160,30 @@ export function createTransport(options: TransportOptions): Transport {
     }
   }
 
+  async function stream(
+    { name, url, maxBytes = DEFAULT_MAX_BYTES, ...init }: Call,
+    signal: AbortSignal,
+  ): Promise<StreamedAnswer> {
+    const startedAt = performance.now();
+    const silence = createSilenceLimit(timeoutMs);
+    silence.begin();
+    let response: Response;
+    try {
+      response = await send(url, { ...init, redirect: 'manual', signal: AbortSignal.any([signal, silence.signal]) });
+    } catch (cause) {
+      silence.end();
+      const kind = NEVER_SENT.has(networkCode(cause)) ? 'unreachable' : 'no-answer';
+      report(name, kind, startedAt);
+      throw new RingError(kind, name, { cause });
+    }
+    const { status, headers } = response;
+    report(name, status, startedAt, headers);
+    if (status >= 200 && status <= 299) return { status, headers, body: withoutSilence(response, silence) };
+    const body = await readBody(response, maxBytes).catch(() => undefined);
+    silence.end();
+    throw failure(name, { status, headers, body });
+  }
+
   function succeed<Value>(call: Call, read: (answer: Answer) => Value): Promise<Value> {
     return exchange(call, (answer) => {
       if (answer.status < 200 || answer.status > 299) throw failure(call.name, answer);
@@ -136,6 +194,7 @@ export function createTransport(options: TransportOptions): Transport {
   return {
     exchange,
     succeed,
+    stream,
     json: (call, schema) =>
       succeed(call, ({ status, body }) => {
         const parsed = schema.safeParse(parseJson(body));
@@ -143,6 +202,42 @@ export function createTransport(options: TransportOptions): Transport {
         return parsed.data;
       }),
   };
+}
+
+interface SilenceLimit {
+  /** Aborts when a wait lasts too long. */
+  signal: AbortSignal;
+  begin(): void;
+  end(): void;
+}
+
+function createSilenceLimit(limitMs: number): SilenceLimit {
+  const controller = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  return {
+    signal: controller.signal,
+    begin() {
+      timer = setTimeout(() => {
+        controller.abort(new DOMException('Ring was silent for too long', 'TimeoutError'));
+      }, limitMs);
+    },
+    end() {
+      clearTimeout(timer);
+    },
+  };
+}
+
+/** The body's pieces. Silence counts while one is awaited, and not while the reader is busy with the one before. */
+async function* withoutSilence(response: Response, silence: SilenceLimit): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const chunk of response.body ?? []) {
+      silence.end();
+      yield chunk as Uint8Array;
+      silence.begin();
+    }
+  } finally {
+    silence.end();
+  }
 }
 
 async function readBody(response: Response, maxBytes: number): Promise<Buffer | undefined> {
@@ -175,15 +270,27 @@ function count(headers: Headers | undefined, name: string): number | undefined {
 /** The error for an answer other than a 2xx. */
 export function failure(name: Endpoint, { status, headers, body }: Answer): RingError {
   const parsed = ErrorAnswer.safeParse(parseJson(body));
-  return new RingError(kindOf(status, parsed.success), name, {
+  const code = parsed.success ? codeOf(parsed.data) : undefined;
+  return new RingError(kindOf(status, parsed.success, code), name, {
     status,
-    ...(parsed.success && KNOWN_CODES.has(parsed.data) && { code: parsed.data }),
+    ...(code !== undefined && { code }),
     ...retryAfter(headers),
   });
 }
 
-/** @param isRings whether the body is one of Ring's errors, and not that of a proxy in between */
-function kindOf(status: number, isRings: boolean): RingErrorKind {
+/** The known one of an error's words; of an unknown one only its length, because it may quote anything. */
+function codeOf(words: readonly string[]): string | undefined {
+  const known = words.find((word) => KNOWN_CODES.has(word));
+  if (known !== undefined || words[0] === undefined) return known;
+  return `unknown code of ${words[0].length} characters`;
+}
+
+/**
+ * @param isRings whether the body is one of Ring's errors, and not that of a proxy in between
+ * @param code a 403 with a code of media is about the request, and any other about the token
+ */
+function kindOf(status: number, isRings: boolean, code: string | undefined): RingErrorKind {
+  if (status === 403 && code !== undefined && MEDIA_CODES.has(code)) return 'rejected';
   if (status === 401 || (status === 403 && isRings)) return 'unauthorized';
   if (status === 429) return 'rate-limited';
   // Request Timeout and Too Early are about the moment, not about the request.

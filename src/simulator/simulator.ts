@@ -5,22 +5,27 @@ import type { AddressInfo } from 'node:net';
 import type { ErrorRequestHandler, Express } from 'express';
 import express from 'express';
 import {
+  integrationDeleteEndpoint,
   integrationPatchEndpoint,
   integrationPostEndpoint,
   unknownEndpoint,
   usersMeEndpoint,
 } from './api/app-integrations.js';
-import { deviceEndpoint, devicesEndpoint } from './api/devices.js';
+import { clipEndpoint } from './api/clips.js';
+import { deviceEndpoint, deviceResourceEndpoint, devicesEndpoint, RELATIONS } from './api/devices.js';
+import { downloadEndpoint, isOfClip } from './api/downloads.js';
 import { serve } from './api/endpoint.js';
-import { imageEndpoint, mediaEndpoint } from './api/images.js';
+import { historyEndpoint } from './api/history.js';
+import { imageEndpoint } from './api/images.js';
 import { tokenEndpoint } from './api/oauth.js';
 import { subscriptionsEndpoint } from './api/subscriptions.js';
 import { whepDeleteEndpoint, whepPostEndpoint } from './api/whep.js';
 import { appstoreRouter } from './appstore/routes.js';
 import { controlRouter } from './control/routes.js';
+import { recordedRing } from './recorded/routes.js';
 import { Streams } from './media/streams.js';
-import type { Settings, Simulation } from './state/state.js';
-import { newState } from './state/state.js';
+import type { Simulation } from './state/state.js';
+import { newState, USUAL_SETTINGS } from './state/state.js';
 
 export interface SimulatorOptions {
   /** 0: any free port. The media host takes the next one; with 0, any free one. */
@@ -36,6 +41,8 @@ export interface SimulatorOptions {
   app: { publicUrl: string; internalUrl?: string };
   /** Whether Ring sends webhooks by itself when the app is installed, completed or removed; false unless given. */
   automaticWebhooks?: boolean;
+  /** The token to which the recorded answers of the real Ring are given; simulated ones unless given. */
+  recordedToken?: string;
   /** The clock of codes, tokens and nonces, in epoch ms. Delays run on real time. */
   now?: () => number;
   /** No line holds a token, code, nonce or secret. */
@@ -71,6 +78,25 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
   };
 }
 
+/**
+ * Plays the Ring of the developer console's Playground with its recorded answers, for this bearer token alone. There is
+ * no app behind it.
+ */
+export function startRecordedRing(
+  options: Pick<SimulatorOptions, 'port' | 'host' | 'now' | 'log'> & { token: string },
+): Promise<Simulator> {
+  const { token, ...rest } = options;
+  return startSimulator({ ...NO_APP, ...rest, recordedToken: token });
+}
+
+/** Stands for an app where none is needed. */
+export const NO_APP = {
+  clientId: 'none',
+  clientSecret: 'none',
+  hmacKey: 'none',
+  app: { publicUrl: 'http://localhost:9' },
+};
+
 /** The media host listens beside Ring, on the next port. */
 function mediaPortOf(port: number): number {
   return port + 1;
@@ -94,11 +120,10 @@ function newSimulation(options: SimulatorOptions, mediaPort: number): Simulation
   const now = options.now ?? Date.now;
   const log = options.log ?? (() => undefined);
   const { clientId, clientSecret, hmacKey, app } = options;
-  const initialSettings: Settings = {
-    integrationBody: 'flat',
+  const initialSettings = {
+    ...USUAL_SETTINGS,
     automaticWebhooks: options.automaticWebhooks ?? false,
-    webhookSpeed: 1,
-    whepLocation: 'relative',
+    recordedToken: options.recordedToken ?? null,
   };
   return {
     app: {
@@ -121,15 +146,22 @@ function createApp(simulation: Simulation): Express {
   const app = express();
   app.disable('x-powered-by');
   app.use(['/oauth', '/v1'], express.text({ type: () => true, limit: '64kb' }));
+  app.use('/v1', recordedRing(simulation));
   app.post('/oauth/token', serve(simulation, tokenEndpoint(simulation)));
   app.get('/v1/users/me', serve(simulation, usersMeEndpoint(simulation)));
   app
     .route('/v1/accounts/me/app-integrations')
     .post(serve(simulation, integrationPostEndpoint(simulation)))
-    .patch(serve(simulation, integrationPatchEndpoint(simulation)));
+    .patch(serve(simulation, integrationPatchEndpoint(simulation)))
+    .delete(serve(simulation, integrationDeleteEndpoint(simulation)));
   app.get('/v1/devices', serve(simulation, devicesEndpoint(simulation)));
   app.get('/v1/devices/:device_id', serve(simulation, deviceEndpoint(simulation)));
+  for (const relation of RELATIONS) {
+    app.get(`/v1/devices/:device_id/${relation}`, serve(simulation, deviceResourceEndpoint(simulation, relation)));
+  }
+  app.get('/v1/history/devices/:device_id/events', serve(simulation, historyEndpoint(simulation)));
   app.post('/v1/devices/:device_id/media/image/download', serve(simulation, imageEndpoint(simulation)));
+  app.post('/v1/devices/:device_id/media/video/download', serve(simulation, clipEndpoint(simulation)));
   const whepSessions = '/v1/devices/:device_id/media/streaming/whep/sessions';
   app.post(whepSessions, serve(simulation, whepPostEndpoint(simulation)));
   app.delete(`${whepSessions}/:session_id`, serve(simulation, whepDeleteEndpoint(simulation)));
@@ -147,7 +179,13 @@ function createApp(simulation: Simulation): Express {
 function createMediaHost(simulation: Simulation): Express {
   const app = express();
   app.disable('x-powered-by');
-  app.get('/images/:image_id', serve(simulation, mediaEndpoint(simulation)));
+  const ofClip = serve(simulation, downloadEndpoint(simulation, 'clip-media'));
+  const ofImage = serve(simulation, downloadEndpoint(simulation, 'media'));
+  app.get('/v1/download', (request, response, next) => {
+    const { security_token: token } = request.query;
+    const serveDownload = typeof token === 'string' && isOfClip(simulation, token) ? ofClip : ofImage;
+    return serveDownload(request, response, next);
+  });
   app.use(serve(simulation, unknownEndpoint(simulation)));
   app.use(answerError(simulation));
   return app;

@@ -7,12 +7,12 @@ import type { AccessTokens } from './access-tokens.js';
 import { NoLinkError, NotRefreshedError } from './errors.js';
 import { requireReauthorization } from './pair-and-link.js';
 import { markAbandonedPairs, queueDuePairs, type SeenPair, unqueuePairs } from './pair-rows.js';
-import type { RefreshBudget } from './refresh-budget.js';
+import type { CallBudget } from './call-budget.js';
 
 export interface BackgroundRefreshDependencies {
   db: Knex;
   tokens: Pick<AccessTokens, 'refresh'>;
-  budget: RefreshBudget;
+  budget: CallBudget;
   clock: Clock;
   log: Logger;
   isStopping: () => boolean;

@@ -124,3 +124,15 @@ export function lockUser(
   const strength = purpose === 'to stay' ? sql`FOR SHARE` : sql`FOR NO KEY UPDATE`;
   return row<User>(trx, sql`SELECT ${COLUMNS} FROM users WHERE id = ${id} ${strength}`);
 }
+
+/** Notes since when the users with these addresses have been exempt from what others need, and that no others are. */
+export async function noteExemptUsers(db: Knex, emails: readonly string[], now: Date): Promise<void> {
+  await run(
+    db,
+    sql`UPDATE users SET exempt_since = ${now} WHERE email = ANY (${emails}::text[]) AND exempt_since IS NULL`,
+  );
+  await run(
+    db,
+    sql`UPDATE users SET exempt_since = NULL WHERE exempt_since IS NOT NULL AND email <> ALL (${emails}::text[])`,
+  );
+}

@@ -8,6 +8,7 @@ import { deviceOffline } from './handlers/device-offline.js';
 import { deviceOnline } from './handlers/device-online.js';
 import { deviceRemoved } from './handlers/device-removed.js';
 import { motionDetected } from './handlers/motion-detected.js';
+import { sensor } from './handlers/sensor.js';
 import { subscriptionActivated } from './handlers/subscription-activated.js';
 import { subscriptionDeactivated } from './handlers/subscription-deactivated.js';
 
@@ -19,6 +20,14 @@ const HANDLERS: { readonly [Type in EventType]: Handler<Type> } = {
   device_removed: deviceRemoved,
   device_online: deviceOnline,
   device_offline: deviceOffline,
+  contact_sensor_faulted: sensor,
+  contact_sensor_cleared: sensor,
+  flood_detected: sensor,
+  flood_cleared: sensor,
+  freeze_detected: sensor,
+  freeze_cleared: sensor,
+  tamper_detected: sensor,
+  tamper_cleared: sensor,
   app_integration_added: appIntegrationAdded,
   app_integration_removed: appIntegrationRemoved,
   subscription_activated: subscriptionActivated,

@@ -26,6 +26,8 @@ const PAGE_SIZE = 25;
 const ADA = 'Ada Marsh';
 const SAM = 'Sam Okafor';
 
+const LATEST = 'Show the latest picture';
+
 /** A life from installing the app to deleting the account, and once more from the beginning. */
 export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
   let browser: Browser;
@@ -98,6 +100,12 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
     await untilIdle(world);
   }
 
+  /** A device records something of which Ring tells us nothing. */
+  async function records(deviceId: string): Promise<void> {
+    world.clock.advance(1);
+    await world.ring.record({ user_id: deviceId.split('-')[0] ?? '', device_id: deviceId });
+  }
+
   /** A time as the user's browser shows it. Without scripts, it is as the server wrote it. */
   const written = (iso: string): string =>
     hasScripts
@@ -159,9 +167,9 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
 
     expect(await words(page, card(0))).toMatch(/^Linked Ring has confirmed/);
     for (const name of ['Front Door', 'Driveway']) {
-      expect(await words(page, deviceLine(name))).toMatch(new RegExp(`^${name} Online as of .*\\d:\\d\\d`));
+      expect(await words(page, deviceLine(name))).toMatch(new RegExp(`^${name} Camera · Online as of .*\\d:\\d\\d`));
     }
-    expect(await words(page, deviceLine('Back Garden'))).toMatch(/^Back Garden Offline as of .*\d:\d\d/);
+    expect(await words(page, deviceLine('Back Garden'))).toMatch(/^Back Garden Camera · Offline as of .*\d:\d\d/);
     expect(await main()).toMatch(/Free trial, until .*\d:\d\d.*, for Back Garden, Driveway, Front Door/);
     await expectTimesOfReader();
   });
@@ -170,7 +178,7 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
     await follow(page, 'Back Garden');
     await heading(page, 'Back Garden');
     expect(await main()).toMatch(/Offline As of .*You can watch live as soon as it is online again/);
-    expect(await page.getByRole('button', { name: 'Take a picture now' }).count()).toBe(0);
+    expect(await main()).toMatch(/No pictures yet Ring has a picture when the device has recorded something/);
 
     await follow(page, 'Back to your home');
     await follow(page, 'Front Door');
@@ -180,7 +188,7 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
     const zones = await words(page, page.locator('section', { hasText: 'Motion events only come from motion inside' }));
     expect(zones).toMatch(/Motion zone 1 covers .*about \d+ %.*Motion zone 2 covers.*Privacy zone/i);
     const abilities = await words(page, page.locator('section', { hasText: 'This is for reading only' }));
-    expect(abilities).toMatch(/Video Up to 1080p.*Colour night vision.*To change a setting, open the Ring app/);
+    expect(abilities).toMatch(/Video Up to 2160p.*Colour night vision.*To change a setting, open the Ring app/);
     expect(await page.locator('input[type="checkbox"], [role="switch"], input[type="radio"]').count()).toBe(0);
   });
 
@@ -238,8 +246,16 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
       await heading(page, 'Front Door');
     });
 
-    test('takes a picture', async () => {
-      await tabTo(page, button('Take a picture now'));
+    test('asks for the latest picture, is told that nothing is recorded, and gets it once something is', async () => {
+      if (!hasScripts) {
+        await tabTo(page, button(LATEST));
+        await enter();
+        expect(await main()).toContain('Ring has recorded nothing in this time.');
+        await expectToGoOnIn('Pictures');
+        await page.reload();
+      }
+      await records('ada-front-door');
+      await tabTo(page, button(LATEST));
       await enter();
       await page
         .getByRole('link', { name: /^Picture of .*\d:\d\d/ })
@@ -294,8 +310,9 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
     });
   });
 
-  test('finds the pictures taken meanwhile in the strip, and looks at one', async () => {
+  test('finds the pictures fetched meanwhile in the strip, looks at them one by one, and goes back', async () => {
     world.clock.advance(HOUR);
+    await records('ada-front-door');
     await tick('start due snapshots');
     const pictures = page.getByRole('link', { name: /^Picture of / });
     await until('two pictures are there', async () => {
@@ -304,8 +321,13 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
     });
     await expectTimesOfReader();
     await arrived(page, () => pictures.first().click());
-    expect(await page.evaluate('document.contentType')).toMatch(/^image\//);
-    await page.goBack();
+    await heading(page, 'Picture of Front Door');
+    await expectTimesOfReader();
+    expect(await page.evaluate<number>('document.querySelector(".viewer img").naturalWidth')).toBeGreaterThan(100);
+    await tabTo(page, page.getByRole('link', { name: 'Previous picture' }));
+    await arrived(page, () => page.keyboard.press('Enter'));
+    await follow(page, 'Next picture');
+    await follow(page, 'Close, and go back to Front Door');
     await heading(page, 'Front Door');
   });
 
@@ -322,6 +344,20 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
     expect(loads).toHaveLength(hasScripts ? 0 : 1);
     expect(await words(page, page.locator('.event').first())).toMatch(/^A person was seen Front Door .*\d\d?:\d\d/);
     await expectTimesOfReader();
+  });
+
+  test('watches what was recorded at an event, and goes back', async () => {
+    // A recording ends some seconds after its event.
+    world.clock.advance(10);
+    const video = page.waitForResponse(/\/video$/);
+    await follow(page, 'Watch the recording');
+    await heading(page, 'Recording');
+    expect(await main()).toMatch(/Front Door, .*It begins .*It is kept by Ring, not here\./);
+    await expectTimesOfReader();
+    expect((await video).headers()).toMatchObject({ 'content-type': 'video/mp4', 'cache-control': 'no-store' });
+    await follow(page, 'Back to Front Door');
+    await heading(page, 'Front Door');
+    await follow(page, 'Events');
   });
 
   test('looks at one device and one kind of event, and at all of it again', async () => {
@@ -381,17 +417,16 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
     await happens('Go offline: Front Door');
     const at = world.clock.now().toISOString();
     await home();
-    expect(await words(page, deviceLine('Front Door'))).toBe(`Front Door Offline since ${written(at)}`);
+    expect(await words(page, deviceLine('Front Door'))).toBe(`Front Door Doorbell · Offline since ${written(at)}`);
     await follow(page, 'Front Door');
     expect(await main()).toMatch(/Offline Since .*You can watch live as soon as it is online again/);
     expect(await words(page, schedules())).toContain('Paused while the device is offline. Goes on by itself.');
-    expect(await page.getByRole('button', { name: 'Take a picture now' }).count()).toBe(0);
 
     await happens('Go online: Front Door');
     await page.reload();
     expect(await main()).toContain(`Online Since ${written(world.clock.now().toISOString())}`);
     expect(await words(page, schedules())).toContain('Next picture:');
-    await press(page, 'Take a picture now');
+    await press(page, LATEST);
     expect(await page.getByRole('link', { name: /^Picture of / }).count()).toBe(3);
   });
 
@@ -426,13 +461,13 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
     // The other account's token is renewed first. Then Ring refuses to renew this one's.
     world.clock.advance(4 * HOUR);
     await follow(page, 'Front Door');
-    await press(page, 'Take a picture now');
+    await press(page, LATEST);
     expect(newTrouble()).toEqual([]);
     const refusal = { kind: 'body', status: 400, contentType: 'application/json', body: '{"error":"invalid_grant"}' };
     await world.ring.setFaults([{ endpoint: 'token', fault: refusal, times: 1 }]);
     await home();
     await follow(page, 'Porch');
-    await press(page, 'Take a picture now');
+    await press(page, LATEST);
     const told = await main();
     // Not every answer to a refused request is a success, and the browser reports that.
     newTrouble();
@@ -448,11 +483,17 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
     await reloadUntil(page, 'Ended The app was removed in the Ring app.');
     world.clock.advance(10);
     await press(ring, 'Install');
+    // Only Ring's history tells of this.
+    await records('sam-porch');
     await linkWithOneClick();
     await follow(ring, 'Go to your home page');
+    await follow(ring, 'Events');
+    await reloadUntil(ring, /Motion Porch/);
+    await follow(ring, 'Home');
     await reloadUntil(ring, 'Porch');
     await follow(ring, 'Porch');
-    await press(ring, 'Take a picture now');
+    await records('sam-porch');
+    await press(ring, LATEST);
     await ring.getByRole('link', { name: /^Picture of / }).waitFor();
     await page.reload();
     expect((await page.locator('.account h3').allInnerTexts()).filter((text) => text !== 'Ended')).toEqual([
@@ -559,7 +600,7 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
 
   test.each([
     ['a schedule', /^(Schedule every hour|Pause the schedule.*)$/],
-    ['a picture', 'Take a picture now'],
+    ['a picture', LATEST],
     ['signing out', 'Sign out'],
   ])('signs out in another tab, and is told so when this one sends %s', async (_what, name) => {
     await page.goto(world.ring.url);

@@ -1,6 +1,9 @@
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { launchBrowser, newContext, visitAs } from '../support/clients/browser.js';
+import { tabTo } from '../support/clients/person.js';
 import { type Owner, sharing } from '../support/features/devices.js';
 import { until } from '../support/waiting/until.js';
 import { startWorld, type World } from '../support/worlds/world.js';
@@ -76,7 +79,6 @@ describe('watching live', () => {
     await tell(owner, 'device_offline', 1);
     await untilTold('because the device went offline');
     await page.getByText('Offline since').waitFor();
-    expect(await page.getByRole('button', { name: 'Take a picture now' }).count()).toBe(0);
 
     await page.reload();
     expect(await page.getByRole('button', { name: 'Watch live' }).count()).toBe(0);
@@ -190,7 +192,7 @@ describe('watching live', () => {
     const own = await context.newPage();
     await own.addInitScript(`
       const Native = RTCPeerConnection;
-      RTCPeerConnection = function () { return peer = new Native(); };
+      RTCPeerConnection = function (settings) { return peer = new Native(settings); };
       become = (state) => {
         Object.defineProperty(peer, 'connectionState', { value: state, configurable: true });
         peer.dispatchEvent(new Event('connectionstatechange'));
@@ -214,6 +216,149 @@ describe('watching live', () => {
     await own.close();
   });
 
+  test('sends its offer when all addresses are found, with each of them, and asks for sound', async () => {
+    const owner = await sharing(world);
+    // The clock is that of all pages of a context, and stays stopped.
+    const apart = await newContext(browser);
+    const own = await apart.newPage();
+    await own.addInitScript(`
+      found = [];
+      const Native = RTCPeerConnection;
+      RTCPeerConnection = function (settings) {
+        peer = new Native(settings);
+        peer.addEventListener('icecandidate', ({ candidate }) => {
+          if (candidate?.candidate) found.push(candidate.candidate);
+        });
+        // As of a browser that is still looking, until it is told otherwise.
+        Object.defineProperty(peer, 'iceGatheringState', { value: 'gathering', configurable: true });
+        return peer;
+      };
+      finishGathering = () => {
+        delete peer.iceGatheringState;
+        peer.dispatchEvent(new Event('icegatheringstatechange'));
+      };`);
+    // Its patience does not run out.
+    await own.clock.install();
+    await own.clock.pauseAt(Date.now() + 1_000);
+    const offers: string[] = [];
+    own.on('request', (request) => {
+      if (request.method() === 'POST') offers.push(request.postData() ?? '');
+    });
+    await visitAs(own, owner.visitor, owner.path);
+
+    await own.getByRole('button', { name: 'Watch live' }).click();
+    await until('the browser has found every address', () =>
+      own.evaluate<boolean>(
+        `typeof peer === 'object' &&
+         Object.getPrototypeOf(peer).__lookupGetter__('iceGatheringState').call(peer) === 'complete'`,
+      ),
+    );
+    expect(offers).toEqual([]);
+
+    await own.evaluate('finishGathering()');
+    await own.getByText('You are watching live.').waitFor();
+
+    const found = await own.evaluate<string[]>('found');
+    expect(offers).toHaveLength(1);
+    // The offer leaves out what is only said when candidates travel alone.
+    const written = found.map((candidate) => `a=${candidate.split(' generation ')[0] ?? ''} `);
+    expect(written.filter((line) => !offers[0]?.includes(line))).toEqual([]);
+    expect(offers[0]?.match(/^m=\w+|^a=(?:recvonly|sendrecv)/gm)).toEqual([
+      'm=video',
+      'a=recvonly',
+      'm=audio',
+      'a=recvonly',
+    ]);
+    await apart.close();
+  });
+
+  test('does not wait for addresses for ever', async () => {
+    const owner = await sharing(world);
+    const own = await context.newPage();
+    await own.addInitScript(`
+      const Native = RTCPeerConnection;
+      RTCPeerConnection = function (settings) {
+        const peer = new Native(settings);
+        Object.defineProperty(peer, 'iceGatheringState', { value: 'gathering' });
+        return peer;
+      };`);
+    await visitAs(own, owner.visitor, owner.path);
+    await own.getByRole('button', { name: 'Watch live' }).click();
+    await own.getByText('You are watching live.').waitFor();
+    await own.close();
+  });
+
+  test('says so when the browser finds no address, and asks Ring for nothing', async () => {
+    const owner = await sharing(world);
+    const own = await context.newPage();
+    await own.addInitScript(`
+      const Native = RTCPeerConnection;
+      RTCPeerConnection = function () { return new Native({ iceTransportPolicy: 'relay' }); };`);
+    await visitAs(own, owner.visitor, owner.path);
+    await own.getByRole('button', { name: 'Watch live' }).click();
+    await own.getByText('Your browser found no network address').waitFor();
+    expect(await sessionsOf(owner)).toEqual([]);
+    await own.close();
+  });
+
+  test('has sound that is off until it is asked for, and off again the next time', async () => {
+    await visit(await sharing(world));
+    const isMuted = () => page.evaluate<boolean>('document.querySelector("video").muted');
+    const kinds = () =>
+      page.evaluate<string[]>('document.querySelector("video").srcObject.getTracks().map(({ kind }) => kind).sort()');
+    await watch();
+    await untilWatching();
+    expect([await isMuted(), await kinds()]).toEqual([true, ['audio', 'video']]);
+
+    await page.getByRole('button', { name: 'Turn sound on' }).click();
+    expect(await isMuted()).toBe(false);
+    await page.getByRole('button', { name: 'Turn sound off' }).click();
+    expect(await isMuted()).toBe(true);
+    await page.getByRole('button', { name: 'Turn sound on' }).click();
+    await page.getByRole('button', { name: 'End live view' }).click();
+    expect(await page.getByRole('button', { name: /sound|Full screen/ }).count()).toBe(0);
+
+    await watch();
+    await untilWatching();
+    expect(await isMuted()).toBe(true);
+    expect(await page.getByRole('button', { name: 'Turn sound on' }).isVisible()).toBe(true);
+  });
+
+  test('fills the screen by the keyboard alone, with its words and buttons, and leaves it when it ends', async () => {
+    const owner = await sharing(world);
+    await visit(owner);
+    await watch();
+    await untilWatching();
+    const isFull = () => page.evaluate<boolean>('document.fullscreenElement?.classList.contains("live") === true');
+
+    await page.getByRole('button', { name: 'End live view' }).focus();
+    await tabTo(page, page.getByRole('button', { name: 'Full screen' }));
+    await page.keyboard.press('Enter');
+    await until('the screen is filled', isFull);
+    expect(await page.getByRole('button', { name: 'End live view' }).isVisible()).toBe(true);
+    await page.keyboard.press('Enter');
+    await until('the screen is left', async () => !(await isFull()));
+    await page.getByRole('button', { name: 'Full screen' }).press('Enter');
+    await until('the screen is filled again', isFull);
+
+    await tell(owner, 'device_offline', 1);
+
+    await untilTold('because the device went offline');
+    await until('the screen is left', async () => !(await isFull()));
+    expect(await page.evaluate<string>('document.activeElement.textContent')).toBe('Watch live');
+  });
+
+  test('tells a user who closes it that Ring has named no address to close it at', async () => {
+    await visit(await sharing(world));
+    await world.ring.setSettings({ whepLocation: 'missing' });
+    await watch();
+    await untilWatching();
+    await page.waitForResponse(/\/live-views\/[^/]+$/);
+    await page.getByRole('button', { name: 'End live view' }).click();
+    await untilTold('At Ring it ends by itself, within a minute.');
+    await world.ring.setSettings({ whepLocation: 'absolute' });
+  });
+
   test('is told when the browser allows no WebRTC', async () => {
     await visit(await sharing(world));
     await page.evaluate('window.RTCPeerConnection = undefined');
@@ -225,3 +370,65 @@ describe('watching live', () => {
     expect(complaints).toEqual([]);
   });
 });
+
+describe('with a STUN server', () => {
+  test('the browser asks it for its address, which is in the offer', async () => {
+    const stun = await startStun();
+    const home = await startWorld({ environment: { STUN_URLS: `stun:127.0.0.1:${stun.port}` } });
+    const own = await context.newPage();
+    try {
+      const owner = await sharing(home);
+      const offers: string[] = [];
+      own.on('request', (request) => {
+        if (request.method() === 'POST') offers.push(request.postData() ?? '');
+      });
+      await visitAs(own, owner.visitor, owner.path);
+      await own.getByRole('button', { name: 'Watch live' }).click();
+      await own.getByText('You are watching live.').waitFor();
+
+      expect(offers[0]).toMatch(new RegExp(`^a=candidate:.* ${stun.mapped} \\d+ typ srflx`, 'm'));
+    } finally {
+      await own.close();
+      await home.stop();
+      await stun.stop();
+    }
+  });
+
+  test('is not asked where none is set', async () => {
+    const owner = await sharing(world);
+    await owner.visitor.open(owner.path);
+    expect(owner.visitor.page.text).not.toContain('data-stun');
+  });
+});
+
+/** A server that tells whoever asks (RFC 8489) that its address is one of those for documentation. */
+async function startStun(): Promise<{ port: number; mapped: string; stop(): Promise<void> }> {
+  const COOKIE = Buffer.from('2112a442', 'hex');
+  const mapped = [203, 0, 113, 7];
+  const socket = createSocket('udp4');
+  socket.on('message', (request, { address, port }) => {
+    if (request.readUInt16BE(0) !== 0x0001) return;
+    // A success with one attribute, XOR-MAPPED-ADDRESS, of IPv4.
+    const answer = Buffer.alloc(32);
+    answer.writeUInt16BE(0x0101, 0);
+    answer.writeUInt16BE(12, 2);
+    request.copy(answer, 4, 4, 20);
+    answer.writeUInt16BE(0x0020, 20);
+    answer.writeUInt16BE(8, 22);
+    answer.writeUInt16BE(0x0001, 24);
+    answer.writeUInt16BE(port ^ COOKIE.readUInt16BE(0), 26);
+    for (const [index, byte] of mapped.entries()) answer.writeUInt8(byte ^ COOKIE.readUInt8(index), 28 + index);
+    socket.send(answer, port, address);
+  });
+  socket.bind(0, '127.0.0.1');
+  await once(socket, 'listening');
+  return {
+    port: socket.address().port,
+    mapped: mapped.join('.'),
+    async stop() {
+      const closed = once(socket, 'close');
+      socket.close();
+      await closed;
+    },
+  };
+}

@@ -82,6 +82,9 @@ describe('a variable that is not given', () => {
       auditRetentionDays: 365,
       rateLimitScale: 1,
       trustProxy: 0,
+      subscriptionRequired: false,
+      subscriptionExempt: [],
+      stunUrls: [],
       logLevel: 'info',
     });
     expect(read().metricsToken).toBeUndefined();
@@ -98,6 +101,9 @@ describe('a variable that is not given', () => {
     'RING_SIMULATOR',
     'TRUST_PROXY',
     'METRICS_TOKEN',
+    'SUBSCRIPTION_REQUIRED',
+    'SUBSCRIPTION_EXEMPT',
+    'STUN_URLS',
     'LOG_LEVEL',
   ])('an empty %s counts as not given', (name) => {
     expect(read({ [name]: '' })).toEqual(read());
@@ -115,6 +121,9 @@ describe('a variable that is given', () => {
       AUDIT_RETENTION_DAYS: '90',
       RATE_LIMIT_SCALE: '2.5',
       METRICS_TOKEN: 'sixteen characters',
+      SUBSCRIPTION_REQUIRED: 'device',
+      SUBSCRIPTION_EXEMPT: 'Reviewer@Example.com, another@example.com,reviewer@example.com',
+      STUN_URLS: 'stun:stun.example.com, stun:192.0.2.1:3478,stun:[2001:db8::1]:19302',
       LOG_LEVEL: 'trace',
     });
 
@@ -135,6 +144,9 @@ describe('a variable that is given', () => {
       auditRetentionDays: 90,
       rateLimitScale: 2.5,
       metricsToken: 'sixteen characters',
+      subscriptionRequired: true,
+      subscriptionExempt: ['reviewer@example.com', 'another@example.com'],
+      stunUrls: ['stun:stun.example.com', 'stun:192.0.2.1:3478', 'stun:[2001:db8::1]:19302'],
       logLevel: 'trace',
     });
   });
@@ -153,6 +165,23 @@ describe('a variable that is given', () => {
     ['RING_SIMULATOR', ['yes', 'ON', 'true', '1']],
     ['TRUST_PROXY', ['true', 'yes', '*', '-1', '1.5', '10.0.0.0/33', '10.0.0.0/', '::1/129', '10.0.0.1,', 'proxy']],
     ['METRICS_TOKEN', ['short']],
+    ['SUBSCRIPTION_REQUIRED', ['on', 'true', 'account', 'Device']],
+    ['SUBSCRIPTION_EXEMPT', ['somebody', 'a@example.com,', 'a@example.com;b@example.com', 'a@', '*@example.com,*']],
+    [
+      'STUN_URLS',
+      [
+        'stun.elsewhere.net',
+        'stuns:stun.example.com',
+        'turn:turn.example.com',
+        'stun://stun.example.com',
+        'stun:stun.example.com:65536',
+        'stun:user@stun.example.com',
+        'stun:stun.example.com?transport=udp',
+        'stun:a.example,turn:b.example',
+        'stun:a.example,',
+        'stun:a.example,stun:b.example,stun:c.example,stun:d.example,stun:e.example',
+      ],
+    ],
     ['LOG_LEVEL', ['verbose', 'INFO', 'warning']],
   ])('a bad %s is named on one line, with what was expected and without its value', (name, values) => {
     for (const value of values) {

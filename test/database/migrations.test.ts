@@ -132,6 +132,32 @@ describe('the migrations', () => {
       });
     }));
 
+  test('keep one of the pictures that are the same frame, and its time as that of its storing', () =>
+    inDatabase(async ({ url }) => {
+      const picturesOf = (columns: string) =>
+        query(url, `SELECT ${columns} FROM snapshots ORDER BY device_id, taken_at`);
+      await withMigrator(url, async (database) => {
+        await goDownBefore(database, '0012');
+        await query(
+          url,
+          `INSERT INTO snapshots (id, account_id, device_id, taken_at, content_type, picture)
+           SELECT gen_random_uuid(), 'account', device, '2026-01-01Z'::timestamptz + minute * interval '1 minute', 'image/png', '\\x00'
+             FROM unnest(ARRAY['door', 'garage']) device, generate_series(1, 2) minute, generate_series(1, 3) copy`,
+        );
+        await database.migrate.up();
+        const kept = [
+          { device_id: 'door', minute: 1, is_stored_then: true },
+          { device_id: 'door', minute: 2, is_stored_then: true },
+          { device_id: 'garage', minute: 1, is_stored_then: true },
+          { device_id: 'garage', minute: 2, is_stored_then: true },
+        ];
+        const minute = 'extract(minute FROM taken_at)::int AS minute';
+        expect(await picturesOf(`device_id, ${minute}, stored_at = taken_at AS is_stored_then`)).toEqual(kept);
+        await database.migrate.down();
+        expect(await picturesOf('device_id')).toHaveLength(4);
+      });
+    }));
+
   test('run on an empty database by eight starters at once, three of them processes, once each', () =>
     inDatabase(async ({ url }) => {
       const latest = await schemaOf(url);

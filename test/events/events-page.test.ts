@@ -65,7 +65,9 @@ describe('the events', () => {
 
     expect(await eventsAt(owner)).toEqual([id]);
 
-    expect(rowOf(owner, id)).toBe(`${words} Front Door Mar 5, 2026, 2:07 PM UTC`);
+    const watch =
+      event.type === 'motion_detected' || event.type === 'button_press' ? ' Show the picture Watch the recording' : '';
+    expect(rowOf(owner, id)).toBe(`${words} Front Door${watch} Mar 5, 2026, 2:07 PM UTC`);
     expect(owner.visitor.page.text).toContain('<time datetime="2026-03-05T14:07:00.000Z">');
     expect(linkOn(owner.visitor.page.text, 'Front Door')).toBe(owner.path);
     expect(owner.visitor.page.headers['cache-control']).toBe('no-store');
@@ -396,7 +398,7 @@ describe('the latest events', () => {
     ]);
 
     expect(await eventsAt(owner, owner.path)).toEqual([id]);
-    expect(rowOf(owner, id)).toMatch(/^A person was seen \w+ \d/);
+    expect(rowOf(owner, id)).toMatch(/^A person was seen Show the picture Watch the recording \w+ \d/);
     expect(await eventsAt(owner, linkOn(owner.visitor.page.text, 'See all events'))).toEqual([id]);
     expect(owner.visitor.page.text).toContain(`<option value="${owner.device.id}" selected>`);
   });

@@ -29,6 +29,8 @@ interface Victim extends Resident {
   scheduleId: string;
   pictureId: string;
   viewId: string;
+  /** When the device recorded something, epoch ms. */
+  recordedAt: number;
   /** The cursor of a place among the events. */
   cursor: string;
   /** The ID of the last of the events. */
@@ -90,6 +92,8 @@ const form =
 const toSchedule = (change: string) => (victim: Victim) =>
   `${victim.path}/scheduled-operations/${victim.scheduleId}/${change}`;
 const toView = (victim: Victim) => `${victim.path}/live-views/${victim.viewId}`;
+const toEvent = (victim: Victim) => `${victim.path}/events/${victim.eventId}/snapshot`;
+const toRecording = (victim: Victim) => `${victim.path}/recordings/${victim.recordedAt}`;
 const toPicture = (victim: Victim) => `${victim.path}/snapshots/${victim.pictureId}`;
 
 const PAGE = { signedOut: 303, leadsTo: '/ring/home?sign-in' } as const;
@@ -182,6 +186,50 @@ const CASES: Record<string, RouteCase> = {
     token: 'field',
   },
   'GET /devices/:deviceId/snapshots/:snapshotId': { ...PAGE, of: 'device', ask: get(toPicture), own: 200 },
+  ...Object.fromEntries(
+    ['view', 'download'].map((part): [string, RouteCase] => [
+      `GET /devices/:deviceId/snapshots/:snapshotId/${part}`,
+      { ...PAGE, of: 'device', ask: get((victim) => `${toPicture(victim)}/${part}`), own: 200 },
+    ]),
+  ),
+  'GET /devices/:deviceId/snapshots/:snapshotId/delete': {
+    ...RELOAD,
+    ask: get((victim) => `${toPicture(victim)}/delete`),
+  },
+  'POST /devices/:deviceId/snapshots/:snapshotId/delete': {
+    ...PAGE,
+    of: 'device',
+    ask: form((victim) => `${toPicture(victim)}/delete`),
+    own: 303,
+    twin: 303,
+    token: 'field',
+    spends: true,
+  },
+  'GET /devices/:deviceId/event-pictures': { ...RELOAD, ask: get(toDevice('/event-pictures')) },
+  'POST /devices/:deviceId/event-pictures': {
+    ...PAGE,
+    of: 'device',
+    ask: form(toDevice('/event-pictures'), () => ({ on: 'yes' })),
+    own: 303,
+    token: 'field',
+  },
+  'GET /devices/:deviceId/events/:eventId/snapshot': { ...PAGE, of: 'device', ask: get(toEvent), own: 200 },
+  'POST /devices/:deviceId/events/:eventId/snapshot': {
+    ...PAGE,
+    of: 'device',
+    ask: form(toEvent),
+    own: 303,
+    token: 'field',
+    spends: true,
+  },
+  'GET /devices/:deviceId/recordings/:at': { ...PAGE, of: 'device', ask: get(toRecording), own: 200, twin: 403 },
+  'GET /devices/:deviceId/recordings/:at/video': {
+    of: 'device',
+    ask: get((victim) => `${toRecording(victim)}/video`),
+    own: 200,
+    twin: 403,
+    signedOut: 401,
+  },
   'POST /devices/:deviceId/live-views': {
     of: 'device',
     ask: (victim) => ({
@@ -280,7 +328,7 @@ describe.each(METHOD_AND_PATH)('$key', ({ key, method }) => {
     // own.
     const [other, twin] = await Promise.all([sharing(world), sharing(world, { id: victim.device.id })]);
     for (const caller of [other, twin]) {
-      const isHers = of !== 'device' || (caller === twin && !/:(operation|snapshot|view)Id/.test(key));
+      const isHers = of !== 'device' || (caller === twin && !/:(?:(?:operation|snapshot|event|view)Id|at\b)/.test(key));
       const status = isHers ? stranger : ((caller === twin ? toTwin : undefined) ?? 404);
       expect((await tells(callerOf(caller))).status).toBe(status);
     }
@@ -352,6 +400,10 @@ async function newVictim(): Promise<Victim> {
     return rows[0]?.id ?? missing();
   };
   const eventId = await idIn('device_events', 'request_id');
+  const recordedAt = world.clock.now().getTime();
+  await world.ring.record({ user_id: ringUser.id, device_id: resident.device.id, start: recordedAt, end: recordedAt });
+  // Whoever shares a device after this has not shared it then.
+  world.clock.advance(1);
   await visitor.open(path);
   const cursor = Buffer.from(JSON.stringify([world.clock.now().getTime(), eventId])).toString('base64url');
   // Another Ring account of the victim's, which is about to be linked.
@@ -363,6 +415,7 @@ async function newVictim(): Promise<Victim> {
     scheduleId: await idIn('scheduled_operations'),
     pictureId: await idIn('snapshots'),
     viewId: await idIn('live_views'),
+    recordedAt,
     eventId,
     cursor,
     pendingId: link,

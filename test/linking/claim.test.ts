@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { hiddenFields, Visitor } from '../support/clients/visitor.js';
+import { untilIdle } from '../support/features/inbox.js';
 import {
   cards,
   arriving,
@@ -127,6 +128,7 @@ describe('a click that is sent several times at once', () => {
 describe('a redirect that was used', () => {
   test('tells its user that the account is linked already', async () => {
     const { visitor, ringUser, redirect } = await linkedByRedirect();
+    await untilIdle(world);
     const [link] = await linksOf(world, ringUser);
 
     await replay(visitor, redirect);
@@ -139,6 +141,7 @@ describe('a redirect that was used', () => {
 
   test('gives another user nothing', async () => {
     const { ringUser, redirect } = await linkedByRedirect();
+    await untilIdle(world);
     const links = await linksOf(world, ringUser);
 
     const thief = await replay(await signedIn(world), redirect);
@@ -235,6 +238,8 @@ describe('a linked user who installs the app again', () => {
 describe('a new pair for an account that another user has linked', () => {
   test('is refused to all other users, stays in the pool, and is there for its owner', async () => {
     const { visitor: owner, ringUser } = await linked(world);
+    // What follows a link is asked of Ring with the pair that the new installation ends.
+    await untilIdle(world);
     const [link] = await linksOf(world, ringUser);
     world.clock.advance(1);
     await installed(world, ringUser);

@@ -1,15 +1,15 @@
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
-import type { Tables } from '../../src/database/tables.js';
+import { type Tables } from '../../src/database/tables.js';
 import { send } from '../support/clients/http.js';
-import { type Owner, sharing } from '../support/features/devices.js';
+import { type Owner, recordNow, sharing } from '../support/features/devices.js';
 import { inboxOf, untilIdle, untilProcessed } from '../support/features/inbox.js';
 import { arriving, installed, isErased, linked, linksOf, pairsOf, untilLink } from '../support/features/linking.js';
 import { closeLiveView, openLiveView } from '../support/features/live-views.js';
 import { tracesOf } from '../support/inspection/traces.js';
 import { tick } from '../support/waiting/periodic-tasks.js';
 import { until } from '../support/waiting/until.js';
-import type { RingUser } from '../support/worlds/ring.js';
-import { startWorld, type World } from '../support/worlds/world.js';
+import { type RingUser } from '../support/worlds/ring.js';
+import { type World, startWorld } from '../support/worlds/world.js';
 
 /**
  * A linked user adds the app again, and Ring refuses the new link. The old one has then ended as if the app had been
@@ -38,8 +38,9 @@ async function withEverything(): Promise<Owner & { picture: string }> {
   const { ringUser, visitor, device, path, csrfToken } = owner;
   await visitor.post(`${path}/scheduled-operations`, { _csrf: csrfToken, frequency: 'HOURLY' });
   world.clock.advance(3_600);
+  await recordNow(world, owner);
   await tick('start due snapshots');
-  const picture = await until('a picture is taken', async () => {
+  const picture = await until('a picture is there', async () => {
     const [taken] = await world.sql<Pick<Tables['snapshots'], 'id'>>('SELECT id FROM snapshots WHERE account_id = $1', [
       ringUser.account_id,
     ]);

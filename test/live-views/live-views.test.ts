@@ -111,6 +111,7 @@ describe('a live view', () => {
       endReason: null,
       expiresAt: new Date(world.clock.now().getTime() + 60_000).toISOString(),
       secondsLeft: 60,
+      endsByItself: false,
     });
   });
 
@@ -135,6 +136,43 @@ describe('a live view', () => {
 
     expect(status).toBe(201);
     await untilClosed(owner);
+  });
+
+  test.each(['trailing-slash', 'other-origin'] as const)('is closed at an address with %s', async (whepLocation) => {
+    const owner = await sharing(world);
+    await world.ring.setSettings({ whepLocation });
+
+    const { status, location } = await open(owner);
+    await close(owner, location);
+
+    expect(status).toBe(201);
+    await untilClosed(owner);
+  });
+
+  test.each(['missing', 'unreadable'] as const)(
+    'is shown all the same when its address at Ring is %s, and ends by itself',
+    async (whepLocation) => {
+      const owner = await sharing(world);
+      await world.ring.setSettings({ whepLocation });
+
+      const { status, text, location } = await open(owner);
+
+      expect([status, text]).toEqual([201, expect.stringMatching(/^v=0/)]);
+      expect(await stateOf(owner, location)).toMatchObject({ status: 'OPEN', secondsLeft: 60, endsByItself: true });
+      expect((await close(owner, location)).status).toBe(204);
+      expect(await stateOf(owner, location)).toMatchObject({ status: 'ENDED', endReason: 'CLOSED' });
+      await untilJobsAreDone(world);
+      expect(await callsOf(owner, 'DELETE')).toEqual([]);
+    },
+  );
+
+  test('may have sound: Ring answers both tracks', async () => {
+    const audio = ['m=audio 9 UDP/TLS/RTP/SAVPF 111', 'a=mid:1', 'a=recvonly', 'a=rtpmap:111 opus/48000/2', ''];
+
+    const { status, text } = await open(await sharing(world), { body: OFFER + audio.join('\r\n') });
+
+    expect(status).toBe(201);
+    expect(text.match(/^m=\w+/gm)).toEqual(['m=video', 'm=audio']);
   });
 
   test('works for a device whose ID needs escaping', async () => {
@@ -207,6 +245,9 @@ describe('a live view is not opened', () => {
     ['is empty', ''],
     ['is no SDP', '{"sdp":"v=0"}'],
     ['Ring refuses', 'v=0\r\ns=-\r\n'],
+    ['wants to send, too', OFFER.replace('recvonly', 'sendrecv')],
+    ['has no video', OFFER.replace('m=video', 'm=audio')],
+    ['was sent before its addresses were known', OFFER.replace(/^a=candidate.*\r\n/m, '')],
   ])('for a body that %s: 400', async (_what, body) => {
     const owner = await sharing(world);
 
@@ -282,7 +323,6 @@ describe('a live view is not opened', () => {
     ['hangs up', { kind: 'reset' }],
     ['never answers', { kind: 'silence' }],
     ['answers with a page', { kind: 'body', status: 201, contentType: 'text/html', body: '<html>' }],
-    ['answers without saying where', { kind: 'body', status: 201, contentType: 'application/sdp', body: 'v=0\r\n' }],
   ])('when Ring %s: 502', async (_what, fault) => {
     const owner = await sharing(world);
     await world.ring.setFaults([once('whep-post', fault)]);

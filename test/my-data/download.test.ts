@@ -30,6 +30,7 @@ interface MyData {
   device_events: Record<string, unknown>[];
   live_views: Record<string, unknown>[];
   scheduled_operations: Record<string, unknown>[];
+  picture_requests: Record<string, unknown>[];
   snapshots: (Record<string, unknown> & { picture_base64: string })[];
   subscriptions: Record<string, unknown>[];
   webhook_events: (Record<string, unknown> & { body: string | null })[];
@@ -86,6 +87,7 @@ describe('the download', () => {
     );
     expect(data.live_views).toMatchObject([{ device_id: device.id, status: 'OPEN' }]);
     expect(data.scheduled_operations).toMatchObject([{ device_id: device.id, frequency: 'HOURLY', status: 'ACTIVE' }]);
+    expect(data.picture_requests).toMatchObject([{ device_id: device.id, outcome: 'taken' }]);
     expect(data.snapshots).toMatchObject([{ device_id: device.id, content_type: 'image/png' }]);
     expect(Buffer.from(data.snapshots[0]?.picture_base64 ?? '', 'base64')).toEqual(picture);
     expect(data.subscriptions).toMatchObject([{ account_id, status: 'active' }]);
@@ -105,7 +107,14 @@ describe('the download', () => {
 
   test('counts as many rows as the tables have', async () => {
     const data = await download(resident.visitor);
-    for (const table of ['devices', 'device_events', 'snapshots', 'subscriptions', 'webhook_events'] as const) {
+    for (const table of [
+      'devices',
+      'device_events',
+      'picture_requests',
+      'snapshots',
+      'subscriptions',
+      'webhook_events',
+    ] as const) {
       const rows = await world.sql(`SELECT 1 FROM ${table} WHERE account_id = $1`, [resident.ringUser.account_id]);
       expect([table, data[table].length]).toEqual([table, rows.length]);
     }
@@ -246,7 +255,8 @@ describe('a large download', () => {
     const resident = await newResident(world);
     await world.sql(
       `INSERT INTO snapshots (id, account_id, device_id, taken_at, content_type, picture)
-       SELECT gen_random_uuid(), $1, $2, now(), 'image/jpeg', convert_to(repeat('x', $4), 'UTF8') FROM generate_series(1, $3)`,
+       SELECT gen_random_uuid(), $1, $2, now() + n * interval '1 second', 'image/jpeg',
+              convert_to(repeat('x', $4), 'UTF8') FROM generate_series(1, $3) n`,
       [resident.ringUser.account_id, resident.device.id, PICTURES, PICTURE_BYTES],
     );
     return resident;

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import type { Tables } from '../../src/database/tables.js';
-import { type Owner, sharing } from '../support/features/devices.js';
+import { type Tables } from '../../src/database/tables.js';
+import { type Owner, recordNow, sharing } from '../support/features/devices.js';
 import { arriving, installed, linksOf, once, signedIn, untilLink } from '../support/features/linking.js';
 import { openLiveView } from '../support/features/live-views.js';
-import { HOUR, refreshesOf, tokenOf, WRONG_BODIES } from '../support/features/tokens.js';
+import { HOUR, WRONG_BODIES, refreshesOf, tokenOf } from '../support/features/tokens.js';
 import { untilJobsAreDone } from '../support/waiting/jobs.js';
 import { scaled } from '../support/waiting/limits.js';
 import { tick } from '../support/waiting/periodic-tasks.js';
@@ -12,13 +12,13 @@ import { until } from '../support/waiting/until.js';
 import { startOwnPostgres } from '../support/worlds/postgres.js';
 import {
   type AppProcess,
-  createProcessWorld,
-  type ProcessWorld,
-  statusOf,
   type Probe,
+  type ProcessWorld,
+  createProcessWorld,
+  statusOf,
 } from '../support/worlds/process.js';
-import type { Fault } from '../support/worlds/ring.js';
-import { startWorld, TestClock, type World } from '../support/worlds/world.js';
+import { type Fault } from '../support/worlds/ring.js';
+import { TestClock, type World, startWorld } from '../support/worlds/world.js';
 
 describe('Ring that answers 200 and nonsense, or nothing', () => {
   let world: World;
@@ -81,6 +81,7 @@ describe('Ring that answers 200 and nonsense, or nothing', () => {
 
     await world.ring.setFaults([]);
     world.clock.advance(HOUR);
+    await recordNow(world, owner);
     await tick('start due snapshots');
     await untilPictures(world, owner, 1);
     expect(await schedulesOf(world, owner)).toMatchObject([{ status: 'ACTIVE', last_error: null }]);
@@ -178,10 +179,12 @@ describe('a clock that is an hour ahead, and then right again', () => {
     const owner = await sharing(world);
     await schedule(owner);
     goAhead();
+    await recordNow(world, owner);
     await tick('start due snapshots');
     await untilPictures(world, owner, 1);
     goRight();
     pass(2 * HOUR);
+    await recordNow(world, owner);
     await tick('start due snapshots');
     await untilPictures(world, owner, 2);
   });
@@ -353,7 +356,7 @@ function schedulesOf(world: World, { ringUser }: Owner): Promise<{ status: strin
 }
 
 function untilPictures(world: World, { ringUser }: Owner, count: number): Promise<boolean> {
-  return until(`${count} pictures are taken`, async () => {
+  return until(`${count} pictures are there`, async () => {
     const pictures = await world.sql('SELECT 1 FROM snapshots WHERE account_id = $1', [ringUser.account_id]);
     return pictures.length === count;
   });

@@ -1,20 +1,20 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { Tables } from '../../src/database/tables.js';
+import { type Tables } from '../../src/database/tables.js';
 import { send } from '../support/clients/http.js';
-import { hiddenFields, Visitor } from '../support/clients/visitor.js';
+import { Visitor, hiddenFields } from '../support/clients/visitor.js';
 import { deliver, newEvent } from '../support/clients/webhooks.js';
-import { type Owner, sharing } from '../support/features/devices.js';
-import { arriving, installed, newEmail, PASSWORD, signedIn, untilLink } from '../support/features/linking.js';
+import { type Owner, recordNow, sharing } from '../support/features/devices.js';
+import { PASSWORD, arriving, installed, newEmail, signedIn, untilLink } from '../support/features/linking.js';
 import { openLiveView } from '../support/features/live-views.js';
 import { HOUR, refreshesOf, tokenOf } from '../support/features/tokens.js';
 import { scrape } from '../support/inspection/metrics.js';
 import { until } from '../support/waiting/until.js';
-import { createTestDatabase, query, type TestDatabase } from '../support/worlds/postgres.js';
+import { type TestDatabase, createTestDatabase, query } from '../support/worlds/postgres.js';
 import {
   type AppProcess,
+  type ProcessWorld,
   createProcessWorld,
   freePorts,
-  type ProcessWorld,
   statusOf,
 } from '../support/worlds/process.js';
 
@@ -56,6 +56,7 @@ afterAll(async () => {
 /** A user with a picture that was due a minute ago, and is due again in an hour. */
 async function schedule(): Promise<Owner> {
   const owner = await sharing(world);
+  await recordNow(world, owner);
   await owner.visitor.open(owner.path);
   await owner.visitor.submit(`${owner.path}/scheduled-operations`, { frequency: 'HOURLY' });
   await world.sql(

@@ -270,7 +270,7 @@ describe('a schedule', () => {
     const owner = await sharing(world);
     await fillIn(owner, { frequency });
     expect(owner.visitor.page.status).toBe(400);
-    expect(owner.visitor.page.text).toContain('Choose how often a picture is taken.');
+    expect(owner.visitor.page.text).toContain('Choose how often the latest picture is fetched.');
     expect(await schedulesOf(owner)).toEqual([]);
   });
 
@@ -456,59 +456,6 @@ describe('pausing a schedule', () => {
     expect((await send(world.url, `${formOf(other)}/${id}/resume`, asOther)).status).toBe(303);
 
     expect(await schedulesOf(owner)).toMatchObject([{ status: 'PAUSED', pause_reason: 'USER' }]);
-  });
-});
-
-describe('a picture that a user asks for', () => {
-  const picturesOf = ({ ringUser }: Owner) =>
-    world.sql<Pick<Tables['snapshots'], 'device_id' | 'content_type'>>(
-      'SELECT * FROM snapshots WHERE account_id = $1',
-      [ringUser.account_id],
-    );
-
-  test('is taken at once, kept and shown', async () => {
-    const owner = await sharing(world);
-    await owner.visitor.open(owner.path);
-
-    await owner.visitor.submit(`${owner.path}/snapshots`);
-
-    const pictures = await picturesOf(owner);
-    expect(pictures).toMatchObject([{ device_id: owner.device.id }]);
-    expect(owner.visitor.page.text).toMatch(/<img src="[^"]+\/snapshots\/[0-9a-f-]{36}"/);
-  });
-
-  test('that Ring does not give is told beside the button, and nothing is kept', async () => {
-    const owner = await sharing(world);
-    await world.ring.setFaults([{ endpoint: 'image', fault: { kind: 'status', status: 500 }, times: 1 }]);
-    await owner.visitor.open(owner.path);
-
-    await owner.visitor.submit(`${owner.path}/snapshots`);
-
-    expect(owner.visitor.page.status).toBe(502);
-    expect(owner.visitor.heading).toBe('Front Door');
-    expect(owner.visitor.page.text).toContain('Ring gave us no picture.');
-    expect(await picturesOf(owner)).toEqual([]);
-  });
-
-  test('is for its user alone, needs the token of the page, and leaves an address that leads back', async () => {
-    const [owner, other] = await Promise.all([sharing(world), sharing(world)]);
-    const address = `${owner.path}/snapshots`;
-    const { cookie } = other.visitor;
-
-    expect((await send(world.url, address, { cookie, form: { _csrf: other.csrfToken } })).status).toBe(404);
-    expect((await send(world.url, address, { cookie: owner.visitor.cookie, form: {} })).status).toBe(403);
-    expect((await send(world.url, address, { form: {} })).location).toBe('/ring/home?sign-in');
-    const back = await send(world.url, address, { cookie });
-    expect([back.status, back.location]).toEqual([303, owner.path]);
-
-    expect(await picturesOf(owner)).toEqual([]);
-  });
-
-  test('is not offered while the device is offline', async () => {
-    const owner = await sharing(world, { online: false });
-    await owner.visitor.open(owner.path);
-    expect(owner.visitor.page.text).not.toContain('Take a picture now');
-    expect(owner.visitor.page.text).toContain('You can watch live as soon as it is online again.');
   });
 });
 

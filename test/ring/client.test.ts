@@ -1,17 +1,21 @@
-import { once } from 'node:events';
-import { createServer, type IncomingHttpHeaders, type RequestListener, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { RequestListener } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { createRingClient, type RingClientOptions } from '../../src/ring/client.js';
-import { RingError } from '../../src/ring/errors.js';
 import type { CallReport } from '../../src/ring/transport.js';
+import {
+  ACCESS_TOKEN,
+  CLIENT_SECRET as SECRET,
+  clientOf,
+  closeStandIns,
+  failureOf,
+  listen,
+  listenAndAnswer,
+  type Received,
+} from '../support/clients/stand-in.js';
 import { until } from '../support/waiting/until.js';
 import { freePort } from '../support/worlds/world.js';
 
 const CODE = 'code-8c5e&=+%/ é'.replace('é', '~');
-const ACCESS_TOKEN = 'at-77b1';
-const SECRET = 'client-secret-3f09';
 const PAIR = {
   access_token: ACCESS_TOKEN,
   refresh_token: 'rt-12ab',
@@ -20,60 +24,11 @@ const PAIR = {
   token_type: 'Bearer',
 };
 
-interface Received {
-  method: string | undefined;
-  path: string | undefined;
-  headers: IncomingHttpHeaders;
-  body: string;
-}
+/** The first bytes of a PNG file, which say that it is one. */
+const PNG = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
+const SINCE_YESTERDAY = { type: 'latest_in_range', start: new Date(1_789_000_000_000) } as const;
 
-const servers: Server[] = [];
-afterEach(() => {
-  for (const server of servers.splice(0)) {
-    server.close();
-    server.closeAllConnections();
-  }
-});
-
-/** A server in Ring's place. The simulator plays Ring; this one answers what Ring never documented. */
-async function listen(listener: RequestListener): Promise<string> {
-  const server = createServer(listener).listen(0, '127.0.0.1');
-  servers.push(server);
-  await once(server, 'listening');
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
-
-/** Gives every request the same answer, and keeps the requests. */
-async function listenAndAnswer(
-  status: number,
-  body: string,
-  headers: Record<string, string> = { 'content-type': 'application/json' },
-): Promise<{ url: string; received: Received[] }> {
-  const received: Received[] = [];
-  const url = await listen((request, response) => {
-    const chunks: Buffer[] = [];
-    request.on('data', (chunk: Buffer) => chunks.push(chunk));
-    request.on('end', () => {
-      const { method, url: path, headers: sent } = request;
-      received.push({ method, path, headers: sent, body: Buffer.concat(chunks).toString() });
-      response.writeHead(status, headers).end(body);
-    });
-  });
-  return { url, received };
-}
-
-function clientOf(url: string, options: Partial<RingClientOptions> = {}) {
-  return createRingClient({ oauthUrl: url, apiUrl: url, clientId: 'client-1', clientSecret: SECRET, ...options });
-}
-
-async function failureOf(call: Promise<unknown>): Promise<RingError> {
-  const error = await call.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  if (!(error instanceof RingError)) throw new Error(`expected a RingError, got ${String(error)}`);
-  return error;
-}
+afterEach(closeStandIns);
 
 describe('a request to Ring', () => {
   test('a code is exchanged by a form with the client credentials in it, and by no Authorization header', async () => {
@@ -147,6 +102,16 @@ describe('a request to Ring', () => {
     );
   });
 
+  test('a link without an address that we know as good is told without one', async () => {
+    const ring = await listenAndAnswer(204, '');
+    await clientOf(ring.url).announceLink(ACCESS_TOKEN, { accountIdentifier: null, nonce: 'N'.repeat(43) });
+    await clientOf(ring.url).completeLink(ACCESS_TOKEN, { accountIdentifier: null });
+    expect(ring.received.map(({ body }) => JSON.parse(body) as unknown)).toEqual([
+      { nonce: 'N'.repeat(43) },
+      { status: 'completed' },
+    ]);
+  });
+
   test.each([
     ['its status', 200, JSON.stringify({ status: 'completed' })],
     ['nothing', 204, ''],
@@ -192,10 +157,29 @@ describe('a link in an answer of Ring’s', () => {
     const client = clientOf(ring);
 
     const { sessionPath } = await client.openLiveView(ACCESS_TOKEN, 'device-1', 'v=0\r\n');
-    await client.closeLiveView(ACCESS_TOKEN, sessionPath);
+    await client.closeLiveView(ACCESS_TOKEN, sessionPath ?? '');
 
     expect(deleted).toEqual([path]);
     expect(elsewhere.received).toEqual([]);
+  });
+
+  test.each([
+    ['https://elsewhere.example.com/whep/sessions/s-1', 's-1'],
+    ['/sessions/s-2/', '/sessions/s-2'],
+    ['s-3', 's-3'],
+    ['s-4?token=x', 's-4?token=x'],
+    ['http://[', undefined],
+    ['/', undefined],
+    ['', undefined],
+  ])('to a live view at "%s" is closed at Ring by the path that is known', async (location, known) => {
+    const ring = await listenAndAnswer(201, 'v=0\r\n', { ...(location !== '' && { location }) });
+    const { answer, sessionPath } = await clientOf(ring.url).openLiveView(ACCESS_TOKEN, 'device-1', 'v=0\r\n');
+
+    expect(answer).toBe('v=0\r\n');
+    const path = known?.startsWith('/')
+      ? known
+      : known && `/v1/devices/device-1/media/streaming/whep/sessions/${known}`;
+    expect(sessionPath).toBe(path ?? null);
   });
 
   /** Ring over TLS, with a redirect to a picture at this location. Records what was fetched from elsewhere. */
@@ -208,7 +192,7 @@ describe('a link in an answer of Ring’s', () => {
           return Promise.resolve(new Response(null, { status: 302, headers: { location } }));
         }
         fetched.push({ url, headers });
-        return Promise.resolve(new Response('picture', { headers: { 'content-type': 'image/png' } }));
+        return Promise.resolve(new Response(PNG, { headers: { 'x-media-timestamp': '1789513622925' } }));
       },
     });
     return { client, fetched };
@@ -217,7 +201,10 @@ describe('a link in an answer of Ring’s', () => {
   test('to a picture on a host with a name is followed, without the token', async () => {
     const { client, fetched } = redirectingTo('https://bucket.s3.example.com/picture.png?signature=1');
 
-    expect(await client.downloadImage(ACCESS_TOKEN, 'device-1')).toMatchObject({ contentType: 'image/png' });
+    expect(await client.downloadPicture(ACCESS_TOKEN, 'device-1', SINCE_YESTERDAY)).toMatchObject({
+      kind: 'picture',
+      contentType: 'image/png',
+    });
 
     expect(fetched).toMatchObject([{ url: 'https://bucket.s3.example.com/picture.png?signature=1' }]);
     expect(fetched[0]?.headers.get('authorization')).toBeNull();
@@ -241,7 +228,7 @@ describe('a link in an answer of Ring’s', () => {
   ])('to a picture at %s is not followed', async (location) => {
     const { client, fetched } = redirectingTo(location);
 
-    expect((await failureOf(client.downloadImage(ACCESS_TOKEN, 'device-1'))).kind).toBe('malformed');
+    expect((await failureOf(client.downloadPicture(ACCESS_TOKEN, 'device-1', SINCE_YESTERDAY))).kind).toBe('malformed');
 
     expect(fetched).toEqual([]);
   });
@@ -252,22 +239,41 @@ describe('an answer of Ring’s', () => {
   const jsonApi = (status: number, title: string) =>
     JSON.stringify({ errors: [{ status: `${status}`, title, detail: `not with ${CODE} and ${SECRET}` }] });
 
+  const media = (code: string) =>
+    JSON.stringify({ errors: [{ id: 'r-1', status: '4', code, detail: `not with ${CODE}`, meta: { timestamp: 1 } }] });
+
   test.each([
     { status: 400, body: rfc6749('invalid_grant'), kind: 'rejected', code: 'invalid_grant' },
     { status: 400, body: jsonApi(400, 'Invalid Nonce'), kind: 'rejected', code: 'Invalid Nonce' },
-    { status: 404, body: jsonApi(404, 'Not Found'), kind: 'rejected', code: undefined },
+    { status: 404, body: jsonApi(404, 'Not Found'), kind: 'rejected', code: 'unknown code of 9 characters' },
+    { status: 404, body: media('DEVICE_NOT_FOUND'), kind: 'rejected', code: 'DEVICE_NOT_FOUND' },
+    { status: 403, body: media('TIME_RANGE_NOT_AUTHORIZED'), kind: 'rejected', code: 'TIME_RANGE_NOT_AUTHORIZED' },
+    { status: 403, body: media('REQUEST_FORBIDDEN'), kind: 'rejected', code: 'REQUEST_FORBIDDEN' },
+    { status: 425, body: media('RECORDING_NOT_READY'), kind: 'unavailable', code: 'RECORDING_NOT_READY' },
+    { status: 400, body: JSON.stringify({ errors: [{ status: '400' }] }), kind: 'rejected', code: undefined },
     { status: 400, body: '<h1>Bad Request</h1>', kind: 'malformed', code: undefined },
     { status: 401, body: rfc6749('invalid_client'), kind: 'unauthorized', code: 'invalid_client' },
-    { status: 403, body: jsonApi(403, 'Forbidden'), kind: 'unauthorized', code: undefined },
     { status: 429, body: '', kind: 'rate-limited', code: undefined },
     { status: 500, body: 'Oops', kind: 'unavailable', code: undefined },
-    { status: 503, body: jsonApi(503, 'Unavailable'), kind: 'unavailable', code: undefined },
+    { status: 503, body: media('SERVER_BUSY'), kind: 'unavailable', code: 'SERVER_BUSY' },
   ])('$status with "$code" is $kind', async ({ status, body, kind, code }) => {
     const { url } = await listenAndAnswer(status, body);
     const calls = [clientOf(url).exchangeCode(CODE), clientOf(url).getAccountId(ACCESS_TOKEN)];
     for (const error of await Promise.all(calls.map(failureOf))) {
       expect({ kind: error.kind, status: error.status, code: error.code }).toEqual({ kind, status, code });
     }
+  });
+
+  test('403 of users/me says what 401 says elsewhere', async () => {
+    const { url } = await listenAndAnswer(403, jsonApi(403, 'Forbidden'));
+    expect(await failureOf(clientOf(url).getAccountId(ACCESS_TOKEN))).toMatchObject({
+      kind: 'unauthorized',
+      status: 401,
+    });
+    expect(await failureOf(clientOf(url).getDevices(ACCESS_TOKEN))).toMatchObject({
+      kind: 'unauthorized',
+      status: 403,
+    });
   });
 
   test('Retry-After in seconds is kept', async () => {
@@ -348,11 +354,26 @@ describe('an answer of Ring’s', () => {
     expect((await failureOf(clientOf(url).getAccountId(ACCESS_TOKEN))).kind).toBe('malformed');
   });
 
-  test('a success that names another status than the one asked for is no success', async () => {
-    const link = { accountIdentifier: 'u***r@example.com', nonce: 'N'.repeat(43) };
-    const pending = await listenAndAnswer(200, JSON.stringify({ status: 'pending' }));
-    expect((await failureOf(clientOf(pending.url).announceLink(ACCESS_TOKEN, link))).kind).toBe('malformed');
-    expect((await failureOf(clientOf(pending.url).completeLink(ACCESS_TOKEN, link))).kind).toBe('malformed');
+  test.each([
+    ['another status than the one asked for', 200, JSON.stringify({ status: 'pending' })],
+    ['nothing', 204, ''],
+    ['a page', 202, '<p>Accepted'],
+  ])('a success with %s is a yes to a link all the same', async (_what, status, body) => {
+    const { url } = await listenAndAnswer(status, body);
+    await clientOf(url).announceLink(ACCESS_TOKEN, { accountIdentifier: 'u***r@example.com', nonce: 'N'.repeat(43) });
+    await clientOf(url).completeLink(ACCESS_TOKEN, { accountIdentifier: 'u***r@example.com' });
+  });
+
+  test.each([
+    ['no refresh token', { refresh_token: undefined }],
+    ['null for it', { refresh_token: null }],
+    ['an empty one', { refresh_token: '' }],
+  ])('a refresh with %s leaves the old one good', async (_what, change) => {
+    const { url } = await listenAndAnswer(200, JSON.stringify({ ...PAIR, ...change }));
+    expect(await clientOf(url).refreshTokens('rt-old')).toMatchObject({
+      accessToken: ACCESS_TOKEN,
+      refreshToken: 'rt-old',
+    });
   });
 });
 

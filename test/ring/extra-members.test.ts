@@ -2,14 +2,14 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { sharing } from '../support/features/devices.js';
+import { recordNow, sharing } from '../support/features/devices.js';
 import { linksOf } from '../support/features/linking.js';
 import { openLiveView } from '../support/features/live-views.js';
 import { ACCESS_LIFETIME, HOUR, tokenOf } from '../support/features/tokens.js';
 import { untilJobsAreDone } from '../support/waiting/jobs.js';
 import { tick } from '../support/waiting/periodic-tasks.js';
 import { until } from '../support/waiting/until.js';
-import { startWorld, type World } from '../support/worlds/world.js';
+import { type World, startWorld } from '../support/worlds/world.js';
 
 const EXTRA = { introduced: '2027-01-01', nested: [{ id: 7, type: 'new' }], nothing: null };
 
@@ -65,8 +65,9 @@ test('Ring may say more than is known today: linking, devices, pictures, live vi
   await owner.visitor.open(owner.path);
   await owner.visitor.submit(`${owner.path}/scheduled-operations`, { frequency: 'HOURLY' });
   world.clock.advance(HOUR);
+  await recordNow(world, owner);
   await tick('start due snapshots');
-  await until('a picture is taken', async () => (await world.sql('SELECT 1 FROM snapshots')).length === 1);
+  await until('a picture is there', async () => (await world.sql('SELECT 1 FROM snapshots')).length === 1);
 
   world.clock.advance(ACCESS_LIFETIME);
   expect((await openLiveView(world.url, owner)).status).toBe(201);

@@ -48,3 +48,10 @@ test('port 3001 and all interfaces unless given, and empty variables count as un
     options: { port: 3001, host: '0.0.0.0' },
   });
 });
+
+test('a token for recorded answers is enough, and no app is needed', () => {
+  expect(readEnvironment({ RECORDED_TOKEN: 'token' })).toMatchObject({
+    kind: 'good',
+    options: { port: 3001, recordedToken: 'token' },
+  });
+});

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { expect } from '@jest/globals';
 import type { SimulatorOptions } from '../../src/simulator/simulator.js';
 import { startSimulator } from '../../src/simulator/simulator.js';
 import type { Delivery, SentEvent } from '../support/worlds/ring.js';
@@ -198,6 +199,21 @@ export async function errorTitle(response: Response): Promise<string | undefined
   return errors[0]?.title;
 }
 
+/** Status, code and pointer of a media error. Expects it to have no title. */
+export async function mediaError(response: Response): Promise<[number, string, string | undefined]> {
+  interface MediaError {
+    status: string;
+    title?: string;
+    code: string;
+    source?: { pointer: string };
+  }
+  const { errors } = (await response.json()) as { errors: [MediaError] };
+  expect(errors).toHaveLength(1);
+  expect(errors[0]).not.toHaveProperty('title');
+  expect(errors[0].status).toBe(String(response.status));
+  return [response.status, errors[0].code, errors[0].source?.pointer];
+}
+
 export async function oauthError(response: Response): Promise<string> {
   return ((await response.json()) as { error: string }).error;
 }
@@ -215,6 +231,7 @@ export interface RequestRecord {
   requested_status?: string;
   device_id?: string;
   authorization?: string;
+  asked?: string;
 }
 
 export function recordedRequests(rig: Rig): Promise<RequestRecord[]> {

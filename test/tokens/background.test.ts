@@ -2,8 +2,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import cron from 'node-cron';
 import pg from 'pg';
 import { readConfig } from '../../src/configuration/config.js';
-import type { Tables } from '../../src/database/tables.js';
-import { createRefreshBudget, type RefreshBudget } from '../../src/tokens/refresh-budget.js';
+import { type Tables } from '../../src/database/tables.js';
+import { type CallBudget, createCallBudget, REFRESH_SHARE } from '../../src/tokens/call-budget.js';
 import { openRefreshToken, type SealedPair } from '../../src/tokens/token-pairs.js';
 import { createVault } from '../../src/tokens/vault.js';
 import { sharing } from '../support/features/devices.js';
@@ -413,7 +413,7 @@ describe('the calls of the background', () => {
 
   test('keep to that with any number of instances', async () => {
     const pools = Array.from({ length: 4 }, () => new pg.Pool({ connectionString: world.databaseUrl, max: 2 }));
-    const budgets = pools.map((pool) => createRefreshBudget(pool, () => false));
+    const budgets = pools.map((pool) => createCallBudget(pool, REFRESH_SHARE, () => false));
     const startedAt = performance.now();
     const taken: number[] = [];
 
@@ -493,10 +493,10 @@ describe('the calls of the background', () => {
 
   describe('rest', () => {
     let pool: pg.Pool;
-    let budget: RefreshBudget;
+    let budget: CallBudget;
     beforeAll(() => {
       pool = new pg.Pool({ connectionString: world.databaseUrl, max: 2 });
-      budget = createRefreshBudget(pool, () => false);
+      budget = createCallBudget(pool, REFRESH_SHARE, () => false);
     });
     afterAll(() => pool.end());
 

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
-import type { Tables } from '../../src/database/tables.js';
-import { type Owner, sharing } from '../support/features/devices.js';
+import { type Tables } from '../../src/database/tables.js';
+import { type Owner, recordNow, sharing } from '../support/features/devices.js';
 import {
   arriving,
   cards,
@@ -325,8 +325,9 @@ describe('a refresh token that Ring takes no more', () => {
     });
     expect(await viewStatus(owner)).toBe(201);
     await world.sql(SCHEDULES, [world.clock.now(), ringUser.account_id]);
+    await recordNow(world, owner);
     await tick('start due snapshots');
-    await until('a picture is taken', async () => {
+    await until('a picture is there', async () => {
       const pictures = await world.sql('SELECT 1 FROM snapshots WHERE account_id = $1', [ringUser.account_id]);
       return pictures.length === 1;
     });
@@ -412,6 +413,24 @@ describe('a no to the refresh', () => {
 
     expect(await linksOf(world, ringUser)).toMatchObject([{ status: 'COMPLETED' }]);
   });
+});
+
+test('an answer without a refresh token brings a new access token, and the old refresh token stays good', async () => {
+  const owner = await expiring();
+  const before = await tokenOf(world, owner.ringUser);
+  await world.ring.setSettings({ refreshAnswer: 'without-refresh-token' });
+
+  expect(await viewStatus(owner)).toBe(201);
+
+  const after = await tokenOf(world, owner.ringUser);
+  expect(after).toMatchObject({ status: 'CLAIMED', generation: 1, refresh_state: 'FINE' });
+  expect(after.access_token_ciphertext).not.toEqual(before.access_token_ciphertext);
+
+  // Ring takes the token that it did not replace, and gives a whole pair for it.
+  await world.ring.setSettings({ refreshAnswer: 'new-pair' });
+  world.clock.advance(ACCESS_LIFETIME);
+  expect(await viewStatus(owner)).toBe(201);
+  await expectWhole(owner, 2);
 });
 
 describe('Ring that can’t refresh just now', () => {
@@ -631,11 +650,13 @@ describe('an answer that can’t be written', () => {
     const owner = await expiring();
     const { waiting } = await takenForDead(owner);
     const before = (await inventoriesOf(owner)).length;
+    const readBefore = (await historiesOf(owner)).length;
     await allowWrites();
 
     expect(await waiting).toBe(201);
     await expectWhole(owner, 1);
     await until('what may have changed meanwhile is fetched', async () => (await inventoriesOf(owner)).length > before);
+    await until('what happened is read', async () => (await historiesOf(owner)).length > readBefore);
     await expectRefreshable(owner);
   });
 
@@ -650,6 +671,8 @@ describe('an answer that can’t be written', () => {
     expect(isErased(await tokenOf(world, owner.ringUser))).toBe(true);
   });
 
+  const historiesOf = async ({ ringUser }: Owner) =>
+    (await apiCallsOf(world, ringUser)).filter(({ path }) => path.startsWith('/v1/history/'));
   const inventoriesOf = async ({ ringUser }: Owner) =>
     (await apiCallsOf(world, ringUser)).filter(({ path }) => path.startsWith('/v1/devices'));
 });

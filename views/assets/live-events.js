@@ -46,7 +46,12 @@ async function look() {
     while (hasNews && !document.hidden) {
       hasNews = false;
       const fresh = await fetchEvents();
-      if (fresh) show(fresh);
+      if (fresh) {
+        // First, because showing the events moves them out of the fresh page.
+        const missed = missedIn(fresh);
+        show(fresh);
+        showMissed(missed);
+      }
       // News that could not be fetched is still news.
       else hasNews = !isOutOfDate;
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
@@ -93,6 +98,23 @@ function show(fresh) {
   added += unknown.length;
   hasGap ||= knew && !isConnected;
   status.textContent = `${hasGap ? 'At least ' : ''}${added} new ${added === 1 ? 'event' : 'events'} since you opened this page`;
+}
+
+/** The lines which say that events may be missing, each with the ID of the event below it. */
+function missedIn(fresh) {
+  return [...fresh.querySelectorAll('.missed')].map((line) => {
+    let below = line.nextElementSibling;
+    while (below && !below.matches('.event')) below = below.nextElementSibling;
+    return { line, belowId: below?.id };
+  });
+}
+
+function showMissed(lines) {
+  const list = events.querySelector('.events');
+  if (!list) return;
+  for (const line of list.querySelectorAll('.missed')) line.remove();
+  for (const { line, belowId } of lines) list.insertBefore(line, belowId ? document.getElementById(belowId) : null);
+  if (list.childElementCount === 0) list.remove();
 }
 
 /**

@@ -3,8 +3,8 @@
 
 const POLL_MS = 2_000;
 const POLL_LIMIT_MS = 5_000;
-/** The time for the browser to find its own addresses. Most are there at once. */
-const GATHERING_LIMIT_MS = 1_500;
+/** The time for the browser to find all of its addresses. Without a STUN server most are there at once. */
+const GATHERING_LIMIT_MS = 5_000;
 const OPENING_LIMIT_MS = 25_000;
 /** The longest time that a live view lasts. */
 const LONGEST_MS = 60_000;
@@ -13,13 +13,17 @@ const RECOVERY_LIMIT_MS = 5_000;
 
 const ENDS = {
   CLOSED: 'The live view is closed.',
+  CLOSED_HERE: 'The live view is closed here. At Ring it ends by itself, within a minute.',
   TIME_LIMIT: 'Ring ends a live view after a minute at most. You can watch again.',
   DEVICE_OFFLINE: 'The live view ended because the device went offline. Check that it has power and Wi-Fi.',
   DEVICE_REMOVED: 'The live view ended because this device is no longer shared in the Ring app.',
+  SUBSCRIPTION:
+    'The live view ended because no active subscription covers this device any more. You can renew it in the Ring app.',
   LINK_REMOVED: 'The live view ended because the app was removed in the Ring app.',
   FAILED: 'The live view could not be opened. Please try again in a moment.',
   LOST: 'The picture has stopped: Ring has ended the live view early, or your connection broke. You can watch again.',
   SIGNED_OUT: 'You are signed out. Reload the page to sign in again.',
+  NO_ADDRESS: 'Your browser found no network address for the video. Check your connection, then try again.',
   NO_WEBRTC: 'Your browser does not allow live video (WebRTC). Allow it in the settings, or use another browser.',
 };
 
@@ -34,7 +38,15 @@ function setUp(panel) {
   const status = panel.querySelector('[role="status"]');
   const timer = panel.querySelector('[role="timer"]');
   const csrf = { 'x-csrf-token': panel.dataset.csrf };
-  /** The live view that is opening or open: {peer, address, endsAt, ticking, isLost}. */
+  const sound = addButton(button, 'Turn sound on', () => {
+    video.muted = !video.muted;
+    sound.textContent = video.muted ? 'Turn sound on' : 'Turn sound off';
+  });
+  const screen = addButton(sound, 'Full screen', () => void toggleFullScreen(panel, video));
+  panel.addEventListener('fullscreenchange', () => {
+    screen.textContent = document.fullscreenElement ? 'Leave full screen' : 'Full screen';
+  });
+  /** The live view that is opening or open: {peer, address, endsAt, ticking, isLost, endsByItself}. */
   let view = null;
 
   button.hidden = false;
@@ -47,7 +59,7 @@ function setUp(panel) {
   });
 
   async function open() {
-    const opening = { peer: newPeer() };
+    const opening = { peer: newPeer(panel.dataset.stun) };
     if (!opening.peer) {
       status.textContent = ENDS.NO_WEBRTC;
       return;
@@ -70,8 +82,14 @@ function setUp(panel) {
   async function connect(opening) {
     const { peer } = opening;
     peer.addTransceiver('video', { direction: 'recvonly' });
+    peer.addTransceiver('audio', { direction: 'recvonly' });
+    const stream = new MediaStream();
     peer.addEventListener('track', ({ track }) => {
-      video.srcObject = new MediaStream([track]);
+      if (view !== opening) return;
+      stream.addTrack(track);
+      video.srcObject = stream;
+      // It stays muted until it is asked for: others may be in the room.
+      if (track.kind === 'audio') sound.hidden = false;
     });
     let recovery;
     peer.addEventListener('connectionstatechange', () => {
@@ -81,6 +99,9 @@ function setUp(panel) {
     });
     await peer.setLocalDescription();
     await gathered(peer);
+    if (view !== opening) return;
+    // Ring takes the addresses with the offer, and none later.
+    if (!/^a=candidate:/m.test(peer.localDescription.sdp)) throw new Problem(ENDS.NO_ADDRESS);
     const response = await fetch(panel.dataset.liveViews, {
       method: 'POST',
       headers: { 'content-type': 'application/sdp', ...csrf },
@@ -97,6 +118,7 @@ function setUp(panel) {
   function watch(opening) {
     panel.dataset.state = 'open';
     video.hidden = false;
+    screen.hidden = !canBeFullScreen(video);
     button.textContent = 'End live view';
     status.textContent = 'You are watching live.';
     opening.endsAt = performance.now() + LONGEST_MS;
@@ -124,6 +146,7 @@ function setUp(panel) {
       end(ENDS[told.endReason] ?? ENDS.LOST);
       void showNow();
     } else if (response.ok && told) {
+      watched.endsByItself = told.endsByItself;
       // A slow answer must not make the time longer.
       watched.endsAt = Math.min(watched.endsAt, performance.now() + told.secondsLeft * 1_000);
       tick(watched);
@@ -148,7 +171,7 @@ function setUp(panel) {
 
   function close() {
     void hangUp(view);
-    end(ENDS.CLOSED);
+    end(view.endsByItself ? ENDS.CLOSED_HERE : ENDS.CLOSED);
   }
 
   /** Closes the live view at our server, even while the page is being left. */
@@ -163,16 +186,48 @@ function setUp(panel) {
     panel.dataset.state = 'idle';
     video.srcObject = null;
     video.hidden = true;
+    video.muted = true;
+    if (document.fullscreenElement) void document.exitFullscreen().catch(() => null);
+    // The focus must not go with the button that it is on.
+    if ([sound, screen].includes(document.activeElement)) button.focus();
+    sound.hidden = true;
+    sound.textContent = 'Turn sound on';
+    screen.hidden = true;
     timer.textContent = '';
     button.textContent = 'Watch live';
     status.textContent = message;
   }
 }
 
-/** Null if settings or an extension forbid WebRTC. */
-function newPeer() {
+/** A button after another one, hidden until it can do something. */
+function addButton(other, words, act) {
+  const button = document.createElement('button');
+  button.type = 'button';
+  button.className = 'button quiet';
+  button.textContent = words;
+  button.hidden = true;
+  button.addEventListener('click', act);
+  other.after(button);
+  return button;
+}
+
+/** Shows the whole panel, with its words and buttons. An iPhone shows nothing but videos so. */
+async function toggleFullScreen(panel, video) {
+  if (document.fullscreenElement) await document.exitFullscreen().catch(() => null);
+  else if (panel.requestFullscreen) await panel.requestFullscreen().catch(() => null);
+  else video.webkitEnterFullscreen();
+}
+
+const canBeFullScreen = (video) => Boolean(document.fullscreenEnabled || video.webkitEnterFullscreen);
+
+/**
+ * Null if settings or an extension forbid WebRTC.
+ *
+ * @param stun the URLs of servers that tell the browser its address on the internet, comma-separated
+ */
+function newPeer(stun) {
   try {
-    return new RTCPeerConnection();
+    return new RTCPeerConnection({ iceServers: stun ? [{ urls: stun.split(',') }] : [] });
   } catch {
     return null;
   }
@@ -192,6 +247,7 @@ async function showNow() {
   }
 }
 
+/** Waits until the browser has found all of its addresses, or for as long as a user is kept waiting for more. */
 function gathered(peer) {
   return new Promise((resolve) => {
     setTimeout(resolve, GATHERING_LIMIT_MS);

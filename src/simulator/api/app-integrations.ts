@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { announce } from '../outbound/webhooks.js';
-import type { Integration, IntegrationStatus, RingUser } from '../state/accounts.js';
+import type { RingUser } from '../state/accounts.js';
 import { isNonceGood } from '../state/accounts.js';
 import type { RequestFacts } from '../state/request-log.js';
 import type { IntegrationBody, Simulation } from '../state/state.js';
@@ -12,18 +12,20 @@ import {
   jsonApi,
   refuse,
   simulatedFailure,
-  unauthorized,
+  TOKEN_PROBLEMS,
   withIntegration,
 } from './json-api.js';
 
 /** A masked e-mail address is far shorter. A longer text is cut off in the record. */
 const LONGEST_RECORDED_TEXT = 320;
 
-const confirmation = z.object({ account_identifier: z.string().min(1), nonce: z.string().min(1) });
-const completion = z.object({ account_identifier: z.string().min(1), status: z.string().min(1).optional() });
+const confirmation = z.object({ account_identifier: z.string().min(1).optional(), nonce: z.string().min(1) });
+const change = z
+  .object({ account_identifier: z.string().min(1).optional(), status: z.string().min(1).optional() })
+  .refine(({ account_identifier, status }) => account_identifier !== undefined || status !== undefined);
 const recordedFields = z.object({ account_identifier: z.unknown(), status: z.unknown() }).partial();
 
-/** `GET /v1/users/me`. An unknown token is answered 403 here, and 401 by every other endpoint. */
+/** `GET /v1/users/me`. No token and a bad one of any kind are answered 403 here, and 401 by every other endpoint. */
 export function usersMeEndpoint(simulation: Simulation): RingEndpoint {
   return {
     name: 'users-me',
@@ -31,7 +33,7 @@ export function usersMeEndpoint(simulation: Simulation): RingEndpoint {
     handle: (request) => {
       const check = checkToken(simulation, request);
       if (check.kind === 'good') return userAnswer(check.grant.user);
-      return check.kind === 'unknown' ? refuse(403, 'Forbidden', 'Unknown access token.') : unauthorized(check.kind);
+      return refuse(403, 'Forbidden', TOKEN_PROBLEMS[check.kind]);
     },
     fail: simulatedFailure,
   };
@@ -48,14 +50,27 @@ export function integrationPostEndpoint(simulation: Simulation): RingEndpoint {
 }
 
 /**
- * `PATCH /v1/accounts/me/app-integrations`: `awaiting` becomes `completed`. Without a status, only the account
- * identifier changes; Ring's pages don't mention that case.
+ * `PATCH /v1/accounts/me/app-integrations`: `awaiting` becomes `completed`, or the account identifier changes, or both.
+ * Any other transition is invalid, also one to the status that there is. So is a change before the POST.
  */
 export function integrationPatchEndpoint(simulation: Simulation): RingEndpoint {
   return {
     name: 'integration-patch',
     recordOf: (request) => recordOfIntegrationRequest(simulation, request),
     handle: (request) => withIntegration(simulation, request, (grant) => update(simulation, grant, request)),
+    fail: simulatedFailure,
+  };
+}
+
+/** `DELETE /v1/accounts/me/app-integrations`. It exists for apps that begin the linking themselves; this one doesn't. */
+export function integrationDeleteEndpoint(simulation: Simulation): RingEndpoint {
+  return {
+    name: null,
+    recordOf: (request) => recordOfBearer(simulation, request),
+    handle: (request) =>
+      withIntegration(simulation, request, () =>
+        refuse(403, 'Out of Scope Access', 'Only the user can remove this app.'),
+      ),
     fail: simulatedFailure,
   };
 }
@@ -72,39 +87,49 @@ export function unknownEndpoint(simulation: Simulation): RingEndpoint {
 
 function confirm(simulation: Simulation, { user, integration }: Grant, request: RingRequest): RingAnswer {
   const body = confirmation.safeParse(readJson(request));
-  if (!body.success) return missingFields('account_identifier and nonce');
+  if (!body.success) return missingFields('nonce');
   const { account_identifier, nonce } = body.data;
   // Ring's pages don't say how a second POST is answered. The strict answer is the one that an app has to be ready for.
   if (integration.status !== 'pending' || !isNonceGood(user, nonce, simulation.now())) {
     return refuse(400, 'Invalid Nonce', 'The nonce is wrong, older than 600 seconds or used.');
   }
   user.nonces.delete(nonce);
-  return moveTo('awaiting', integration, account_identifier, simulation.state.settings.integrationBody);
+  integration.status = 'awaiting';
+  integration.account_identifier = account_identifier ?? null;
+  return success({ status: 'awaiting' }, simulation.state.settings.integrationBody);
 }
 
 function update(simulation: Simulation, { user, integration }: Grant, request: RingRequest): RingAnswer {
-  const body = completion.safeParse(readJson(request));
-  if (!body.success) return missingFields('account_identifier and status');
+  const body = change.safeParse(readJson(request));
+  if (!body.success) return missingFields('status or account_identifier');
   const { account_identifier, status } = body.data;
-  if (status === undefined && integration.status !== 'pending') {
-    return moveTo(integration.status, integration, account_identifier, simulation.state.settings.integrationBody);
-  }
-  if (status !== 'completed' || integration.status !== 'awaiting') {
+  const isCompletion = status === 'completed' && integration.status === 'awaiting';
+  const isRenaming = status === undefined && integration.status !== 'pending';
+  if (!isCompletion && !isRenaming) {
     return refuse(400, 'Invalid Status Transition', `An integration that is ${integration.status} can't become that.`);
   }
-  announce(simulation, user, { type: 'app_integration_added' });
-  return moveTo('completed', integration, account_identifier, simulation.state.settings.integrationBody);
+  if (account_identifier !== undefined) integration.account_identifier = account_identifier;
+  if (isCompletion) {
+    integration.status = 'completed';
+    announce(simulation, user, { type: 'app_integration_added' });
+  }
+  const updated = {
+    account_identifier: integration.account_identifier,
+    status: integration.status,
+    updated_at: new Date(simulation.now()).toISOString(),
+  };
+  return success(updated, simulation.state.settings.integrationBody);
 }
 
-function moveTo(
-  status: IntegrationStatus,
-  integration: Integration,
-  accountIdentifier: string,
-  shape: IntegrationBody,
-): RingAnswer {
-  integration.status = status;
-  integration.account_identifier = accountIdentifier;
-  return shape === 'flat' ? json(200, { status }) : jsonApi(200, { data: { attributes: { status } } });
+function success(attributes: object, shape: IntegrationBody): RingAnswer {
+  switch (shape) {
+    case 'flat':
+      return json(200, attributes);
+    case 'json-api':
+      return jsonApi(200, { data: { attributes } });
+    case 'none':
+      return { status: 204, headers: {}, body: '' };
+  }
 }
 
 function userAnswer(user: RingUser): RingAnswer {

@@ -1,5 +1,6 @@
 import { sharedDevices } from '../state/accounts.js';
 import type { Device } from '../state/devices.js';
+import { sensorsOf } from '../state/devices.js';
 import type { Simulation } from '../state/state.js';
 import type { Grant } from '../state/tokens.js';
 import type { RingAnswer, RingEndpoint, RingRequest } from './endpoint.js';
@@ -10,19 +11,35 @@ interface Related {
   /** Its JSON:API type. */
   type: string;
   /** Null if Ring knows nothing of it. */
-  attributes(device: Device): object | null;
+  attributes(device: Device, simulation: Simulation): object | null;
 }
 
+/** All capabilities. A device has null for one that it lacks. */
+const CAPABILITIES = [
+  'video',
+  'audio',
+  'motion_detection',
+  'image_enhancements',
+  'battery_status',
+  'contact_detection',
+  'flood_detection',
+  'freeze_detection',
+  'tamper_detection',
+  'smoke_detection',
+  'glass_break_detection',
+  'co_detection_listener',
+];
+
 const RELATED = {
-  status: { type: 'device-status', attributes: ({ online }) => ({ online }) },
-  capabilities: { type: 'device-capabilities', attributes: ({ capabilities }) => capabilities },
-  configurations: { type: 'device-configurations', attributes: ({ configurations }) => configurations },
+  status: { type: 'device-status', attributes: statusOf },
+  capabilities: { type: 'device-capabilities', attributes: capabilitiesOf },
   location: { type: 'locations', attributes: ({ location }) => location },
+  configurations: { type: 'device-configurations', attributes: ({ configurations }) => configurations },
 } satisfies Record<string, Related>;
 type Relation = keyof typeof RELATED;
-const RELATIONS = Object.keys(RELATED) as Relation[];
+export const RELATIONS = Object.keys(RELATED) as Relation[];
 
-/** `GET /v1/devices`: the devices that the user shares with the app. */
+/** `GET /v1/devices`: the devices that the user shares with the app. `links.next` is relative, and absent at the end. */
 export function devicesEndpoint(simulation: Simulation): RingEndpoint {
   return {
     name: 'devices',
@@ -30,7 +47,11 @@ export function devicesEndpoint(simulation: Simulation): RingEndpoint {
     handle: (request) =>
       withIntegration(simulation, request, ({ user }) => {
         const devices = sharedDevices(user);
-        return answerDevices(request, devices.map(deviceResource), devices);
+        const start = request.query.get('page[key]') ?? '0';
+        if (!/^\d{1,9}$/.test(start)) return refuse(400, 'Invalid Page Key', 'Follow links.next as it is.');
+        const end = Number(start) + simulation.state.settings.devicesPageSize;
+        const links = end < devices.length ? { links: { next: nextOf(request, end) } } : {};
+        return answerDevices(simulation, request, devices.slice(Number(start), end), (data) => ({ data, ...links }));
       }),
     fail: simulatedFailure,
   };
@@ -42,7 +63,22 @@ export function deviceEndpoint(simulation: Simulation): RingEndpoint {
     name: 'device',
     recordOf: (request) => recordOfBearer(simulation, request),
     handle: (request) =>
-      withDevice(simulation, request, ({ device }) => answerDevices(request, deviceResource(device), [device])),
+      withDevice(simulation, request, ({ device }) =>
+        answerDevices(simulation, request, [device], ([data]) => ({ data })),
+      ),
+    fail: simulatedFailure,
+  };
+}
+
+/** `GET /v1/devices/{device_id}/status`, `/capabilities`, `/location`, `/configurations` */
+export function deviceResourceEndpoint(simulation: Simulation, relation: Relation): RingEndpoint {
+  return {
+    name: 'device-resource',
+    recordOf: (request) => recordOfBearer(simulation, request),
+    handle: (request) =>
+      withDevice(simulation, request, ({ device }) =>
+        jsonApi(200, { data: relatedResource(simulation, device, relation)[0] ?? null, meta: metaOf(simulation) }),
+      ),
     fail: simulatedFailure,
   };
 }
@@ -60,41 +96,88 @@ export function withDevice<Answer extends RingAnswer | Promise<RingAnswer>>(
   });
 }
 
-function answerDevices({ query }: RingRequest, data: object, devices: Device[]): RingAnswer {
+function answerDevices(
+  simulation: Simulation,
+  { query }: RingRequest,
+  devices: Device[],
+  documentOf: (resources: object[]) => object,
+): RingAnswer {
   const wanted = (query.get('include') ?? '').split(',').filter((name) => name !== '');
   const relations = RELATIONS.filter((relation) => wanted.includes(relation));
   if (relations.length < new Set(wanted).size) {
     return refuse(400, 'Invalid Include', `Known: ${RELATIONS.join(', ')}.`);
   }
-  if (relations.length === 0) return jsonApi(200, { data });
-  const included = devices.flatMap((device) => relations.flatMap((relation) => relatedResource(device, relation)));
-  return jsonApi(200, { data, included });
+  const resources = devices.map((device) => deviceResource(simulation, device, relations));
+  const included = devices.flatMap((device) =>
+    relations.flatMap((relation) => relatedResource(simulation, device, relation)),
+  );
+  return jsonApi(200, {
+    ...documentOf(resources),
+    ...(relations.length > 0 && { included }),
+    meta: metaOf(simulation),
+  });
 }
 
-function deviceResource(device: Device): object {
+function deviceResource(simulation: Simulation, device: Device, included: readonly Relation[]): object {
   return {
     type: 'devices',
     id: device.id,
-    attributes: { name: device.name },
-    relationships: Object.fromEntries(RELATIONS.map((relation) => [relation, relationship(device, relation)])),
+    attributes: { image_url: device.image_url, name: device.name },
+    relationships: Object.fromEntries(
+      RELATIONS.map((relation) => [
+        relation,
+        {
+          ...(included.includes(relation) && { data: identifierOf(simulation, device, relation) }),
+          links: { related: `/v1/devices/${encodeURIComponent(device.id)}/${relation}` },
+        },
+      ]),
+    ),
   };
 }
 
-function relationship(device: Device, relation: Relation): object {
+function identifierOf(simulation: Simulation, device: Device, relation: Relation): object | null {
   const { type, attributes } = RELATED[relation];
-  return {
-    data: attributes(device) === null ? null : { type, id: relatedId(device, relation) },
-    links: { related: `/v1/devices/${encodeURIComponent(device.id)}/${relation}` },
-  };
+  return attributes(device, simulation) === null ? null : { type, id: relatedId(device, relation) };
 }
 
-function relatedResource(device: Device, relation: Relation): object[] {
+function relatedResource(simulation: Simulation, device: Device, relation: Relation): object[] {
   const { type, attributes } = RELATED[relation];
-  const known = attributes(device);
+  const known = attributes(device, simulation);
   return known === null ? [] : [{ type, id: relatedId(device, relation), attributes: known }];
 }
 
 /** The related resource's own ID. It differs from the device's, although only type and ID together name a resource. */
 function relatedId(device: Device, relation: Relation): string {
   return `${device.id}.${relation}`;
+}
+
+/** A sensor's status has a member for each thing that it notices. They are independent of each other. */
+function statusOf(device: Device, { state }: Simulation): object {
+  const sensors = sensorsOf(device).map((sensor) => [sensor, { faulted: device.faulted.includes(sensor) }] as const);
+  return {
+    audio: { snooze: { active: null, until: null } },
+    online: device.online,
+    reported_at: withoutMs(device.reported_at ?? state.began_at),
+    state: null,
+    ...Object.fromEntries(sensors),
+  };
+}
+
+function capabilitiesOf({ capabilities }: Device): object | null {
+  if (capabilities === null) return null;
+  return { ...Object.fromEntries(CAPABILITIES.map((name) => [name, null])), ...capabilities };
+}
+
+function metaOf({ now }: Simulation): object {
+  return { time: withoutMs(now()) };
+}
+
+function nextOf({ query }: RingRequest, start: number): string {
+  const include = query.get('include');
+  return `/v1/devices?${include === null ? '' : `include=${include}&`}page[key]=${start}`;
+}
+
+/** Ring writes these times in whole seconds. */
+function withoutMs(epochMs: number): string {
+  return `${new Date(epochMs).toISOString().slice(0, 19)}Z`;
 }

@@ -1,12 +1,13 @@
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Request, RequestHandler, Response } from 'express';
-import type { AnswerFault, RingEndpointName, RingFault } from '../state/faults.js';
+import type { AnswerFault, MediaErrorCode, RingEndpointName, RingFault } from '../state/faults.js';
 import type { RecordedRequest, RequestFacts } from '../state/request-log.js';
 import type { Simulation } from '../state/state.js';
 
 /** The parts of a request that Ring reads. */
 export interface RingRequest {
+  method: string;
   authorization: string | undefined;
   /** The host as the caller wrote it: `name` or `name:port`. */
   host: string;
@@ -15,6 +16,8 @@ export interface RingRequest {
   query: URLSearchParams;
   /** The media type without parameters, in lower case. */
   contentType: string;
+  /** The `Range` header. */
+  range: string | undefined;
   body: string;
 }
 
@@ -31,8 +34,8 @@ export interface RingEndpoint {
   /** The record of a request, made whether or not the request is handled. Changes nothing. */
   recordOf(request: RingRequest): { account_id: string | null; facts: RequestFacts };
   handle(request: RingRequest): RingAnswer | Promise<RingAnswer>;
-  /** The answer for a fault of the kind `status`. */
-  fail(status: number): RingAnswer;
+  /** The answer for a fault of the kind `status`. Only media errors have a code. */
+  fail(status: number, code?: MediaErrorCode): RingAnswer;
 }
 
 type Reaction = { kind: 'answer'; answer: RingAnswer } | { kind: 'reset' } | { kind: 'silence' };
@@ -57,13 +60,16 @@ export function serve(simulation: Simulation, endpoint: RingEndpoint): RequestHa
     const fault = endpoint.name === null ? undefined : state.faults.takeFor(endpoint.name);
     record.fault = fault?.fault.kind ?? null;
 
+    const limit = state.requestLimit.take(simulation.now());
+    const isRefused = limit.isOver && state.settings.requestLimit === 'enforced';
     const handle = async (): Promise<RingAnswer> => {
-      const answer = await endpoint.handle(ringRequest);
+      const answer = isRefused ? withRetryAfter(endpoint.fail(429), 1) : await endpoint.handle(ringRequest);
       record.effect_status = answer.status;
       return answer;
     };
     try {
-      const reaction = await react(fault, handle, (status) => endpoint.fail(status), { signal, standing });
+      const reaction = await react(fault, handle, (...failure) => endpoint.fail(...failure), { signal, standing });
+      response.setHeaders(new Map(Object.entries(limit.headers)));
       await carryOut(reaction, record, response, signal);
     } catch (error) {
       // The simulator was reset or closed while a fault held this request.
@@ -79,11 +85,13 @@ function readRequest(request: Request): RingRequest {
   const body: unknown = request.body;
   const [contentType = ''] = (request.headers['content-type'] ?? '').split(';');
   return {
+    method: request.method,
     authorization: request.headers.authorization,
     host: request.headers.host ?? 'localhost',
     params: Object.fromEntries(Object.entries(request.params).map(([name, value]) => [name, String(value)])),
     query: new URLSearchParams(request.url.split('?')[1]),
     contentType: contentType.trim().toLowerCase(),
+    range: request.headers.range,
     body: typeof body === 'string' ? body : '',
   };
 }
@@ -99,7 +107,7 @@ interface HoldEnds {
 async function react(
   fault: RingFault | undefined,
   handle: () => Promise<RingAnswer>,
-  fail: (status: number) => RingAnswer,
+  fail: RingEndpoint['fail'],
   ends: HoldEnds,
 ): Promise<Reaction> {
   if (fault === undefined) return { kind: 'answer', answer: await handle() };
@@ -111,7 +119,7 @@ async function react(
 async function misbehave(
   fault: AnswerFault,
   rightAnswer: () => Promise<RingAnswer>,
-  fail: (status: number) => RingAnswer,
+  fail: RingEndpoint['fail'],
   { signal, standing }: HoldEnds,
 ): Promise<Reaction> {
   switch (fault.kind) {
@@ -122,7 +130,7 @@ async function misbehave(
       if (!standing.aborted) await once(standing, 'abort', { signal });
       return { kind: 'answer', answer: await rightAnswer() };
     case 'status':
-      return { kind: 'answer', answer: withRetryAfter(fail(fault.status), fault.retryAfterSeconds) };
+      return { kind: 'answer', answer: withRetryAfter(fail(fault.status, fault.code), fault.retryAfterSeconds) };
     case 'body':
       return {
         kind: 'answer',

@@ -1,67 +1,68 @@
-import { randomUUID } from 'node:crypto';
-import { newPicture } from '../media/pictures.js';
-import { isFresh } from '../state/signed-downloads.js';
+import { z } from 'zod';
+import type { ImageFormat, Wanted } from '../state/signed-downloads.js';
+import { IMAGE_FORMATS } from '../state/signed-downloads.js';
 import type { Simulation } from '../state/state.js';
-import { withDevice } from './devices.js';
-import type { RingAnswer, RingEndpoint, RingRequest } from './endpoint.js';
-import { recordOfBearer, refuse, simulatedFailure } from './json-api.js';
+import type { RingEndpoint } from './endpoint.js';
+import { failMedia } from './media-errors.js';
+import type { MediaReading } from './media-requests.js';
+import { answerMediaRequest, badBody, recordOfMediaRequest } from './media-requests.js';
 
-/** `POST /v1/devices/{device_id}/media/image/download`: a redirect to the media host. */
+const LONGEST_WINDOW_MS = 24 * 60 * 60 * 1_000;
+
+const imageOptions = z
+  .strictObject({
+    format: z.enum(IMAGE_FORMATS).optional(),
+    resolution: z.strictObject({ width: z.int().min(1).max(1_920), height: z.int().min(1).max(1_080) }).optional(),
+  })
+  .optional();
+
+const imageRequest = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('at_timestamp'), timestamp: z.int(), image_options: imageOptions }),
+  z.strictObject({
+    type: z.literal('latest_in_range'),
+    start_timestamp: z.int(),
+    end_timestamp: z.int().optional(),
+    image_options: imageOptions,
+  }),
+]);
+
+/** `POST /v1/devices/{device_id}/media/image/download`: a redirect to a picture, if one was recorded. */
 export function imageEndpoint(simulation: Simulation): RingEndpoint {
   return {
     name: 'image',
-    recordOf: (request) => recordOfBearer(simulation, request),
+    recordOf: (request) => recordOfMediaRequest(simulation, request),
     handle: (request) =>
-      withDevice(simulation, request, ({ user, device }) => {
-        if (!device.online) return refuse(503, 'Service Unavailable', 'The device is offline.');
-        const download = { account_id: user.account_id, device_id: device.id, at: simulation.now() };
-        const signature = simulation.state.downloads.add(download);
-        const url = `http://${hostname(request)}:${simulation.mediaPort}/images/${randomUUID()}?signature=${signature}`;
-        return { status: 302, headers: { Location: url }, body: '' };
-      }),
-    fail: simulatedFailure,
+      answerMediaRequest(simulation, request, 303, (body, now) =>
+        readImageRequest(body, now, simulation.state.settings.defaultImageFormat),
+      ),
+    fail: failMedia(simulation, 'MEDIA_NOT_FOUND'),
   };
 }
 
-/** `GET` of a pre-signed URL, on the media host. The signature in the URL is the only credential that it accepts. */
-export function mediaEndpoint(simulation: Simulation): RingEndpoint {
-  return {
-    name: 'media',
-    recordOf: (request) => {
-      const download = simulation.state.downloads.find(request.query.get('signature'));
-      return {
-        account_id: download?.account_id ?? null,
-        facts: {
-          device_id: download?.device_id,
-          authorization: request.authorization === undefined ? 'absent' : 'present',
-        },
-      };
-    },
-    handle: (request) => answerDownload(simulation, request),
-    fail: (status) => plainText(status, 'A fault of the Ring simulator.'),
+export function readImageRequest(body: unknown, now: number, usualFormat: ImageFormat): MediaReading {
+  const parsed = imageRequest.safeParse(body);
+  if (!parsed.success) return badBody(parsed.error);
+  const asked = parsed.data;
+  const wanted = {
+    kind: 'image' as const,
+    format: asked.image_options?.format ?? usualFormat,
+    resolution: asked.image_options?.resolution,
   };
-}
-
-function answerDownload({ state, now }: Simulation, request: RingRequest): RingAnswer {
-  if (request.authorization !== undefined) return plainText(400, 'Only one way to authorize: the URL or the header.');
-  const download = state.downloads.find(request.query.get('signature'));
-  if (download === undefined || !isFresh(download, now())) {
-    return plainText(403, 'The signature is unknown or older than 60 seconds.');
+  if (asked.type === 'at_timestamp') {
+    const { timestamp } = asked;
+    return good({ ...wanted, which: 'at', timestamp }, [{ at: timestamp, pointer: '/timestamp' }]);
   }
-  const picture = newPicture();
-  return {
-    status: 200,
-    headers: { 'Content-Type': 'image/png', 'Content-Length': String(picture.length), 'Cache-Control': 'no-store' },
-    body: picture,
-  };
+  const { start_timestamp: start, end_timestamp: end = now } = asked;
+  if (start > end || end - start > LONGEST_WINDOW_MS) {
+    const detail = 'The window has to begin before it ends, and to be at most 24 h long.';
+    return { kind: 'bad', code: 'INVALID_PAYLOAD', detail, pointer: '/start_timestamp' };
+  }
+  return good({ ...wanted, which: 'latest', within: { start, end } }, [
+    { at: start, pointer: '/start_timestamp' },
+    { at: end, pointer: '/end_timestamp' },
+  ]);
 }
 
-/** The host name under which the caller reaches the simulator. The media host has the same, with another port. */
-function hostname({ host }: RingRequest): string {
-  const url = `http://${host}`;
-  return URL.canParse(url) ? new URL(url).hostname : 'localhost';
-}
-
-function plainText(status: number, body: string): RingAnswer {
-  return { status, headers: { 'Content-Type': 'text/plain; charset=utf-8' }, body };
+function good(wanted: Wanted, times: { at: number; pointer: string }[]): MediaReading {
+  return { kind: 'good', wanted, times };
 }

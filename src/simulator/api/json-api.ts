@@ -37,19 +37,25 @@ export function recordOfBearer(
   };
 }
 
-export function unauthorized(problem: Exclude<AccessCheck['kind'], 'good'> | 'missing'): RingAnswer {
-  const details = {
-    missing: 'No bearer token.',
-    unknown: 'Unknown access token.',
-    expired: 'The access token has expired.',
-    revoked: 'The access token was revoked.',
-    'refresh-token': 'This is a refresh token.',
-  };
-  return refuse(401, 'Unauthorized', details[problem]);
+export type TokenProblem = Exclude<AccessCheck['kind'], 'good'> | 'missing';
+
+export const TOKEN_PROBLEMS: Record<TokenProblem, string> = {
+  missing: 'No bearer token.',
+  unknown: 'Unknown access token.',
+  expired: 'The access token has expired.',
+  revoked: 'The access token was revoked.',
+  'refresh-token': 'This is a refresh token.',
+};
+
+export function unauthorized(problem: TokenProblem): RingAnswer {
+  return refuse(401, 'Invalid Client', TOKEN_PROBLEMS[problem]);
 }
 
+/** The titles that Ring's pages name for a status of any endpoint. */
+const TITLES: Partial<Record<number, string>> = { 401: 'Invalid Client', 403: 'Out of Scope Access' };
+
 export function simulatedFailure(status: number): RingAnswer {
-  return refuse(status, 'Simulated Fault', 'A fault of the Ring simulator.');
+  return refuse(status, TITLES[status] ?? 'Simulated Fault', 'A fault of the Ring simulator.');
 }
 
 export function refuse(status: number, title: string, detail: string): RingAnswer {
@@ -60,6 +66,6 @@ export function jsonApi(status: number, document: object): RingAnswer {
   return { status, headers: { 'Content-Type': 'application/vnd.api+json' }, body: JSON.stringify(document) };
 }
 
-function bearerToken(request: RingRequest): string | undefined {
+export function bearerToken(request: RingRequest): string | undefined {
   return /^Bearer +(\S+)$/i.exec(request.authorization ?? '')?.[1];
 }

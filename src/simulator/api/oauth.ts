@@ -64,14 +64,22 @@ function exchange(simulation: Simulation, form: TokenForm): RingAnswer {
       return grant(tokens.redeemCode(form.code), 'The code is unknown, used, revoked or older than 60 seconds.');
     case 'refresh_token':
       if (form.refresh_token === undefined) return refuse(400, 'invalid_request', 'refresh_token is missing.');
-      return grant(
-        tokens.redeemRefreshToken(form.refresh_token),
-        'The token is unknown, replaced, revoked or too old.',
-      );
+      return grant(refresh(simulation, form.refresh_token), 'The token is unknown, replaced, revoked or too old.');
     case undefined:
       return refuse(400, 'invalid_request', 'grant_type is missing.');
     default:
       return refuse(400, 'unsupported_grant_type', `Known: ${GRANT_TYPES.join(', ')}.`);
+  }
+}
+
+function refresh({ state: { tokens, settings } }: Simulation, refreshToken: string): Partial<TokenPair> | undefined {
+  switch (settings.refreshAnswer) {
+    case 'new-pair':
+      return tokens.redeemRefreshToken(refreshToken);
+    case 'without-refresh-token': {
+      const access_token = tokens.renewAccessToken(refreshToken);
+      return access_token === undefined ? undefined : { access_token };
+    }
   }
 }
 
@@ -95,7 +103,7 @@ function isSame(given: string, expected: string): boolean {
   return timingSafeEqual(digest(given), digest(expected));
 }
 
-function grant(pair: TokenPair | undefined, refusal: string): RingAnswer {
+function grant(pair: Partial<TokenPair> | undefined, refusal: string): RingAnswer {
   if (pair === undefined) return refuse(400, 'invalid_grant', refusal);
   return oauthAnswer(200, {
     ...pair,

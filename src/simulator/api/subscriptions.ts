@@ -13,18 +13,29 @@ export function subscriptionsEndpoint(simulation: Simulation): RingEndpoint {
     recordOf: (request) => recordOfBearer(simulation, request),
     handle: (request) =>
       withIntegration(simulation, request, ({ user }) =>
-        answerPage(user.subscriptions, request.query.get('page_token') ?? '0'),
+        answerPage(user.subscriptions, request.query.get('page[cursor]')),
       ),
     fail: simulatedFailure,
   };
 }
 
-function answerPage(subscriptions: Subscription[], pageToken: string): RingAnswer {
-  if (!/^\d{1,9}$/.test(pageToken)) return refuse(400, 'Invalid Page Token', 'Follow links.next as it is.');
-  const start = Number(pageToken);
-  const end = start + PAGE_SIZE;
-  const links = end < subscriptions.length ? { links: { next: `${PATH}?page_token=${end}` } } : {};
-  return jsonApi(200, { data: subscriptions.slice(start, end).map(subscriptionResource), ...links });
+/** A cursor is the ID of the last subscription on the page before. */
+function answerPage(subscriptions: Subscription[], cursor: string | null): RingAnswer {
+  const before = cursor === null ? -1 : subscriptions.findIndex(({ id }) => id === readCursor(cursor));
+  if (cursor !== null && before === -1) return refuse(400, 'Invalid Cursor', 'Follow links.next as it is.');
+  const page = subscriptions.slice(before + 1, before + 1 + PAGE_SIZE);
+  const last = page.at(-1);
+  const hasNext = last !== undefined && last !== subscriptions.at(-1);
+  const links = hasNext ? { links: { next: `${PATH}?page[cursor]=${cursorOf(last)}` } } : {};
+  return jsonApi(200, { data: page.map(subscriptionResource), ...links });
+}
+
+function cursorOf({ id }: Subscription): string {
+  return Buffer.from(id).toString('base64url');
+}
+
+function readCursor(cursor: string): string {
+  return Buffer.from(cursor, 'base64url').toString();
 }
 
 function subscriptionResource({ id, device_ids, ...attributes }: Subscription): object {

@@ -8,7 +8,7 @@ const LATE_BY_MS = 600_000;
 
 const HOW = ['once', 'twice', 'late', 'dropped', 'bad-signature'] as const;
 type How = (typeof HOW)[number];
-const MOTIONS = ['motion', 'human', 'vehicle', 'other_motion'] as const;
+const MOTIONS = ['motion', 'human', 'vehicle', 'animal', 'package', 'other_motion'] as const;
 
 const HOW_LABELS: Record<How, string> = {
   once: 'Once',

@@ -1,7 +1,8 @@
 import type { Integration, RingUser } from '../state/accounts.js';
 import { displayName, sharedDevices } from '../state/accounts.js';
 import type { Delivery } from '../state/deliveries.js';
-import type { Device } from '../state/devices.js';
+import type { Device, Sensor } from '../state/devices.js';
+import { hasVideo, sensorsOf } from '../state/devices.js';
 import type { PartnerApp } from '../state/state.js';
 import { eventButton, EVENT_FORM_CHOICES, type EventFormChoices } from './event-form.js';
 import type { Markup } from './markup.js';
@@ -74,7 +75,8 @@ function eventForm(user: RingUser, { choices, newestDelivery }: IntegrationView)
     </form>`;
 }
 
-function deviceSection({ id, name, online }: Device, isShared: boolean): Markup {
+function deviceSection(device: Device, isShared: boolean): Markup {
+  const { id, name, online } = device;
   if (!isShared) {
     return markup`
       <section>
@@ -86,8 +88,8 @@ function deviceSection({ id, name, online }: Device, isShared: boolean): Markup 
     <section>
       <h3>${name} <span class="badge ${online ? 'online' : 'offline'}">${online ? 'online' : 'offline'}</span></h3>
       <p class="buttons">
-        ${eventButton('motion_detected', id, 'Motion', `Motion at ${name}`)}
-        ${eventButton('button_press', id, 'Button press', `Button press at ${name}`)}
+        ${hasVideo(device) || sensorsOf(device).length === 0 ? cameraButtons(device) : NOTHING}
+        ${sensorsOf(device).map((sensor) => sensorButton(device, sensor))}
         ${
           online
             ? eventButton('device_offline', id, 'Go offline', `Go offline: ${name}`)
@@ -97,6 +99,38 @@ function deviceSection({ id, name, online }: Device, isShared: boolean): Markup 
       </p>
     </section>`;
 }
+
+function cameraButtons({ id, name }: Device): Markup {
+  return markup`
+    ${eventButton('motion_detected', id, 'Motion', `Motion at ${name}`)}
+    ${eventButton('button_press', id, 'Button press', `Button press at ${name}`)}`;
+}
+
+/** The event that changes what the sensor notices now. */
+function sensorButton({ id, name, faulted }: Device, sensor: Sensor): Markup {
+  const { detect, clear } = SENSOR_BUTTONS[sensor];
+  const { type, label } = faulted.includes(sensor) ? clear : detect;
+  return eventButton(type, id, label, `${label}: ${name}`);
+}
+
+const SENSOR_BUTTONS: Record<Sensor, Record<'detect' | 'clear', { type: string; label: string }>> = {
+  contact_detection: {
+    detect: { type: 'contact_sensor_faulted', label: 'Open' },
+    clear: { type: 'contact_sensor_cleared', label: 'Close' },
+  },
+  flood_detection: {
+    detect: { type: 'flood_detected', label: 'Flood' },
+    clear: { type: 'flood_cleared', label: 'Flood is over' },
+  },
+  freeze_detection: {
+    detect: { type: 'freeze_detected', label: 'Freeze' },
+    clear: { type: 'freeze_cleared', label: 'Freeze is over' },
+  },
+  tamper_detection: {
+    detect: { type: 'tamper_detected', label: 'Tamper' },
+    clear: { type: 'tamper_cleared', label: 'Tampering is over' },
+  },
+};
 
 function lastWebhook(delivery: Delivery): Markup {
   return markup`

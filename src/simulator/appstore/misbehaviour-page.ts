@@ -3,7 +3,7 @@ import { RING_ENDPOINTS } from '../state/faults.js';
 import type { Settings } from '../state/state.js';
 import type { Markup } from './markup.js';
 import { markup, NOTHING } from './markup.js';
-import { alert, numberField, option, page, radio } from './page-parts.js';
+import { alert, numberField, option, page, radio, select } from './page-parts.js';
 
 export function misbehaviourPage(faults: readonly Fault[], settings: Settings, problem?: string): string {
   return page(
@@ -29,10 +29,14 @@ const ENDPOINT_NAMES: Record<RingEndpointName, string> = {
   'integration-patch': 'PATCH app-integrations',
   devices: 'GET /v1/devices',
   device: 'GET /v1/devices/{id}',
+  'device-resource': 'GET status, capabilities, location, configurations',
+  history: 'GET history',
   'whep-post': 'POST live view',
   'whep-delete': 'DELETE live view',
   image: 'POST image download',
   media: 'GET image from the media host',
+  clip: 'POST clip download',
+  'clip-media': 'GET clip from the media host',
   subscriptions: 'GET subscriptions',
 };
 
@@ -96,7 +100,8 @@ function callbackFaultForm(): Markup {
     </form>`;
 }
 
-function settingsForms({ integrationBody, automaticWebhooks, webhookSpeed }: Settings): Markup {
+function settingsForms(settings: Settings): Markup {
+  const { automaticWebhooks, webhookSpeed } = settings;
   return markup`
     <form class="panel" method="post" action="/misbehaviour/settings">
       <h2>Webhooks</h2>
@@ -109,15 +114,64 @@ function settingsForms({ integrationBody, automaticWebhooks, webhookSpeed }: Set
       <p class="actions"><button>Save webhooks</button></p>
     </form>
     <form class="panel" method="post" action="/misbehaviour/settings">
-      <h2>Success of app-integrations</h2>
-      <fieldset>
-        <legend>Shape of the body</legend>
-        ${radio('integrationBody', 'flat', 'Flat', integrationBody === 'flat')}
-        ${radio('integrationBody', 'json-api', 'JSON:API', integrationBody === 'json-api')}
-      </fieldset>
+      <h2>Where Ring may answer in several ways</h2>
+      ${CHOICES.map(({ name, label, options }) => select(name, name, label, options, String(settings[name])))}
       <p class="actions"><button>Save</button></p>
     </form>`;
 }
+
+/** The settings with a few values each, with the words of the page. */
+const CHOICES: readonly {
+  name: keyof Settings;
+  label: string;
+  options: readonly (readonly [value: string, label: string])[];
+}[] = [
+  {
+    name: 'integrationBody',
+    label: 'Success of app-integrations',
+    options: [
+      ['flat', 'Flat body'],
+      ['json-api', 'JSON:API body'],
+      ['none', '204 without a body'],
+    ],
+  },
+  {
+    name: 'refreshAnswer',
+    label: 'Answer to a refresh',
+    options: [
+      ['new-pair', 'A new pair'],
+      ['without-refresh-token', 'Without a refresh token'],
+    ],
+  },
+  {
+    name: 'whepLocation',
+    label: 'Location of a live view',
+    options: [
+      ['absolute', 'Absolute'],
+      ['relative', 'Relative'],
+      ['missing', 'Missing'],
+      ['other-origin', 'On another host'],
+      ['unreadable', 'No URL'],
+      ['trailing-slash', 'With a slash at the end'],
+    ],
+  },
+  {
+    name: 'defaultImageFormat',
+    label: 'Format of a picture',
+    options: [
+      ['png', 'PNG'],
+      ['jpeg', 'JPEG'],
+    ],
+  },
+  {
+    name: 'historyNext',
+    label: 'Next page of history',
+    options: [
+      ['whole', 'Keeps the filter'],
+      ['without-filter', 'Drops the filter'],
+    ],
+  },
+];
 
 function faultText(fault: Fault): string {
   const times = fault.times === undefined ? 'always' : `${fault.times} more`;

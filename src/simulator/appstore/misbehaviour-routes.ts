@@ -27,6 +27,10 @@ const faultForm = z.object({
 const settingsForm = z
   .object({
     integrationBody: z.string(),
+    refreshAnswer: z.string(),
+    whepLocation: z.string(),
+    defaultImageFormat: z.string(),
+    historyNext: z.string(),
     webhookSpeed: z.string().transform(Number),
     automaticWebhooks: z.enum(['on', 'off']).transform((choice) => choice === 'on'),
   })

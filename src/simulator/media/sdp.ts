@@ -24,7 +24,12 @@ export type OfferReading = { kind: 'good'; offer: Offer } | { kind: 'bad'; probl
 /** The codecs that a Ring device prefers to send. */
 const PREFERRED_CODECS = /^(?:H264|opus)\//i;
 
-/** Reads the offer of a viewer. By WHEP it receives only, and it has to ask for video. */
+/**
+ * Reads the offer of a viewer. It receives only, has to ask for video, and is sent when ICE gathering is complete. An
+ * offer doesn't say whether it is: browsers write no `a=end-of-candidates`. But one from before the gathering has no
+ * candidate at all, and such an offer is refused. One candidate is enough, because with BUNDLE only the first track may
+ * have some.
+ */
 export function readOffer(text: string): OfferReading {
   const [session = [], ...sections] = splitAtTracks(text);
   if (session[0] !== 'v=0') return { kind: 'bad', problem: 'The body is no SDP.' };
@@ -33,6 +38,9 @@ export function readOffer(text: string): OfferReading {
   if (!tracks.some(({ media }) => media === 'video')) return { kind: 'bad', problem: 'The offer has no video track.' };
   if (!tracks.every(({ direction }) => direction === 'recvonly')) {
     return { kind: 'bad', problem: 'Every track has to be recvonly.' };
+  }
+  if (!tracks.some(({ attributes }) => attributes.some((attribute) => attribute.startsWith('candidate:')))) {
+    return { kind: 'bad', problem: 'The offer has no ICE candidate. Send it when gathering is complete.' };
   }
   return { kind: 'good', offer: { session, tracks } };
 }

@@ -1,10 +1,23 @@
 import { randomBytes, randomInt, randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { RingUser } from '../state/accounts.js';
+import type { Sensor } from '../state/devices.js';
 import type { Subscription } from '../state/subscriptions.js';
 
 const DAY_MS = 24 * 60 * 60 * 1_000;
 const SUBSCRIPTION_DAYS = 30;
+
+/** The events of sensors: what each says about which one. Faulted is open, wet, cold or tampered with. */
+export const SENSOR_EVENTS: ReadonlyMap<string, { sensor: Sensor; isFaulted: boolean }> = new Map([
+  ['contact_sensor_faulted', { sensor: 'contact_detection', isFaulted: true }],
+  ['contact_sensor_cleared', { sensor: 'contact_detection', isFaulted: false }],
+  ['flood_detected', { sensor: 'flood_detection', isFaulted: true }],
+  ['flood_cleared', { sensor: 'flood_detection', isFaulted: false }],
+  ['freeze_detected', { sensor: 'freeze_detection', isFaulted: true }],
+  ['freeze_cleared', { sensor: 'freeze_detection', isFaulted: false }],
+  ['tamper_detected', { sensor: 'tamper_detection', isFaulted: true }],
+  ['tamper_cleared', { sensor: 'tamper_detection', isFaulted: false }],
+]);
 
 /** Events of one device. event-effects.ts decides whether they also change Ring's state. */
 const DEVICE_EVENTS = [
@@ -14,6 +27,7 @@ const DEVICE_EVENTS = [
   'device_removed',
   'device_online',
   'device_offline',
+  ...SENSOR_EVENTS.keys(),
 ];
 const APP_EVENTS = ['app_integration_added', 'app_integration_removed'];
 const SUBSCRIPTION_EVENTS = ['subscription_activated', 'subscription_deactivated'];
@@ -22,7 +36,7 @@ const text = z.string().min(1).max(200);
 
 /** An event as a script or a page asks for it. What is left out is filled in. */
 export const eventWishSchema = z.strictObject({
-  /** One of the ten types, or any text: Ring may add types. */
+  /** One of the known types, or any text: Ring may add types. */
   type: text,
   /** The device of a device event; the user's first unless given. Ring needn't know it. */
   device_id: text.optional(),
@@ -31,6 +45,8 @@ export const eventWishSchema = z.strictObject({
   /** The place of a motion's class; `data` unless given. */
   sub_type_in: z.enum(['data', 'attributes']).optional(),
   source_type: text.optional(),
+  /** The cameras of a device with several. */
+  component_ids: z.array(text).max(100).optional(),
   /** The time of the event in epoch ms; now unless given. */
   timestamp: z.int().optional(),
   /** The exact text of `meta.time`; the timestamp with nanoseconds unless given. */
@@ -58,6 +74,10 @@ export interface RingEvent {
 /** Something that happened at Ring: the event to send, and what it concerns. */
 export interface Happening {
   event: RingEvent;
+  /** epoch ms */
+  at: number;
+  /** The class of a motion. */
+  sub_type?: string | undefined;
   /** The device that it happened to. */
   device_id?: string;
   /** The subscription as it is afterwards. */
@@ -88,17 +108,26 @@ export function happen(user: RingUser, wish: EventWish, now: number): Happening 
 
   if (SUBSCRIPTION_EVENTS.includes(wish.type)) {
     const subscription = subscriptionAfter(user, wish, timestamp);
-    return { event: envelope(aboutSubscription(subscription, wish)), subscription };
+    return { event: envelope(aboutSubscription(subscription, wish)), at: timestamp, subscription };
   }
   const device_id = deviceOf(user, wish);
   if (device_id === undefined) {
-    return { event: envelope(aboutAccount(user, wish, timestamp)) };
+    return { event: envelope(aboutAccount(user, wish, timestamp)), at: timestamp };
   }
-  return { event: envelope(aboutDevice(device_id, wish, timestamp)), device_id };
+  const sub_type = subTypeOf(wish);
+  return { event: envelope(aboutDevice(device_id, sub_type, wish, timestamp)), at: timestamp, sub_type, device_id };
 }
 
-function aboutDevice(source: string, wish: EventWish, timestamp: number): Omit<RingEvent['data'], 'id' | 'type'> {
-  const subType = wish.sub_type ?? (wish.type === 'motion_detected' ? 'motion' : undefined);
+function subTypeOf({ sub_type, type }: EventWish): string | undefined {
+  return sub_type ?? (type === 'motion_detected' ? 'motion' : undefined);
+}
+
+function aboutDevice(
+  source: string,
+  subType: string | undefined,
+  wish: EventWish,
+  timestamp: number,
+): Omit<RingEvent['data'], 'id' | 'type'> {
   const inAttributes = wish.sub_type_in === 'attributes';
   return {
     ...(subType !== undefined && !inAttributes && { subType }),
@@ -107,6 +136,7 @@ function aboutDevice(source: string, wish: EventWish, timestamp: number): Omit<R
       source_type: wish.source_type ?? 'devices',
       timestamp,
       ...(subType !== undefined && inAttributes && { sub_type: subType }),
+      ...(wish.component_ids !== undefined && { component_ids: wish.component_ids }),
     },
     relationships: { devices: { links: { self: `/v1/devices/${encodeURIComponent(source)}` } } },
   };
@@ -116,7 +146,7 @@ function aboutAccount(user: RingUser, wish: EventWish, timestamp: number): Omit<
   return { attributes: { source: user.account_id, source_type: wish.source_type ?? 'users', timestamp } };
 }
 
-/** Ring's pages show no timestamp here, so it is sent only if it is asked for. */
+/** The events of a subscription have no timestamp. */
 function aboutSubscription(
   { id, sub_type, plan_id, expires_at, device_ids, status }: Subscription,
   wish: EventWish,
@@ -129,9 +159,11 @@ function aboutSubscription(
       sub_type,
       plan_id,
       ...(status === 'active' && { expires_at }),
-      ...(wish.timestamp !== undefined && { timestamp: wish.timestamp }),
     },
-    relationships: { devices: { data: device_ids.map((device_id) => ({ type: 'device', id: device_id })) } },
+    relationships: {
+      devices: { data: device_ids.map((device_id) => ({ type: 'device', id: device_id })) },
+      subscriptions: { links: { self: '/v1/accounts/me/subscriptions' } },
+    },
   };
 }
 
@@ -150,13 +182,12 @@ function subscriptionAfter(user: RingUser, wish: EventWish, timestamp: number): 
     wish.subscription_id === undefined ? !isActivation && status === 'active' : id === wish.subscription_id,
   );
   const sub_type = wish.sub_type ?? before?.sub_type ?? 'paid';
-  const usualPlan = sub_type === 'trial' ? null : 'plan-standard';
   const usualEnd = new Date(timestamp + SUBSCRIPTION_DAYS * DAY_MS).toISOString();
   return {
     id: wish.subscription_id ?? before?.id ?? `subscription-${randomBytes(8).toString('hex')}`,
     sub_type,
     status: isActivation ? 'active' : 'inactive',
-    plan_id: firstGiven(wish.plan_id, before?.plan_id, usualPlan),
+    plan_id: sub_type === 'trial' ? (wish.plan_id ?? null) : firstGiven(wish.plan_id, before?.plan_id, 'plan-standard'),
     expires_at: firstGiven(wish.expires_at, before?.expires_at, usualEnd),
     created_at: before?.created_at ?? new Date(timestamp).toISOString(),
     device_ids: wish.device_ids ?? before?.device_ids ?? [...(user.integration?.device_ids ?? [])],

@@ -37,7 +37,7 @@ export interface LinkRedirect {
  */
 export function install(simulation: Simulation, user: RingUser, deviceIds: string[]): string {
   removeApp(simulation, user, 'revoked');
-  const integration = addIntegration(user, deviceIds);
+  const integration = addIntegration(user, deviceIds, simulation.now());
   return simulation.state.tokens.issueCode({ user, integration });
 }
 

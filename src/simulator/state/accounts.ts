@@ -27,6 +27,8 @@ export interface Integration {
   status: IntegrationStatus;
   account_identifier: string | null;
   device_ids: string[];
+  /** The time of the user's consent, epoch ms. The app sees nothing that was recorded before. */
+  consented_at: number;
   /** Whether the codes and tokens of this installation still open anything. */
   tokens: 'good' | 'revoked';
 }
@@ -90,12 +92,17 @@ export class Accounts {
   }
 }
 
-/** Adds the app to the user's account. An earlier installation is replaced. */
-export function addIntegration(user: RingUser, deviceIds: string[]): Integration {
+/**
+ * Adds the app to the user's account. An earlier installation is replaced.
+ *
+ * @param now epoch ms
+ */
+export function addIntegration(user: RingUser, deviceIds: string[], now: number): Integration {
   const integration: Integration = {
     status: 'pending',
     account_identifier: null,
     device_ids: deviceIds,
+    consented_at: now,
     tokens: 'good',
   };
   user.integration = integration;
@@ -120,9 +127,14 @@ export function isNonceGood(user: RingUser, nonce: string, now: number): boolean
   return madeAt !== undefined && now - madeAt <= NONCE_LIFETIME_MS;
 }
 
-/** The devices that the user shares with the app; none if the app is not installed. */
+/**
+ * The devices that the user shares with the app; none if the app is not installed. A device with end-to-end encryption
+ * is never listed.
+ */
 export function sharedDevices(user: RingUser): Device[] {
-  return user.devices.filter(({ id }) => user.integration?.device_ids.includes(id));
+  return user.devices.filter(
+    ({ id, encryption }) => encryption !== 'end-to-end' && user.integration?.device_ids.includes(id),
+  );
 }
 
 /** The name of a user on pages and in the log. All attributes may be missing. */

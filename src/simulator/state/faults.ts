@@ -8,13 +8,33 @@ export const RING_ENDPOINTS = [
   'integration-patch',
   'devices',
   'device',
+  'device-resource',
+  'history',
   'whep-post',
   'whep-delete',
   'image',
   'media',
+  'clip',
+  'clip-media',
   'subscriptions',
 ] as const;
 export type RingEndpointName = (typeof RING_ENDPOINTS)[number];
+
+/** The codes of media errors. */
+export const MEDIA_ERROR_CODES = [
+  'INVALID_PAYLOAD',
+  'UNAUTHORIZED',
+  'REQUEST_FORBIDDEN',
+  'TIME_RANGE_NOT_AUTHORIZED',
+  'DEVICE_NOT_FOUND',
+  'MEDIA_NOT_FOUND',
+  'TIMESTAMP_NOT_FOUND',
+  'CORRUPT_RECORDING',
+  'RECORDING_NOT_READY',
+  'INTERNAL_ERROR',
+  'SERVER_BUSY',
+] as const;
+export type MediaErrorCode = (typeof MEDIA_ERROR_CODES)[number];
 
 /** Longer than the time-out of any client, and short enough for a timer. */
 const MOST_DELAY_MS = 600_000;
@@ -31,7 +51,13 @@ const answerFault = z.discriminatedUnion('kind', [
   delay,
   // A request is held until the list of faults is replaced.
   z.strictObject({ kind: z.literal('hold') }),
-  z.strictObject({ kind: z.literal('status'), status, retryAfterSeconds: z.int().min(0).optional() }),
+  z.strictObject({
+    kind: z.literal('status'),
+    status,
+    retryAfterSeconds: z.int().min(0).optional(),
+    /** The code of a media error; the usual one of the status unless given. Other endpoints have no codes. */
+    code: z.enum(MEDIA_ERROR_CODES).optional(),
+  }),
   z.strictObject({ kind: z.literal('reset') }),
   z.strictObject({ kind: z.literal('silence') }),
   z.strictObject({

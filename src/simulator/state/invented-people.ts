@@ -94,6 +94,12 @@ export function inventedPeople(): NewUser[] {
       devices: samsDevices(),
     },
     {
+      id: 'kim',
+      account_id: 'ava1.ring.account.SIMULATED-KIM',
+      attributes: { first_name: 'Kim', last_name: 'Vale', email: 'kim.vale@example.com' },
+      devices: kimsDevices(),
+    },
+    {
       id: 'nameless',
       account_id: 'ava1.ring.account.SIMULATED-NAMELESS',
       attributes: {},
@@ -133,7 +139,7 @@ function zoesDevices(): Device[] {
       name: 'Haustür',
       power: 'battery',
       capabilities: {
-        video: { codecs: ['AVC'], ratio: '4:3', max_resolution: '1440x1080', supported_resolutions: ['1440x1080'] },
+        video: { codecs: ['AVC'], ratio: '4:3', max_resolution: 1080, supported_resolutions: [1080] },
         motion_detection: { configurations: ['enabled'] },
       },
       configurations: { motion_detection: { enabled: 'off', motion_zones: [] } },
@@ -158,12 +164,36 @@ function samsDevices(): Device[] {
       name: 'Porch',
       power: 'battery',
       capabilities: {
-        video: { codecs: ['HEVC'], ratio: '1:1', max_resolution: '1536x1536' },
+        video: { codecs: ['HEVC'], ratio: '1:1', max_resolution: 1536 },
         motion_detection: { configurations: ['enabled', 'motion_zones'] },
-        image_enhancements: { configurations: ['hdr', 'bird_feeder_mode'] },
+        image_enhancements: { configurations: ['hdr', 'snapshot', 'bird_feeder_mode'] },
       },
       configurations: { motion_detection: { enabled: 'on', motion_zones: ODD_ZONES } },
       location,
     }),
   ];
 }
+
+/** Sensors, which have no video, and a camera. */
+function kimsDevices(): Device[] {
+  return [
+    newDevice({
+      id: 'kim-back-door',
+      name: 'Back Door',
+      power: 'battery',
+      capabilities: { contact_detection: SENSOR, tamper_detection: SENSOR },
+      configurations: {},
+    }),
+    newDevice({
+      id: 'kim-cellar',
+      name: 'Cellar',
+      power: 'battery',
+      capabilities: { flood_detection: SENSOR, freeze_detection: SENSOR, tamper_detection: SENSOR },
+      configurations: {},
+    }),
+    newDevice({ id: 'kim-yard', name: 'Yard' }),
+  ];
+}
+
+/** Ring's pages don't show what a sensor's capability holds. */
+const SENSOR = { configurations: [] };

@@ -23,7 +23,14 @@ export interface LiveView {
 
 interface Session extends Omit<LiveView, 'state'> {
   limitMs: number;
-  isClosed: boolean;
+  /** Epoch ms; null for a view that nobody and nothing but its time limit has ended. */
+  closed_at: number | null;
+}
+
+/** A live view that is over, however it ended. */
+export interface PastLiveView extends Omit<LiveView, 'state'> {
+  /** epoch ms */
+  ended_at: number;
 }
 
 /** The live views that were started, over or not. The oldest are dropped when there are too many. */
@@ -47,7 +54,7 @@ export class LiveViews {
     const session_id = randomUUID();
     const started_at = this.#now();
     const limitMs = LIMIT_MS[power];
-    this.#sessions.set(session_id, { session_id, account_id, device_id, started_at, limitMs, isClosed: false });
+    this.#sessions.set(session_id, { session_id, account_id, device_id, started_at, limitMs, closed_at: null });
     return session_id;
   }
 
@@ -61,7 +68,7 @@ export class LiveViews {
     const session = this.#sessions.get(session_id);
     if (session === undefined || this.#stateOf(session) !== 'open') return false;
     if (session.account_id !== account_id || session.device_id !== device_id) return false;
-    session.isClosed = true;
+    session.closed_at = this.#now();
     return true;
   }
 
@@ -69,12 +76,25 @@ export class LiveViews {
   closeAll(account_id: string, device_id?: string): void {
     for (const session of this.#sessions.values()) {
       const isMeant = session.account_id === account_id && (device_id ?? session.device_id) === session.device_id;
-      if (isMeant && this.#stateOf(session) === 'open') session.isClosed = true;
+      if (isMeant && this.#stateOf(session) === 'open') session.closed_at = this.#now();
     }
   }
 
-  #stateOf({ isClosed, started_at, limitMs }: Session): LiveViewState {
-    if (isClosed) return 'closed';
+  /** The live views that are over, oldest first. */
+  over(): PastLiveView[] {
+    const past = [...this.#sessions.values()].filter((session) => this.#stateOf(session) !== 'open');
+    return past.map(({ session_id, account_id, device_id, started_at, limitMs, closed_at }) => {
+      return { session_id, account_id, device_id, started_at, ended_at: closed_at ?? started_at + limitMs };
+    });
+  }
+
+  /** Forgets a session that never came about. */
+  discard(session_id: string): void {
+    this.#sessions.delete(session_id);
+  }
+
+  #stateOf({ closed_at, started_at, limitMs }: Session): LiveViewState {
+    if (closed_at !== null) return 'closed';
     return this.#now() - started_at >= limitMs ? 'expired' : 'open';
   }
 }

@@ -10,6 +10,8 @@ export interface RequestFacts {
   device_id?: string | undefined;
   /** The caller's `X-Request-Id`. */
   request_id?: string | undefined;
+  /** The body of a request for a picture or clip. */
+  asked?: string | undefined;
   /** Recorded for a request to the media host only, where a token does not belong. */
   authorization?: 'present' | 'absent' | undefined;
 }

@@ -69,6 +69,12 @@ export class TokenStore {
     return this.#redeem(this.#refreshTokens.get(refreshToken), REFRESH_TOKEN_LIFETIME_MS);
   }
 
+  /** Makes a new access token for a refresh token, which stays good. Undefined as for {@link redeemRefreshToken}. */
+  renewAccessToken(refreshToken: string): string | undefined {
+    const issued = this.#refreshTokens.get(refreshToken);
+    return this.#isRedeemable(issued, REFRESH_TOKEN_LIFETIME_MS) ? this.#issueAccessToken(issued.grant) : undefined;
+  }
+
   checkAccessToken(token: string): AccessCheck {
     if (this.#refreshTokens.has(token)) return { kind: 'refresh-token' };
     const issued = this.#accessTokens.get(token);
@@ -86,19 +92,26 @@ export class TokenStore {
   }
 
   #redeem(issued: IssuedOnce | undefined, lifetimeMs: number): TokenPair | undefined {
-    if (issued === undefined || issued.use === 'used' || issued.grant.integration.tokens === 'revoked')
-      return undefined;
-    if (this.#ageOf(issued) >= lifetimeMs) return undefined;
+    if (!this.#isRedeemable(issued, lifetimeMs)) return undefined;
     issued.use = 'used';
     return this.#issuePair(issued.grant);
   }
 
+  #isRedeemable(issued: IssuedOnce | undefined, lifetimeMs: number): issued is IssuedOnce {
+    if (issued === undefined || issued.use === 'used' || issued.grant.integration.tokens === 'revoked') return false;
+    return this.#ageOf(issued) < lifetimeMs;
+  }
+
   #issuePair(grant: Grant): TokenPair {
-    const at = this.#now();
-    const pair = { access_token: secret('sim-at'), refresh_token: secret('sim-rt') };
-    this.#accessTokens.set(pair.access_token, { grant, at });
-    this.#refreshTokens.set(pair.refresh_token, { grant, at, use: 'unused' });
-    return pair;
+    const refresh_token = secret('sim-rt');
+    this.#refreshTokens.set(refresh_token, { grant, at: this.#now(), use: 'unused' });
+    return { access_token: this.#issueAccessToken(grant), refresh_token };
+  }
+
+  #issueAccessToken(grant: Grant): string {
+    const token = secret('sim-at');
+    this.#accessTokens.set(token, { grant, at: this.#now() });
+    return token;
   }
 
   #ageOf(issued: Issued): number {

@@ -1,12 +1,15 @@
 import type { Page } from 'playwright-core';
 import { inventedPeople } from '../../../src/simulator/state/invented-people.js';
 import { visitAs } from '../../support/clients/browser.js';
-import { type Owner, sharing } from '../../support/features/devices.js';
+import { type Owner, recordNow, sharing } from '../../support/features/devices.js';
 import { until } from '../../support/waiting/until.js';
-import type { World } from '../../support/worlds/world.js';
+import { type World } from '../../support/worlds/world.js';
+import { untilProcessed } from '../../support/features/inbox.js';
+import { type Fault } from '../../support/worlds/ring.js';
 import { allowAll, change, eventful, eventless, holdForms, inDays, NAMES, press, visitDevice } from './people.js';
 import type { Stage } from './stage.js';
 import type { State } from './state.js';
+import { visitUncovered } from './uncovered.js';
 
 const invented = (deviceId: string) => {
   const devices = inventedPeople().flatMap((person) => person.devices);
@@ -14,18 +17,28 @@ const invented = (deviceId: string) => {
   return { capabilities, configurations };
 };
 
+const LATEST = 'Show the latest picture';
+
+/** Asks for the picture of the newest event. */
+async function showPicture(page: Page): Promise<void> {
+  await Promise.all([
+    page.waitForEvent('load'),
+    page.getByRole('button', { name: 'Show the picture' }).first().click(),
+  ]);
+}
+
 interface ScheduleRow {
   frequency: 'HOURLY' | 'DAILY';
   pause?: 'USER' | 'OFFLINE';
-  error?: string;
+  outcome?: string;
 }
 
 async function scheduled(world: World, { ringUser, device }: Owner, schedules: ScheduleRow[]): Promise<void> {
-  for (const { frequency, pause = null, error = null } of schedules) {
+  for (const { frequency, pause = null, outcome = null } of schedules) {
     const isDaily = frequency === 'DAILY';
     await world.sql(
       `INSERT INTO scheduled_operations (id, user_id, link_id, account_id, device_id, kind, frequency, time_of_day,
-                                         time_zone, status, pause_reason, next_run_at, last_error, created_at)
+                                         time_zone, status, pause_reason, next_run_at, last_outcome, created_at)
        SELECT gen_random_uuid(), user_id, id, account_id, $2, 'SNAPSHOT', $3, $4, $5, $6, $7, $8, $9, now()
          FROM account_links WHERE account_id = $1`,
       [
@@ -37,7 +50,7 @@ async function scheduled(world: World, { ringUser, device }: Owner, schedules: S
         pause === null ? 'ACTIVE' : 'PAUSED',
         pause,
         pause === null ? inDays(world, 0.5) : null,
-        error,
+        outcome,
       ],
     );
   }
@@ -87,6 +100,21 @@ const ODD_ZONES = [
   triangle,
 ];
 
+const refusing = (endpoint: 'image' | 'media', status: number, code?: string): Fault => ({
+  endpoint,
+  fault: { kind: 'status', status, ...(code !== undefined && { code }) },
+});
+
+/** Ring's refusals of a picture, and the words that say what can be done. */
+const OUTCOMES: [name: string, says: string, fault: Fault][] = [
+  ['nothing', 'Watch live for a moment', refusing('media', 416)],
+  ['not-ready', 'We ask again within a minute', refusing('media', 425)],
+  ['not-shared', 'You find it in the Ring app', refusing('image', 403, 'TIME_RANGE_NOT_AUTHORIZED')],
+  ['busy', 'try again in a moment', refusing('media', 503)],
+  ['damaged', 'The next recording has a picture again', refusing('media', 422)],
+  ['gone', 'share it again in the Ring app', refusing('image', 404)],
+];
+
 export const DEVICES: State[] = [
   {
     name: 'device-full',
@@ -98,10 +126,14 @@ export const DEVICES: State[] = [
       await scheduled(world, owner, [
         { frequency: 'DAILY' },
         { frequency: 'HOURLY', pause: 'USER' },
-        { frequency: 'HOURLY', error: 'unavailable 503' },
+        { frequency: 'HOURLY', outcome: 'nothing' },
       ]);
       await visitDevice(page, owner);
-      for (let count = 0; count < 3; count++) await press(page, 'Take a picture now');
+      for (let count = 0; count < 3; count++) {
+        world.clock.advance(1);
+        await recordNow(world, owner);
+        await press(page, LATEST);
+      }
       await page.locator('.pictures li:nth-child(3)').waitFor();
     },
   },
@@ -130,6 +162,12 @@ export const DEVICES: State[] = [
     },
   },
   {
+    name: 'device-uncovered',
+    says: /No active subscription covers this device\..*in the Ring app/,
+    title: 'Front Door',
+    visit: (page) => visitUncovered(page, 'device'),
+  },
+  {
     name: 'device-outdated',
     says: 'Ring isn’t answering right now',
     async visit(page, { world }) {
@@ -148,6 +186,16 @@ export const DEVICES: State[] = [
         owner.ringUser,
         `name = NULL, capabilities = NULL, configurations = NULL, fetched_at = NULL, fetch_error = 'unavailable'`,
       );
+      await visitDevice(page, owner);
+    },
+  },
+  {
+    name: 'device-sensor',
+    says: 'Water detected',
+    async visit(page, { world }) {
+      const owner = await sharing(world, { ...invented('kim-cellar'), name: 'Cellar', faulted: ['flood_detection'] });
+      await eventless(world, owner);
+      await change(world, owner.ringUser, `sensors = sensors - 'freeze'`);
       await visitDevice(page, owner);
     },
   },
@@ -188,8 +236,9 @@ export const DEVICES: State[] = [
     says: 'as many as it can have',
     async visit(page, { world }) {
       const owner = await eventful(world, await sharing(world, { name: 'Front Door', ...invented('ada-front-door') }));
+      await recordNow(world, owner);
       await visitDevice(page, owner);
-      await press(page, 'Take a picture now');
+      await press(page, LATEST);
       await world.sql(
         `INSERT INTO snapshots (id, account_id, device_id, taken_at, content_type, picture)
          SELECT gen_random_uuid(), account_id, device_id, taken_at - number * interval '1 hour', content_type, picture
@@ -211,7 +260,7 @@ export const DEVICES: State[] = [
       await scheduled(
         world,
         owner,
-        Array.from({ length: 9 }, () => ({ frequency: 'DAILY', error: 'unavailable 503' })),
+        Array.from({ length: 9 }, () => ({ frequency: 'DAILY', outcome: 'damaged' })),
       );
       await visitDevice(page, owner);
     },
@@ -222,16 +271,106 @@ export const DEVICES: State[] = [
     async visit(page, stage) {
       await visitQuiet(page, stage);
       await stage.world.ring.setFaults([{ endpoint: 'image', fault: { kind: 'status', status: 500 } }]);
-      await press(page, 'Take a picture now').finally(() => stage.world.ring.setFaults([]));
+      await press(page, LATEST).finally(() => stage.world.ring.setFaults([]));
+    },
+  },
+  ...OUTCOMES.map(([name, says, fault]): State => ({
+    name: `device-picture-${name}`,
+    says,
+    async visit(page, { world }) {
+      await visitDevice(page, await eventless(world, await sharing(world)));
+      await world.ring.setFaults([fault]);
+      await press(page, LATEST).finally(() => world.ring.setFaults([]));
+    },
+  })),
+  {
+    name: 'device-picture-encrypted',
+    says: 'Look at it in the Ring app',
+    async visit(page, { world }) {
+      const owner = await eventless(world, await sharing(world, { encryption: 'account' }));
+      await recordNow(world, owner);
+      await visitDevice(page, owner);
+      await press(page, LATEST);
+    },
+  },
+  {
+    name: 'device-picture-known',
+    says: 'This is still the latest picture',
+    async visit(page, { world }) {
+      const owner = await eventless(world, await sharing(world));
+      await recordNow(world, owner);
+      await visitDevice(page, owner);
+      for (let count = 0; count < 2; count++) await press(page, LATEST);
+    },
+  },
+  {
+    name: 'device-event-pictures-on',
+    says: 'by themselves',
+    async visit(page, stage) {
+      await visitNew(page, stage);
+      await press(page, 'Fetch them by themselves');
+    },
+  },
+  {
+    name: 'device-without-camera',
+    says: 'What this device can do',
+    visit: (page, stage) => visitNew(page, stage, { capabilities: { video: null, motion_detection: null } }),
+  },
+  ...(['first', 'middle', 'last'] as const).map((place, index): State => ({
+    name: `picture-${place}`,
+    ...(place === 'middle' && { example: 'picture' }),
+    says: place === 'last' ? 'Next picture' : 'Previous picture',
+    async visit(page, { world }) {
+      const owner = await eventless(world, await sharing(world, { name: NAMES[1] ?? '' }));
+      await visitDevice(page, owner);
+      for (let count = 0; count < 3; count++) {
+        world.clock.advance(1);
+        await recordNow(world, owner);
+        await press(page, LATEST);
+      }
+      await page.locator('.pictures a').nth(index).click();
+      await page.getByRole('heading', { name: /^Picture of/ }).waitFor();
+    },
+  })),
+  {
+    name: 'event-picture-missing',
+    example: 'event-picture',
+    says: 'Ring has no recording of this event',
+    async visit(page, { world }) {
+      await visitDevice(page, await eventful(world, await sharing(world, { name: NAMES[1] ?? '' })));
+      await showPicture(page);
+    },
+  },
+  {
+    name: 'device-event-picture-kept',
+    says: 'Show the picture',
+    async visit(page, { world }) {
+      const owner = await eventless(world, await sharing(world));
+      const { ringUser, device } = owner;
+      await world.ring.sendEvent({ user_id: ringUser.id, type: 'motion_detected', device_id: device.id });
+      await untilProcessed(world, ringUser);
+      await visitDevice(page, owner);
+      await showPicture(page);
+      await page.getByRole('link', { name: /^Close/ }).click();
+      await page.getByRole('link', { name: 'Show the picture' }).waitFor();
+    },
+  },
+  {
+    name: 'event-picture-not-ready',
+    says: 'We ask again within a minute',
+    async visit(page, { world }) {
+      await visitDevice(page, await eventful(world, await sharing(world)));
+      await world.ring.setFaults([refusing('media', 425)]);
+      await showPicture(page).finally(() => world.ring.setFaults([]));
     },
   },
   {
     name: 'device-taking-picture',
-    says: 'Asking the device',
+    says: 'Asking Ring',
     async visit(page, stage) {
       await visitQuiet(page, stage);
       await holdForms(page);
-      await page.getByRole('button', { name: 'Take a picture now' }).click();
+      await page.getByRole('button', { name: LATEST }).click();
     },
   },
   {

@@ -24,6 +24,18 @@ const leaf =
     await visitAs(page, visitor, address);
   };
 
+/** The page of what was recorded an hour after linking: something that ended so many ms later, or nothing. */
+const recording =
+  ({ end }: { end?: number } = {}): State['visit'] =>
+  async (page, { world }) => {
+    const { visitor, ringUser, path } = await sharing(world);
+    world.clock.advance(3_600);
+    const at = world.clock.now().getTime();
+    if (end !== undefined) await world.ring.record({ user_id: ringUser.id, start: at, end: at + end });
+    world.clock.advance(3_600);
+    await visitAs(page, visitor, `${path}/recordings/${at}`);
+  };
+
 export const EVENTS: State[] = [
   { name: 'events', example: 'events', visit: leaf() },
   {
@@ -72,4 +84,25 @@ export const EVENTS: State[] = [
     says: 'home page',
     visit: eventsOf((stage) => stage.linkedWith(`status = 'REAUTH_REQUIRED'`)),
   },
+  {
+    name: 'events-missed',
+    says: 'Something may be missing here',
+    async visit(page, { world }) {
+      const owner = await eventful(world, await sharing(world));
+      await world.sql(
+        `UPDATE device_histories SET missing_since = $2, missing_until = $3, read_since = $2, read_error = 'unavailable 503'
+          WHERE account_id = $1`,
+        [owner.ringUser.account_id, ago(world, 300), ago(world, 100)],
+      );
+      await visitAs(page, owner.visitor, '/events');
+    },
+  },
+  {
+    name: 'recording',
+    example: 'recording',
+    title: 'Recording',
+    says: 'Ring has recorded 20 seconds of this minute.',
+    visit: recording({ end: 20_000 }),
+  },
+  { name: 'recording-none', title: 'Recording', says: 'Nothing was recorded', visit: recording() },
 ];

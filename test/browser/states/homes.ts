@@ -9,6 +9,7 @@ import type { World } from '../../support/worlds/world.js';
 import { change, CONFIRMING, eventful, household, inDays, removeApp } from './people.js';
 import type { Stage } from './stage.js';
 import type { State } from './state.js';
+import { visitUncovered } from './uncovered.js';
 
 const visitHome = (page: Page, visitor: Visitor) => visitAs(page, visitor, '/ring/home');
 const homeWith =
@@ -36,6 +37,16 @@ const STATES: State[] = [
     example: 'home',
     says: 'Open the Ring app',
     visit: async (page, stage) => visitHome(page, await stage.newcomer()),
+  },
+  {
+    name: 'home-sensor',
+    says: 'Open as of',
+    async visit(page, { world }) {
+      const capabilities = { contact_detection: {}, tamper_detection: {} };
+      const owner = await sharing(world, { name: 'Back Door', capabilities, faulted: ['contact_detection'] });
+      await untilProcessed(world, owner.ringUser);
+      await visitHome(page, owner.visitor);
+    },
   },
   { name: 'home-confirming', visit: homeWith(`${CONFIRMING}, last_error = NULL`) },
   { name: 'home-ring-unreachable', visit: homeWith(`${CONFIRMING}, last_error = 'unavailable'`) },
@@ -92,6 +103,11 @@ const STATES: State[] = [
       ]);
       await visitHome(page, visitor);
     },
+  },
+  {
+    name: 'home-uncovered',
+    says: 'You get or renew one in the Ring app',
+    visit: (page) => visitUncovered(page, 'home'),
   },
   {
     name: 'home-device-removed',

@@ -56,6 +56,10 @@ export async function eventful(world: World, owner: Owner): Promise<Owner> {
     { type: 'device_offline', subtype: null },
     { type: 'device_online', subtype: null },
     { type: 'device_added', subtype: null },
+    { type: 'contact_sensor_faulted', subtype: null },
+    { type: 'flood_detected', subtype: null },
+    { type: 'freeze_cleared', subtype: null },
+    { type: 'tamper_detected', subtype: null },
   ];
   const { devices } = owner.ringUser;
   const events = Array.from({ length: 60 }, (_, index) => ({

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Rig } from '../rig.js';
 import {
   callIntegrations,
+  callRing,
   control,
   errorTitle,
   getMe,
@@ -51,26 +52,20 @@ describe('GET /v1/users/me', () => {
     });
   });
 
-  test('answers 403 to a token that Ring never issued', async () => {
+  test('answers 403 without a token, and to a bad one of any kind, where others answer 401', async () => {
+    expect((await fetch(`${rig.url}/v1/users/me`)).status).toBe(403);
     expect((await getMe(rig, 'sim-at-invented')).status).toBe(403);
-  });
-
-  test('answers 401 without a token', async () => {
-    expect((await fetch(`${rig.url}/v1/users/me`)).status).toBe(401);
-  });
-
-  test('answers 401 to a refresh token, an expired token and a revoked token', async () => {
     const { access_token, refresh_token } = await newTokens(rig);
-    expect((await getMe(rig, refresh_token)).status).toBe(401);
+    expect((await getMe(rig, refresh_token)).status).toBe(403);
 
     rig.clock.now += 14_399_999;
     expect((await getMe(rig, access_token)).status).toBe(200);
     rig.clock.now += 1;
-    expect((await getMe(rig, access_token)).status).toBe(401);
+    expect((await getMe(rig, access_token)).status).toBe(403);
 
     const younger = await newTokens(rig);
     await control(rig, 'DELETE', '/integrations?user_id=ada');
-    expect((await getMe(rig, younger.access_token)).status).toBe(401);
+    expect((await getMe(rig, younger.access_token)).status).toBe(403);
     expect((await refresh(rig, younger.refresh_token)).status).toBe(400);
   });
 });
@@ -89,7 +84,11 @@ describe('app-integrations', () => {
     const completion = { account_identifier: IDENTIFIER, status: 'completed' };
     const completed = await callIntegrations(rig, 'PATCH', access_token, completion);
     expect(completed.status).toBe(200);
-    expect(await completed.json()).toEqual({ status: 'completed' });
+    expect(await completed.json()).toEqual({
+      account_identifier: IDENTIFIER,
+      status: 'completed',
+      updated_at: '2026-09-21T14:13:20.000Z',
+    });
     expect(await statusOf('ada')).toBe('completed');
   });
 
@@ -100,6 +99,37 @@ describe('app-integrations', () => {
     expect(await (await callIntegrations(rig, 'POST', access_token, body)).json()).toEqual({
       data: { attributes: { status: 'awaiting' } },
     });
+    const completed = await callIntegrations(rig, 'PATCH', access_token, { status: 'completed' });
+    expect(await completed.json()).toMatchObject({ data: { attributes: { status: 'completed' } } });
+  });
+
+  test('answers 204 without a body when told so', async () => {
+    await control(rig, 'PUT', '/settings', { integrationBody: 'none' });
+    const { access_token } = await newTokens(rig);
+    const confirmed = await callIntegrations(rig, 'POST', access_token, { nonce: await newNonce(rig) });
+    const completed = await callIntegrations(rig, 'PATCH', access_token, { status: 'completed' });
+    for (const response of [confirmed, completed]) {
+      expect([response.status, await response.text()]).toEqual([204, '']);
+    }
+    expect(await statusOf('ada')).toBe('completed');
+  });
+
+  test('needs no account identifier, neither to be announced nor to be completed', async () => {
+    const { access_token } = await newTokens(rig);
+    const confirmed = await callIntegrations(rig, 'POST', access_token, { nonce: await newNonce(rig) });
+    expect(await confirmed.json()).toEqual({ status: 'awaiting' });
+    const completed = await callIntegrations(rig, 'PATCH', access_token, { status: 'completed' });
+    expect(completed.status).toBe(200);
+    expect(await completed.json()).toMatchObject({ account_identifier: null, status: 'completed' });
+  });
+
+  test('is not removed by the app: DELETE is 403', async () => {
+    const { access_token } = await newTokens(rig);
+    const path = '/v1/accounts/me/app-integrations';
+    const response = await callRing(rig, 'DELETE', path, access_token);
+    expect([response.status, await errorTitle(response)]).toEqual([403, 'Out of Scope Access']);
+    expect((await callRing(rig, 'DELETE', path, 'bad')).status).toBe(401);
+    expect(await statusOf('ada')).toBe('pending');
   });
 
   test('accepts every fresh nonce of the account, not only the newest', async () => {
@@ -148,7 +178,7 @@ describe('app-integrations', () => {
   test.each([
     ['an empty body', undefined],
     ['no nonce', { account_identifier: IDENTIFIER }],
-    ['no account identifier', { nonce: 'x' }],
+    ['an empty nonce', { account_identifier: IDENTIFIER, nonce: '' }],
     ['an empty account identifier', { account_identifier: '', nonce: 'x' }],
     ['no object', 'text'],
   ])('refuses a POST with %s', async (_what, body) => {
@@ -166,9 +196,13 @@ describe('app-integrations', () => {
 
     const nonce = await newNonce(rig);
     await callIntegrations(rig, 'POST', access_token, { account_identifier: IDENTIFIER, nonce });
-    expect(await errorTitle(await complete('pending'))).toBe('Invalid Status Transition');
+    for (const status of ['pending', 'awaiting']) {
+      expect(await errorTitle(await complete(status))).toBe('Invalid Status Transition');
+    }
     expect((await complete('completed')).status).toBe(200);
-    expect((await complete('completed')).status).toBe(400);
+    for (const status of ['completed', 'awaiting']) {
+      expect(await errorTitle(await complete(status))).toBe('Invalid Status Transition');
+    }
   });
 
   test('takes a new account identifier by itself once the link is announced, and changes nothing else', async () => {
@@ -187,16 +221,22 @@ describe('app-integrations', () => {
     expect(await integrationOfAda()).toMatchObject({ status: 'completed', account_identifier: 'c***c@example.com' });
   });
 
-  test('refuses a PATCH with an empty body', async () => {
+  test.each([
+    ['an empty body', undefined],
+    ['neither status nor identifier', {}],
+    ['an empty account identifier', { account_identifier: '' }],
+    ['no object', 'text'],
+  ])('refuses a PATCH with %s', async (_what, body) => {
     const { access_token } = await newTokens(rig);
-    expect((await callIntegrations(rig, 'PATCH', access_token)).status).toBe(400);
+    const response = await callIntegrations(rig, 'PATCH', access_token, body);
+    expect([response.status, await errorTitle(response)]).toEqual([400, 'Missing Required Fields']);
   });
 
   test('answers 401 to a bad token and 404 to a good one without integration', async () => {
     const { access_token, refresh_token } = await newTokens(rig);
     for (const bad of ['invented', refresh_token]) {
       const response = await callIntegrations(rig, 'POST', bad, { account_identifier: IDENTIFIER, nonce: 'x' });
-      expect(response.status).toBe(401);
+      expect([response.status, await errorTitle(response)]).toEqual([401, 'Invalid Client']);
     }
     await control(rig, 'DELETE', '/integrations?user_id=ada&tokens=good');
     const response = await callIntegrations(rig, 'POST', access_token, { account_identifier: IDENTIFIER, nonce: 'x' });

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Rig, TokenBody } from '../rig.js';
 import {
   CLIENT,
+  control,
   exchangeCode,
   getMe,
   newCode,
@@ -74,6 +75,21 @@ describe('refreshing', () => {
 
     expect(await oauthError(await refresh(rig, first.refresh_token))).toBe('invalid_grant');
     expect((await refresh(rig, second.refresh_token)).status).toBe(200);
+  });
+
+  test('may be answered without a refresh token; then the old one stays good', async () => {
+    await control(rig, 'PUT', '/settings', { refreshAnswer: 'without-refresh-token' });
+    const { refresh_token } = await newTokens(rig);
+    for (let times = 0; times < 2; times += 1) {
+      const answer = (await (await refresh(rig, refresh_token)).json()) as Partial<TokenBody>;
+      expect(answer).not.toHaveProperty('refresh_token');
+      expect(answer).toMatchObject({ expires_in: 14_400, token_type: 'Bearer' });
+      expect((await getMe(rig, answer.access_token ?? '')).status).toBe(200);
+    }
+    await control(rig, 'PUT', '/settings', { refreshAnswer: 'new-pair' });
+    expect(await (await refresh(rig, refresh_token)).json()).toHaveProperty('refresh_token');
+    await control(rig, 'PUT', '/settings', { refreshAnswer: 'without-refresh-token' });
+    expect(await oauthError(await refresh(rig, refresh_token))).toBe('invalid_grant');
   });
 
   test('is refused 30 days after the token was issued', async () => {

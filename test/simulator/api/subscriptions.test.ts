@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import type { Rig } from '../rig.js';
-import { callRing, control, newTokens, sendEvent, startRig } from '../rig.js';
+import { callRing, control, errorTitle, newTokens, sendEvent, startRig } from '../rig.js';
 
 interface Page {
   data: { id: string; attributes: object }[];
@@ -64,13 +64,33 @@ test('a page has 25, and the next one is linked relatively', async () => {
 
   const pages: string[][] = [];
   for (let next: string | undefined = '/v1/accounts/me/subscriptions'; next !== undefined;) {
-    expect(next).toMatch(/^\/v1\//);
+    expect(next).toMatch(/^\/v1\/accounts\/me\/subscriptions(\?page\[cursor\]=[\w-]+)?$/);
     const page: Page = await read(next);
     pages.push(page.data.map(({ id }) => id));
     next = page.links?.next;
   }
   expect(pages.map(({ length }) => length)).toEqual([25, 25, 1]);
   expect(pages.flat()).toEqual(ids);
+});
+
+test('a trial has no plan', async () => {
+  await sendEvent(rig, 'subscription_activated', { subscription_id: 'sub-1', sub_type: 'trial' });
+  expect((await read()).data).toMatchObject([{ attributes: { sub_type: 'trial', status: 'active', plan_id: null } }]);
+});
+
+test('an invented cursor is 400', async () => {
+  const response = await callRing(rig, 'GET', '/v1/accounts/me/subscriptions?page[cursor]=invented', token);
+  expect(response.status).toBe(400);
+});
+
+test.each([
+  [403, 'Out of Scope Access'],
+  [404, 'Simulated Fault'],
+  [422, 'Simulated Fault'],
+])('the answer can be %i %s', async (status, title) => {
+  await control(rig, 'PUT', '/faults', [{ endpoint: 'subscriptions', fault: { kind: 'status', status } }]);
+  const response = await callRing(rig, 'GET', '/v1/accounts/me/subscriptions', token);
+  expect([response.status, await errorTitle(response)]).toEqual([status, title]);
 });
 
 test('a bad token is 401, one without an app 404, and it can be told to fail', async () => {

@@ -81,7 +81,7 @@ describe('an installed app', () => {
   test('is removed with its tokens; adding it again makes new ones', async () => {
     const { access_token } = await newTokens(rig);
     expect((await submit('/users/ada/remove')).headers.get('location')).toBe('/users/ada');
-    expect((await getMe(rig, access_token)).status).toBe(401);
+    expect((await getMe(rig, access_token)).status).toBe(403);
 
     await submit('/users/ada/install', DEVICES);
     const code = /sim-code-[\w-]+/.exec(rig.app.received[0]?.body ?? '')?.[0] ?? '';
@@ -151,6 +151,6 @@ describe('the misbehaviour forms', () => {
 
   test('switch the shape of the success body', async () => {
     await submit('/misbehaviour/settings', [['integrationBody', 'json-api']]);
-    expect(await (await open('/misbehaviour')).text()).toContain('value="json-api" checked');
+    expect(await (await open('/misbehaviour')).text()).toContain('value="json-api" selected');
   });
 });

@@ -64,6 +64,23 @@ describe('the buttons of a user with the app', () => {
     ]);
   });
 
+  test('let a sensor notice something, and then the opposite', async () => {
+    await newTokens(rig, 'kim');
+    expect(await open('/users/kim')).not.toContain('Motion at Cellar');
+    expect(await open('/users/kim')).toContain('Motion at Yard');
+    for (const [device, label, type, otherLabel, otherType] of [
+      ['kim-back-door', 'Open: Back Door', 'contact_sensor_faulted', 'Close: Back Door', 'contact_sensor_cleared'],
+      ['kim-cellar', 'Flood: Cellar', 'flood_detected', 'Flood is over: Cellar', 'flood_cleared'],
+      ['kim-cellar', 'Freeze: Cellar', 'freeze_detected', 'Freeze is over: Cellar', 'freeze_cleared'],
+      ['kim-cellar', 'Tamper: Cellar', 'tamper_detected', 'Tampering is over: Cellar', 'tamper_cleared'],
+    ] as const) {
+      expect(await open('/users/kim')).toContain(`value="${type} ${device}" aria-label="${label}"`);
+      await submit('/users/kim/events', { event: `${type} ${device}` });
+      expect(await open('/users/kim')).toContain(`value="${otherType} ${device}" aria-label="${otherLabel}"`);
+      expect(webhooks().at(-1)?.data.type).toBe(type);
+    }
+  });
+
   test('know subscriptions and the integration', async () => {
     for (const event of [
       'subscription_activated paid',
@@ -123,12 +140,13 @@ describe('the page of deliveries', () => {
 
 describe('the settings', () => {
   test('of webhooks are changed by their form alone', async () => {
-    await submit('/misbehaviour/settings', { integrationBody: 'json-api' });
+    await submit('/misbehaviour/settings', { integrationBody: 'json-api', whepLocation: 'missing' });
     await submit('/misbehaviour/settings', { webhookSpeed: '60', automaticWebhooks: 'on' });
     const page = await open('/misbehaviour');
     expect(page).toContain('value="60"');
     expect(page).toContain('value="on" checked');
-    expect(page).toContain('value="json-api" checked');
+    expect(page).toContain('value="missing" selected');
+    expect(page).toContain('value="json-api" selected');
   });
 
   test('are refused when they are wrong', async () => {
@@ -164,7 +182,8 @@ describe('in a browser', () => {
     const life = (await submit('/lives')).headers.get('location') ?? '';
     const context = await browser.newContext({ colorScheme, viewport: { width: 320, height: 640 } });
     const page = await context.newPage();
-    for (const path of ['/', '/users/ada', '/users/zoe', '/deliveries', '/misbehaviour', life]) {
+    await newTokens(rig, 'kim');
+    for (const path of ['/', '/users/ada', '/users/kim', '/users/zoe', '/deliveries', '/misbehaviour', life]) {
       await page.goto(rig.url + path);
       expect([path, await accessibilityFaults(page)]).toEqual([path, []]);
       const sideways = 'document.documentElement.scrollWidth - document.documentElement.clientWidth';

@@ -17,7 +17,7 @@ afterEach(() => rig.close());
 
 test('there are Ring users from the start, each with two or three devices', async () => {
   const users = await control<User[]>(rig, 'GET', '/users');
-  expect(users.map(({ id }) => id)).toEqual(['ada', 'zoe', 'sam', 'nameless']);
+  expect(users.map(({ id }) => id)).toEqual(['ada', 'zoe', 'sam', 'kim', 'nameless']);
   for (const { devices } of users) expect([2, 3]).toContain(devices.length);
 });
 
@@ -56,7 +56,7 @@ test('a reset clears users, codes, faults, settings and requests', async () => {
   const code = await newCode(rig);
   await control(rig, 'DELETE', '');
 
-  expect(await control<User[]>(rig, 'GET', '/users')).toHaveLength(4);
+  expect(await control<User[]>(rig, 'GET', '/users')).toHaveLength(5);
   expect(await control(rig, 'GET', '/integrations')).toEqual([]);
   expect(await recordedRequests(rig)).toEqual([]);
   expect((await getMe(rig, 'any')).status).toBe(403);

@@ -94,7 +94,10 @@ describe('the events', () => {
     const wish = { subscription_id: 'sub-1', plan_id: 'plan-7', device_ids: ['ada-driveway'] };
     const activated = await sendEvent(rig, 'subscription_activated', { ...wish, expires_at: '2027-01-01T00:00:00Z' });
     const attributes = { source: 'subscriptions', source_id: 'sub-1', sub_type: 'paid', plan_id: 'plan-7' };
-    const relationships = { devices: { data: [{ type: 'device', id: 'ada-driveway' }] } };
+    const relationships = {
+      devices: { data: [{ type: 'device', id: 'ada-driveway' }] },
+      subscriptions: { links: { self: '/v1/accounts/me/subscriptions' } },
+    };
     expect(activated.event.data).toEqual({
       id: expect.any(String),
       type: 'subscription_activated',
@@ -111,9 +114,25 @@ describe('the events', () => {
     });
   });
 
-  test('a trial has no plan', async () => {
-    const { event } = await sendEvent(rig, 'subscription_activated', { sub_type: 'trial' });
-    expect(event.data.attributes).toMatchObject({ sub_type: 'trial', plan_id: null });
+  test('a trial has no plan, also one that was paid before', async () => {
+    await sendEvent(rig, 'subscription_activated', { subscription_id: 'sub-1', plan_id: 'plan-7' });
+    for (const type of ['subscription_activated', 'subscription_deactivated']) {
+      const { event } = await sendEvent(rig, type, { subscription_id: 'sub-1', sub_type: 'trial' });
+      expect(event.data.attributes).toMatchObject({ sub_type: 'trial', plan_id: null });
+    }
+  });
+
+  test('a subscription has no timestamp, whatever is asked for, also in a batch', async () => {
+    const wish = { user_id: 'ada', type: 'subscription_activated' };
+    const { event } = await sendEvent(rig, wish.type, { timestamp: 5 });
+    expect(event.data.attributes).not.toHaveProperty('timestamp');
+    await control(rig, 'POST', '/event-batches', { events: [wish] });
+    expect(rig.app.webhooks.map(({ body }) => body).join()).not.toContain('timestamp');
+  });
+
+  test('a device with several cameras names them', async () => {
+    const { event } = await sendEvent(rig, 'motion_detected', { component_ids: ['left', 'right'] });
+    expect(event.data.attributes.component_ids).toEqual(['left', 'right']);
   });
 
   test('an unknown type is sent as well', async () => {

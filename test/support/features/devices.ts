@@ -40,3 +40,11 @@ export async function sharing(world: Outside, wish: Partial<NewDevice> = {}): Pr
   const { _csrf: csrfToken = '' } = hiddenFields(visitor.page.text, '/sign-out');
   return { visitor, ringUser, userId: link?.user_id ?? '', device, path, csrfToken };
 }
+
+/** The device records something that begins now. Ring has no picture of it before. */
+export async function recordNow(
+  { ring }: Pick<Outside, 'ring'>,
+  { ringUser, device }: Pick<Owner, 'ringUser' | 'device'>,
+): Promise<void> {
+  await ring.record({ user_id: ringUser.id, device_id: device.id });
+}

@@ -11,6 +11,7 @@ export const OFFER = [
   'a=mid:0',
   'a=recvonly',
   'a=rtpmap:102 H264/90000',
+  'a=candidate:1 1 udp 2130706431 192.0.2.1 50000 typ host',
   '',
 ].join('\r\n');
 

@@ -50,6 +50,12 @@ export async function newResident(world: World): Promise<Resident> {
      VALUES (gen_random_uuid(), $1, $2, now(), 'image/png', $3)`,
     [ringUser.account_id, device.id, picture],
   );
+  await world.sql(
+    `INSERT INTO picture_requests (id, account_id, device_id, is_automatic, status, outcome, picture_id, asked_at)
+     SELECT gen_random_uuid(), account_id, device_id, false, 'ENDED', 'taken', id, now() FROM snapshots
+      WHERE account_id = $1`,
+    [ringUser.account_id],
+  );
   const owner = { visitor, ringUser, userId: link.user_id, device, path, csrfToken };
   const { status } = await openLiveView(world.url, owner);
   if (status !== 201) throw new Error(`the live view is answered ${status}`);

@@ -44,8 +44,8 @@ export const WRONG_BODIES: readonly [what: string, fault: Fault['fault']][] = [
   ['nothing', wrongBody('')],
   ['JSON without what is asked for', wrongBody('{"data":{}}')],
   [
-    'JSON without the refresh token',
-    wrongBody('{"access_token":"sim-at-alone","expires_in":14400,"token_type":"Bearer"}'),
+    'JSON without the access token',
+    wrongBody('{"refresh_token":"sim-rt-alone","expires_in":14400,"token_type":"Bearer"}'),
   ],
   [
     'JSON of other types',

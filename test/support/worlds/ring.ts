@@ -6,6 +6,8 @@ export interface RingUser {
   devices: { id: string; name: string; online: boolean; power: 'battery' | 'wired' }[];
 }
 
+export type Sensor = 'contact_detection' | 'flood_detection' | 'freeze_detection' | 'tamper_detection';
+
 /** A user to be made. What is left out is as for most users and devices. Null is what Ring doesn't know. */
 export interface NewRingUser {
   first_name?: string;
@@ -18,6 +20,11 @@ export interface NewRingUser {
     name: string;
     online?: boolean;
     power?: 'battery' | 'wired';
+    image_url?: string;
+    /** `account`: media come back encrypted. `end-to-end`: Ring hides the device. */
+    encryption?: 'none' | 'account' | 'end-to-end';
+    /** The sensors that notice something. */
+    faulted?: Sensor[];
     capabilities?: object | null;
     configurations?: object | null;
     location?: object | null;
@@ -35,6 +42,14 @@ export type EventType =
   | 'app_integration_removed'
   | 'subscription_activated'
   | 'subscription_deactivated'
+  | 'contact_sensor_faulted'
+  | 'contact_sensor_cleared'
+  | 'flood_detected'
+  | 'flood_cleared'
+  | 'freeze_detected'
+  | 'freeze_cleared'
+  | 'tamper_detected'
+  | 'tamper_cleared'
   // Any text, because Ring may add types. The object keeps the names above for an editor to offer.
   | (string & {});
 
@@ -49,6 +64,7 @@ export interface EventWish {
   /** The place of a motion's class; `data` unless given. */
   sub_type_in?: 'data' | 'attributes';
   source_type?: string;
+  component_ids?: string[];
   /** The time of the event, epoch ms. */
   timestamp?: number;
   /** The text of `meta.time`. */
@@ -88,15 +104,46 @@ export interface Delivery {
   attempts: { at: number; status: number | null; ms: number }[];
 }
 
-/** Settings to change. The others stay. */
+/** Settings to change. The others stay. The simulator's `Settings` say what each means. */
 export interface Settings {
-  integrationBody?: 'flat' | 'json-api';
-  /** Whether Ring sends webhooks by itself when an app is installed, completed or removed. */
+  integrationBody?: 'flat' | 'json-api' | 'none';
   automaticWebhooks?: boolean;
-  /** The factor by which webhooks are retried faster than by Ring. */
   webhookSpeed?: number;
-  /** The form of the `Location` of a live view. */
-  whepLocation?: 'relative' | 'absolute';
+  whepLocation?: 'absolute' | 'relative' | 'missing' | 'other-origin' | 'unreadable' | 'trailing-slash';
+  refreshAnswer?: 'new-pair' | 'without-refresh-token';
+  defaultImageFormat?: 'jpeg' | 'png';
+  recordingMs?: number;
+  recordingReadyAfterMs?: number;
+  clipRedirect?: 301 | 303;
+  clipMinBytes?: number;
+  devicesPageSize?: number;
+  historyPageSize?: number;
+  historyNext?: 'whole' | 'without-filter';
+  historyEmptyPage?: boolean;
+  historyStartOffMs?: number;
+  /** The token of the recorded answers; null for the simulated ones. */
+  recordedToken?: string | null;
+}
+
+/** Something that a device is to record without a webhook. What is left out is as for a motion that begins now. */
+export interface NewRecording {
+  user_id: string;
+  /** The user's first device unless given. */
+  device_id?: string;
+  kind?: 'motion' | 'ding' | 'on_demand' | 'snapshot';
+  sub_type?: string | null;
+  /** Epoch ms; a frame each second from `start` to `end`. */
+  start?: number;
+  end?: number;
+  /** A download before this is 425. */
+  ready_at?: number;
+  condition?: 'good' | 'corrupt';
+}
+
+export interface Recording extends Required<Omit<NewRecording, 'user_id'>> {
+  /** Its ID in history. */
+  id: string;
+  account_id: string;
 }
 
 export interface WholeLife {
@@ -140,6 +187,8 @@ export interface RingRequest {
   status: number | null;
   account_id?: string;
   device_id?: string;
+  /** The body of a request for a picture or clip. */
+  asked?: string;
   /** Recorded for a request to the media host only. */
   authorization?: 'present' | 'absent';
   [fact: string]: unknown;
@@ -153,10 +202,14 @@ export interface Fault {
     | 'integration-patch'
     | 'devices'
     | 'device'
+    | 'device-resource'
+    | 'history'
     | 'whep-post'
     | 'whep-delete'
     | 'image'
     | 'media'
+    | 'clip'
+    | 'clip-media'
     | 'subscriptions'
     | 'callback';
   fault: { kind: string; [detail: string]: unknown };
@@ -197,7 +250,7 @@ export class Ring {
     return this.setFaults([]);
   }
 
-  setIntegrationBody(integrationBody: 'flat' | 'json-api'): Promise<void> {
+  setIntegrationBody(integrationBody: 'flat' | 'json-api' | 'none'): Promise<void> {
     return this.setSettings({ integrationBody });
   }
 
@@ -232,6 +285,25 @@ export class Ring {
   /** Lives a whole life with the app, from installing to removing it, of a new user unless given. */
   liveLife(user?: RingUser): Promise<WholeLife> {
     return this.#call('POST', '/control/lives', user === undefined ? {} : { user_id: user.id });
+  }
+
+  /** A device records, and no webhook tells of it. Motions, presses and live views record by themselves. */
+  record(recording: NewRecording): Promise<Recording> {
+    return this.#call('POST', '/control/recordings', recording);
+  }
+
+  /** Everything that devices have recorded, oldest first. */
+  recordings(): Promise<Recording[]> {
+    return this.#call('GET', '/control/recordings');
+  }
+
+  /** Changes a device at Ring without a webhook: the user's first unless given. */
+  changeDevice(
+    user: RingUser,
+    changes: Partial<Omit<NonNullable<NewRingUser['devices']>[number], 'id'>>,
+    deviceId?: string,
+  ): Promise<void> {
+    return this.#call('PATCH', '/control/devices', { user_id: user.id, device_id: deviceId, ...changes });
   }
 
   /** The live views that the app has started, oldest first. */

@@ -1,0 +1,47 @@
+import { isGone, type RingError } from '../ring/errors.js';
+
+/** The ways in which a look-up of a picture ends. `taken`: a new picture is kept; `known`: the same one was kept before. */
+export const PICTURE_OUTCOMES = [
+  'taken',
+  'known',
+  'nothing',
+  'not-ready',
+  'not-shared',
+  'busy',
+  'damaged',
+  'encrypted',
+  'gone',
+  'uncovered',
+  'failed',
+] as const;
+
+export type PictureOutcome = (typeof PICTURE_OUTCOMES)[number];
+
+/** The outcomes that bring no picture. */
+export type MissingOutcome = Exclude<PictureOutcome, 'taken' | 'known'>;
+
+const BY_CODE: ReadonlyMap<string | undefined, MissingOutcome> = new Map([
+  ['MEDIA_NOT_FOUND', 'nothing'],
+  ['TIMESTAMP_NOT_FOUND', 'nothing'],
+  ['RECORDING_NOT_READY', 'not-ready'],
+  ['TIME_RANGE_NOT_AUTHORIZED', 'not-shared'],
+  ['CORRUPT_RECORDING', 'damaged'],
+  ['SERVER_BUSY', 'busy'],
+]);
+
+/**
+ * What Ring's refusal says of a picture.
+ *
+ * @see https://developer.amazon.com/docs/ring/api-documentation.html
+ */
+export function outcomeOf(error: RingError): MissingOutcome {
+  const told = BY_CODE.get(error.code);
+  if (told !== undefined) return told;
+  if (error.kind === 'rate-limited') return 'busy';
+  return isGone(error) ? 'gone' : 'failed';
+}
+
+/** An outcome as a row keeps it. One that only a later build knows is `failed`. */
+export function storedOutcome(text: string): PictureOutcome {
+  return PICTURE_OUTCOMES.find((outcome) => outcome === text) ?? 'failed';
+}

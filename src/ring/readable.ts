@@ -1,0 +1,14 @@
+import { z } from 'zod';
+
+/**
+ * A list without the entries that can't be read, so that an odd one does not cost the others.
+ *
+ * @param most further entries are left out
+ */
+export const readable = <Value>(entry: z.ZodType<Value>, most = Infinity): z.ZodType<Value[]> =>
+  z.array(z.unknown()).transform((entries) =>
+    entries.slice(0, most).flatMap((one) => {
+      const parsed = entry.safeParse(one);
+      return parsed.success ? [parsed.data] : [];
+    }),
+  );
