@@ -12,7 +12,7 @@ import { eventsPage } from './events/events-page.js';
 import { errorPage, notFound } from './http/errors.js';
 import { createRateLimits } from './http/rate-limits.js';
 import { seeOther } from './http/see-other.js';
-import { stylesheet } from './http/stylesheet.js';
+import { leanAssets } from './http/lean-assets.js';
 import { createInbox } from './inbox/inbox.js';
 import type { JobQueue } from './jobs/queue.js';
 import type { CodeExchange } from './linking/exchange.js';
@@ -132,7 +132,7 @@ export function createApp(options: AppOptions): App {
     }),
   );
   app.use(tokenCallback(options.codes, limits));
-  app.use('/assets', stylesheet(), express.static(ASSETS_DIR, { maxAge: '1h' }));
+  app.use('/assets', leanAssets(), express.static(ASSETS_DIR, { maxAge: '1h' }));
 
   app.use(storedNowhere);
   app.use(sessions.middleware, ...authentication.middleware);

@@ -346,6 +346,20 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
     await expectTimesOfReader();
   });
 
+  test('watches what was recorded at an event, and goes back', async () => {
+    // A recording ends some seconds after its event.
+    world.clock.advance(10);
+    const video = page.waitForResponse(/\/video$/);
+    await follow(page, 'Watch the recording');
+    await heading(page, 'Recording');
+    expect(await main()).toMatch(/Front Door, .*It begins .*It is kept by Ring, not here\./);
+    await expectTimesOfReader();
+    expect((await video).headers()).toMatchObject({ 'content-type': 'video/mp4', 'cache-control': 'no-store' });
+    await follow(page, 'Back to Front Door');
+    await heading(page, 'Front Door');
+    await follow(page, 'Events');
+  });
+
   test('looks at one device and one kind of event, and at all of it again', async () => {
     await happens('Button press at Driveway');
     await happens('Motion at Driveway');
@@ -469,8 +483,13 @@ export function livesALife({ hasScripts, viewport, timezoneId }: Way): void {
     await reloadUntil(page, 'Ended The app was removed in the Ring app.');
     world.clock.advance(10);
     await press(ring, 'Install');
+    // Only Ring's history tells of this.
+    await records('sam-porch');
     await linkWithOneClick();
     await follow(ring, 'Go to your home page');
+    await follow(ring, 'Events');
+    await reloadUntil(ring, /Motion Porch/);
+    await follow(ring, 'Home');
     await reloadUntil(ring, 'Porch');
     await follow(ring, 'Porch');
     await records('sam-porch');

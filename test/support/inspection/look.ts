@@ -164,7 +164,7 @@ const MOVING = `(() => {
 
 /** The bytes that the page has loaded at first, uncompressed and without pictures. */
 const WEIGHT = `[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
-  .filter(({ initiatorType }) => initiatorType !== 'img' && initiatorType !== 'fetch')
+  .filter(({ initiatorType }) => !['img', 'video', 'fetch'].includes(initiatorType))
   .reduce((sum, { decodedBodySize }) => sum + decodedBodySize, 0)`;
 
 /** Controls that are hard to hit. Those within a sentence are left out, because they are as high as its lines. */
