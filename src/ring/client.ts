@@ -248,8 +248,10 @@ export function createRingClient(options: RingClientOptions): RingClient {
     },
 
     async getHistory(accessToken, deviceId, next) {
-      const first = `/v1/history/devices/${encodeURIComponent(deviceId)}/events?event_types=${HISTORY_FILTER}`;
-      const call = apiCall(GET_HISTORY, next ?? first, accessToken, { maxBytes: MAX_LIST_BYTES });
+      const path = `/v1/history/devices/${encodeURIComponent(deviceId)}/events?event_types=${HISTORY_FILTER}`;
+      const first = apiCall(GET_HISTORY, path, accessToken, { maxBytes: MAX_LIST_BYTES });
+      // The address of a further page was kept, and Ring may have been another one then.
+      const call = next === undefined ? first : { ...first, url: ownUrl(first, next) };
       const { data, links } = await transport.json(call, HistoryAnswer);
       const link = data.count === 0 ? undefined : links?.next;
       return { events: data.events, next: link ? withFilter(ownUrl(call, link), HISTORY_FILTER) : null };

@@ -41,7 +41,7 @@ const Capabilities = z.object({
       codecs: Words,
       ratio: humanText(20).optional().catch(undefined),
       max_resolution: Resolution.optional().catch(undefined),
-      supported_resolutions: readable(Resolution).optional().catch(undefined),
+      supported_resolutions: readable(Resolution, 100).optional().catch(undefined),
       configurations: Words,
     })
     .optional()

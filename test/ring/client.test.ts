@@ -195,6 +195,15 @@ describe('a link in an answer of Ring’s', () => {
     return { client, fetched };
   }
 
+  test('to a page of a history that was kept leads nowhere once Ring has another address', async () => {
+    const former = await listenAndAnswer(200, JSON.stringify({ data: [] }));
+    const { url } = await listenAndAnswer(200, JSON.stringify({ data: [] }));
+    const kept = `${former.url}/v1/history/devices/device-1/events?page[key]=2`;
+    const error = await failureOf(clientOf(url).getHistory(ACCESS_TOKEN, 'device-1', kept));
+    expect(error.kind).toBe('malformed');
+    expect(former.received).toEqual([]);
+  });
+
   test('to a picture on a host with a name is followed, without the token', async () => {
     const { client, fetched } = redirectingTo('https://bucket.s3.example.com/picture.png?signature=1');
 
@@ -397,6 +406,16 @@ describe('an answer of Ring’s', () => {
       refreshToken: 'rt-old',
     });
   });
+});
+
+test.each([
+  ['no links', undefined],
+  ['null for links', null],
+  ['no next page', { next: null }],
+])('a list of subscriptions with %s is the last page', async (_what, links) => {
+  const data = [{ id: 's', type: 'subscriptions', attributes: { sub_type: 'paid', status: 'active' } }];
+  const { url } = await listenAndAnswer(200, JSON.stringify({ data, links }));
+  expect(await clientOf(url).getSubscriptions(ACCESS_TOKEN)).toMatchObject([{ id: 's', status: 'active' }]);
 });
 
 describe('when Ring does not answer', () => {
