@@ -32,6 +32,6 @@ export async function notePresence({ db, log }: Pick<Core, 'db' | 'log'>): Promi
         'no instance has served for a while; reading the histories of Ring',
       );
     }
-    await run(trx, sql`UPDATE service_presence SET seen_at = greatest(seen_at, clock_timestamp())`);
+    await run(trx, sql`UPDATE service_presence SET seen_at = clock_timestamp()`);
   });
 }

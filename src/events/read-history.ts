@@ -9,6 +9,7 @@ import { lockAccount } from '../ring-accounts/account-lock.js';
 import { consentOf } from '../ring-accounts/consent.js';
 import { inLinkedAccount } from '../ring-accounts/linked-account.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
+import type { Endpoint } from '../ring/endpoints.js';
 import { isGone, RingError } from '../ring/errors.js';
 import type { HistoryEvent, HistoryPage } from '../ring/history.js';
 import { retryPauseMs } from '../time/retry-pause.js';
@@ -89,20 +90,25 @@ export async function readHistory(dependencies: HistoryDependencies, payload: un
   /** The pages that were read. Those that lead back to each other would be read without end. */
   const seen = new Set<string>();
   for (let reading = await findReading(db, job); reading !== undefined; reading = await findReading(db, job)) {
+    const { next_page: address } = reading;
     let page: HistoryPage;
     try {
+      if (address !== null && seen.has(address)) throw leadsBack();
       page = await askForPage(dependencies, job, reading);
     } catch (error) {
       await putOff(dependencies, job, reading, error);
       return;
     }
     // A reading that begins anew comes by the same pages.
-    if (reading.next_page === null) seen.clear();
-    else seen.add(reading.next_page);
-    const isLast = page.next === null || seen.has(page.next);
-    if (!(await mergePage(dependencies, job, reading, { ...page, next: isLast ? null : page.next }))) return;
+    if (address === null) seen.clear();
+    else seen.add(address);
+    if (!(await mergePage(dependencies, job, reading, page))) return;
   }
 }
+
+/** A history whose pages lead back to each other is not told to its end. */
+const leadsBack = (): RingError =>
+  new RingError('malformed', 'GET /v1/history/devices/{id}/events' satisfies Endpoint, { status: 200 });
 
 function askForPage(
   { ring, tokens, historyBudget }: HistoryDependencies,
