@@ -108,6 +108,34 @@ describe('Ring’s history is read', () => {
     expect(await storedEvents(world, one.ringUser)).toEqual([motion(one.device.id, now() - 1_000)]);
   });
 
+  test('of all accounts, however many there are', async () => {
+    const one = await owner();
+    const count = 230;
+    // Links that have to be made again: Ring is not asked for their sakes.
+    await world.sql(
+      `INSERT INTO account_links (id, user_id, account_id, token_id, account_identifier, nonce_digest, status, created_at, updated_at)
+       SELECT gen_random_uuid(), user_id, account_id || '.' || n, token_id, account_identifier, decode(md5(n::text), 'hex'),
+              'REAUTH_REQUIRED', created_at, updated_at
+         FROM account_links, generate_series(1, $2) AS n WHERE account_id = $1`,
+      [one.ringUser.account_id, count],
+    );
+    await world.sql(
+      `INSERT INTO device_histories (account_id, device_id)
+       SELECT account_id, 'device' FROM account_links WHERE account_id LIKE $1 || '.%'`,
+      [one.ringUser.account_id],
+    );
+
+    await missed();
+
+    const noted = await world.sql(
+      `SELECT 1 FROM device_histories WHERE account_id LIKE $1 || '.%' AND missing_since IS NOT NULL`,
+      [one.ringUser.account_id],
+    );
+    expect(noted).toHaveLength(count);
+    await world.sql(`DELETE FROM account_links WHERE account_id LIKE $1 || '.%'`, [one.ringUser.account_id]);
+    await world.sql(`DELETE FROM device_histories WHERE account_id LIKE $1 || '.%'`, [one.ringUser.account_id]);
+  });
+
   test('also after Postgres’ clock was ahead, and is right again', async () => {
     await world.sql(`INSERT INTO service_presence (seen_at) VALUES (now() + interval '1 hour')
                      ON CONFLICT (is_only) DO UPDATE SET seen_at = excluded.seen_at`);
