@@ -1,7 +1,13 @@
 import type { Core } from './core.js';
 import type { Database } from './database/database.js';
 import { READ_HISTORY } from './events/history-rows.js';
-import { NOTE_MISSED_TIME, noteMissed, readHistory } from './events/read-history.js';
+import {
+  NOTE_MISSED_TIME,
+  NOTE_MISSED_TIME_OF_ALL,
+  noteMissed,
+  noteMissedOfAll,
+  readHistory,
+} from './events/read-history.js';
 import { PROCESS_INBOX } from './inbox/wake-up.js';
 import { fetchDevice, fetchInventory, fetchStatus } from './inventory/fetch-devices.js';
 import { fetchSubscriptions, subscriptionsKeyOf } from './inventory/subscriptions.js';
@@ -42,6 +48,7 @@ export function jobLanes(
         [CONFIRM_LINK]: oneAtATime(database, CONFIRM_LINK, confirmationKeyOf, (payload) => confirmLink(core, payload)),
         [PROCESS_INBOX]: (payload) => processInbox({ ...core, onApplied, onFailed }, payload),
         [CLOSE_LIVE_VIEW]: (payload) => closeAtRing(core, payload),
+        [NOTE_MISSED_TIME_OF_ALL]: (payload) => noteMissedOfAll(core, payload),
       },
     },
     {

@@ -4,6 +4,7 @@ import type { Core } from '../core.js';
 import { columnsOf, row, rows, run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { IS_RECORDED, RECORDED_TYPES, type RecordedType } from '../devices/recorded-events.js';
+import type { UserDevice } from '../devices/user-devices.js';
 import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
 import { isUsable } from '../ring-accounts/link-conditions.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
@@ -255,6 +256,25 @@ function keyOf(accountId: string, deviceId: string, historyId: string): string {
     `${variant}${hex.slice(16, 19)}`,
     hex.slice(19, 31),
   ].join('-');
+}
+
+/**
+ * The key of an event that a webhook has told, by the one that it had while only the history had told of it.
+ *
+ * @returns undefined when no event had that one
+ */
+export async function presentIdOf(
+  db: Knex,
+  { accountId, id: deviceId }: UserDevice,
+  formerId: string,
+): Promise<string | undefined> {
+  const former = formerId.toLowerCase();
+  const told = await rows<{ request_id: string; history_id: string }>(
+    db,
+    sql`SELECT request_id, history_id FROM device_events
+         WHERE account_id = ${accountId} AND device_id = ${deviceId} AND history_id IS NOT NULL AND NOT is_only_in_history`,
+  );
+  return told.find(({ history_id }) => keyOf(accountId, deviceId, history_id) === former)?.request_id;
 }
 
 /** Erases the events of devices, and tells the pages that show them. The link must still stand, or no page is told. */

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { nameOfDevice, pathOfDevice, timeView, type TimeView } from '../devices/device-view.js';
 import { pathOfEventPicture, pathOfPicture } from '../devices/picture-paths.js';
 import { lockDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
+import { presentIdOf } from '../events/record-events.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitAddress, type RateLimits } from '../http/rate-limits.js';
 import { render } from '../http/render.js';
@@ -15,7 +16,7 @@ import {
   findEventWithPicture,
 } from '../pictures/fetch-picture.js';
 import { noticeOf, type PictureNotice } from '../pictures/outcome-words.js';
-import { requestOf } from '../pictures/picture-requests.js';
+import { dropAutomatic, requestOf } from '../pictures/picture-requests.js';
 import { deletePicture, findPicture, picturesOf } from '../pictures/pictures.js';
 import { NoLinkError } from '../tokens/errors.js';
 import { csrfProtection, csrfToken } from '../users/csrf.js';
@@ -54,6 +55,8 @@ type PictureParameters = DeviceParameters & { snapshotId: string };
 type EventParameters = DeviceParameters & { eventId: string };
 
 const Id = z.uuid();
+/** Ring's, of whatever version: its webhook was taken with it. */
+const EventId = z.guid();
 
 /** The pictures of a device: asked for, looked at, downloaded and deleted. */
 export function picturePages(dependencies: PicturePagesDependencies): Router {
@@ -103,7 +106,12 @@ export function picturePages(dependencies: PicturePagesDependencies): Router {
     // Switching it off asks for nothing that a subscription would have to cover.
     const device = await (isOn ? coveredDeviceOf(request) : deviceOf(request));
     requireCamera(device);
-    await setEventPictures(db, device, isOn);
+    await db.transaction(async (trx) => {
+      // The device is locked first, as by whatever adds a picture.
+      if ((await lockDeviceOfUser(trx, userIdOf(request), device.id)) === undefined) return;
+      await setEventPictures(trx, device, isOn);
+      if (!isOn) await dropAutomatic(trx, device);
+    });
     seeOther(response, `${pathOfDevice(device.id)}#pictures`);
   });
   automatic.get(backToDevice);
@@ -116,8 +124,10 @@ export function picturePages(dependencies: PicturePagesDependencies): Router {
     const event = await requireEvent(device, request.params.eventId);
     const kept = await requestOf(db, device, event.id, clock());
     if (kept?.pictureId != null) seeOther(response, pathOfPicture(device.id, kept.pictureId));
-    else if (kept?.status === 'WAITING') seeOther(response, pathOfEventPicture(device.id, event.id));
+    else if (kept?.status === 'WAITING' && !kept.isAutomatic)
+      seeOther(response, pathOfEventPicture(device.id, event.id));
     else {
+      // One that was asked for by itself may wait for its turn: who clicks does not.
       requireCamera(device);
       await fetchAndLead(request, response, device, event);
     }
@@ -145,10 +155,18 @@ export function picturePages(dependencies: PicturePagesDependencies): Router {
 
   /** @throws {HttpError} 404 */
   async function requireEvent(device: UserDevice, eventId: string): Promise<EventWithPicture> {
-    const id = Id.safeParse(eventId);
-    const event = id.success ? await findEventWithPicture(db, device, id.data) : undefined;
+    const id = EventId.safeParse(eventId);
+    const event = id.success ? await findEvent(device, id.data) : undefined;
     if (event === undefined) throw new HttpError(404, 'There is no such event, or it has no picture.');
     return event;
+  }
+
+  /** Also by the ID that the event had before its webhook came: a page may still show that. */
+  async function findEvent(device: UserDevice, id: string): Promise<EventWithPicture | undefined> {
+    const event = await findEventWithPicture(db, device, id);
+    if (event !== undefined) return event;
+    const presentId = await presentIdOf(db, device, id);
+    return presentId === undefined ? undefined : findEventWithPicture(db, device, presentId);
   }
 
   const picture = router.route('/devices/:deviceId/snapshots/:snapshotId');

@@ -72,7 +72,8 @@ export function recordingPages(dependencies: ClipDependencies): Router {
     const userId = userIdOf(request);
     await limits.clip.consume(userId);
     const leavePlace = takePlace(streams, userId);
-    const access = watchAccess(dependencies, userId, request.params.deviceId);
+    const { sessionID: sessionId, params } = request;
+    const access = watchAccess(dependencies, { userId, sessionId, deviceId: params.deviceId });
     try {
       const { device, at } = await wanted(request);
       await sendVideo(dependencies, device, at, request, response, access.lost);

@@ -19,6 +19,7 @@ import {
   type End,
   endWaiting,
   findWaiting,
+  lockWaiting,
   type WaitingRequest,
 } from './picture-requests.js';
 import { addPicture } from './pictures.js';
@@ -203,6 +204,8 @@ async function fetchWaiting(
       trx,
       sql`SELECT 1 FROM ${SHARED_DEVICES} WHERE device.account_id = ${accountId} AND device.id = ${deviceId} ${LOCK_SHARED}`,
     );
+    // A newer request has replaced it, or it was erased with its device, which may be back by now.
+    if (!(await lockWaiting(trx, pictureRequestId))) return 'known';
     const found = await ifCovered(trx, dependencies, request, asked);
     const pauseMs = found.kind === 'missing' ? pauseBeforeRetry(found, attempt) : undefined;
     if (isShared !== undefined && pauseMs !== undefined) {

@@ -27,6 +27,9 @@ export type LookedUp =
 export const DAYS_FOR_A_USER = 7;
 export const DAYS_FOR_A_SCHEDULE = 1;
 
+/** Ring may get a question this much later than it was made, because the token had to be refreshed first. */
+const UNTIL_ASKED_MS = 60_000;
+
 /** A recording goes on for a while after the event that began it. */
 const AFTER_EVENT_MS = 10 * 60_000;
 
@@ -78,7 +81,7 @@ async function lookUpLatest(
   if (consent === undefined) throw new NoLinkError('there is no link on whose behalf Ring could be called');
   const search: Search = { wish, skewMs: linkClockSkewSeconds * 1_000, earliest: consent.getTime() };
 
-  let start = clock().getTime() - LONGEST_WINDOW_MS + search.skewMs;
+  let start = clock().getTime() - LONGEST_WINDOW_MS + search.skewMs + UNTIL_ASKED_MS;
   let found = await latestIn(dependencies, search, { start });
   const event = found instanceof RingError ? await newestEventWithoutPicture(db, wish) : undefined;
   for (let day = 1; event !== undefined && found instanceof RingError; day++) {

@@ -20,6 +20,7 @@ const LONGEST_WAIT_MS = 30 * 60_000;
 /** A request as the page of its device, or of its event, shows it. */
 export interface PictureRequest {
   status: RequestRow['status'];
+  isAutomatic: RequestRow['is_automatic'];
   /** Null while it waits. */
   outcome: PictureOutcome | null;
   /** Of the picture, as long as it is kept. */
@@ -128,6 +129,18 @@ export async function addAutomatic(
   return added?.id;
 }
 
+/** Drops the requests that were made by themselves and still wait, because the device's user wants none any more. */
+export async function dropAutomatic(
+  trx: Knex.Transaction,
+  { accountId, id: deviceId }: Pick<UserDevice, 'accountId' | 'id'>,
+): Promise<void> {
+  await run(
+    trx,
+    sql`DELETE FROM picture_requests
+         WHERE account_id = ${accountId} AND device_id = ${deviceId} AND status = 'WAITING' AND is_automatic`,
+  );
+}
+
 /** A request that waits, with the moment of its event. */
 export interface WaitingRequest {
   accountId: string;
@@ -147,6 +160,19 @@ export function findWaiting(db: Knex, id: string): Promise<WaitingRequest | unde
          WHERE request.id = ${id} AND request.status = 'WAITING'
            AND (request.event_id IS NULL OR event.request_id IS NOT NULL)`,
   );
+}
+
+/**
+ * Locks a request until the end of the transaction. The caller holds the lock of its device.
+ *
+ * @returns false when it has ended, was replaced, or was erased
+ */
+export async function lockWaiting(trx: Knex.Transaction, id: string): Promise<boolean> {
+  const waiting = await row(
+    trx,
+    sql`SELECT 1 FROM picture_requests WHERE id = ${id} AND status = 'WAITING' FOR UPDATE`,
+  );
+  return waiting !== undefined;
 }
 
 /** Ends a request, unless it has ended already, was replaced, or was erased. */
@@ -183,7 +209,7 @@ export async function requestOf(
 ): Promise<PictureRequest | undefined> {
   const found = await row<Omit<PictureRequest, 'outcome'> & { outcome: string | null }>(
     db,
-    sql`SELECT status, outcome, asked_at AS "askedAt",
+    sql`SELECT status, is_automatic AS "isAutomatic", outcome, asked_at AS "askedAt",
                (SELECT id FROM snapshots WHERE id = request.picture_id) AS "pictureId"
           FROM picture_requests AS request
          WHERE account_id = ${accountId} AND device_id = ${deviceId} AND event_id IS NOT DISTINCT FROM ${eventId}::uuid

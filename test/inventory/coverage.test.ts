@@ -181,6 +181,7 @@ describe('a device without a subscription', () => {
     await visitor.post(`${path}/events/${event.request_id}/snapshot`, { _csrf: csrfToken });
     expect([visitor.page.status, visitor.page.text]).toEqual([403, expect.stringContaining('active subscription')]);
     expect(visitor.page.text).toMatch(/<h1>No active subscription covers this device<\/h1>/);
+    expect(visitor.page.text).not.toMatch(/load the page again|tap Sign In/);
     // Neither is offered, where the device stands alone or among others.
     for (const address of [path, '/ring/home', '/events']) {
       const { text } = await visitor.open(address);

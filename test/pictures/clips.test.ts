@@ -359,6 +359,21 @@ describe('a large video', () => {
     answer.destroy();
   });
 
+  test('ends when its user signs out', async () => {
+    const leaving = await sharing(world);
+    const answer = await open(await recorded({}, leaving), leaving);
+    answer.pause();
+    expect(answer.statusCode).toBe(200);
+    expect(standIn.open).toBe(1);
+
+    await leaving.visitor.open('/ring/home');
+    await leaving.visitor.submit('/sign-out');
+
+    await untilAllAreClosed();
+    expect(standIn.wasHungUp).toBe(true);
+    answer.destroy();
+  });
+
   test('ends when its device loses the subscription', async () => {
     const own = await startStandIn();
     const needing = await startWorld({ environment: { RING_API_URL: own.url, SUBSCRIPTION_REQUIRED: 'device' } });

@@ -124,20 +124,21 @@ describe('a picture', () => {
 });
 
 describe('storage', () => {
-  /** Ring, and a storage that redirects so often before it gives the picture. */
-  async function redirecting(times: number) {
+  /** Ring, and a storage that redirects so often, relative to itself, before it gives what is stored. */
+  async function redirecting(times: number, body: Buffer) {
     const received: Received[] = [];
     const url = await listen(({ method, url: path = '', headers }, response) => {
       received.push({ method, path, headers, body: '' });
       const hop = Number(/\/download\/(\d+)$/.exec(path)?.[1] ?? 0);
-      if (hop < times) response.writeHead(hop === 1 ? 301 : 303, { location: `/v1/download/${hop + 1}` }).end();
-      else response.writeHead(200, { 'x-media-timestamp': String(TAKEN_AT) }).end(JPEG);
+      if (method === 'POST') response.writeHead(303, { location: '/v1/download/1' }).end();
+      else if (hop < times) response.writeHead(hop === 1 ? 301 : 303, { location: `${hop + 1}` }).end('moved');
+      else response.writeHead(200, { 'x-media-timestamp': String(TAKEN_AT) }).end(body);
     });
     return { client: clientOf(url), received };
   }
 
   test('may redirect in turn, and is followed without the token', async () => {
-    const { client, received } = await redirecting(3);
+    const { client, received } = await redirecting(3, JPEG);
     expect(await client.downloadPicture(ACCESS_TOKEN, DEVICE, MOMENT)).toMatchObject({ kind: 'picture' });
     expect(received.map(({ method, headers }) => [method, headers.authorization])).toEqual([
       ['POST', `Bearer ${ACCESS_TOKEN}`],
@@ -147,8 +148,15 @@ describe('storage', () => {
     ]);
   });
 
+  test('may redirect in turn before a clip, too', async () => {
+    const { client, received } = await redirecting(3, MP4);
+    expect(await client.openClip(ACCESS_TOKEN, DEVICE, CLIP, signal)).toMatchObject({ kind: 'clip' });
+    expect(received.slice(1).map(({ path }) => path)).toEqual(['/v1/download/1', '/v1/download/2', '/v1/download/3']);
+    expect(received.slice(1).every(({ headers }) => headers.authorization === undefined)).toBe(true);
+  });
+
   test('is not followed for ever', async () => {
-    const { client, received } = await redirecting(100);
+    const { client, received } = await redirecting(100, JPEG);
     expect((await failureOf(client.downloadPicture(ACCESS_TOKEN, DEVICE, MOMENT))).kind).toBe('malformed');
     expect((await failureOf(client.openClip(ACCESS_TOKEN, DEVICE, CLIP, signal))).kind).toBe('malformed');
     expect(received).toHaveLength(10);
