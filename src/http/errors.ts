@@ -72,7 +72,14 @@ export const errorPage: ErrorRequestHandler = (error: unknown, request, response
   const heading =
     answer.heading ?? HEADINGS[status] ?? (status < 500 ? 'That didn’t work' : 'Something went wrong on our side');
   const reference = status < 500 ? null : response.requestId;
-  render(response, 'error', { title: heading, status, reference, heading, message: detail, steps: [...stepsOf(answer)] });
+  render(response, 'error', {
+    title: heading,
+    status,
+    reference,
+    heading,
+    message: detail,
+    steps: [...stepsOf(answer)],
+  });
 };
 
 /**
