@@ -82,7 +82,10 @@ describe('an event of a sensor', () => {
     expect(text).toContain(`<p class="event-text">${event}</p>`);
     expect((await visitor.open('/events')).text).toContain(`<p class="event-text">${event}</p>`);
     const home = (await visitor.open('/ring/home')).text;
-    expect(home).toContain(`<p class="faulted">${words} since <time datetime="${at.toISOString()}">`);
+    const isNoticed = !type.endsWith('_cleared');
+    expect(home).toContain(
+      `<p${isNoticed ? ' class="faulted"' : ''}>${words} since <time datetime="${at.toISOString()}">`,
+    );
   });
 
   test('is for one sensor alone, and the page promises nothing', async () => {
