@@ -189,7 +189,9 @@ describe('watching live', () => {
 
   test('waits for a connection to come back, and ends, here and at Ring, when it does not', async () => {
     const owner = await sharing(world);
-    const own = await context.newPage();
+    // The clock is that of all pages of a context, and stays stopped.
+    const apart = await newContext(browser);
+    const own = await apart.newPage();
     await own.addInitScript(`
       const Native = RTCPeerConnection;
       RTCPeerConnection = function (settings) { return peer = new Native(settings); };
@@ -197,7 +199,9 @@ describe('watching live', () => {
         Object.defineProperty(peer, 'connectionState', { value: state, configurable: true });
         peer.dispatchEvent(new Event('connectionstatechange'));
       };`);
+    // Only the test lets time pass.
     await own.clock.install();
+    await own.clock.pauseAt(Date.now() + 60_000);
     await visitAs(own, owner.visitor, owner.path);
     await own.getByRole('button', { name: 'Watch live' }).click();
     await own.getByText('You are watching live.').waitFor();
@@ -213,7 +217,7 @@ describe('watching live', () => {
     await own.clock.fastForward(3_000);
     await own.getByText('The picture has stopped').waitFor();
     await until('Ring has closed it', async () => (await sessionsOf(owner))[0] === 'closed');
-    await own.close();
+    await apart.close();
   });
 
   test('sends its offer when all addresses are found, with each of them, and asks for sound', async () => {
@@ -239,7 +243,7 @@ describe('watching live', () => {
       };`);
     // Its patience does not run out.
     await own.clock.install();
-    await own.clock.pauseAt(Date.now() + 1_000);
+    await own.clock.pauseAt(Date.now() + 60_000);
     const offers: string[] = [];
     own.on('request', (request) => {
       if (request.method() === 'POST') offers.push(request.postData() ?? '');
