@@ -8,6 +8,8 @@ import { tooManyRequests } from './errors.js';
 export interface RateLimit {
   /** Counts one attempt. @throws {HttpError} 429 when there were too many */
   consume(key: string): Promise<void>;
+  /** Takes an attempt back that was counted and could not be made. */
+  giveBack(key: string): Promise<void>;
   /** Sets the count back to 0. */
   reset(key: string): Promise<void>;
 }
@@ -39,6 +41,9 @@ export function createRateLimits(pool: Pool, scale: number) {
           if (error instanceof RateLimiterRes) throw tooManyRequests(Math.ceil(error.msBeforeNext / 1_000));
           throw error;
         }
+      },
+      async giveBack(key) {
+        await limiter.reward(hash(key));
       },
       async reset(key) {
         await limiter.delete(hash(key));

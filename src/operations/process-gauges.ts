@@ -1,9 +1,16 @@
 import { Gauge, type Registry } from 'prom-client';
-import { checkReadiness, type HealthOptions } from './health.js';
+import type { Database } from '../database/database.js';
+import type { Readiness } from './health.js';
+
+export interface ProcessGaugeOptions {
+  readiness: Readiness;
+  database: Pick<Database, 'usage'>;
+  /** How long the database is waited for, in ms. */
+  limitMs: number;
+}
 
 /** Adds the gauges of this process at the moment: whether it is ready, and how busy its connections to Postgres are. */
-export function addProcessGauges(registry: Registry, health: HealthOptions, limitMs: number): void {
-  const { database } = health;
+export function addProcessGauges(registry: Registry, { readiness, database, limitMs }: ProcessGaugeOptions): void {
   const registers = [registry];
   new Gauge({
     name: 'ring_link_ready',
@@ -11,7 +18,7 @@ export function addProcessGauges(registry: Registry, health: HealthOptions, limi
     labelNames: ['check'],
     registers,
     async collect() {
-      for (const [check, result] of Object.entries(await checkReadiness(health, limitMs))) {
+      for (const [check, result] of Object.entries(await readiness(limitMs))) {
         this.set({ check }, result === 'ok' ? 1 : 0);
       }
     },

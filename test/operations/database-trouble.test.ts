@@ -1,12 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { send } from '../support/clients/http.js';
 import { hiddenFields, type Visitor } from '../support/clients/visitor.js';
 import { untilLocksAwaited } from '../support/waiting/locks.js';
 import { until } from '../support/waiting/until.js';
+import { startNetwork } from '../support/worlds/network.js';
 import { startWorld, type World } from '../support/worlds/world.js';
 
 const PASSWORD = 'correct horse battery staple';
@@ -115,47 +114,6 @@ describe('when the network swallows everything to and from the database', () => 
     }
   });
 });
-
-/** A connection to a database that can lose everything on it, without a notice to either end. */
-async function startNetwork(databaseUrl: string) {
-  const target = new URL(databaseUrl);
-  const sockets = new Set<Socket>();
-  let isFrozen = false;
-  const server = createServer((near) => {
-    const far = connect(Number(target.port), target.hostname);
-    for (const [from, to] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      sockets.add(from);
-      from.on('error', () => undefined);
-      from.on('close', () => to.destroy());
-      from.on('data', (chunk) => {
-        if (!isFrozen) to.write(chunk);
-      });
-    }
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = new URL(databaseUrl);
-  address.port = `${(server.address() as AddressInfo).port}`;
-  return {
-    databaseUrl: address.href,
-    freeze() {
-      isFrozen = true;
-    },
-    /** Connections that have lost something are reset. */
-    thaw() {
-      isFrozen = false;
-      for (const socket of sockets) socket.destroy();
-    },
-    async close() {
-      server.close();
-      for (const socket of sockets) socket.destroy();
-      await once(server, 'close');
-    },
-  };
-}
 
 async function signUp(): Promise<Visitor> {
   const visitor = world.visitor();
