@@ -17,6 +17,7 @@ import { createInbox } from './inbox/inbox.js';
 import type { JobQueue } from './jobs/queue.js';
 import type { CodeExchange } from './linking/exchange.js';
 import { createLinkPages } from './linking/link-pages.js';
+import { createNonceMatcher } from './linking/match.js';
 import { tokenCallback } from './linking/token-callback.js';
 import { liveViewRoutes } from './live-views/live-view-routes.js';
 import { accountPage } from './my-data/account-page.js';
@@ -94,13 +95,13 @@ export function createApp(options: AppOptions): App {
   const homePage = createHomePage({ ...core, limits });
   const linkPages = createLinkPages({
     ...core,
-    patientPool: database.patientPool,
+    // The walk through the pool may run long.
+    matchNonce: createNonceMatcher(database.patientPool, hmacKey, metrics.onMatched),
     hmacKey,
     limits,
     patienceMs,
     isShuttingDown,
     onClaimed: metrics.onClaimed,
-    onMatched: metrics.onMatched,
   });
 
   const app = express();
@@ -130,6 +131,7 @@ export function createApp(options: AppOptions): App {
     metricsRoute({
       readiness,
       database,
+      passwords,
       metrics,
       gauges: createDatabaseGauges({ pool: database.metricsPool, clock, log }),
       token: config.metricsToken,

@@ -2,6 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { type RequestHandler, Router } from 'express';
 import type { Database } from '../database/database.js';
 import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
+import type { Passwords } from '../users/passwords.js';
 import type { DatabaseGauges } from './database-gauges.js';
 import type { Readiness } from './health.js';
 import type { Metrics } from './metrics.js';
@@ -11,6 +12,7 @@ import { shareLook } from './shared-look.js';
 export interface MetricsRouteOptions {
   readiness: Readiness;
   database: Pick<Database, 'usage'>;
+  passwords: Pick<Passwords, 'usage'>;
   metrics: Metrics;
   gauges: DatabaseGauges;
   /** The bearer token that is asked for; without it, anybody may read the metrics. */
@@ -26,9 +28,9 @@ const DEFAULT_LIMIT_MS = 1_500;
 
 /** `GET /metrics`, for Prometheus. It answers also when nothing else works, with the metrics of the process alone. */
 export function metricsRoute(options: MetricsRouteOptions): Router {
-  const { readiness, database, metrics, gauges, token, limitMs = DEFAULT_LIMIT_MS, freshMs } = options;
+  const { readiness, database, passwords, metrics, gauges, token, limitMs = DEFAULT_LIMIT_MS, freshMs } = options;
   const { registry } = metrics;
-  addProcessGauges(registry, { readiness, database, limitMs });
+  addProcessGauges(registry, { readiness, database, passwords, limitMs });
   const read = shareLook(freshMs, async () => {
     const texts = await Promise.all([registry.metrics(), gauges.exposition(limitMs)]);
     return texts.join('\n');
