@@ -7,17 +7,22 @@ import { computeNonce, NONCE_LENGTH } from '../ring/nonce.js';
 import type { Redirect } from './redirect.js';
 
 /**
- * SQL: the whole pool, the pairs that entered last first. There is no other predicate, because only the nonce says whose pair
- * it is, and no other column, so that a partial index answers by itself. Nulls, which come first, may be of any age.
+ * SQL: the whole pool in one text, because a message for each pair would cost a part of its hash, and the newest place in it.
+ * There is no other predicate than the status, because only the nonce says whose pair it is, and no other column, so that a
+ * partial index answers by itself. IDs of Ring accounts hold no line breaks.
  */
-export const UNCLAIMED_ACCOUNTS = `SELECT account_id, pool_place FROM ring_tokens WHERE status = 'UNCLAIMED'
-  ORDER BY pool_place DESC`;
+export const UNCLAIMED_ACCOUNTS = `SELECT string_agg(account_id, chr(10)) AS accounts, max(pool_place) AS newest
+  FROM ring_tokens WHERE status = 'UNCLAIMED'`;
 
-type PooledPair = [accountId: string, place: Tables['ring_tokens']['pool_place']];
+/** SQL: the same, the pairs that entered last first, to be read from its beginning. Nulls come first, and may be of any age. */
+export const NEWEST_UNCLAIMED_ACCOUNTS = `SELECT account_id, pool_place
+  FROM ring_tokens WHERE status = 'UNCLAIMED' ORDER BY pool_place DESC`;
 
-/** How many pairs are read at once, after the first of them when only new ones are wanted. */
-const BATCH = 1_000;
+type Place = Tables['ring_tokens']['pool_place'];
+
+/** How many pairs are read at once: few at first, because few are new. */
 const FIRST_NEW = 20;
+const MORE_NEW = 1_000;
 /** How long the event loop is kept between two of its turns, in ms, and after how many candidates the time is looked at. */
 const TURN_MS = 4;
 const CANDIDATES_BETWEEN = 64;
@@ -48,27 +53,20 @@ export function createNonceMatcher(
     const startedAt = performance.now();
     const isSigned = nonceCheck(hmacKey, redirect);
     const computedTo = looks.of(redirect);
-    let highest: string | null = null;
-    let match: PooledPair | undefined;
-    let candidates = 0;
+    const { accounts, newest } = computedTo === undefined ? await readPool(pool) : await readNewest(pool, computedTo);
+    let match: string | undefined;
     let turnEndsAt = performance.now() + TURN_MS;
-    for await (const batch of pairsAfter(pool, computedTo)) {
-      highest ??= batch.find(([, place]) => place !== null)?.[1] ?? null;
-      for (const pair of batch) {
-        if (isSigned(pair[0])) match = pair;
-        candidates += 1;
-        if (candidates % CANDIDATES_BETWEEN === 0 && performance.now() > turnEndsAt) {
-          await nextTurn();
-          turnEndsAt = performance.now() + TURN_MS;
-        }
+    for (const [index, accountId] of accounts.entries()) {
+      if (isSigned(accountId)) match = accountId;
+      if (index % CANDIDATES_BETWEEN === 0 && performance.now() > turnEndsAt) {
+        await nextTurn();
+        turnEndsAt = performance.now() + TURN_MS;
       }
     }
-    // A pair that fits is found again: its claim may fail, and another user try.
-    const found = match?.[1] ?? null;
-    if (found !== null) looks.note(redirect, BigInt(found) - 1n);
-    else looks.note(redirect, highest === null ? (computedTo ?? 0n) : BigInt(highest));
-    onMatched?.({ candidates, durationMs: performance.now() - startedAt });
-    return match?.[0];
+    // A pair that fits is looked for again when its redirect comes again: its claim may fail, and another user try.
+    if (match === undefined) looks.note(redirect, newest === null ? (computedTo ?? 0n) : BigInt(newest));
+    onMatched?.({ candidates: accounts.length, durationMs: performance.now() - startedAt });
+    return match;
   };
 }
 
@@ -114,31 +112,42 @@ export function nonceCheck(hmacKey: KeyObject, { nonce, time }: Redirect): (acco
   };
 }
 
-/**
- * Reads the pool in batches, down to a place. The next batch is on its way while the caller works on this one.
- *
- * @param computedTo the place; undefined for the whole pool
- */
-async function* pairsAfter(pool: Pool, computedTo: bigint | undefined): AsyncGenerator<PooledPair[]> {
+/** Candidates, and the newest place in the pool, if any was read. */
+interface Candidates {
+  accounts: readonly string[];
+  newest: Place;
+}
+
+async function readPool(pool: Pool): Promise<Candidates> {
+  const { rows } = await pool.query<{ accounts: string | null; newest: Place }>(UNCLAIMED_ACCOUNTS);
+  const [{ accounts, newest } = { accounts: null, newest: null }] = rows;
+  return { accounts: accounts?.split('\n') ?? [], newest };
+}
+
+/** Reads the pairs that have no place, and those with a higher place than this one. */
+async function readNewest(pool: Pool, computedTo: bigint): Promise<Candidates> {
+  const accounts: string[] = [];
+  let newest: Place = null;
   const client = await pool.connect();
   let isAtEnd = false;
   try {
-    const cursor = client.query(new Cursor<PooledPair>(UNCLAIMED_ACCOUNTS, [], { rowMode: 'array' }));
-    let size = computedTo === undefined ? BATCH : FIRST_NEW;
-    let next = cursor.read(size);
-    while (!isAtEnd) {
-      const pairs = await next;
-      const known = computedTo === undefined ? -1 : pairs.findIndex(([, place]) => isUpTo(computedTo, place));
+    const cursor = client.query(
+      new Cursor<[accountId: string, place: Place]>(NEWEST_UNCLAIMED_ACCOUNTS, [], { rowMode: 'array' }),
+    );
+    for (let size = FIRST_NEW; !isAtEnd; size = MORE_NEW) {
+      const pairs = await cursor.read(size);
+      const known = pairs.findIndex(([, place]) => place !== null && BigInt(place) <= computedTo);
+      const unknown = known === -1 ? pairs : pairs.slice(0, known);
+      for (const [accountId, place] of unknown) {
+        accounts.push(accountId);
+        newest ??= place;
+      }
       isAtEnd = known !== -1 || pairs.length < size;
-      size = BATCH;
-      if (!isAtEnd) next = cursor.read(size);
-      yield known === -1 ? pairs : pairs.slice(0, known);
     }
     await cursor.close();
   } finally {
     // A connection in the middle of a cursor can't be used again.
     client.release(!isAtEnd);
   }
+  return { accounts, newest };
 }
-
-const isUpTo = (computedTo: bigint, place: string | null): boolean => place !== null && BigInt(place) <= computedTo;
