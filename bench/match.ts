@@ -42,6 +42,7 @@ export async function benchMatch(databaseUrl: string): Promise<void> {
       'bare loop µs/each',
       'match µs/each',
       'ratio',
+      'ratio of CPU time',
       'match ms',
       'longest stall ms',
       'garbage kB',
@@ -63,12 +64,17 @@ async function measure(
   const accountIds = await readAccountIds(pool);
   const bare: number[] = [];
   const matched: number[] = [];
+  const cpu = { bare: 0, matched: 0 };
   for (let round = -WARM_UP_ROUNDS; round < ROUNDS; round++) {
+    const start = process.cpuUsage();
     const bareMs = await timed(() => {
       bareLoop(accountIds);
     });
+    const between = process.cpuUsage();
     const matchMs = await timed(match);
     if (round < 0) continue;
+    cpu.bare += cpuMs(start, between);
+    cpu.matched += cpuMs(between, process.cpuUsage());
     bare.push(bareMs);
     matched.push(matchMs);
   }
@@ -80,6 +86,7 @@ async function measure(
     each(median(bare)).toFixed(2),
     each(median(matched)).toFixed(2),
     (median(matched) / median(bare)).toFixed(2),
+    (cpu.matched / cpu.bare).toFixed(2),
     median(matched).toFixed(2),
     (await longestStall(match)).toFixed(1),
     garbage.toFixed(0),
@@ -99,6 +106,9 @@ async function repeat(again: () => Promise<unknown>): Promise<number> {
   }
   return median(repeated);
 }
+
+const cpuMs = (start: NodeJS.CpuUsage, end: NodeJS.CpuUsage): number =>
+  (end.user + end.system - start.user - start.system) / 1_000;
 
 function bareLoop(accountIds: readonly string[]): void {
   for (const id of accountIds) createHmac('sha256', HMAC_KEY).update(`${REQUEST.time}:${id}`).digest('base64url');
