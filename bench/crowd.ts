@@ -19,7 +19,7 @@ const PASSWORD = 'correct horse battery staple';
 /** The longest that Ring may wait meanwhile, in ms. */
 const LIMIT_MS = 1_000;
 /** How often Ring calls, in ms between two calls, and for how long it is watched before the crowd comes. */
-const EVERY_MS = { token: 40, webhook: 20 };
+const EVERY_MS = { token: 100, webhook: 40 };
 const QUIET_MS = 5_000;
 const APP = fileURLToPath(new URL('../src/main.js', import.meta.url));
 

@@ -10,6 +10,7 @@ const POOL_SIZES = [10, 1_000, 10_000];
 /** Rows that were claimed long ago. The pool is a small part of the table. */
 const CLAIMED = 50_000;
 const ROUNDS = 60;
+const STALL_ROUNDS = 30;
 const WARM_UP_ROUNDS = 10;
 const REPETITIONS = 12;
 const REPEATED_AFTER_MS = 250;
@@ -17,6 +18,8 @@ const REPEATED_AFTER_MS = 250;
 const HMAC_KEY = 'a-key-as-long-as-the-one-that-ring-issues-to-a-partner';
 /** This redirect matches no pair. The worst case is the only one, because every candidate is computed anyway. */
 const REQUEST = { nonce: 'A'.repeat(43), time: '1760000000000' };
+/** How many redirects come at once, to see how long they keep the event loop together. */
+const AT_ONCE = 10;
 
 /** The cost of one match over pools of several sizes, against a bare `createHmac` loop over the same account IDs. */
 export async function benchMatch(databaseUrl: string): Promise<void> {
@@ -29,8 +32,10 @@ export async function benchMatch(databaseUrl: string): Promise<void> {
       await pool.query(`DELETE FROM ring_tokens WHERE status = 'UNCLAIMED'`);
       await insertTokens(pool, 'UNCLAIMED', size);
       await pool.query('VACUUM (ANALYZE) ring_tokens');
-      const again = createNonceMatcher(pool, key);
-      rows.push(await measure(size, pool, () => createNonceMatcher(pool, key)(REQUEST), () => again(REQUEST)));
+      const match = createNonceMatcher(pool, key);
+      let others = 0;
+      const another = () => match({ ...REQUEST, time: `${Number(REQUEST.time) + ++others}` });
+      rows.push(await measure(size, pool, another, () => match(REQUEST)));
     }
   } finally {
     await pool.end();
@@ -45,6 +50,7 @@ export async function benchMatch(databaseUrl: string): Promise<void> {
       'ratio of CPU time',
       'match ms',
       'longest stall ms',
+      `of ${AT_ONCE} at once`,
       'garbage kB',
       'kept kB',
       'again ms',
@@ -54,7 +60,10 @@ export async function benchMatch(databaseUrl: string): Promise<void> {
   );
 }
 
-/** @param again looks for a redirect that it has looked for before */
+/**
+ * @param match looks for a redirect that has not come before
+ * @param again looks for one and the same
+ */
 async function measure(
   size: number,
   pool: pg.Pool,
@@ -89,6 +98,7 @@ async function measure(
     (cpu.matched / cpu.bare).toFixed(2),
     median(matched).toFixed(2),
     (await longestStall(match)).toFixed(1),
+    (await longestStall(() => Promise.all(Array.from({ length: AT_ONCE }, match)))).toFixed(1),
     garbage.toFixed(0),
     kept.toFixed(0),
     repeated.toFixed(2),
@@ -122,7 +132,7 @@ async function longestStall(match: () => Promise<unknown>): Promise<number> {
   const resolutionMs = 1;
   const delays = monitorEventLoopDelay({ resolution: resolutionMs });
   delays.enable();
-  for (let round = 0; round < ROUNDS; round++) await match();
+  for (let round = 0; round < STALL_ROUNDS; round++) await match();
   delays.disable();
   return Math.max(0, delays.max / 1e6 - resolutionMs);
 }

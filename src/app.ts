@@ -74,7 +74,7 @@ export interface App {
 export function createApp(options: AppOptions): App {
   const { core, config, database, metrics, areKeysRight, isShuttingDown, patienceMs = 10_000, freshMs = 1_000 } = options;
   const { db, clock, log } = core;
-  const limits = createRateLimits(database.pool, config.rateLimitScale);
+  const limits = createRateLimits({ ...database, scale: config.rateLimitScale });
   const passwords = createPasswords({ ...(options.hashCost && { cost: options.hashCost }), ...options.hashThreads });
   const authentication = createAuthentication(db, passwords);
   const sessions = createSessions({

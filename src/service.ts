@@ -107,7 +107,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     log.warn({ exempt: exempt.map(maskEmail) }, 'SUBSCRIPTION_EXEMPT: these users need no subscription');
   }
   const core: Core = { ...basis, tokens, coverage: createCoverage(config.subscriptionRequired, exempt) };
-  const codes = createCodeExchange({ ...core, onExchange: metrics.onExchange });
+  const codes = createCodeExchange({ ...core, db: database.callback, onExchange: metrics.onExchange });
 
   let isStopping = false;
   const isShuttingDown = () => isStopping;

@@ -14,7 +14,7 @@ import type { Redirect } from './redirect.js';
 export const UNCLAIMED_ACCOUNTS = `SELECT string_agg(account_id, chr(10)) AS accounts, max(pool_place) AS newest
   FROM ring_tokens WHERE status = 'UNCLAIMED'`;
 
-/** SQL: the same, the pairs that entered last first, to be read from its beginning. Nulls come first, and may be of any age. */
+/** SQL: the pool again, the pairs that entered last first, so that new ones are at its beginning. Nulls are before them. */
 export const NEWEST_UNCLAIMED_ACCOUNTS = `SELECT account_id, pool_place
   FROM ring_tokens WHERE status = 'UNCLAIMED' ORDER BY pool_place DESC`;
 
@@ -49,24 +49,43 @@ export function createNonceMatcher(
   onMatched?: (report: MatchReport) => void,
 ): NonceMatcher {
   const looks = rememberLooks();
+  const findSigned = createFinder();
   return async (redirect) => {
     const startedAt = performance.now();
-    const isSigned = nonceCheck(hmacKey, redirect);
     const computedTo = looks.of(redirect);
     const { accounts, newest } = computedTo === undefined ? await readPool(pool) : await readNewest(pool, computedTo);
-    let match: string | undefined;
-    let turnEndsAt = performance.now() + TURN_MS;
-    for (const [index, accountId] of accounts.entries()) {
-      if (isSigned(accountId)) match = accountId;
-      if (index % CANDIDATES_BETWEEN === 0 && performance.now() > turnEndsAt) {
-        await nextTurn();
-        turnEndsAt = performance.now() + TURN_MS;
-      }
-    }
+    const match = await findSigned(accounts, nonceCheck(hmacKey, redirect));
     // A pair that fits is looked for again when its redirect comes again: its claim may fail, and another user try.
     if (match === undefined) looks.note(redirect, newest === null ? (computedTo ?? 0n) : BigInt(newest));
     onMatched?.({ candidates: accounts.length, durationMs: performance.now() - startedAt });
     return match;
+  };
+}
+
+/**
+ * Finds the last account that passes a check, and checks all of them. Finds of several callers are made one after the other,
+ * so that together they keep the event loop for no longer than one does.
+ */
+function createFinder() {
+  let underWay: Promise<unknown> = Promise.resolve();
+  let turnEndsAt = 0;
+
+  async function find(accounts: readonly string[], isSigned: (accountId: string) => boolean): Promise<string | undefined> {
+    let match: string | undefined;
+    for (const [index, accountId] of accounts.entries()) {
+      if (index % CANDIDATES_BETWEEN === 0 && performance.now() > turnEndsAt) {
+        await nextTurn();
+        turnEndsAt = performance.now() + TURN_MS;
+      }
+      if (isSigned(accountId)) match = accountId;
+    }
+    return match;
+  }
+
+  return (...search: Parameters<typeof find>): Promise<string | undefined> => {
+    const found = underWay.then(() => find(...search));
+    underWay = found.catch(() => undefined);
+    return found;
   };
 }
 
@@ -118,6 +137,7 @@ interface Candidates {
   newest: Place;
 }
 
+/** Reads the whole pool. */
 async function readPool(pool: Pool): Promise<Candidates> {
   const { rows } = await pool.query<{ accounts: string | null; newest: Place }>(UNCLAIMED_ACCOUNTS);
   const [{ accounts, newest } = { accounts: null, newest: null }] = rows;

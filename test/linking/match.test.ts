@@ -298,9 +298,9 @@ describe('reading the pool', () => {
 
   const STATEMENTS = [UNCLAIMED_ACCOUNTS, NEWEST_UNCLAIMED_ACCOUNTS];
 
-  test.each(STATEMENTS)('asks for the status and for nothing else: %s', (statement) => {
-    const [, condition] = statement.replace(/\s+/g, ' ').split(' FROM ring_tokens WHERE ');
-    expect(condition).toMatch(/^status = 'UNCLAIMED'( ORDER BY pool_place DESC)?$/);
+  test('asks for the status and for nothing else', () => {
+    const conditions = STATEMENTS.map((statement) => statement.replace(/\s+/g, ' ').split(' FROM ring_tokens WHERE ')[1]);
+    expect(conditions).toEqual([`status = 'UNCLAIMED'`, `status = 'UNCLAIMED' ORDER BY pool_place DESC`]);
   });
 
   test('is answered from the partial index alone, without a look at the table, beside ten times as many claimed', async () => {
