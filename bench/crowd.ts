@@ -124,6 +124,7 @@ function newWebhook(): RequestInit {
 /** Somebody with the sign-in form before them. */
 interface Person {
   origin: string;
+  headers: Record<string, string>;
   cookie: string;
   form: Record<string, string>;
 }
@@ -135,10 +136,10 @@ interface Outcome {
   seconds: number;
 }
 
-async function signIn({ origin, cookie, form }: Person): Promise<Outcome> {
+async function signIn({ origin, ...request }: Person): Promise<Outcome> {
   const startedAt = performance.now();
   for (let refusals = 0; ; refusals++) {
-    const { status, headers } = await send(origin, '/sign-in', { cookie, form });
+    const { status, headers } = await send(origin, '/sign-in', request);
     if (status !== 503) return { isSignedIn: status === 303, refusals, seconds: (performance.now() - startedAt) / 1_000 };
     await delay(Number(headers.get('retry-after') ?? 1) * 1_000);
   }
@@ -149,12 +150,10 @@ const emailOf = (index: number): string => `person.${index}@example.com`;
 async function openPages(origin: string): Promise<Person[]> {
   const people: Person[] = [];
   for (let index = 0; index < PEOPLE; index++) {
-    const { cookie = '', text } = await send(origin, '/ring/home');
-    people.push({
-      origin,
-      cookie,
-      form: { ...hiddenFields(text, '/sign-in'), email: emailOf(index), password: PASSWORD },
-    });
+    const headers = { 'x-forwarded-for': `10.0.${Math.floor(index / 256)}.${index % 256}` };
+    const { cookie = '', text } = await send(origin, '/ring/home', { headers });
+    const form = { ...hiddenFields(text, '/sign-in'), email: emailOf(index), password: PASSWORD };
+    people.push({ origin, headers, cookie, form });
   }
   return people;
 }
@@ -210,8 +209,9 @@ function environment(databaseUrl: string, ring: HttpServer): Record<string, stri
     RING_SIMULATOR: 'off',
     SESSION_SECRET: randomBytes(32).toString('hex'),
     TOKEN_ENCRYPTION_KEYS: `bench:${randomBytes(32).toString('base64')}`,
-    // All of them come from one address.
-    RATE_LIMIT_SCALE: '1000',
+    // Each person has an address. Ring has one, which is limited to fewer calls than are made here.
+    TRUST_PROXY: '1',
+    RATE_LIMIT_SCALE: '10',
     LOG_LEVEL: 'fatal',
   };
 }

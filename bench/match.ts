@@ -41,7 +41,7 @@ export async function benchMatch(databaseUrl: string): Promise<void> {
     await pool.end();
   }
   printTable(
-    'Matching one nonce against the pool of unclaimed tokens, read from Postgres',
+    'Matching one nonce against the pool of unclaimed tokens, read from Postgres. For 10,000, at most 1.3 and no stall over 10 ms',
     [
       'pool',
       'bare loop µs/each',

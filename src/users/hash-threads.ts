@@ -56,16 +56,16 @@ export function createHashThreads({
   const queue: Waiting[] = [];
   let isClosed = false;
 
-  /** Gives waiting tasks to threads, as long as there are both. A thread is started when it is first needed. */
+  const free = (): number => idle.length + threads - workers.size;
+
+  /** Gives waiting tasks to the threads that are free. A thread is started when it is first needed. */
   function proceed(): void {
-    while (queue.length > 0) {
-      const worker = idle.pop() ?? (workers.size < threads ? start() : undefined);
-      if (worker === undefined) return;
-      const next = queue.shift();
+    for (const next of queue.splice(0, free())) {
+      const worker = idle.pop() ?? start();
       workers.set(worker, next);
       // A thread that has nothing to do does not keep the process alive.
       worker.ref();
-      worker.postMessage(next?.task);
+      worker.postMessage(next.task);
     }
   }
 
@@ -100,8 +100,7 @@ export function createHashThreads({
   return {
     run(task) {
       if (isClosed) return Promise.reject(new Error('the threads that hash passwords are closed'));
-      const isFree = idle.length > 0 || workers.size < threads;
-      if (!isFree && queue.length >= mostWaiting) return undefined;
+      if (free() === 0 && queue.length >= mostWaiting) return undefined;
       return new Promise((resolve, reject) => {
         queue.push({ task, resolve, reject });
         proceed();
