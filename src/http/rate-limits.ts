@@ -35,7 +35,7 @@ type Connections = { storeClient: Pool; storeType: 'pool' } | { storeClient: Kne
 export function createRateLimits({ pool, callback, scale }: RateLimitsOptions) {
   const ofPages: Connections = { storeClient: pool, storeType: 'pool' };
   const ofRing: Connections = { storeClient: callback, storeType: 'knex' };
-  const limit = (name: string, points: number, seconds: number, connections = ofPages): RateLimit => {
+  const limit = (name: string, points: number, seconds: number, connections: Connections = ofPages): RateLimit => {
     const limiter = new RateLimiterPostgres({
       ...connections,
       tableName: 'rate_limits',
