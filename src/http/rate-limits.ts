@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
 import type { RequestHandler } from 'express';
+import type { Knex } from 'knex';
 import type { Pool } from 'pg';
 import { RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible';
 import { tooManyRequests } from './errors.js';
@@ -8,23 +9,35 @@ import { tooManyRequests } from './errors.js';
 export interface RateLimit {
   /** Counts one attempt. @throws {HttpError} 429 when there were too many */
   consume(key: string): Promise<void>;
+  /** Takes an attempt back that was counted and could not be made. */
+  giveBack(key: string): Promise<void>;
   /** Sets the count back to 0. */
   reset(key: string): Promise<void>;
 }
 
 export type RateLimits = ReturnType<typeof createRateLimits>;
 
+export interface RateLimitsOptions {
+  pool: Pool;
+  /** Connections for what Ring calls, which must not wait for those of pages. */
+  callback: Knex;
+  /** Multiplies every limit. */
+  scale: number;
+}
+
+/** As the library takes them. */
+type Connections = { storeClient: Pool; storeType: 'pool' } | { storeClient: Knex; storeType: 'knex' };
+
 /**
  * Every rate limit of the service, counted in Postgres so that instances count together. Keys are hashed, so that the table
  * is no list of addresses and e-mails.
- *
- * @param scale multiplies every limit
  */
-export function createRateLimits(pool: Pool, scale: number) {
-  const limit = (name: string, points: number, seconds: number): RateLimit => {
+export function createRateLimits({ pool, callback, scale }: RateLimitsOptions) {
+  const ofPages: Connections = { storeClient: pool, storeType: 'pool' };
+  const ofRing: Connections = { storeClient: callback, storeType: 'knex' };
+  const limit = (name: string, points: number, seconds: number, connections: Connections = ofPages): RateLimit => {
     const limiter = new RateLimiterPostgres({
-      storeClient: pool,
-      storeType: 'pool',
+      ...connections,
       tableName: 'rate_limits',
       tableCreated: true,
       keyPrefix: name,
@@ -40,6 +53,9 @@ export function createRateLimits(pool: Pool, scale: number) {
           throw error;
         }
       },
+      async giveBack(key) {
+        await limiter.reward(hash(key));
+      },
       async reset(key) {
         await limiter.delete(hash(key));
       },
@@ -47,10 +63,10 @@ export function createRateLimits(pool: Pool, scale: number) {
   };
   return {
     /** High, because Ring calls from few addresses for all of its users. */
-    tokenExchange: limit('token_exchange', 600, 60),
+    tokenExchange: limit('token_exchange', 600, 60, ofRing),
     /** Limited, because a visit of a page with a form may store a session. */
     visit: limit('visit', 120, 60),
-    /** Limited, because an attempt may walk the whole pool several times. */
+    /** Limited, because an attempt walks the whole pool. */
     linkAttempt: limit('link_attempt', 10, 60),
     signInAddress: limit('sign_in_address', 60, 15 * 60),
     signInUser: limit('sign_in_account', 10, 15 * 60),

@@ -7,6 +7,7 @@ import { seeOther } from '../http/see-other.js';
 import type { Clock } from '../time/clock.js';
 import type { Authentication } from './authentication.js';
 import { csrfProtection } from './csrf.js';
+import { orBusy, PasswordsBusy, prepareBusy } from './passwords-busy.js';
 import type { Passwords } from './passwords.js';
 import { createUser, Credentials, NewUser } from './users.js';
 
@@ -54,7 +55,14 @@ export function userRoutes(options: UserRoutesOptions): Router {
     const credentials = Credentials.safeParse(request.body).data;
     // Counted before the password is verified: guesses that arrive together would all pass a later count.
     if (credentials !== undefined) await limits.signInUser.consume(credentials.email);
-    const user = credentials && (await authentication.authenticate(request));
+    const user = credentials && (await orBusy(authentication.authenticate(request)));
+    if (user instanceof PasswordsBusy) {
+      // The guess was not looked at. Trying again must not use up those that a user has.
+      if (credentials !== undefined) await limits.signInUser.giveBack(credentials.email);
+      prepareBusy(response, user);
+      await showForms(request, response, intent, email, { form: 'sign-in', message: user.detail });
+      return;
+    }
     if (user === undefined) {
       response.status(401);
       await showForms(request, response, intent, email, { form: 'sign-in', message: WRONG_CREDENTIALS });
@@ -75,7 +83,12 @@ export function userRoutes(options: UserRoutesOptions): Router {
       await showForms(request, response, intent, email, { form: 'sign-up', field, message: issue?.message ?? '' });
       return;
     }
-    const user = await createUser({ db, passwords, clock }, newUser.data);
+    const user = await orBusy(createUser({ db, passwords, clock }, newUser.data));
+    if (user instanceof PasswordsBusy) {
+      prepareBusy(response, user);
+      await showForms(request, response, intent, email, { form: 'sign-up', message: user.detail });
+      return;
+    }
     if (user === undefined) {
       response.status(409);
       await showForms(request, response, intent, email, { form: 'sign-up', field: 'email', message: EMAIL_TAKEN });
