@@ -203,11 +203,9 @@ describe('an event that Ring has signed', () => {
     expect(await rowsOf((JSON.parse(body) as Envelope).meta.request_id)).toMatchObject([{ body }]);
   });
 
-  test('gets the headers that every answer of this service gets, and no session', async () => {
+  test('gets no header that only browsers need, and no session', async () => {
     const { headers } = await deliver(world.url, JSON.stringify(newEvent()));
-    expect(headers).toMatchObject({ 'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer' });
-    expect(headers).not.toHaveProperty('set-cookie');
-    expect(headers).not.toHaveProperty('x-powered-by');
+    expect(Object.keys(headers).sort()).toEqual(['connection', 'content-length', 'date']);
   });
 });
 

@@ -1,4 +1,5 @@
 import type { Tables } from '../../../src/database/tables.js';
+import type { Envelope } from '../clients/webhooks.js';
 import { holdLock } from '../waiting/locks.js';
 import { until } from '../waiting/until.js';
 import type { RingUser } from '../worlds/ring.js';
@@ -23,17 +24,51 @@ export async function untilProcessed(world: Pick<World, 'sql'>, ringUser: RingUs
   await untilIdle(world);
 }
 
-/** Waits until every job that is due is done. */
+/** Waits until every job that is due is done, and every event is applied that can be applied now. */
 export async function untilIdle(world: Pick<World, 'sql'>): Promise<void> {
   await until('the queue is idle', async () => {
     const due = await world.sql(
       `SELECT 1 FROM graphile_worker.jobs WHERE run_at <= now() AND (attempts < max_attempts OR locked_at IS NOT NULL)`,
     );
-    return due.length === 0;
+    return due.length === 0 && (await areEventsApplied(world));
   });
+}
+
+/** Whether no event waits for anything but a link, or the end of its pause. */
+export async function areEventsApplied(world: Pick<World, 'sql'>): Promise<boolean> {
+  const due = await world.sql(
+    `SELECT 1 FROM webhook_events AS event
+      WHERE status = 'PENDING' AND (retry_at IS NULL OR retry_at <= now())
+        AND NOT EXISTS (SELECT 1 FROM webhook_events AS earlier
+                         WHERE earlier.account_id = event.account_id AND earlier.status = 'PENDING'
+                           AND earlier.id < event.id AND earlier.retry_at > now())
+        AND (type = 'app_integration_removed'
+             OR EXISTS (SELECT 1 FROM account_links AS link
+                         WHERE link.account_id = event.account_id
+                           AND (link.status IN ('COMPLETED', 'REAUTH_REQUIRED') OR link.removed_at > event.occurred_at)))
+      LIMIT 1`,
+  );
+  return due.length === 0;
 }
 
 /** Locks what the app holds of this account, so that nothing of it changes until the lock is released. */
 export function holdAccount(world: Pick<World, 'databaseUrl'>, { account_id }: RingUser): Promise<() => Promise<void>> {
   return holdLock(world, 'SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [account_id]);
+}
+
+/** Stores an event as an instance does that dies before it has applied it. */
+export async function leaveBehind(world: Pick<World, 'sql'>, event: Envelope): Promise<void> {
+  const { meta, data } = event;
+  await world.sql(
+    `INSERT INTO webhook_events (request_id, account_id, type, device_id, status, body, occurred_at, received_at)
+     VALUES ($1, $2, $3, $4, 'PENDING', $5, to_timestamp($6 / 1000.0), now())`,
+    [
+      meta.request_id,
+      meta.account_id,
+      data.type,
+      data.attributes.source,
+      JSON.stringify(event),
+      data.attributes.timestamp,
+    ],
+  );
 }
