@@ -16,8 +16,12 @@ export interface Applier {
   stop(): Promise<void>;
 }
 
+/** Transactions at once, as long as none is slow. Few of them apply many accounts each. */
+const RUNS = 3;
+/** A transaction that takes longer, in ms, waits for a lock or does much. Others go on beside it. */
+const SLOW_MS = 250;
 /** The most transactions at once. Each has a connection, which pages want, too. */
-const RUNS = 4;
+const MOST_RUNS = 8;
 /** Accounts in one transaction. */
 const GROUP = 50;
 const MOST_WAITING = 10_000;
@@ -39,6 +43,7 @@ export function startApplier(dependencies: ApplyDependencies): Applier {
   /** Those that have failed together with others. */
   const careful = new Set<string>();
   const runs = new Set<Promise<void>>();
+  const slow = new Set<Promise<void>>();
   const stopping = new AbortController();
 
   function wake(accountIds: readonly string[]): void {
@@ -52,15 +57,23 @@ export function startApplier(dependencies: ApplyDependencies): Applier {
   }
 
   function start(): void {
-    while (waiting.size > 0 && runs.size < RUNS && !stopping.signal.aborted) {
+    while (waiting.size > 0 && hasFreeRun() && !stopping.signal.aborted) {
       const group = takeGroup();
       const run = onBehalfOf(randomUUID(), () => apply(group)).finally(() => {
+        clearTimeout(timer);
         runs.delete(run);
+        slow.delete(run);
         start();
       });
+      const timer = setTimeout(() => {
+        slow.add(run);
+        start();
+      }, SLOW_MS);
       runs.add(run);
     }
   }
+
+  const hasFreeRun = (): boolean => runs.size - slow.size < RUNS && runs.size < MOST_RUNS;
 
   /** Takes those that have waited longest: one that needs care by itself, or many others. */
   function takeGroup(): string[] {

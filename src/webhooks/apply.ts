@@ -1,4 +1,5 @@
 import type { Core } from '../core.js';
+import { run, sql } from '../database/sql.js';
 import { isDatabaseUnavailable } from '../database/unavailable.js';
 import { failEvent, markProcessed, postponeEvent } from '../inbox/event-rows.js';
 import { nextEvents, type PendingEvent } from '../inbox/pending.js';
@@ -7,6 +8,7 @@ import { tryLockAccounts } from '../ring-accounts/account-lock.js';
 import { type LinkState, lockLinkStates } from '../ring-accounts/link-state.js';
 import { type EventType, isKnown, parseEvent, type RingEvent } from '../ring/events.js';
 import { retryPauseMs } from '../time/retry-pause.js';
+import { applyGathered } from './gathered.js';
 import type { HandlerContext } from './handler.js';
 import { handle } from './handlers.js';
 
@@ -108,18 +110,21 @@ async function applyBatch(
 ): Promise<ReadonlyMap<string, Outlook>> {
   const outlooks = new Map<string, Outlook>(accountIds.map((accountId) => [accountId, { pauseMs: BUSY_PAUSE_MS }]));
   const applied = await db.transaction(async (trx) => {
+    // A row that another transaction has locked keeps its own account waiting, and not the others for long.
+    if (accountIds.length > 1) await run(trx, sql`SET LOCAL lock_timeout = '500ms'`);
     const locked = await tryLockAccounts(trx, accountIds);
     if (locked.length === 0) return [];
     const links = await lockLinkStates(trx, locked);
-    const context = { trx, now: clock() };
+    const context: HandlerContext = { trx, now: clock(), gathered: [] };
     const all: AppliedEvent[] = [];
     for (const [accountId, pending] of await nextEvents(trx, links, size)) {
       const wait = waitFor(pending, isCareful);
-      const some = wait === undefined ? await applyInOrder(context, pending, links.get(accountId)) : [];
+      const some = wait === undefined ? await applyInOrder(context, pending, links.get(accountId), isCareful) : [];
       const hasMore = some.length < pending.length || pending.length === size || hasEnded(some);
       outlooks.set(accountId, wait ?? (hasMore ? 'more' : 'done'));
       all.push(...some);
     }
+    await applyGathered(context);
     if (all.length > 0) await markProcessed(trx, all, context.now);
     return all;
   });
@@ -152,6 +157,7 @@ async function applyInOrder(
   context: HandlerContext,
   pending: readonly PendingEvent[],
   { voidBefore }: Pick<LinkState, 'voidBefore'> = { voidBefore: null },
+  isCareful: boolean,
 ): Promise<AppliedEvent[]> {
   const applied: AppliedEvent[] = [];
   for (const [index, one] of pending.entries()) {
@@ -162,6 +168,8 @@ async function applyInOrder(
       const isEnd = event.type === 'app_integration_removed';
       // An event that happened under a former link is void, but for the end of an integration.
       if (isEnd || !isLate) await onBehalfOf(one.request_id, () => handle(context, event));
+      // An event that fails is known by itself only if none is gathered.
+      if (isCareful) await applyGathered(context);
       applied.push({ id: one.id, event, isPast: isEnd || isLate });
       if (isEnd) break;
     } catch (cause) {
