@@ -71,12 +71,13 @@ async function one(app: Server, listener: pg.Client): Promise<void> {
 async function backlog(app: Server, pool: pg.Pool, listener: pg.Client): Promise<void> {
   const accountId = `ava1.ring.account.${randomUUID()}`;
   await insertEvents(pool, accountId);
+  await pool.query('VACUUM ANALYZE');
   const [otherId = ''] = ACCOUNT_IDS;
   const { rows } = await pool.query<{ user_id: string }>('SELECT user_id FROM account_links WHERE account_id = $1', [
     otherId,
   ]);
-  await linkAccounts(pool, [accountId]);
   const start = performance.now();
+  await linkAccounts(pool, [accountId]);
   await pool.query(
     `SELECT graphile_worker.add_job('process_inbox', json_build_object('accountIds', ARRAY[$1::text]))`,
     [accountId],

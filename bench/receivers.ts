@@ -11,8 +11,6 @@ const BARE = fileURLToPath(new URL('bare-receiver.js', import.meta.url));
 
 export interface Receivers {
   app: Server;
-  /** Another instance of the app, on the same database. */
-  other: Server;
   /** Runs one INSERT for each request. */
   insert: Server;
   /** Has no database. */
@@ -25,22 +23,30 @@ export async function startReceivers(databaseUrl: string, directory: string, poo
   bareUrl.pathname = '/bare';
   await pool.query('CREATE DATABASE bare');
   await migrateToLatest(bareUrl.href);
-  const shared = { NODE_ENV: 'production', RING_HMAC_KEY: HMAC_KEY };
-  const app = appEnvironment(databaseUrl);
-  const start = (name: string, entry: string, environment: Record<string, string>) =>
-    startServer({ name, entry, environment: { ...shared, ...environment }, directory });
+  const start = (name: string, environment: Record<string, string>) =>
+    startServer({
+      name,
+      entry: BARE,
+      environment: { NODE_ENV: 'production', RING_HMAC_KEY: HMAC_KEY, ...environment },
+      directory,
+    });
   return {
-    app: await start('this app', APP, app),
-    other: await start('another instance', APP, app),
-    insert: await start('one INSERT each', BARE, { DATABASE_URL: bareUrl.href }),
-    bare: await start('no database', BARE, {}),
+    app: await startApp('this app', databaseUrl, directory),
+    insert: await start('one INSERT each', { DATABASE_URL: bareUrl.href }),
+    bare: await start('no database', {}),
   };
+}
+
+export function startApp(name: string, databaseUrl: string, directory: string): Promise<Server> {
+  return startServer({ name, entry: APP, environment: appEnvironment(databaseUrl), directory });
 }
 
 /** The environment of production. Ring is a port where nothing listens: these events need no call. */
 function appEnvironment(databaseUrl: string): Record<string, string> {
   return {
+    NODE_ENV: 'production',
     DATABASE_URL: databaseUrl,
+    RING_HMAC_KEY: HMAC_KEY,
     PUBLIC_URL: 'https://partner.example.com',
     RING_CLIENT_ID: 'bench',
     RING_CLIENT_SECRET: 'bench',
@@ -75,7 +81,6 @@ export async function linkAccounts(pool: pg.Pool, accountIds: readonly string[])
       [accountIds, accountIds.map((accountId) => deviceId(accountId, index))],
     );
   }
-  await pool.query('VACUUM ANALYZE');
 }
 
 /** Waits until all is applied that can be, so that one round leaves no work to the next. */

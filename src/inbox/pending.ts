@@ -14,44 +14,62 @@ export type PendingEvent = Pick<
   pause_ms: number;
 };
 
+/** The next events of an account. */
+export interface NextEvents {
+  events: PendingEvent[];
+  /** Whether there may be more, for which there was no room. */
+  isCut: boolean;
+}
+
+/** How much is read of one account. */
+export interface Portion {
+  events: number;
+  /** Bytes of bodies, which the last event may exceed. */
+  bytes: number;
+}
+
 /**
  * The next events of each account in the order of arrival, but the end of an integration alone and first, because the others
  * become void with it. For an account that is not linked, only that end, and events that are void already.
  *
  * @param links the state of each account, whose lock the caller holds
- * @param size how many of each account
+ * @param portion the most of each account
  */
 export async function nextEvents(
   trx: Knex.Transaction,
   links: ReadonlyMap<string, LinkState>,
-  size: number,
-): Promise<Map<string, PendingEvent[]>> {
+  portion: Portion,
+): Promise<Map<string, NextEvents>> {
   const accountIds = [...links.keys()];
   const states = [...links.values()];
   const columns = sql`id, request_id, account_id, type, body, occurred_at, attempts,
                       coalesce(extract(epoch FROM retry_at - now()) * 1000, 0)::float AS pause_ms`;
   // The two parts have an index each, in its order: an account may have any number of pending events.
-  const found = await rows<PendingEvent>(
+  const found = await rows<PendingEvent & { bytes: number }>(
     trx,
     sql`SELECT event.*
           FROM unnest(${accountIds}::text[], ${states.map(({ isLinked }) => isLinked)}::boolean[],
                       ${states.map(({ voidBefore }) => voidBefore)}::timestamptz[])
                AS account (id, is_linked, void_before)
          CROSS JOIN LATERAL (
-           (SELECT ${columns} FROM webhook_events
+           (SELECT ${columns}, 0 AS bytes FROM webhook_events
              WHERE account_id = account.id AND status = 'PENDING' AND type = 'app_integration_removed'
              ORDER BY id LIMIT 1)
            UNION ALL
-           (SELECT ${columns} FROM webhook_events
+           (SELECT ${columns}, sum(octet_length(body)) OVER (ORDER BY id)::float AS bytes FROM webhook_events
              WHERE account_id = account.id AND status = 'PENDING' AND type <> 'app_integration_removed'
                AND (account.is_linked OR account.void_before IS NOT NULL)
                AND (account.is_linked OR occurred_at < account.void_before)
-             ORDER BY id LIMIT ${size})) AS event`,
+             ORDER BY id LIMIT ${portion.events})) AS event
+         WHERE event.bytes - octet_length(event.body) < ${portion.bytes}
+         ORDER BY event.type <> 'app_integration_removed', event.id`,
   );
-  const next = new Map<string, PendingEvent[]>(accountIds.map((accountId) => [accountId, []]));
-  for (const event of found) {
-    const events = next.get(event.account_id);
-    if (events?.[0]?.type !== 'app_integration_removed') events?.push(event);
+  const next = new Map<string, NextEvents>(accountIds.map((accountId) => [accountId, { events: [], isCut: false }]));
+  for (const { bytes, ...event } of found) {
+    const account = next.get(event.account_id);
+    if (account === undefined || account.events[0]?.type === 'app_integration_removed') continue;
+    account.events.push(event);
+    account.isCut = account.events.length === portion.events || bytes >= portion.bytes;
   }
   return next;
 }

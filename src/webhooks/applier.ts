@@ -16,8 +16,8 @@ export interface Applier {
   stop(): Promise<void>;
 }
 
-/** Transactions at once, as long as none is slow. Few of them apply many accounts each. */
-const RUNS = 3;
+/** Transactions at once, as long as none is slow: the fewer, the more accounts each applies. */
+const RUNS = 2;
 /** A transaction that takes longer, in ms, waits for a lock or does much. Others go on beside it. */
 const SLOW_MS = 250;
 /** The most transactions at once. Each has a connection, which pages want, too. */
@@ -25,7 +25,7 @@ const MOST_RUNS = 8;
 /** Accounts in one transaction. */
 const GROUP = 50;
 const MOST_WAITING = 10_000;
-/** Between two sweeps, in ms, and as much again at most. Half a dozen of these are the longest that a crash delays an event. */
+/** The pause between two sweeps, in ms; at most twice as long. A crash is to delay no event by more than 10 s. */
 const SWEEP_PAUSE_MS = 2_000;
 
 /**

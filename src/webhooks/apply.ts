@@ -2,7 +2,7 @@ import type { Core } from '../core.js';
 import { run, sql } from '../database/sql.js';
 import { isDatabaseUnavailable } from '../database/unavailable.js';
 import { failEvent, markProcessed, postponeEvent } from '../inbox/event-rows.js';
-import { nextEvents, type PendingEvent } from '../inbox/pending.js';
+import { nextEvents, type PendingEvent, type Portion } from '../inbox/pending.js';
 import { onBehalfOf } from '../request-id.js';
 import { tryLockAccounts } from '../ring-accounts/account-lock.js';
 import { type LinkState, lockLinkStates } from '../ring-accounts/link-state.js';
@@ -25,10 +25,10 @@ export interface ApplyDependencies extends Pick<Core, 'db' | 'clock' | 'log'> {
  */
 export type Outlook = 'done' | 'more' | 'careful' | { pauseMs: number };
 
-/** Events in one transaction, of all accounts together and of one at most. */
-const BATCH = 500;
+/** The most in one transaction, of all accounts together. */
+const BATCH: Portion = { events: 500, bytes: 16 * 1_024 * 1_024 };
 /** Fewer, because a failure rolls the others back. */
-const CAREFUL_BATCH = 50;
+const CAREFUL_BATCH: Portion = { ...BATCH, events: 50 };
 /** The pause for an account that is locked by another transaction, which may miss the latest events. */
 const BUSY_PAUSE_MS = 100;
 /** Made within some twenty minutes, with pauses of 1 s, 2 s, 4 s … 5 min. */
@@ -66,8 +66,7 @@ export async function applyTogether(
   accountIds: readonly string[],
 ): Promise<ReadonlyMap<string, Outlook>> {
   try {
-    const size = Math.max(1, Math.floor(BATCH / accountIds.length));
-    return await applyBatch(dependencies, accountIds, { size, isCareful: false });
+    return await applyBatch(dependencies, accountIds, { portion: shareOf(accountIds.length), isCareful: false });
   } catch (error) {
     const cause = error instanceof HandlerError ? error.cause : error;
     if (isOutage(cause)) throw cause;
@@ -83,22 +82,28 @@ export async function applyTogether(
  * @throws when the fault is not the event's
  */
 export async function applyCarefully(dependencies: ApplyDependencies, accountId: string): Promise<Outlook> {
-  const apply = async (size: number) =>
-    (await applyBatch(dependencies, [accountId], { size, isCareful: true })).get(accountId) ?? 'done';
+  const apply = async (portion: Portion) =>
+    (await applyBatch(dependencies, [accountId], { portion, isCareful: true })).get(accountId) ?? 'done';
   try {
     return await apply(CAREFUL_BATCH);
   } catch (error) {
     if (!(error instanceof HandlerError) || isPassing(error.cause)) throw error;
     // The events before it were rolled back with it, so they are applied first. An event that is the first is postponed.
-    if (error.index > 0) await apply(error.index);
+    if (error.index > 0) await apply({ ...CAREFUL_BATCH, events: error.index });
     else await recordFailure(dependencies, error);
     return 'careful';
   }
 }
 
+/** What each of some accounts may have of a batch. */
+const shareOf = (accounts: number): Portion => ({
+  events: Math.max(1, Math.floor(BATCH.events / accounts)),
+  bytes: BATCH.bytes / accounts,
+});
+
 interface BatchOptions {
-  /** The most events of an account. */
-  size: number;
+  /** The most of each account. */
+  portion: Portion;
   /** Whether an event is tried that has failed before. */
   isCareful: boolean;
 }
@@ -106,7 +111,7 @@ interface BatchOptions {
 async function applyBatch(
   { db, clock, onApplied }: ApplyDependencies,
   accountIds: readonly string[],
-  { size, isCareful }: BatchOptions,
+  { portion, isCareful }: BatchOptions,
 ): Promise<ReadonlyMap<string, Outlook>> {
   const outlooks = new Map<string, Outlook>(accountIds.map((accountId) => [accountId, { pauseMs: BUSY_PAUSE_MS }]));
   const applied = await db.transaction(async (trx) => {
@@ -117,10 +122,10 @@ async function applyBatch(
     const links = await lockLinkStates(trx, locked);
     const context: HandlerContext = { trx, now: clock(), gathered: [] };
     const all: AppliedEvent[] = [];
-    for (const [accountId, pending] of await nextEvents(trx, links, size)) {
-      const wait = waitFor(pending, isCareful);
-      const some = wait === undefined ? await applyInOrder(context, pending, links.get(accountId), isCareful) : [];
-      const hasMore = some.length < pending.length || pending.length === size || hasEnded(some);
+    for (const [accountId, { events, isCut }] of await nextEvents(trx, links, portion)) {
+      const wait = waitFor(events, isCareful);
+      const some = wait === undefined ? await applyInOrder(context, events, links.get(accountId), isCareful) : [];
+      const hasMore = some.length < events.length || isCut || hasEnded(some);
       outlooks.set(accountId, wait ?? (hasMore ? 'more' : 'done'));
       all.push(...some);
     }

@@ -26,12 +26,21 @@ export async function untilProcessed(world: Pick<World, 'sql'>, ringUser: RingUs
 
 /** Waits until every job that is due is done, and every event is applied that can be applied now. */
 export async function untilIdle(world: Pick<World, 'sql'>): Promise<void> {
-  await until('the queue is idle', async () => {
+  const areJobsDone = async () => {
     const due = await world.sql(
       `SELECT 1 FROM graphile_worker.jobs WHERE run_at <= now() AND (attempts < max_attempts OR locked_at IS NOT NULL)`,
     );
-    return due.length === 0 && (await areEventsApplied(world));
-  });
+    return due.length === 0;
+  };
+  await until('the queue is idle', () => isNothingLeft(world, areJobsDone));
+}
+
+/** Whether there is no job, and no event that can be applied now. Each of the two can be the cause of the other. */
+export async function isNothingLeft(
+  world: Pick<World, 'sql'>,
+  areJobsDone = async () => (await world.sql('SELECT 1 FROM graphile_worker.jobs')).length === 0,
+): Promise<boolean> {
+  return (await areEventsApplied(world)) && (await areJobsDone()) && (await areEventsApplied(world));
 }
 
 /** Whether no event waits for anything but a link, or the end of its pause. */

@@ -1,4 +1,4 @@
-import { areEventsApplied } from '../features/inbox.js';
+import { isNothingLeft } from '../features/inbox.js';
 import type { World } from '../worlds/world.js';
 import { until } from './until.js';
 
@@ -19,7 +19,7 @@ export function untilJobsAreDone(world: Pick<World, 'sql'>, task?: string): Prom
       'SELECT 1 FROM graphile_worker.jobs WHERE task_identifier = coalesce($1, task_identifier)',
       [task],
     );
-    if (jobs.length === 0) return task !== undefined || (await areEventsApplied(world));
+    if (jobs.length === 0) return task !== undefined || isNothingLeft(world);
     await passPauses(world);
     return false;
   });
