@@ -9,6 +9,7 @@ import {
   untilProcessed,
 } from '../support/features/inbox.js';
 import { arriving, installed, linked, signedIn, untilLink } from '../support/features/linking.js';
+import { holdLock } from '../support/waiting/locks.js';
 import { until } from '../support/waiting/until.js';
 import type { RingUser } from '../support/worlds/ring.js';
 import { startWorld, type World } from '../support/worlds/world.js';
@@ -112,6 +113,27 @@ test('an account that is locked keeps no other one waiting', async () => {
   expect(await appliedOf(held)).toContain(idOf(waiting));
 });
 
+test('an account whose link another transaction has locked keeps no others waiting that are applied with it', async () => {
+  const users = await Promise.all(Array.from({ length: 4 }, async () => (await linked(world)).ringUser));
+  const [held, ...free] = users as [RingUser, ...RingUser[]];
+  const release = await holdLock(world, 'SELECT 1 FROM account_links WHERE account_id = $1 FOR UPDATE', [
+    held.account_id,
+  ]);
+  const events = users.map(({ account_id: accountId }) => newEvent({ accountId }));
+  // A sweep finds all of them at once.
+  await leaveBehind(world, ...events);
+
+  await until('the free accounts are done', async () => {
+    const applied = await Promise.all(free.map(appliedOf));
+    return applied.every((ids) => ids.length > 0);
+  });
+  expect(await appliedOf(held)).toEqual([]);
+  await release();
+  for (const user of users) await untilProcessed(world, user);
+
+  expect((await Promise.all(users.map(appliedOf))).flat()).toEqual(events.map(idOf));
+});
+
 test('an event that can not be applied keeps those back that arrived with it for its account, and no others', async () => {
   const [ill, well] = [(await linked(world)).ringUser, (await linked(world)).ringUser];
   const [poison, behind, other] = [
@@ -119,7 +141,7 @@ test('an event that can not be applied keeps those back that arrived with it for
     newEvent({ accountId: ill.account_id }),
     newEvent({ accountId: well.account_id }),
   ];
-  for (const event of [poison, behind, other]) await leaveBehind(world, event);
+  await leaveBehind(world, poison, behind, other);
 
   await until('the other account is done', async () => (await appliedOf(well)).includes(idOf(other)));
   await until('the event has failed', async () => Number((await inboxOf(world, ill))[0]?.attempts) > 0);

@@ -65,19 +65,14 @@ export function holdAccount(world: Pick<World, 'databaseUrl'>, { account_id }: R
   return holdLock(world, 'SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [account_id]);
 }
 
-/** Stores an event as an instance does that dies before it has applied it. */
-export async function leaveBehind(world: Pick<World, 'sql'>, event: Envelope): Promise<void> {
-  const { meta, data } = event;
+/** Stores events as an instance does that dies before it has applied them. */
+export async function leaveBehind(world: Pick<World, 'sql'>, ...events: Envelope[]): Promise<void> {
   await world.sql(
     `INSERT INTO webhook_events (request_id, account_id, type, device_id, status, body, occurred_at, received_at)
-     VALUES ($1, $2, $3, $4, 'PENDING', $5, to_timestamp($6 / 1000.0), now())`,
-    [
-      meta.request_id,
-      meta.account_id,
-      data.type,
-      data.attributes.source,
-      JSON.stringify(event),
-      data.attributes.timestamp,
-    ],
+     SELECT (event #>> '{meta,request_id}')::uuid, event #>> '{meta,account_id}', event #>> '{data,type}',
+            event #>> '{data,attributes,source}', 'PENDING', event::text,
+            to_timestamp((event #>> '{data,attributes,timestamp}')::float / 1000), now()
+       FROM json_array_elements($1::json) WITH ORDINALITY AS element (event, place) ORDER BY place`,
+    [JSON.stringify(events)],
   );
 }
