@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import type { Knex } from 'knex';
 import type { Core } from '../core.js';
-import { columnsOf, row, rows, run, type Sql, sql } from '../database/sql.js';
+import { columnsOf, rows, run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { IS_RECORDED, RECORDED_TYPES, type RecordedType } from '../devices/recorded-events.js';
 import type { UserDevice } from '../devices/user-devices.js';
+import { onBehalfOf } from '../request-id.js';
 import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
 import { isUsable } from '../ring-accounts/link-conditions.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
@@ -26,53 +27,72 @@ export interface DeviceEvent {
  */
 export const EVENTS_CHANNEL = 'device_events';
 
-/** SQL: tells the pages of the user who may see the events of a Ring account that these have changed. */
-export const tellPages = (accountId: string): Sql =>
-  sql`SELECT pg_notify(${EVENTS_CHANNEL}, user_id::text) FROM account_links WHERE account_id = ${accountId} AND ${isUsable()}`;
+/** SQL: tells the pages of the users who may see the events of Ring accounts that these have changed. */
+export const tellPages = (...accountIds: string[]): Sql => sql`
+  SELECT pg_notify(${EVENTS_CHANNEL}, user_id::text) FROM account_links
+   WHERE account_id = ANY (${accountIds}::text[]) AND ${isUsable()}`;
 
 /** How far around an event the others are paired anew, in ms: many events in a row can be within reach of each other. */
 const PAIRED_ANEW_MS = 60_000;
 
 /**
- * Records an event and tells the pages that show it. An event from before the device's removal is not recorded, because
- * those were erased, and stay so when the device is back. An event from after the removal may mean that the device is back and
- * we were not told: then Ring is asked.
+ * Records events in their order and tells the pages that show them. An event from before its device's removal is not recorded,
+ * because those were erased, and stay so when the device is back. An event from after the removal may mean that the device is
+ * back and we were not told: then Ring is asked.
  *
  * An event that Ring's history has told of becomes the webhook's: its key, its time and its subtype. The caller holds the
- * account's lock, as {@link mergeHistory} does.
+ * accounts' locks, as {@link mergeHistory} does.
  *
- * @returns the events that have got another key by that
+ * @returns the events that have got another key by that, in the order in which they got it
  */
-export async function recordDeviceEvent(trx: Knex.Transaction, event: DeviceEvent): Promise<RenamedEvent[]> {
-  const { requestId, accountId, deviceId, type, subtype, occurredAt } = event;
-  const inserted = columnsOf<'device_events'>({
-    request_id: requestId,
-    account_id: accountId,
-    device_id: deviceId,
-    type,
-    subtype: subtype ?? null,
-    occurred_at: occurredAt,
+export async function recordDeviceEvents(
+  trx: Knex.Transaction,
+  events: readonly DeviceEvent[],
+): Promise<RenamedEvent[]> {
+  const { names, values } = columnsOf<'device_events'>({
+    request_id: sql`told.request_id`,
+    account_id: sql`told.account_id`,
+    device_id: sql`told.device_id`,
+    type: sql`told.type`,
+    subtype: sql`told.subtype`,
+    occurred_at: sql`told.occurred_at`,
   });
-  const recorded = await row<{ was_removed: boolean; is_near_history: boolean }>(
+  const recorded = await rows<RecordedRow>(
     trx,
-    sql`INSERT INTO device_events (${inserted.names}) SELECT ${inserted.values}
+    sql`INSERT INTO device_events (${names}) SELECT ${values}
+          FROM unnest(${events.map(({ requestId }) => requestId)}::uuid[],
+                      ${events.map(({ accountId }) => accountId)}::text[],
+                      ${events.map(({ deviceId }) => deviceId)}::text[],
+                      ${events.map(({ type }) => type)}::text[],
+                      ${events.map(({ subtype }) => subtype ?? null)}::text[],
+                      ${events.map(({ occurredAt }) => occurredAt)}::timestamptz[])
+               WITH ORDINALITY AS told (request_id, account_id, device_id, type, subtype, occurred_at, place)
          WHERE NOT EXISTS (SELECT 1 FROM devices
-                            WHERE account_id = ${accountId} AND id = ${deviceId}
-                              AND greatest(removed_at, void_before) >= ${occurredAt})
+                            WHERE account_id = told.account_id AND id = told.device_id
+                              AND greatest(removed_at, void_before) >= told.occurred_at)
+         ORDER BY told.place
         ON CONFLICT (request_id) DO NOTHING
-        RETURNING EXISTS (SELECT 1 FROM devices
-                           WHERE account_id = ${accountId} AND id = ${deviceId} AND removed_at IS NOT NULL) AS was_removed,
+        RETURNING request_id, account_id,
+                  EXISTS (SELECT 1 FROM devices
+                           WHERE account_id = device_events.account_id AND id = device_id
+                             AND removed_at IS NOT NULL) AS was_removed,
                   ${IS_RECORDED} AND EXISTS (
                     SELECT 1 FROM device_events AS other
-                     WHERE other.account_id = ${accountId} AND other.device_id = ${deviceId}
+                     WHERE other.account_id = device_events.account_id AND other.device_id = device_events.device_id
                        AND other.history_id IS NOT NULL
-                       AND other.occurred_at BETWEEN ${around(occurredAt, -1)} AND ${around(occurredAt, 1)}
-                  ) AS is_near_history,
-                  (${tellPages(accountId)})`,
+                       AND other.occurred_at BETWEEN device_events.occurred_at - ${PAIRED_ANEW_MS} * interval '1 ms'
+                                                 AND device_events.occurred_at + ${PAIRED_ANEW_MS} * interval '1 ms'
+                  ) AS is_near_history`,
   );
-  if (recorded?.was_removed === true) await refetchDevice(trx, { accountId, deviceId, occurredAt });
-  if (recorded?.is_near_history !== true) return [];
-  return pairAnew(trx, { accountId, deviceId }, type as RecordedType, [occurredAt], []);
+  if (recorded.length === 0) return [];
+  await run(trx, tellPages(...new Set(recorded.map(({ account_id }) => account_id))));
+  const byId = new Map(recorded.map((row) => [row.request_id, row]));
+  const renamed: RenamedEvent[] = [];
+  for (const event of events) {
+    const row = byId.get(event.requestId);
+    if (row !== undefined) renamed.push(...(await onBehalfOf(event.requestId, () => followUp(trx, event, row))));
+  }
+  return renamed;
 }
 
 /** An event that only the history had told of, and that a webhook tells now. */
@@ -81,7 +101,20 @@ export interface RenamedEvent {
   id: string;
 }
 
-const around = (time: Date, direction: 1 | -1): Date => new Date(time.getTime() + direction * PAIRED_ANEW_MS);
+type RecordedRow = Pick<Tables['device_events'], 'request_id' | 'account_id'> & {
+  was_removed: boolean;
+  is_near_history: boolean;
+};
+
+async function followUp(
+  trx: Knex.Transaction,
+  { accountId, deviceId, type, occurredAt }: DeviceEvent,
+  recorded: RecordedRow,
+): Promise<RenamedEvent[]> {
+  if (recorded.was_removed) await refetchDevice(trx, { accountId, deviceId, occurredAt });
+  if (!recorded.is_near_history) return [];
+  return pairAnew(trx, { accountId, deviceId }, type as RecordedType, [occurredAt], []);
+}
 
 /** An event as Ring's history tells it. */
 export interface HistoryEntry {
