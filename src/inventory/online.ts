@@ -1,5 +1,5 @@
 import type { Knex } from 'knex';
-import { endLiveViews } from '../live-views/live-views.js';
+import { endOfflineLiveViews } from '../live-views/live-views.js';
 import { pauseOffline, resumeOnline } from '../pictures/schedule-rows.js';
 import type { DeviceKey } from '../ring-accounts/device-scope.js';
 import { lockOnline, type OnlineRow, storeOnline } from './device-rows.js';
@@ -11,6 +11,8 @@ export interface OnlineWord extends DeviceKey {
   at: Date;
   /** Whether that is when it became so. An answer to a question of ours tells only that it is so by then. */
   isChange: boolean;
+  /** Of the webhook that says so, if one does. */
+  requestId?: string;
 }
 
 /**
@@ -34,8 +36,10 @@ export async function setOnline<Word extends OnlineWord>(
     heard.map(({ state }) => state),
   );
   const gone = heard.filter(({ standing }) => standing.some(({ online }) => !online)).flatMap(lastOf);
-  for (const { accountId, deviceId } of gone) await endLiveViews(trx, { accountId, deviceId }, 'DEVICE_OFFLINE', now);
-  if (gone.length > 0) await pauseOffline(trx, gone);
+  if (gone.length > 0) {
+    await endOfflineLiveViews(trx, gone, now);
+    await pauseOffline(trx, gone);
+  }
   const back = heard.flatMap(lastOf).filter(({ online }) => online);
   if (back.length > 0) await resumeOnline(trx, back, now);
   return heard.filter(({ state }) => state.name === null).flatMap(lastOf);

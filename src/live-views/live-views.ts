@@ -5,7 +5,8 @@ import { row, rows, run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { mayHaveVideo } from '../devices/device-kind.js';
 import { lockDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
-import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
+import { onBehalfOf } from '../request-id.js';
+import { type DeviceKey, type DeviceScope, inScope, these } from '../ring-accounts/device-scope.js';
 import { enqueueClosing, type OpenSession } from './close-live-view.js';
 
 type LiveViewRow = Tables['live_views'];
@@ -174,6 +175,25 @@ export async function endLiveViews(
 }
 
 /**
+ * Ends the live views of devices that went offline, of any number of Ring accounts. As with {@link endLiveViews}, the devices'
+ * rows come first.
+ *
+ * @param devices `requestId`: of the webhook that told so, if one did
+ */
+export async function endOfflineLiveViews(
+  trx: Knex.Transaction,
+  devices: readonly (DeviceKey & { requestId?: string })[],
+  now: Date,
+): Promise<void> {
+  const ended = await endWhere(trx, sql`(account_id, device_id) IN ${these(devices)}`, 'DEVICE_OFFLINE', now);
+  for (const one of ended) {
+    const told = devices.find(({ accountId, deviceId }) => accountId === one.account_id && deviceId === one.device_id);
+    const close = () => closeSessions(trx, [one]);
+    await (told?.requestId === undefined ? close() : onBehalfOf(told.requestId, close));
+  }
+}
+
+/**
  * Ends live views that Ring has ended by itself, and those that never got past opening because their process died. Any
  * number of instances may do it at once: each row is ended by one of them, and none waits.
  */
@@ -209,7 +229,7 @@ export async function purgeEndedLiveViews({ db, clock }: Pick<Core, 'db' | 'cloc
   await run(db, sql`DELETE FROM live_views WHERE status = 'ENDED' AND ended_at < ${oldest}`);
 }
 
-type EndedLiveView = Pick<LiveViewRow, 'id' | 'account_id' | 'session_path' | 'expires_at'>;
+type EndedLiveView = Pick<LiveViewRow, 'id' | 'account_id' | 'device_id' | 'session_path' | 'expires_at'>;
 
 /** Locks the rows in one order, whatever the condition: two endings of the same live views wait, and not for each other. */
 function endWhere(on: Knex, condition: Sql, reason: EndReason, now: Date): Promise<EndedLiveView[]> {
@@ -217,7 +237,7 @@ function endWhere(on: Knex, condition: Sql, reason: EndReason, now: Date): Promi
     on,
     sql`UPDATE live_views SET status = 'ENDED', end_reason = ${reason}, ended_at = ${now}
          WHERE id = ANY (ARRAY(SELECT id FROM live_views WHERE ${condition} AND status <> 'ENDED' ORDER BY id FOR UPDATE))
-        RETURNING id, account_id, session_path, expires_at`,
+        RETURNING id, account_id, device_id, session_path, expires_at`,
   );
 }
 

@@ -3,8 +3,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import pg from 'pg';
 import type { Tables } from '../../src/database/tables.js';
 import { type Answer, send, type Sent } from '../support/clients/http.js';
+import { newEvent } from '../support/clients/webhooks.js';
 import { type Owner, sharing } from '../support/features/devices.js';
-import { holdAccount } from '../support/features/inbox.js';
+import { holdAccount, leaveBehind } from '../support/features/inbox.js';
 import { once } from '../support/features/linking.js';
 import { closeLiveView, OFFER, openLiveView } from '../support/features/live-views.js';
 import { untilJobsAreDone } from '../support/waiting/jobs.js';
@@ -527,6 +528,28 @@ describe('a change of the device', () => {
     await untilEnded(owner, reason);
     expect(await stateOf(owner, location)).toMatchObject({ status: 'ENDED', endReason: reason });
     await untilClosed(owner);
+  });
+
+  test('when several are offline at once ends the live views of each on behalf of its own webhook', async () => {
+    const owners = [await sharing(world), await sharing(world)];
+    for (const owner of owners) await open(owner);
+    const told = owners.map((owner) => ({
+      owner,
+      event: newEvent({
+        accountId: owner.ringUser.account_id,
+        deviceId: owner.device.id,
+        type: 'device_offline',
+        timestamp: world.clock.now().getTime(),
+      }),
+    }));
+
+    await leaveBehind(world, ...told.map(({ event }) => event));
+
+    for (const { owner, event } of told) {
+      await untilEnded(owner, 'DEVICE_OFFLINE');
+      await untilClosed(owner);
+      expect(await callsOf(owner, 'DELETE')).toMatchObject([{ request_id: event.meta.request_id }]);
+    }
   });
 
   test.each([
