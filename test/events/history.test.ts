@@ -6,7 +6,7 @@ import { createCallBudget, HISTORY_SHARE } from '../../src/tokens/call-budget.js
 import { type Owner, sharing } from '../support/features/devices.js';
 import { eventsOn, linkOn } from '../support/features/events.js';
 import { silentFor, storedEvents, untilHistoryIsRead } from '../support/features/history.js';
-import { untilProcessed } from '../support/features/inbox.js';
+import { holdAccount, untilProcessed } from '../support/features/inbox.js';
 import { untilJobsAreDone } from '../support/waiting/jobs.js';
 import { arriving, installed, linked, linksOf, once, untilLink } from '../support/features/linking.js';
 import type { Fault, NewRecording, RingRequest } from '../support/worlds/ring.js';
@@ -293,6 +293,38 @@ describe('an event that a webhook tells, too', () => {
     const { text } = await visitor.open('/events');
     expect(eventsOn(text)).not.toContain(told?.id);
     expect(linkOn(text, 'Show the picture')).toBe(`${path}/snapshots/${picture?.id ?? ''}/view`);
+  });
+
+  test('keeps it also when the webhooks of several come together', async () => {
+    const { ringUser, visitor, path, csrfToken, device } = await owner();
+    const times = [now(), now() + 20_000];
+    for (const at of times) await record({ ringUser, device }, at);
+    world.clock.advance(60);
+    await missed();
+    const told = await world.sql<{ id: string }>('SELECT request_id AS id FROM device_events WHERE account_id = $1', [
+      ringUser.account_id,
+    ]);
+    for (const { id } of told) await visitor.post(`${path}/events/${id}/snapshot`, { _csrf: csrfToken });
+    const picturesOfEvents = () =>
+      world.sql(
+        `SELECT event.occurred_at, event.is_only_in_history, request.picture_id
+           FROM device_events AS event LEFT JOIN picture_requests AS request ON request.event_id = event.request_id
+          WHERE event.account_id = $1 ORDER BY event.occurred_at`,
+        [ringUser.account_id],
+      );
+    const before = await picturesOfEvents();
+    expect(before).toMatchObject(
+      times.map((at) => ({ occurred_at: new Date(at), is_only_in_history: true, picture_id: expect.any(String) })),
+    );
+
+    const release = await holdAccount(world, ringUser);
+    for (const timestamp of times) {
+      await world.ring.sendEvent({ user_id: ringUser.id, type: 'motion_detected', timestamp, effect: false });
+    }
+    await release();
+    await untilProcessed(world, ringUser);
+
+    expect(await picturesOfEvents()).toEqual(before.map((one) => ({ ...one, is_only_in_history: false })));
   });
 
   test('is another one when it is more than 5 s away, or of another kind', async () => {
