@@ -4,5 +4,7 @@ import { sql } from '../database/sql.js';
 export const RECORDED_TYPES = ['motion_detected', 'button_press'] as const;
 export type RecordedType = (typeof RECORDED_TYPES)[number];
 
+export const isRecordedType = (type: string): type is RecordedType => RECORDED_TYPES.some((one) => one === type);
+
 /** SQL: a row of `device_events` is such an event. */
 export const IS_RECORDED = sql`type IN ('motion_detected', 'button_press')`;

@@ -1,3 +1,4 @@
+import { isRecordedType } from '../devices/recorded-events.js';
 import { recordDeviceEvents } from '../events/record-events.js';
 import { markDoorbells } from '../inventory/device-rows.js';
 import { setOnline } from '../inventory/online.js';
@@ -32,6 +33,6 @@ export async function applyGathered({ trx, now, gathered }: HandlerContext): Pro
   const presses = events.filter(({ type }) => type === 'button_press');
   if (presses.length > 0) await markDoorbells(trx, presses);
   for (const renamed of await recordDeviceEvents(trx, events)) await moveToEvent(trx, renamed);
-  const pictured = events.filter(({ type }) => type === 'motion_detected' || type === 'button_press');
+  const pictured = events.filter(({ type }) => isRecordedType(type));
   await wantEventPictures(trx, pictured, now);
 }
