@@ -151,9 +151,16 @@ interface AppliedEvent {
   isPast: boolean;
 }
 
+/** The events after which other devices are there, or none. */
+const CHANGES_WHAT_IS_THERE: ReadonlySet<EventType> = new Set([
+  'device_added',
+  'device_removed',
+  'app_integration_removed',
+]);
+
 /**
- * Applies events of an account up to the end of the integration, because those behind it may be for the next link, or for
- * none, and up to a paused event, because those behind it wait with it.
+ * Applies events of an account up to a paused event, because those behind it wait with it. One that changes what is there
+ * comes by itself: what is erased of the others when they are marked depends on what is there then.
  *
  * @returns the events that were applied, void ones among them: the first of those given
  * @throws {HandlerError}
@@ -171,12 +178,14 @@ async function applyInOrder(
       const event = readEvent(one);
       const isLate = voidBefore !== null && event.occurredAt < voidBefore;
       const isEnd = event.type === 'app_integration_removed';
+      const isByItself = CHANGES_WHAT_IS_THERE.has(event.type);
+      if (isByItself && applied.length > 0) break;
       // An event that happened under a former link is void, but for the end of an integration.
       if (isEnd || !isLate) await onBehalfOf(one.request_id, () => handle(context, event));
       // An event that fails is known by itself only if none is gathered.
       if (isCareful) await applyGathered(context);
       applied.push({ id: one.id, event, isPast: isEnd || isLate });
-      if (isEnd) break;
+      if (isByItself) break;
     } catch (cause) {
       throw new HandlerError(one, index, cause);
     }
