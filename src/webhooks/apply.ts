@@ -120,17 +120,17 @@ async function applyBatch(
     const locked = await tryLockAccounts(trx, accountIds);
     if (locked.length === 0) return [];
     const links = await lockLinkStates(trx, locked);
-    const batch: Batch = { trx, now: clock(), gathered: [], unmarked: [] };
+    const context: HandlerContext = { trx, now: clock(), gathered: [] };
     const all: AppliedEvent[] = [];
     for (const [accountId, { events, isCut }] of await nextEvents(trx, links, portion)) {
       const wait = waitFor(events, isCareful);
-      const some = wait === undefined ? await applyInOrder(batch, events, links.get(accountId), isCareful) : [];
+      const some = wait === undefined ? await applyInOrder(context, events, links.get(accountId), isCareful) : [];
       const hasMore = some.length < events.length || isCut || hasEnded(some);
       outlooks.set(accountId, wait ?? (hasMore ? 'more' : 'done'));
       all.push(...some);
     }
-    await applyGathered(batch);
-    await markApplied(batch);
+    await applyGathered(context);
+    if (all.length > 0) await markProcessed(trx, all, context.now);
     return all;
   });
   for (const { event } of applied) onApplied(event);
@@ -151,25 +151,22 @@ interface AppliedEvent {
   isPast: boolean;
 }
 
-interface Batch extends HandlerContext {
-  /** The events that have still to be marked as applied. */
-  unmarked: AppliedEvent[];
-}
-
-async function markApplied({ trx, now, unmarked }: Batch): Promise<void> {
-  const applied = unmarked.splice(0);
-  if (applied.length > 0) await markProcessed(trx, applied, now);
-}
+/** The events after which other devices are there, or none. */
+const CHANGES_WHAT_IS_THERE: ReadonlySet<EventType> = new Set([
+  'device_added',
+  'device_removed',
+  'app_integration_removed',
+]);
 
 /**
- * Applies events of an account up to the end of the integration, because those behind it may be for the next link, or for
- * none, and up to a paused event, because those behind it wait with it.
+ * Applies events of an account up to a paused event, because those behind it wait with it. One that changes what is there
+ * comes by itself: what is erased of the others when they are marked depends on what is there then.
  *
  * @returns the events that were applied, void ones among them: the first of those given
  * @throws {HandlerError}
  */
 async function applyInOrder(
-  batch: Batch,
+  context: HandlerContext,
   pending: readonly PendingEvent[],
   { voidBefore }: Pick<LinkState, 'voidBefore'> = { voidBefore: null },
   isCareful: boolean,
@@ -181,16 +178,14 @@ async function applyInOrder(
       const event = readEvent(one);
       const isLate = voidBefore !== null && event.occurredAt < voidBefore;
       const isEnd = event.type === 'app_integration_removed';
-      // A removal erases the bodies of what was applied before it, which has to be marked by then.
-      if (event.type === 'device_removed') await markApplied(batch);
+      const isByItself = CHANGES_WHAT_IS_THERE.has(event.type);
+      if (isByItself && applied.length > 0) break;
       // An event that happened under a former link is void, but for the end of an integration.
-      if (isEnd || !isLate) await onBehalfOf(one.request_id, () => handle(batch, event));
+      if (isEnd || !isLate) await onBehalfOf(one.request_id, () => handle(context, event));
       // An event that fails is known by itself only if none is gathered.
-      if (isCareful) await applyGathered(batch);
-      const done = { id: one.id, event, isPast: isEnd || isLate };
-      applied.push(done);
-      batch.unmarked.push(done);
-      if (isEnd) break;
+      if (isCareful) await applyGathered(context);
+      applied.push({ id: one.id, event, isPast: isEnd || isLate });
+      if (isByItself) break;
     } catch (cause) {
       throw new HandlerError(one, index, cause);
     }
