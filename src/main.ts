@@ -35,7 +35,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 }
 
 const started = start().catch((error: unknown) => {
-  if (error instanceof MissingKeyError) process.stderr.write(`${error.message}\n`);
+  if (error instanceof MissingKeyError || error instanceof ConfigError) process.stderr.write(`${error.message}\n`);
   log.fatal({ err: error }, 'could not start');
   shuttingDown ??= shutDown(1);
 });

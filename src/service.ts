@@ -8,6 +8,7 @@ import type { Config } from './configuration/config.js';
 import type { Core } from './core.js';
 import { type Database, openDatabase } from './database/database.js';
 import { migrateToLatest } from './database/migrate.js';
+import { explained, requireUsableDatabase } from './database/requirements.js';
 import { startEventFeed } from './events/event-feed.js';
 import type { EventStreamSettings } from './events/event-streams.js';
 import { gracefulClose } from './http/graceful-close.js';
@@ -69,11 +70,16 @@ const SERVER_OPTIONS = {
 /** Longer than any of our responses takes. A client that is still sending its request by then is cut off. */
 const CLOSE_LIMIT_MS = 14_000;
 
-/** Starts the whole service on an existing database: migrations, job queue, periodic tasks, and the server. */
+/**
+ * Starts the whole service on an existing database: migrations, job queue, periodic tasks, and the server.
+ *
+ * @throws {ConfigError} when the database is none that it can work with
+ */
 export async function startService(options: ServiceOptions): Promise<Service> {
   const { config, clock, log } = options;
   const { unclaimedTtlSeconds, linkClockSkewSeconds, auditRetentionDays } = config;
-  await migrateToLatest(options.databaseUrl);
+  await requireUsableDatabase(options.databaseUrl);
+  await explained(() => migrateToLatest(options.databaseUrl));
   const database = openDatabase(options.databaseUrl, log, options.connectTimeoutMs);
   const vault = createVault(config.encryptionKeys);
   const areKeysRight = await checkKeys(options, database, vault).catch(async (error: unknown) => {

@@ -1,5 +1,7 @@
 import type { Knex } from 'knex';
 import { isProduction } from '../configuration/config.js';
+import { type DatabaseAddress, DatabaseUrlError, readDatabaseUrl } from '../configuration/database-url.js';
+import { cleanValue } from '../configuration/given.js';
 import { DATA_DIR } from '../configuration/paths.js';
 import { openKnex } from '../database/database.js';
 import { urlOfRunningPostgres } from '../development/embedded-postgres.js';
@@ -41,7 +43,7 @@ export async function runCommand(usage: string, run: () => Promise<void>): Promi
 export function runDatabaseCommand(usage: string, run: (db: Knex) => Promise<void>): Promise<void> {
   return runCommand(usage, async () => {
     const db = openKnex(
-      { connectionString: await databaseUrl(), connectionTimeoutMillis: CONNECT_TIMEOUT_MS },
+      { ...(await databaseAddress()), connectionTimeoutMillis: CONNECT_TIMEOUT_MS },
       { max: 1, timeoutMs: CONNECT_TIMEOUT_MS, log: { debug: () => undefined } },
     );
     try {
@@ -58,12 +60,18 @@ function messageOf(error: unknown): string {
   return error instanceof CommandError ? error.message : (error.message.split(' - ').at(-1) ?? '');
 }
 
-/** DATABASE_URL, or outside production the embedded Postgres of a running `npm start`. */
-async function databaseUrl(): Promise<string> {
-  if (process.env.DATABASE_URL) return process.env.DATABASE_URL;
-  const url = isProduction(process.env) ? undefined : await urlOfRunningPostgres(`${DATA_DIR}postgres`);
+/** That of DATABASE_URL, or outside production of the embedded Postgres of a running `npm start`. */
+async function databaseAddress(): Promise<DatabaseAddress> {
+  const given = cleanValue(process.env.DATABASE_URL ?? '');
+  const isOwn = given === '' && !isProduction(process.env);
+  const url = isOwn ? await urlOfRunningPostgres(`${DATA_DIR}postgres`) : given;
   if (!url) throw new CommandError('DATABASE_URL: missing; expected the service’s, or a running `npm start`');
-  return url;
+  try {
+    return readDatabaseUrl(url);
+  } catch (error) {
+    if (error instanceof DatabaseUrlError) throw new CommandError(`DATABASE_URL: ${error.message}`);
+    throw error;
+  }
 }
 
 export function print(line: string): void {

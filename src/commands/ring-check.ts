@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { environmentSchema, isProduction } from '../configuration/config.js';
+import { givenVariables } from '../configuration/given.js';
 import { opaque } from '../ring/text.js';
 import { createAnonymizer } from '../ring-check/anonymous.js';
 import { checkRing } from '../ring-check/check.js';
@@ -58,7 +59,7 @@ function recordFolder(): string | undefined {
 }
 
 function playgroundToken(): string {
-  const given = process.env.RING_PLAYGROUND_TOKEN?.trim() ?? '';
+  const given = givenVariables(process.env).RING_PLAYGROUND_TOKEN ?? '';
   if (given === '') throw new CommandError(`RING_PLAYGROUND_TOKEN: missing; ${WHERE_FROM}`, CANNOT_RUN);
   if (!opaque(8_192).safeParse(given).success) {
     throw new CommandError(`RING_PLAYGROUND_TOKEN: ${WHERE_FROM}`, CANNOT_RUN);
@@ -68,7 +69,7 @@ function playgroundToken(): string {
 
 function ringApiUrl(): string {
   const { RING_API_URL: schema } = environmentSchema(isProduction(process.env), undefined).shape;
-  const parsed = schema.safeParse(process.env.RING_API_URL === '' ? undefined : process.env.RING_API_URL);
+  const parsed = schema.safeParse(givenVariables(process.env).RING_API_URL);
   if (parsed.success) return parsed.data;
   throw new CommandError(`RING_API_URL: ${parsed.error.issues[0]?.message ?? ''}`, CANNOT_RUN);
 }

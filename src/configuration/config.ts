@@ -1,5 +1,9 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { DatabaseUrlError, EXPECTED_URL, readDatabaseUrl } from './database-url.js';
+import { hasInvisibleMark, hasLoneQuote, isPlaceholder, isPublished, isTrivial, isTrivialKey } from './doubtful.js';
+import { cleanValue, type Environment, givenVariables } from './given.js';
+import { misspeltVariables } from './misspelt.js';
 
 /** One AES-256 key of the vault; `id` is stored beside every ciphertext that it made. */
 export interface EncryptionKey {
@@ -12,7 +16,7 @@ export type Config = Readonly<{
   port: number;
   /** The origin at which browsers and Ring reach this service, without a trailing slash. */
   publicUrl: string;
-  /** Undefined when an embedded Postgres is to be started, which is never in production. */
+  /** For `readDatabaseUrl`. Undefined when an embedded Postgres is to be started, which is never in production. */
   databaseUrl: string | undefined;
   ring: Readonly<{ clientId: string; clientSecret: string; hmacKey: string; oauthUrl: string; apiUrl: string }>;
   sessionSecret: string;
@@ -39,17 +43,23 @@ export type Config = Readonly<{
   logLevel: (typeof LOG_LEVELS)[number];
 }>;
 
-/** The environment is not usable. `problems` has one line for each bad variable, and never its value. */
+/** The set-up is not usable. `problems` has one line for each variable that is wrong, and never its value. */
 export class ConfigError extends Error {
-  constructor(readonly problems: readonly string[]) {
-    super(problems.join('\n'));
+  constructor(
+    readonly problems: readonly string[],
+    options?: ErrorOptions,
+  ) {
+    super(problems.join('\n'), options);
     this.name = 'ConfigError';
   }
 }
 
-export type Environment = Readonly<Record<string, string | undefined>>;
-
 export const RING_CREDENTIALS = ['RING_CLIENT_ID', 'RING_CLIENT_SECRET', 'RING_HMAC_KEY'] as const;
+
+/** The variables whose value nobody may guess. */
+const SECRETS: ReadonlySet<string> = new Set(['RING_CLIENT_SECRET', 'RING_HMAC_KEY', 'SESSION_SECRET', 'METRICS_TOKEN']);
+/** The user and the password of the database in docker-compose.yml. */
+const PUBLISHED_LOGIN = 'app';
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 const TRUST_PROXY_NAMES = ['loopback', 'linklocal', 'uniquelocal'];
@@ -67,7 +77,7 @@ const text = (expected: string, minimumLength = 1) =>
 const integer = (minimum: number, maximum: number, standard: number) => {
   const error = `expected a whole number from ${minimum} to ${maximum}`;
   return z
-    .string()
+    .string({ error })
     .regex(/^\d{1,9}$/, { error })
     .transform(Number)
     .pipe(z.number().min(minimum, { error }).max(maximum, { error }))
@@ -101,27 +111,52 @@ const origin = (production: boolean) => {
 
 const isHttps = (value: string) => value.toLowerCase().startsWith('https:');
 
-const encryptionKeys = text('id:base64-of-32-bytes, comma-separated').transform((value, context) => {
-  const keys: EncryptionKey[] = [];
-  for (const entry of value.split(',')) {
-    const match = /^([A-Za-z0-9._-]{1,32}):([A-Za-z0-9+/]{43}=)$/.exec(entry.trim());
-    const [, id, base64] = match ?? [];
-    if (id === undefined || base64 === undefined || keys.some((key) => key.id === id)) {
-      context.addIssue({
-        code: 'custom',
-        message: `expected id:base64-of-32-bytes, comma-separated, each id once (entry ${keys.length + 1} is not)`,
-      });
+/** The URL of the database. It is read here to be refused at the start, and again where a connection is made. */
+const databaseUrl = (production: boolean) =>
+  required(EXPECTED_URL.replace(/^expected /, '')).transform((value, context) => {
+    const refuse = (message: string) => {
+      context.addIssue({ code: 'custom', message });
       return z.NEVER;
+    };
+    try {
+      const { user, password, host, database } = readDatabaseUrl(value);
+      const parts = [user, password, host, database].filter((part) => typeof part === 'string');
+      if (parts.some(isPlaceholder)) return refuse(`a placeholder is in it; ${EXPECTED_URL}`);
+      if (production && user === PUBLISHED_LOGIN && password === PUBLISHED_LOGIN) {
+        return refuse('published with this source, so anybody knows it; expected a password of your own');
+      }
+      return value;
+    } catch (error) {
+      if (error instanceof DatabaseUrlError) return refuse(error.message);
+      throw error;
     }
-    keys.push({ id, key: Buffer.from(base64, 'base64') });
-  }
-  return keys;
-});
+  });
 
-const trustProxy = z
-  .string()
-  .default('0')
-  .transform((value, context): number | string[] => {
+const encryptionKeys = (production: boolean) =>
+  text('id:base64-of-32-bytes, comma-separated').transform((value, context) => {
+    const refuse = (message: string) => {
+      context.addIssue({ code: 'custom', message });
+      return z.NEVER;
+    };
+    const keys: EncryptionKey[] = [];
+    for (const entry of value.split(',')) {
+      const match = /^([A-Za-z0-9._-]{1,32}):([A-Za-z0-9+/]{43}=)$/.exec(entry.trim());
+      const [, id, base64] = match ?? [];
+      if (id === undefined || base64 === undefined || keys.some((key) => key.id === id)) {
+        return refuse(`expected id:base64-of-32-bytes, comma-separated, each id once (entry ${keys.length + 1} is not)`);
+      }
+      keys.push({ id, key: Buffer.from(base64, 'base64') });
+    }
+    // The others only open what was sealed before: a weak one may stand there while it is rotated away.
+    const [newest] = keys;
+    if (production && newest !== undefined && isTrivialKey(newest.key)) {
+      return refuse('anybody would guess the first one; expected id:base64-of-32-bytes, the bytes at random');
+    }
+    return keys;
+  });
+
+const trustProxy = required('the number of proxies in front, or their addresses or subnets, comma-separated').transform(
+  (value, context): number | string[] => {
     if (/^\d{1,2}$/.test(value)) return Number(value);
     const entries = value.split(',').map((entry) => entry.trim());
     if (entries.every(isAddressOrSubnet)) return entries;
@@ -131,21 +166,24 @@ const trustProxy = z
       message: 'expected the number of proxies in front, or their addresses or subnets, comma-separated',
     });
     return z.NEVER;
-  });
+  },
+);
 
 /** Comma-separated entries of one form. White space around them is dropped. */
-const listOf = (expected: string, entry: z.ZodType<string, string>, most: number) =>
-  z
-    .string()
+const listOf = (expected: string, entry: z.ZodType<string, string>, most: number) => {
+  const error = `expected ${expected}, comma-separated, ${most} at most`;
+  return z
+    .string({ error })
     .default('')
     .transform((value, context) => {
       const entries = value.split(',').map((one) => entry.safeParse(one.trim()));
       const read = entries.flatMap(({ data }) => data ?? []);
       if (value.trim() === '') return [];
       if (read.length === entries.length && read.length <= most) return [...new Set(read)];
-      context.addIssue({ code: 'custom', message: `expected ${expected}, comma-separated, ${most} at most` });
+      context.addIssue({ code: 'custom', message: error });
       return z.NEVER;
     });
+};
 
 /** RFC 7064, without `stuns`: a name or an address, an IPv6 one in brackets, and a port if it is not 3478. */
 const StunUrl = z
@@ -165,13 +203,16 @@ function isAddressOrSubnet(entry: string): boolean {
   const [address, prefix, ...rest] = entry.split('/');
   const version = isIP(address ?? '');
   if (version === 0 || rest.length > 0) return false;
-  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (version === 4 ? 32 : 128));
+  if (prefix === undefined) return true;
+  // A prefix of 0 is everybody.
+  return /^[1-9]\d{0,2}$/.test(prefix) && Number(prefix) <= (version === 4 ? 32 : 128);
 }
 
 /** Every variable that the service reads. */
 export function environmentSchema(production: boolean, simulatorOrigin: string | undefined) {
   const publicUrl = origin(production);
-  const databaseUrl = url('a postgres:// connection URL', /^postgres(ql)?$/);
+  const metricsToken = text('16 random characters or more', 16);
+  const scale = 'expected a number above 0';
   return z.object({
     // A list, because any other value, a typing error too, would silently mean "not production".
     NODE_ENV: z
@@ -180,44 +221,47 @@ export function environmentSchema(production: boolean, simulatorOrigin: string |
     // Two ports below the last, because the simulator listens on the next two.
     PORT: integer(1, 65_533, 3000),
     PUBLIC_URL: production ? publicUrl : publicUrl.optional(),
-    DATABASE_URL: production ? databaseUrl : databaseUrl.optional(),
+    DATABASE_URL: production ? databaseUrl(production) : databaseUrl(production).optional(),
     RING_CLIENT_ID: text('the client ID that Ring issued'),
     RING_CLIENT_SECRET: text('the client secret that Ring issued'),
-    RING_HMAC_KEY: text('the HMAC signing key that Ring issued'),
+    RING_HMAC_KEY: text('the HMAC signing key that Ring issued', production ? 8 : 1),
     RING_OAUTH_URL: ringUrl(production).default(simulatorOrigin ?? 'https://oauth.ring.com'),
     RING_API_URL: ringUrl(production).default(simulatorOrigin ?? 'https://api.amazonvision.com'),
     SESSION_SECRET: text('32 random characters or more', 32),
-    TOKEN_ENCRYPTION_KEYS: encryptionKeys,
+    TOKEN_ENCRYPTION_KEYS: encryptionKeys(production),
     UNCLAIMED_TTL_SECONDS: integer(600, 900, 600),
     LINK_CLOCK_SKEW_SECONDS: integer(0, 60, 5),
     AUDIT_RETENTION_DAYS: integer(1, 36_500, 365),
     // In production there is a load balancer. In development Ctrl-C should not wait.
     DRAIN_SECONDS: integer(0, 60, production ? 5 : 0),
     RATE_LIMIT_SCALE: z
-      .string()
-      .regex(/^\d{1,6}(\.\d{1,3})?$/, { error: 'expected a number above 0' })
+      .string({ error: scale })
+      .regex(/^\d{1,6}(\.\d{1,3})?$/, { error: scale })
       .transform(Number)
-      .pipe(z.number().positive({ error: 'expected a number above 0' }))
+      .pipe(z.number().positive({ error: scale }))
       .default(1),
     SUBSCRIPTION_REQUIRED: z.enum(['off', 'device'], { error: 'expected off or device' }).default('off'),
     SUBSCRIPTION_EXEMPT: listOf('e-mail addresses', Email, 50),
     // Browsers warn about five and more: each is asked, and makes a live view slower to open.
     STUN_URLS: listOf('stun: URLs like stun:stun.example.com:3478', StunUrl, 4),
     RING_SIMULATOR: z.enum(['on', 'off'], { error: 'expected on or off' }).optional(),
-    TRUST_PROXY: trustProxy,
-    METRICS_TOKEN: text('16 random characters or more', 16).optional(),
+    // In production there is a proxy, which ends TLS. If it were not known, everybody would have its address.
+    TRUST_PROXY: production ? trustProxy : trustProxy.default(0),
+    METRICS_TOKEN: production ? metricsToken : metricsToken.optional(),
     LOG_LEVEL: z.enum(LOG_LEVELS, { error: `expected one of ${LOG_LEVELS.join(', ')}` }).default('info'),
   });
 }
 
 /** Whether the built-in simulator plays Ring: when asked, or outside production when no Ring credential is given. */
 export function wantsSimulator(environment: Environment): boolean {
-  if (environment.RING_SIMULATOR) return environment.RING_SIMULATOR === 'on';
-  return !isProduction(environment) && RING_CREDENTIALS.every((name) => !environment[name]);
+  const given = givenVariables(environment);
+  if (given.RING_SIMULATOR !== undefined) return given.RING_SIMULATOR === 'on';
+  return !isProduction(given) && RING_CREDENTIALS.every((name) => given[name] === undefined);
 }
 
-export function isProduction(environment: Environment): boolean {
-  return environment.NODE_ENV === 'production';
+/** Whether to be as strict as in production, which is also the case for a NODE_ENV that is none. */
+export function isProduction({ NODE_ENV = '' }: Environment): boolean {
+  return !['', 'development', 'test'].includes(cleanValue(NODE_ENV));
 }
 
 /** The simulator listens beside the app, on the next port, and its media host on the one after that. */
@@ -230,16 +274,23 @@ export function simulatorPort(appPort: number): number {
  * @throws {ConfigError} names every variable that is missing or bad, and what was expected; never its value
  */
 export function readConfig(environment: Environment): Config {
-  // An empty variable is what compose files and CI systems pass for "not set".
-  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''));
+  const given = givenVariables(environment);
   const production = isProduction(given);
   const simulator = wantsSimulator(given);
   const simulatorOrigin = simulator ? `http://127.0.0.1:${simulatorPort(Number(given.PORT ?? 3000))}` : undefined;
 
-  const result = environmentSchema(production, simulatorOrigin).safeParse(given);
-  if (!result.success) {
-    throw new ConfigError(result.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`));
-  }
+  const schema = environmentSchema(production, simulatorOrigin);
+  const doubts = doubtsAbout(given, schema.shape, production);
+  const result = schema.safeParse(given);
+  const issues = (result.error?.issues ?? []).map(({ path, message }) => ({ name: path.join('.'), message }));
+  const problems = [
+    ...[...doubts].map(([name, doubt]) => `${name}: ${doubt}`),
+    ...issues.filter(({ name }) => !doubts.has(name)).map(({ name, message }) => `${name}: ${message}`),
+    ...misspeltVariables(given, Object.keys(schema.shape), production).map(
+      ({ name, meant }) => `${name}: not a variable of this service; expected ${meant.join(', ')}`,
+    ),
+  ];
+  if (!result.success || problems.length > 0) throw new ConfigError(problems);
   const values = result.data;
   return {
     production,
@@ -268,4 +319,34 @@ export function readConfig(environment: Environment): Config {
     metricsToken: values.METRICS_TOKEN,
     logLevel: values.LOG_LEVEL,
   };
+}
+
+/** What is wrong with values that have the right form, by variable, with what was expected. */
+function doubtsAbout(
+  given: Readonly<Record<string, string>>,
+  fields: Readonly<Record<string, z.ZodType>>,
+  production: boolean,
+): Map<string, string> {
+  const doubts = Object.entries(fields).flatMap(([name, field]) => {
+    const value = given[name];
+    const doubt = value === undefined ? undefined : doubtAbout(name, value, production);
+    return doubt === undefined ? [] : [[name, `${doubt}; ${expectationOf(field)}`] as const];
+  });
+  return new Map(doubts);
+}
+
+function doubtAbout(name: string, value: string, production: boolean): string | undefined {
+  if (hasInvisibleMark(value)) return 'it holds a line break or an invisible mark';
+  // What Ring issues has no quotation marks. A secret of one's own making may begin or end with one.
+  if (name.startsWith('RING_') && hasLoneQuote(value)) return 'it has a quotation mark at one end';
+  if (isPlaceholder(value)) return 'it is a placeholder';
+  if (!production) return undefined;
+  if (isPublished(value)) return 'it is published with this source, so anybody knows it';
+  if (SECRETS.has(name) && isTrivial(value)) return 'anybody would guess it';
+  return undefined;
+}
+
+/** The words in which a field says what it expects: those with which it refuses what is no text. */
+function expectationOf(field: z.ZodType): string {
+  return field.safeParse(null).error?.issues[0]?.message ?? '';
 }

@@ -1,7 +1,8 @@
 import knex, { type Knex } from 'knex';
 import pg from 'pg';
 import type { Logger } from 'pino';
-import { useUtc } from './use-utc.js';
+import { readDatabaseUrl } from '../configuration/database-url.js';
+import { prepareSession } from './session.js';
 
 export interface Database {
   /** Runs our own SQL. */
@@ -36,24 +37,26 @@ const DEFAULT_CONNECT_TIMEOUT_MS = 4_000;
 const STATEMENT_TIMEOUT_MS = 10_000;
 const KNEX_LIMIT = 10;
 
-/** Opens the pools. Nothing is connected yet, so this can't fail when Postgres is down. */
+/**
+ * Opens the pools. Nothing is connected yet, so this can't fail when Postgres is down.
+ *
+ * @throws {DatabaseUrlError}
+ */
 export function openDatabase(url: string, log: Logger, connectTimeoutMs = DEFAULT_CONNECT_TIMEOUT_MS): Database {
-  const connection = {
-    connectionString: url,
+  const connection = () => ({
+    ...readDatabaseUrl(url),
     connectionTimeoutMillis: connectTimeoutMs,
-    statement_timeout: STATEMENT_TIMEOUT_MS,
-    idle_in_transaction_session_timeout: STATEMENT_TIMEOUT_MS,
     keepAlive: true,
-  };
+  });
   // The client's own limit, for a server that is out of reach and can't cancel the statement.
-  const limited = { ...connection, query_timeout: STATEMENT_TIMEOUT_MS + 1_000 };
-  const pool = openPool({ ...limited, max: 10, application_name: `${APPLICATION} libraries` }, log);
-  const patientPool = openPool({ ...connection, max: 24, application_name: `${APPLICATION} queue` }, log);
-  const inboxPool = openPool({ ...limited, max: 2, application_name: `${APPLICATION} inbox` }, log);
-  const metricsPool = openPool({ ...limited, max: 2, application_name: `${APPLICATION} metrics` }, log);
+  const limited = () => ({ ...connection(), query_timeout: STATEMENT_TIMEOUT_MS + 1_000 });
+  const pool = openPool({ ...limited(), max: 10, application_name: `${APPLICATION} libraries` }, log);
+  const patientPool = openPool({ ...connection(), max: 24, application_name: `${APPLICATION} queue` }, log);
+  const inboxPool = openPool({ ...limited(), max: 2, application_name: `${APPLICATION} inbox` }, log);
+  const metricsPool = openPool({ ...limited(), max: 2, application_name: `${APPLICATION} metrics` }, log);
   const instance = openKnex(
-    { ...limited, application_name: APPLICATION },
-    { max: KNEX_LIMIT, timeoutMs: connectTimeoutMs, log },
+    { ...limited(), application_name: APPLICATION },
+    { max: KNEX_LIMIT, timeoutMs: connectTimeoutMs, statementTimeoutMs: STATEMENT_TIMEOUT_MS, log },
   );
   return {
     knex: instance,
@@ -79,20 +82,26 @@ interface KnexLimits {
   max: number;
   /** How long a statement may wait for a connection, in ms. */
   timeoutMs: number;
+  /** How long a statement may run, in ms; without it, as long as it takes. */
+  statementTimeoutMs?: number;
   log: Pick<Logger, 'debug'>;
 }
 
 /** Opens a pool for our own SQL. Nothing is connected yet. */
-export function openKnex(connection: Knex.PgConnectionConfig, { max, timeoutMs, log }: KnexLimits): Knex {
+export function openKnex(
+  connection: pg.ClientConfig,
+  { max, timeoutMs, statementTimeoutMs, log }: KnexLimits,
+): Knex {
   return knex({
     client: 'pg',
-    connection,
+    // Its types know less than `pg`, to which it hands all of this.
+    connection: connection as Knex.PgConnectionConfig,
     pool: {
       min: 0,
       max,
       acquireTimeoutMillis: timeoutMs,
       afterCreate(client: pg.Client, done: (error: unknown, client: pg.Client) => void) {
-        useUtc(client).then(
+        prepareSession(client, statementTimeoutMs).then(
           () => {
             done(null, client);
           },
@@ -114,7 +123,7 @@ function openPool(options: pg.PoolConfig, log: Logger): pg.Pool {
     log.warn({ err: error }, 'a database connection was lost');
   };
   // The pool waits for the promise of `onConnect`, although its types don't say so.
-  const connecting = { onConnect: useUtc };
+  const connecting = { onConnect: (client: pg.ClientBase) => prepareSession(client, STATEMENT_TIMEOUT_MS) };
   const pool = new pg.Pool({ ...options, ...connecting });
   // A connection that Postgres ends emits an error, on the pool or on itself. Unhandled, it would end the process.
   pool.on('error', onLost);

@@ -1,4 +1,5 @@
 import pg from 'pg';
+import { readDatabaseUrl } from '../configuration/database-url.js';
 
 /** A table as Postgres' catalogues describe it. */
 interface Table {
@@ -69,7 +70,7 @@ const OTHER_OBJECTS = `
  * @throws when it holds what these files have no words for, such as a view or an enum
  */
 export async function schemaFilesOf(databaseUrl: string): Promise<{ sql: string; typescript: string }> {
-  const client = new pg.Client({ connectionString: databaseUrl });
+  const client = new pg.Client(readDatabaseUrl(databaseUrl));
   await client.connect();
   try {
     const { rows: others } = await client.query<{ object: string }>(OTHER_OBJECTS);

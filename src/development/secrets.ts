@@ -2,19 +2,14 @@ import { randomBytes } from 'node:crypto';
 import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import {
-  type Config,
-  type Environment,
-  isProduction,
-  readConfig,
-  RING_CREDENTIALS,
-  wantsSimulator,
-} from '../configuration/config.js';
+import { type Config, isProduction, readConfig, RING_CREDENTIALS, wantsSimulator } from '../configuration/config.js';
+import { type Environment, givenVariables } from '../configuration/given.js';
 import { DATA_DIR } from '../configuration/paths.js';
 
 /** The configuration of this process: outside production, completed by generated secrets. @throws {ConfigError} */
 export function readOwnConfig(): Config {
-  return readConfig(isProduction(process.env) ? process.env : withDevelopmentSecrets(process.env, DATA_DIR));
+  const given = givenVariables(process.env);
+  return readConfig(isProduction(given) ? given : withDevelopmentSecrets(given, DATA_DIR));
 }
 
 const Secrets = z.record(z.string(), z.string());

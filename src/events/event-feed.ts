@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import type { Logger } from 'pino';
+import { readDatabaseUrl } from '../configuration/database-url.js';
 import { retryPauseMs } from '../time/retry-pause.js';
 import { within } from '../time/within.js';
 import { EVENTS_CHANNEL } from './record-events.js';
@@ -81,7 +82,7 @@ async function listen(
   onListening: () => void,
 ): Promise<void> {
   const client = new pg.Client({
-    connectionString: databaseUrl,
+    ...readDatabaseUrl(databaseUrl),
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     query_timeout: CHECK_TIMEOUT_MS,
     keepAlive: true,
