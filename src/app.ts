@@ -25,6 +25,7 @@ import { healthRoutes } from './operations/health.js';
 import { requestLog } from './operations/logging.js';
 import { metricsRoute } from './operations/metrics-route.js';
 import type { Metrics } from './operations/metrics.js';
+import type { SetUpSigns } from './operations/set-up-signs.js';
 import { devicePage } from './pages/device-page.js';
 import { createHomePage } from './pages/home-page.js';
 import { picturePages } from './pages/picture-pages.js';
@@ -43,6 +44,7 @@ export interface AppOptions {
   queue: Pick<JobQueue, 'isAlive'>;
   feed: EventFeed;
   metrics: Metrics;
+  signs: SetUpSigns;
   /** Whether the encryption keys open the tokens in the database. */
   areKeysRight: boolean;
   isShuttingDown: () => boolean;
@@ -67,7 +69,7 @@ export interface App {
 
 /** The middleware in order, and the routers. Routes for programs come first: they need no session. */
 export function createApp(options: AppOptions): App {
-  const { core, config, database, metrics, areKeysRight, isShuttingDown, patienceMs = 10_000 } = options;
+  const { core, config, database, metrics, signs, areKeysRight, isShuttingDown, patienceMs = 10_000 } = options;
   const { db, clock, log } = core;
   const limits = createRateLimits(database.pool, config.rateLimitScale);
   const passwords = createPasswords(options.hashCost);
@@ -109,6 +111,7 @@ export function createApp(options: AppOptions): App {
   app.engine('ejs', renderView);
   app.enable('view cache');
 
+  app.use(signs.observe);
   app.use(requestLog(log));
   app.use(securityHeaders(config));
   // The busiest route comes first.
@@ -117,10 +120,13 @@ export function createApp(options: AppOptions): App {
       inbox: createInbox({ pool: database.inboxPool, clock, clockSkewMs: config.linkClockSkewSeconds * 1_000 }),
       hmacKey,
       log,
-      onDelivery: metrics.onDelivery,
+      onDelivery(outcome, event) {
+        metrics.onDelivery(outcome, event);
+        signs.onDelivery(outcome);
+      },
     }),
   );
-  const health = { database, queue: options.queue, areKeysRight, isShuttingDown };
+  const health = { database, queue: options.queue, areKeysRight, isShuttingDown, warnings: signs.warnings };
   app.use(healthRoutes(health));
   app.use(
     metricsRoute({

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Config, ConfigError, simulatorPort } from './configuration/config.js';
+import { reasonOfUnusedProxy } from './configuration/outgoing-proxy.js';
 import { DATA_DIR } from './configuration/paths.js';
 import { readOwnConfig } from './development/secrets.js';
 import { createLogger } from './operations/logging.js';
@@ -51,6 +52,8 @@ function configuration(): Config {
 }
 
 async function start(): Promise<void> {
+  const unusedProxy = config.production ? reasonOfUnusedProxy(process.env) : undefined;
+  if (unusedProxy !== undefined) log.warn(unusedProxy);
   const databaseUrl = config.databaseUrl ?? (await startOwnDatabase());
   if (isShuttingDown()) return;
   const service = await startService({ config, databaseUrl, port: config.port, clock: systemClock, log });

@@ -18,6 +18,7 @@ import { startQueue } from './jobs/queue.js';
 import { catchUp } from './linking/catch-up.js';
 import { createCodeExchange } from './linking/exchange.js';
 import { createMetrics } from './operations/metrics.js';
+import { createSetUpSigns } from './operations/set-up-signs.js';
 import { periodicTasks, CRON_EXPRESSIONS } from './periodic-tasks.js';
 import { currentRequestId } from './request-id.js';
 import { createCoverage } from './ring-accounts/coverage.js';
@@ -88,12 +89,15 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   });
 
   const metrics = createMetrics({ clock, periodicTasks: Object.keys(CRON_EXPRESSIONS) });
+  const { production } = config;
+  const signs = createSetUpSigns({ production, linkClockSkewSeconds, clock, log, registry: metrics.registry });
   const ring = createRingClient({
     ...config.ring,
     ...(options.ringTimeoutMs && { timeoutMs: options.ringTimeoutMs }),
     requestId: currentRequestId,
     onCall(report) {
       metrics.onCall(report);
+      signs.onCall(report);
       log.debug({ call: report.endpoint, result: report.result, ms: Math.round(report.durationMs) }, 'asked Ring');
     },
   });
@@ -131,6 +135,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     database,
     queue,
     metrics,
+    signs,
     areKeysRight,
     isShuttingDown,
     ...(options.patienceMs !== undefined && { patienceMs: options.patienceMs }),

@@ -11,6 +11,8 @@ export interface HealthOptions {
   /** Whether the encryption keys open the tokens in the database. An instance with others would seal what no other opens. */
   areKeysRight: boolean;
   isShuttingDown: () => boolean;
+  /** What is wrong with the set-up. It is told and refuses nobody, because strangers may be the cause. */
+  warnings: () => readonly string[];
 }
 
 type Check = 'ok' | 'failed';
@@ -27,18 +29,19 @@ export function healthRoutes(options: HealthOptions): Router {
   });
   router.get('/readyz', async (_request, response) => {
     const checks = await checkReadiness(options, CHECK_LIMIT_MS);
+    const warnings = options.warnings();
     const isReady = Object.values(checks).every((result) => result === 'ok');
     response
       .status(isReady ? 200 : 503)
       .set('Cache-Control', 'no-store')
-      .json({ status: isReady ? 'ok' : 'unavailable', checks });
+      .json({ status: isReady ? 'ok' : 'unavailable', checks, ...(warnings.length > 0 && { warnings }) });
   });
   return router;
 }
 
 /** Checks everything that this instance needs. A check that takes longer than `limitMs` has failed. */
 export async function checkReadiness(
-  { database, queue, areKeysRight, isShuttingDown }: HealthOptions,
+  { database, queue, areKeysRight, isShuttingDown }: Omit<HealthOptions, 'warnings'>,
   limitMs: number,
 ): Promise<Readiness> {
   const [reachable, migrated] = await Promise.all([

@@ -58,6 +58,8 @@ export interface CallReport {
   /** Ring's HTTP status, or why there is none. `malformed`: the status was below 400, and the answer could not be read. */
   result: number | 'unreachable' | 'no-answer' | 'malformed';
   durationMs: number;
+  /** When Ring answered, by its own clock and to the second, if it said so. */
+  ringTime: Date | undefined;
   /** Our limit of requests a second, if Ring's answer told it. */
   rateLimit: { limit: number | undefined; remaining: number | undefined };
 }
@@ -126,6 +128,7 @@ export function createTransport(options: TransportOptions): Transport {
       endpoint,
       result,
       durationMs: performance.now() - startedAt,
+      ringTime: timeIn(headers),
       rateLimit: { limit: count(headers, 'x-ratelimit-limit'), remaining: count(headers, 'x-ratelimit-remaining') },
     });
   }
@@ -305,6 +308,12 @@ function retryAfter(headers: Headers): { retryAfterSeconds?: number } {
   if (/^\d{1,9}$/.test(header)) return { retryAfterSeconds: Number(header) };
   const ms = parseHttpDate(header) - parseHttpDate(headers.get('date') ?? '');
   return ms >= 0 ? { retryAfterSeconds: Math.ceil(ms / 1_000) } : {};
+}
+
+/** The time in the header `Date`; undefined when there is none. */
+function timeIn(headers: Headers | undefined): Date | undefined {
+  const ms = parseHttpDate(headers?.get('date') ?? '');
+  return Number.isNaN(ms) ? undefined : new Date(ms);
 }
 
 /** Epoch ms, or NaN. One of the forms in RFC 9110, 5.6.7, ends with the year and names no zone: it is in UTC. */

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { Server } from 'node:http';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { ErrorRequestHandler, Express } from 'express';
+import type { ErrorRequestHandler, Express, RequestHandler } from 'express';
 import express from 'express';
 import {
   integrationDeleteEndpoint,
@@ -145,6 +145,7 @@ function newSimulation(options: SimulatorOptions, mediaPort: number): Simulation
 function createApp(simulation: Simulation): Express {
   const app = express();
   app.disable('x-powered-by');
+  app.use(datedBy(simulation));
   app.use(['/oauth', '/v1'], express.text({ type: () => true, limit: '64kb' }));
   app.use('/v1', recordedRing(simulation));
   app.post('/oauth/token', serve(simulation, tokenEndpoint(simulation)));
@@ -179,6 +180,7 @@ function createApp(simulation: Simulation): Express {
 function createMediaHost(simulation: Simulation): Express {
   const app = express();
   app.disable('x-powered-by');
+  app.use(datedBy(simulation));
   const ofClip = serve(simulation, downloadEndpoint(simulation, 'clip-media'));
   const ofImage = serve(simulation, downloadEndpoint(simulation, 'media'));
   app.get('/v1/download', (request, response, next) => {
@@ -189,6 +191,14 @@ function createMediaHost(simulation: Simulation): Express {
   app.use(serve(simulation, unknownEndpoint(simulation)));
   app.use(answerError(simulation));
   return app;
+}
+
+/** Dates answers by Ring's clock. Otherwise they would bear the time of this machine. */
+function datedBy({ now }: Simulation): RequestHandler {
+  return (_request, response, next) => {
+    response.set('Date', new Date(now()).toUTCString());
+    next();
+  };
 }
 
 /** Answers errors that no router expected, and bodies that can't be read. */
