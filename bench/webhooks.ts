@@ -162,6 +162,8 @@ function appEnvironment(databaseUrl: string): Record<string, string> {
     RING_API_URL: 'https://127.0.0.1:9',
     SESSION_SECRET: randomBytes(32).toString('hex'),
     TOKEN_ENCRYPTION_KEYS: `bench:${randomBytes(32).toString('base64')}`,
+    TRUST_PROXY: '1',
+    METRICS_TOKEN: randomBytes(16).toString('hex'),
   };
 }
 

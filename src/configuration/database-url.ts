@@ -92,7 +92,7 @@ function parsed(url: string): ConnectionOptions {
     if (code === 'ERR_INVALID_URL') {
       throw new DatabaseUrlError(url.includes('@') ? `${EXPECTED_URL}, with ${ENCODED}` : EXPECTED_URL);
     }
-    if (message.includes('verify-ca')) {
+    if (code === undefined && message.includes('verify-ca')) {
       throw new DatabaseUrlError('expected sslrootcert=/path/to/ca.pem beside sslmode=verify-ca');
     }
     // What is left are the files that it reads.

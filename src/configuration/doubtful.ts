@@ -12,13 +12,12 @@ const PLACEHOLDERS: readonly RegExp[] = [
 /** Words that a trial may be run with, and production may not. */
 const WEAK_WORDS = /^(?:secret|password|passwort|pass|key|token|test|dummy|example|sample|default|admin|none|foo|bar)$/i;
 
-/** Credentials that stand in docker-compose.yml, where anybody can read them. A test compares. */
+/** Credentials that stand in docker-compose.yml, where anybody can read them, and that look like real ones. A test compares. */
 const PUBLISHED: ReadonlySet<string> = new Set([
   'simulated-client',
   'simulated-client-secret',
   'simulated-hmac-key',
   'a-session-secret-for-trying-it-out-only',
-  'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=',
 ]);
 
 /** Whether a value stands for one that somebody still has to fill in. */

@@ -17,6 +17,8 @@ const PRODUCTION = {
   RING_HMAC_KEY: 'the-hmac-key',
   SESSION_SECRET: 'a session secret of 32 characters',
   TOKEN_ENCRYPTION_KEYS: `2026a:${KEY}`,
+  TRUST_PROXY: '1',
+  METRICS_TOKEN: 'a-token-for-metrics',
 };
 
 const REQUIRED = Object.keys(PRODUCTION).filter((name) => name !== 'NODE_ENV');
@@ -81,13 +83,11 @@ describe('a variable that is not given', () => {
       linkClockSkewSeconds: 5,
       auditRetentionDays: 365,
       rateLimitScale: 1,
-      trustProxy: 0,
       subscriptionRequired: false,
       subscriptionExempt: [],
       stunUrls: [],
       logLevel: 'info',
     });
-    expect(read().metricsToken).toBeUndefined();
   });
 
   test.each([
@@ -99,8 +99,6 @@ describe('a variable that is not given', () => {
     'AUDIT_RETENTION_DAYS',
     'RATE_LIMIT_SCALE',
     'RING_SIMULATOR',
-    'TRUST_PROXY',
-    'METRICS_TOKEN',
     'SUBSCRIPTION_REQUIRED',
     'SUBSCRIPTION_EXEMPT',
     'STUN_URLS',
@@ -152,7 +150,7 @@ describe('a variable that is given', () => {
   });
 
   test.each([
-    ['PORT', ['0', '65536', '-1', '3000.5', '0x50', '3000 ', 'http', '1e3', '999999999999']],
+    ['PORT', ['0', '65536', '-1', '3000.5', '0x50', '30 00', 'http', '1e3', '999999999999']],
     ['PUBLIC_URL', ['link.example.com', 'ftp://link.example.com', 'https://', 'https://a.example/path', '//a.example']],
     ['DATABASE_URL', ['mysql://db/linking', 'db.example.com', 'postgres', 'https://db.example.com/linking']],
     ['RING_OAUTH_URL', ['oauth.ring.com', 'ftp://oauth.ring.com', 'http://oauth.ring.com', 'https://']],
@@ -163,8 +161,9 @@ describe('a variable that is given', () => {
     ['AUDIT_RETENTION_DAYS', ['0', '-1', '1.5', '36501', 'forever']],
     ['RATE_LIMIT_SCALE', ['0', '0.0', '-1', 'Infinity', 'NaN', 'lots']],
     ['RING_SIMULATOR', ['yes', 'ON', 'true', '1']],
-    ['TRUST_PROXY', ['true', 'yes', '*', '-1', '1.5', '10.0.0.0/33', '10.0.0.0/', '::1/129', '10.0.0.1,', 'proxy']],
+    ['TRUST_PROXY', ['true', 'yes', '*', '-1', '1.5', '10.0.0.0/33', '10.0.0.0/', '::1/129', '10.0.0.1,', 'proxy', '0.0.0.0/0', '::/0']],
     ['METRICS_TOKEN', ['short']],
+    ['RING_HMAC_KEY', ['h', 'hmackey']],
     ['SUBSCRIPTION_REQUIRED', ['on', 'true', 'account', 'Device']],
     ['SUBSCRIPTION_EXEMPT', ['somebody', 'a@example.com,', 'a@example.com;b@example.com', 'a@', '*@example.com,*']],
     [
@@ -254,13 +253,19 @@ describe('the encryption keys', () => {
 });
 
 describe('outside production', () => {
-  const { PUBLIC_URL, DATABASE_URL, NODE_ENV, ...development } = PRODUCTION;
+  const { PUBLIC_URL, DATABASE_URL, NODE_ENV, TRUST_PROXY, METRICS_TOKEN, ...development } = PRODUCTION;
 
   test('the public URL is the local one, and there need be no database', () => {
     const config = readConfig({ ...development, PORT: '4000' });
     expect(config).toMatchObject({ production: false, publicUrl: 'http://localhost:4000', simulator: false });
     expect(config.databaseUrl).toBeUndefined();
     expect([PUBLIC_URL, DATABASE_URL, NODE_ENV]).not.toContain(undefined);
+  });
+
+  test('there need be no proxy in front, and anybody may read the metrics', () => {
+    const { trustProxy, metricsToken } = readConfig(development);
+    expect({ trustProxy, metricsToken }).toEqual({ trustProxy: 0, metricsToken: undefined });
+    expect([TRUST_PROXY, METRICS_TOKEN]).not.toContain(undefined);
   });
 
   test.each(['RING_CLIENT_ID', 'RING_CLIENT_SECRET', 'RING_HMAC_KEY'])(

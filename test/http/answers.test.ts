@@ -11,7 +11,13 @@ let production: World;
 beforeAll(async () => {
   world = await startWorld();
   production = await startWorld({
-    environment: { NODE_ENV: 'production', RING_SIMULATOR: 'off', PUBLIC_URL: 'https://link.example.com' },
+    environment: {
+      NODE_ENV: 'production',
+      RING_SIMULATOR: 'off',
+      PUBLIC_URL: 'https://link.example.com',
+      TRUST_PROXY: '1',
+      METRICS_TOKEN: 'a-token-for-metrics',
+    },
   });
 });
 afterAll(async () => {

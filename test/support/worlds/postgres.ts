@@ -82,14 +82,15 @@ export interface OwnPostgres {
 }
 
 /**
- * A Postgres for a test that stops or kills it. It flushes to disk like a real one, so that confirmed data must
- * survive.
+ * A Postgres for a test that stops or kills it, or needs other settings. It flushes to disk like a real one, so that
+ * confirmed data must survive.
  */
-export async function startOwnPostgres(): Promise<OwnPostgres> {
+export async function startOwnPostgres(settings: Readonly<Record<string, string>> = {}): Promise<OwnPostgres> {
   const dataDir = await mkdtemp(join(fromGlobalSetup('TEST_DIRECTORY'), 'own-'));
   await copyCluster(dataDir);
+  const all = { ...TEST_SETTINGS, ...settings };
   const start = (port?: number) =>
-    startEmbeddedPostgres({ dataDir, settings: TEST_SETTINGS, log: () => undefined, ...(port && { port }) });
+    startEmbeddedPostgres({ dataDir, settings: all, log: () => undefined, ...(port && { port }) });
   let running: EmbeddedPostgres | undefined = await start();
   const { url } = running;
 
@@ -111,6 +112,19 @@ export async function startOwnPostgres(): Promise<OwnPostgres> {
     async remove() {
       await stop();
       await rm(dataDir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** An empty, unmigrated database of the caller's own. @param options of CREATE DATABASE */
+export async function createOtherDatabase(options: string): Promise<TestDatabase> {
+  const name = `test_${randomUUID().replaceAll('-', '')}`;
+  const server = fromGlobalSetup('TEST_POSTGRES_URL');
+  await query(server, `CREATE DATABASE ${name} TEMPLATE template0 ${options}`);
+  return {
+    url: databaseUrl(server, name),
+    async drop() {
+      await query(server, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
     },
   };
 }
