@@ -1,3 +1,4 @@
+import { BlockList, isIP } from 'node:net';
 import type { Request, RequestHandler } from 'express';
 import { Gauge, type Registry } from 'prom-client';
 import type { Core } from '../core.js';
@@ -36,6 +37,31 @@ const SMALLEST_DIFFERENCE = 5;
 const isProbe = ({ path }: Request): boolean => ['/livez', '/readyz', '/metrics'].includes(path);
 /** A load balancer that asks another address than `/readyz` how we are does not forward anybody's request. */
 const isHealthCheck = (request: Request): boolean => /health|probe|googlehc/i.test(request.get('user-agent') ?? '');
+
+/** The networks of proxies, and of nobody on the internet. */
+const INSIDE = new BlockList();
+for (const [network, prefix] of [
+  ['10.0.0.0', 8],
+  ['100.64.0.0', 10],
+  ['127.0.0.0', 8],
+  ['172.16.0.0', 12],
+  ['192.168.0.0', 16],
+] as const) {
+  INSIDE.addSubnet(network, prefix);
+}
+INSIDE.addSubnet('fc00::', 7, 'ipv6');
+INSIDE.addAddress('::1', 'ipv6');
+
+/**
+ * Whether `X-Forwarded-For` names the caller. Express looks into it only if it trusts who has sent it. It stops too early at
+ * another proxy, which is inside and was itself called by somebody.
+ */
+function isTrusted({ ip = '', ips }: Request, addresses: number): boolean {
+  if (ips.length === 0) return false;
+  const caller = ip.replace(/^::ffff:/i, '');
+  const isInside = isIP(caller) !== 0 && INSIDE.check(caller, isIP(caller) === 6 ? 'ipv6' : 'ipv4');
+  return !(isInside && addresses > ips.length);
+}
 
 /** @param options.registry gets the gauge */
 export function createSetUpSigns(options: SetUpSignsOptions): SetUpSigns {
@@ -102,8 +128,8 @@ export function createSetUpSigns(options: SetUpSignsOptions): SetUpSigns {
       if (!isProbe(request) && !isHealthCheck(request)) {
         // As the session's cookie is decided on: by the first of several.
         if (production) see('forwarded_proto', /^\s*https\s*(?:,|$)/i.test(request.get('x-forwarded-proto') ?? ''));
-        // Express names the addresses in it only if it trusts the one who sent it.
-        if (request.get('x-forwarded-for')) see('forwarded_for', request.ips.length > 0);
+        const addresses = request.get('x-forwarded-for')?.split(',').length ?? 0;
+        if (addresses > 0) see('forwarded_for', isTrusted(request, addresses));
       }
       next();
     },

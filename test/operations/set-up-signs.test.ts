@@ -4,7 +4,7 @@ import { send } from '../support/clients/http.js';
 import { newEvent, post, sign } from '../support/clients/webhooks.js';
 import { linked } from '../support/features/linking.js';
 import { scrape } from '../support/inspection/metrics.js';
-import { startWorld, type World, type WorldOptions } from '../support/worlds/world.js';
+import { startWorld, TestClock, type World, type WorldOptions } from '../support/worlds/world.js';
 
 const METRICS_TOKEN = 'a-token-for-metrics';
 const PRODUCTION = {
@@ -33,7 +33,7 @@ async function warnings(): Promise<string[]> {
 const errors = (): string[] => world.log.filter((line) => line.includes('"level":50') && line.includes('"problem":'));
 
 async function isProblem(problem: string): Promise<boolean> {
-  const metrics = await scrape(world.url, { authorization: `Bearer ${METRICS_TOKEN}` });
+  const metrics = await scrape(world.url, METRICS_TOKEN);
   return metrics.value(`ring_link_set_up_problem{problem="${problem}"}`) === 1;
 }
 
@@ -91,6 +91,8 @@ describe('in production, a proxy that does not say https', () => {
 
 describe('X-Forwarded-For of a proxy', () => {
   const forwarded = { ...HTTPS, 'x-forwarded-for': '203.0.113.8' };
+  /** As behind two proxies, of which the inner one is the one that calls us. */
+  const forwardedTwice = { ...HTTPS, 'x-forwarded-for': '203.0.113.8, 10.0.0.7' };
 
   test.each([
     ['there is said to be none', '0'],
@@ -99,6 +101,18 @@ describe('X-Forwarded-For of a proxy', () => {
     await begin({ environment: { ...PRODUCTION, TRUST_PROXY } });
     for (let times = 0; times < 5; times++) await visit(forwarded);
     await expectProblem('forwarded_for', 'TRUST_PROXY');
+  });
+
+  test('of which there is another one than is said is told of', async () => {
+    await begin({ environment: PRODUCTION });
+    await visit(forwardedTwice);
+    await expectProblem('forwarded_for', 'TRUST_PROXY');
+  });
+
+  test('of which there are as many as is said is as it should be', async () => {
+    await begin({ environment: { ...PRODUCTION, TRUST_PROXY: '2' } });
+    await visit(forwardedTwice);
+    await expectNoProblem();
   });
 
   test.each(['1', 'loopback'])('that is trusted (TRUST_PROXY=%s) is as it should be', async (TRUST_PROXY) => {
@@ -138,8 +152,10 @@ describe('Ring’s clock', () => {
     ['behind', -60],
   ])('a minute %s of ours is told of once, and over when both agree', async (_where, seconds) => {
     let difference = seconds;
-    const ringNow = () => world.clock.now().getTime() + difference * 1_000;
-    await begin({ environment: { METRICS_TOKEN }, ringNow });
+    // Ring looks at its clock before there is a world.
+    const clock = new TestClock();
+    await begin({ environment: { METRICS_TOKEN }, ringNow: () => clock.now().getTime() + difference * 1_000 });
+    clock.advance((world.clock.now().getTime() - clock.now().getTime()) / 1_000);
     const ringUser = await world.ring.createUser();
     await world.ring.install(ringUser);
     await expectProblem('ring_clock', 'NTP');
