@@ -128,7 +128,9 @@ export function createSetUpSigns(options: SetUpSignsOptions): SetUpSigns {
       if (!isProbe(request) && !isHealthCheck(request)) {
         // As the session's cookie is decided on: by the first of several.
         if (production) see('forwarded_proto', /^\s*https\s*(?:,|$)/i.test(request.get('x-forwarded-proto') ?? ''));
-        const addresses = request.get('x-forwarded-for')?.split(',').length ?? 0;
+        const addresses = (request.get('x-forwarded-for') ?? '')
+          .split(',')
+          .filter((entry) => entry.trim() !== '').length;
         if (addresses > 0) see('forwarded_for', isTrusted(request, addresses));
       }
       next();
