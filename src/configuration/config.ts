@@ -57,7 +57,12 @@ export class ConfigError extends Error {
 export const RING_CREDENTIALS = ['RING_CLIENT_ID', 'RING_CLIENT_SECRET', 'RING_HMAC_KEY'] as const;
 
 /** The variables whose value nobody may guess. */
-const SECRETS: ReadonlySet<string> = new Set(['RING_CLIENT_SECRET', 'RING_HMAC_KEY', 'SESSION_SECRET', 'METRICS_TOKEN']);
+const SECRETS: ReadonlySet<string> = new Set([
+  'RING_CLIENT_SECRET',
+  'RING_HMAC_KEY',
+  'SESSION_SECRET',
+  'METRICS_TOKEN',
+]);
 /** The user and the password of the database in docker-compose.yml. */
 const PUBLISHED_LOGIN = 'app';
 
@@ -143,7 +148,9 @@ const encryptionKeys = (production: boolean) =>
       const match = /^([A-Za-z0-9._-]{1,32}):([A-Za-z0-9+/]{43}=)$/.exec(entry.trim());
       const [, id, base64] = match ?? [];
       if (id === undefined || base64 === undefined || keys.some((key) => key.id === id)) {
-        return refuse(`expected id:base64-of-32-bytes, comma-separated, each id once (entry ${keys.length + 1} is not)`);
+        return refuse(
+          `expected id:base64-of-32-bytes, comma-separated, each id once (entry ${keys.length + 1} is not)`,
+        );
       }
       keys.push({ id, key: Buffer.from(base64, 'base64') });
     }

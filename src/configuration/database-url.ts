@@ -63,7 +63,9 @@ export function readDatabaseUrl(url: string): DatabaseAddress {
 function wantsEncoding(url: string): boolean {
   const [, path = '', query = ''] = /^\w+:\/\/[^/?#]*([^?#]*)(?:\?([^#]*))?/.exec(url) ?? [];
   return (
-    url.includes('#') || path.includes('@') || query.split('&').some((pair) => pair.includes('@') && !pair.includes('='))
+    url.includes('#') ||
+    path.includes('@') ||
+    query.split('&').some((pair) => pair.includes('@') && !pair.includes('='))
   );
 }
 
@@ -80,7 +82,9 @@ function withDefiniteTls(url: string): string {
   // libpq has no such mode, so the parser would not see it.
   if (parameters.includes('sslmode=no-verify')) return withQuery(without(/^uselibpqcompat=/));
   if (parameters.includes('uselibpqcompat=true')) return url;
-  return withQuery(parameters.map((one) => one.replace(/^sslmode=(?:prefer|require|verify-ca)$/, 'sslmode=verify-full')));
+  return withQuery(
+    parameters.map((one) => one.replace(/^sslmode=(?:prefer|require|verify-ca)$/, 'sslmode=verify-full')),
+  );
 }
 
 function parsed(url: string): ConnectionOptions {

@@ -10,7 +10,8 @@ const PLACEHOLDERS: readonly RegExp[] = [
 ];
 
 /** Words that a trial may be run with, and production may not. */
-const WEAK_WORDS = /^(?:secret|password|passwort|pass|key|token|test|dummy|example|sample|default|admin|none|foo|bar)$/i;
+const WEAK_WORDS =
+  /^(?:secret|password|passwort|pass|key|token|test|dummy|example|sample|default|admin|none|foo|bar)$/i;
 
 /** Credentials that stand in docker-compose.yml, where anybody can read them, and that look like real ones. A test compares. */
 const PUBLISHED: ReadonlySet<string> = new Set([
@@ -30,7 +31,7 @@ export const isPublished = (secret: string): boolean => PUBLISHED.has(secret);
 
 /** Whether anybody would guess a secret: a word, one letter again and again, a short text repeated, an alphabet. */
 export function isTrivial(secret: string): boolean {
-  return WEAK_WORDS.test(secret) || isRegular([...secret].map((letter) => letter.codePointAt(0) ?? 0));
+  return WEAK_WORDS.test(secret) || isRegular(Array.from(secret, (letter) => letter.codePointAt(0) ?? 0));
 }
 
 /** As {@link isTrivial}, for the bytes of a key. */

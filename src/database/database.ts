@@ -88,10 +88,7 @@ interface KnexLimits {
 }
 
 /** Opens a pool for our own SQL. Nothing is connected yet. */
-export function openKnex(
-  connection: pg.ClientConfig,
-  { max, timeoutMs, statementTimeoutMs, log }: KnexLimits,
-): Knex {
+export function openKnex(connection: pg.ClientConfig, { max, timeoutMs, statementTimeoutMs, log }: KnexLimits): Knex {
   return knex({
     client: 'pg',
     // Its types know less than `pg`, to which it hands all of this.

@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import pg from 'pg';
 import { ConfigError } from '../configuration/config.js';
 import { readDatabaseUrl } from '../configuration/database-url.js';
@@ -53,7 +54,9 @@ export function problemsOf({ encoding, version, isReadOnly, isShared }: Database
     problems.push(`the server is Postgres ${Math.floor(version / 10_000)}; expected 14 or newer`);
   }
   if (isReadOnly) {
-    problems.push('the server takes no changes; expected the primary, and a database and a role that are not read-only');
+    problems.push(
+      'the server takes no changes; expected the primary, and a database and a role that are not read-only',
+    );
   }
   if (isShared) {
     problems.push(
@@ -114,14 +117,17 @@ const PROBLEMS: Readonly<Record<string, string>> = {
 
 /** The same for errors that have no code of their own. */
 const MESSAGES: readonly [RegExp, string][] = [
-  [/no pg_hba\.conf entry .*(?:no encryption|SSL off)/, 'the server wants TLS; expected sslmode=verify-full, or another one that encrypts'],
+  [
+    /no pg_hba\.conf entry .*(?:no encryption|SSL off)/,
+    'the server wants TLS; expected sslmode=verify-full, or another one that encrypts',
+  ],
   [/does not support SSL/, 'the server has no TLS; expected sslmode=disable, or a server that has it'],
   [/client password must be/, 'the server wants a password; expected postgres://user:password@host/database'],
   [/unsupported startup parameter/, 'the pooler does not take `options`; expected a URL without them'],
 ];
 
 function problemOf(error: unknown): string | undefined {
-  if (!(error instanceof Error)) return undefined;
+  if (!types.isNativeError(error)) return undefined;
   const { code } = error as { code?: unknown };
   const byMessage = MESSAGES.find(([form]) => form.test(error.message))?.[1];
   return byMessage ?? (typeof code === 'string' ? PROBLEMS[code] : undefined);

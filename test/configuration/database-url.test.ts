@@ -33,7 +33,10 @@ describe('a URL says where the database is', () => {
     ['postgres://u:p@db.example.com:5433/linking', { host: 'db.example.com', port: 5433, database: 'linking' }],
     ['postgresql://u:p@db.example.com/linking', { host: 'db.example.com', database: 'linking' }],
     ['postgres://u:p@[2001:db8::1]:5433/linking', { host: '2001:db8::1', port: 5433, database: 'linking' }],
-    ['postgres://u:p@/linking?host=/cloudsql/a-project:europe-west1:db', { host: '/cloudsql/a-project:europe-west1:db' }],
+    [
+      'postgres://u:p@/linking?host=/cloudsql/a-project:europe-west1:db',
+      { host: '/cloudsql/a-project:europe-west1:db' },
+    ],
     ['postgres://u:p@localhost/linking?host=/cloudsql/a:b:c', { host: '/cloudsql/a:b:c', database: 'linking' }],
     ['postgres://u:p@%2Fvar%2Frun%2Fpostgresql/linking', { host: '/var/run/postgresql', database: 'linking' }],
     ['postgres://u:p@/linking?host=/var/run/postgresql&port=5433', { host: '/var/run/postgresql', port: 5433 }],
@@ -108,7 +111,16 @@ describe('a URL says how the connection is encrypted', () => {
 });
 
 describe('a URL that can not be meant is refused', () => {
-  const PASSWORDS = ['pass/word-1', 'pass?word-1', 'pass#word-1', '12/word-1', '12#word-1', '12?word-1', 'a@b/word-1', '%ff-word-1'];
+  const PASSWORDS = [
+    'pass/word-1',
+    'pass?word-1',
+    'pass#word-1',
+    '12/word-1',
+    '12#word-1',
+    '12?word-1',
+    'a@b/word-1',
+    '%ff-word-1',
+  ];
 
   test.each(PASSWORDS)('with the password %s, which wants percent-encoding', (password) => {
     const problem = problemOf(`postgres://user:${password}@db.example.com/linking`);

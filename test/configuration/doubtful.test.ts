@@ -97,11 +97,14 @@ describe('a value that can not be meant is refused, in production and outside,',
     }
   });
 
-  test.each(['"abcdefghijkl', `abcdefghijkl'`, 'abcdefghijkl”'])('for %s has lost the other quotation mark', (value) => {
-    for (const name of ['RING_CLIENT_ID', 'RING_CLIENT_SECRET', 'RING_HMAC_KEY']) {
-      expect(namesIn(problemsOf({ ...PRODUCTION, [name]: value }))).toEqual([name]);
-    }
-  });
+  test.each(['"abcdefghijkl', `abcdefghijkl'`, 'abcdefghijkl”'])(
+    'for %s has lost the other quotation mark',
+    (value) => {
+      for (const name of ['RING_CLIENT_ID', 'RING_CLIENT_SECRET', 'RING_HMAC_KEY']) {
+        expect(namesIn(problemsOf({ ...PRODUCTION, [name]: value }))).toEqual([name]);
+      }
+    },
+  );
 
   test.each([
     'postgres://user:<password>@db.example.com/linking',
@@ -116,7 +119,9 @@ describe('a value that can not be meant is refused, in production and outside,',
 
 describe('secrets that are none are refused in production', () => {
   const compose = readProjectFile('docker-compose.yml');
-  const published = [...compose.matchAll(/^ +(RING_CLIENT\w+|RING_HMAC_KEY|SESSION_SECRET|TOKEN_\w+|DATABASE_URL): (.+)$/gm)];
+  const published = [
+    ...compose.matchAll(/^ +(RING_CLIENT\w+|RING_HMAC_KEY|SESSION_SECRET|TOKEN_\w+|DATABASE_URL): (.+)$/gm),
+  ];
 
   test('such as each that stands in docker-compose.yml', () => {
     expect(published).toHaveLength(6);
@@ -152,15 +157,18 @@ describe('secrets that are none are refused in production', () => {
     ['all bytes in a row', Buffer.from(Array.from({ length: 32 }, (_, index) => index))],
     ['a word again and again', Buffer.from('changeme'.repeat(4))],
   ];
-  test.each(keys)('such as an encryption key of %s, unless it stands behind another to be rotated away', (_what, key) => {
-    const weak = `weak:${key.toString('base64')}`;
-    expect(namesIn(problemsOf({ ...PRODUCTION, TOKEN_ENCRYPTION_KEYS: weak }))).toEqual(['TOKEN_ENCRYPTION_KEYS']);
-    expect(namesIn(problemsOf({ ...PRODUCTION, TOKEN_ENCRYPTION_KEYS: `${weak},new:${KEY}` }))).toEqual([
-      'TOKEN_ENCRYPTION_KEYS',
-    ]);
-    expect(problemsOf({ ...PRODUCTION, TOKEN_ENCRYPTION_KEYS: `new:${KEY},${weak}` })).toEqual([]);
-    expect(problemsOf({ ...TRIAL, TOKEN_ENCRYPTION_KEYS: weak })).toEqual([]);
-  });
+  test.each(keys)(
+    'such as an encryption key of %s, unless it stands behind another to be rotated away',
+    (_what, key) => {
+      const weak = `weak:${key.toString('base64')}`;
+      expect(namesIn(problemsOf({ ...PRODUCTION, TOKEN_ENCRYPTION_KEYS: weak }))).toEqual(['TOKEN_ENCRYPTION_KEYS']);
+      expect(namesIn(problemsOf({ ...PRODUCTION, TOKEN_ENCRYPTION_KEYS: `${weak},new:${KEY}` }))).toEqual([
+        'TOKEN_ENCRYPTION_KEYS',
+      ]);
+      expect(problemsOf({ ...PRODUCTION, TOKEN_ENCRYPTION_KEYS: `new:${KEY},${weak}` })).toEqual([]);
+      expect(problemsOf({ ...TRIAL, TOKEN_ENCRYPTION_KEYS: weak })).toEqual([]);
+    },
+  );
 
   test('and what openssl makes is taken, each time', () => {
     for (let round = 0; round < 200; round++) {
@@ -262,8 +270,6 @@ test('the process ends with 1 and says all of it at once, without a secret', asy
 
   expect(ended).toEqual({ code: 1, signal: null });
   expect(app.stdout()).toBe('');
-  expect(namesIn(app.stderr().trimEnd().split('\n'))).toEqual(
-    [...Object.keys(secrets), 'RING_HMAC_KY'].sort(),
-  );
+  expect(namesIn(app.stderr().trimEnd().split('\n'))).toEqual([...Object.keys(secrets), 'RING_HMAC_KY'].sort());
   expect(app.stderr()).not.toMatch(/changeme|zzzz|half-a-secret|other-half|AAAA|word-1|wrong-name/);
 });

@@ -42,24 +42,27 @@ function withParts(url: string, parts: Parts): string {
 }
 
 describe('a database in which names would get lost', () => {
-  test.each(['LATIN1', 'SQL_ASCII'])('(%s) is refused by the process, in a line that says how to make a good one', async (encoding) => {
-    const world = await createProcessWorld();
-    const database = await createOtherDatabase(`ENCODING '${encoding}' LOCALE_PROVIDER libc LOCALE 'C'`);
-    try {
-      const app = spawnApp({ ...world.environment, DATABASE_URL: database.url });
+  test.each(['LATIN1', 'SQL_ASCII'])(
+    '(%s) is refused by the process, in a line that says how to make a good one',
+    async (encoding) => {
+      const world = await createProcessWorld();
+      const database = await createOtherDatabase(`ENCODING '${encoding}' LOCALE_PROVIDER libc LOCALE 'C'`);
+      try {
+        const app = spawnApp({ ...world.environment, DATABASE_URL: database.url });
 
-      expect(await app.ended).toEqual({ code: 1, signal: null });
-      const lines = app.stderr().trimEnd().split('\n');
-      expect(lines).toHaveLength(1);
-      expect(lines[0]).toMatch(/^DATABASE_URL: .*expected .*ENCODING 'UTF8'/);
-      expect(lines[0]).toContain(encoding);
-      // Nothing was begun in it.
-      expect(await query(database.url, `SELECT to_regclass('users') AS users`)).toEqual([{ users: null }]);
-    } finally {
-      await database.drop();
-      await world.stop();
-    }
-  });
+        expect(await app.ended).toEqual({ code: 1, signal: null });
+        const lines = app.stderr().trimEnd().split('\n');
+        expect(lines).toHaveLength(1);
+        expect(lines[0]).toMatch(/^DATABASE_URL: .*expected .*ENCODING 'UTF8'/);
+        expect(lines[0]).toContain(encoding);
+        // Nothing was begun in it.
+        expect(await query(database.url, `SELECT to_regclass('users') AS users`)).toEqual([{ users: null }]);
+      } finally {
+        await database.drop();
+        await world.stop();
+      }
+    },
+  );
 });
 
 describe('a database', () => {
@@ -74,7 +77,10 @@ describe('a database', () => {
   });
 
   test('that takes no changes is refused', async () => {
-    await query(database.url, `ALTER DATABASE ${new URL(database.url).pathname.slice(1)} SET default_transaction_read_only = on`);
+    await query(
+      database.url,
+      `ALTER DATABASE ${new URL(database.url).pathname.slice(1)} SET default_transaction_read_only = on`,
+    );
     expect(await problemsAt(database.url)).toEqual([expect.stringContaining('takes no changes')]);
   });
 
