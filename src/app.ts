@@ -10,6 +10,7 @@ import type { EventFeed } from './events/event-feed.js';
 import { type EventStreamSettings, eventStreams } from './events/event-streams.js';
 import { eventsPage } from './events/events-page.js';
 import { errorPage, notFound } from './http/errors.js';
+import { trustedProxies } from './http/networks.js';
 import { createRateLimits } from './http/rate-limits.js';
 import { seeOther } from './http/see-other.js';
 import { leanAssets } from './http/lean-assets.js';
@@ -17,6 +18,8 @@ import { createInbox } from './inbox/inbox.js';
 import type { JobQueue } from './jobs/queue.js';
 import type { CodeExchange } from './linking/exchange.js';
 import { createLinkPages } from './linking/link-pages.js';
+import { matchNonce } from './linking/match.js';
+import { createSentByRing } from './linking/sent-by-ring.js';
 import { tokenCallback } from './linking/token-callback.js';
 import { liveViewRoutes } from './live-views/live-view-routes.js';
 import { accountPage } from './my-data/account-page.js';
@@ -30,6 +33,8 @@ import { createHomePage } from './pages/home-page.js';
 import { picturePages } from './pages/picture-pages.js';
 import { recordingPages } from './pages/recording-pages.js';
 import { createAuthentication } from './users/authentication.js';
+import { createGuesses } from './users/guesses.js';
+import { createKnownBrowsers } from './users/known-browsers.js';
 import { createPasswords, type HashCost } from './users/passwords.js';
 import { userRoutes } from './users/routes.js';
 import { createSessions } from './users/session.js';
@@ -87,12 +92,20 @@ export function createApp(options: AppOptions): App {
     log,
     ...(options.eventStreams && { settings: options.eventStreams }),
   });
+  const isWelcome = createSentByRing({
+    ...core,
+    limits,
+    matchNonce: (redirect) => matchNonce(database.patientPool, hmacKey, redirect, metrics.onMatched),
+  });
+  const knownBrowsers = createKnownBrowsers({ secret: config.sessionSecret, production: config.production });
+  const guesses = createGuesses({ limits, knownBrowsers, isWelcome });
   const homePage = createHomePage({ ...core, limits });
   const linkPages = createLinkPages({
     ...core,
     patientPool: database.patientPool,
     hmacKey,
     limits,
+    isWelcome,
     patienceMs,
     isShuttingDown,
     onClaimed: metrics.onClaimed,
@@ -103,7 +116,7 @@ export function createApp(options: AppOptions): App {
   app.disable('x-powered-by');
   // No nested parameters. A repeated one becomes a list, which no schema takes for text.
   app.set('query parser', 'simple');
-  app.set('trust proxy', config.trustProxy);
+  app.set('trust proxy', trustedProxies(config.trustProxy));
   app.set('views', VIEWS_DIR);
   app.set('view engine', 'ejs');
   app.engine('ejs', renderView);
@@ -135,7 +148,7 @@ export function createApp(options: AppOptions): App {
   app.use('/assets', leanAssets(), express.static(ASSETS_DIR, { maxAge: '1h' }));
 
   app.use(storedNowhere);
-  app.use(sessions.middleware, ...authentication.middleware);
+  app.use(sessions.middleware, ...authentication.middleware, knownBrowsers.middleware);
   app.use(urlencoded({ extended: false, limit: FORM_LIMIT, parameterLimit: 20 }));
   app.use(
     userRoutes({
@@ -144,6 +157,8 @@ export function createApp(options: AppOptions): App {
       authentication,
       passwords,
       limits,
+      guesses,
+      isWelcome,
       async proceed(request, response, intent) {
         if (intent === 'link') await linkPages.link(request, response);
         else seeOther(response, '/ring/home');
@@ -160,7 +175,7 @@ export function createApp(options: AppOptions): App {
   app.use(recordingPages({ ...core, limits }));
   app.use(eventsPage({ db, limits }));
   app.use(streams.router);
-  app.use(accountPage({ ...core, database, authentication, passwords, limits }));
+  app.use(accountPage({ ...core, database, authentication, passwords, limits, guesses, knownBrowsers }));
   app.use(notFound);
   app.use(errorPage);
   return { express: app, endStreams: streams.close, close: sessions.close };

@@ -21,11 +21,12 @@ export const CRON_EXPRESSIONS = {
   'wake overdue inboxes': '* * * * *',
   'start due snapshots': '* * * * *',
   'check subscriptions': '* * * * *',
+  // Often, because refused codes may be many.
+  'forget old code exchanges': '* * * * *',
   // Often, because Ring ends a session by itself after a minute at most, and pages should not show it as open for long.
   'end expired live views': '*/5 * * * * *',
   // Often, because a minute without it means that events were missed.
   'note presence': '*/10 * * * * *',
-  'forget old code exchanges': '17 * * * *',
   'purge the inbox': '29 * * * *',
   'forget ended live views': '47 * * * *',
   'forget expired token pairs': '23 3 * * *',

@@ -2,19 +2,21 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type Request, type Response, Router } from 'express';
 import type { Core } from '../core.js';
 import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
+import { networkOf } from '../http/networks.js';
+import { createPlaces, type FullBound, type PlaceBounds } from '../http/places.js';
 import { signedInOrRefused, userIdOf } from '../users/current-user.js';
 import type { EventFeed } from './event-feed.js';
 
-export interface EventStreamSettings {
-  /** How many one user may have open in this process: one for each visible page. */
-  ofUser: number;
-  /** How many this process holds open for all users. */
-  ofProcess: number;
+export interface EventStreamSettings extends PlaceBounds {
   /** Proxies hang up on a connection that is silent for a minute. A stream whose session has ended ends at the next beat. */
   heartbeatMs: number;
+  /** The most time that a stream is open. The browser then opens another one, at an instance that has room for it. */
+  lifetimeMs: number;
 }
 
-const STANDARD: EventStreamSettings = { ofUser: 6, ofProcess: 2_000, heartbeatMs: 20_000 };
+/** One user has a stream for each visible page. */
+export const STREAM_PLACES: PlaceBounds = { ofUser: 6, ofNetwork: 400, ofProcess: 2_000 };
+const STANDARD: EventStreamSettings = { ...STREAM_PLACES, heartbeatMs: 20_000, lifetimeMs: 60 * 60_000 };
 
 export interface EventStreamDependencies extends Pick<Core, 'log'> {
   feed: Pick<EventFeed, 'subscribe'>;
@@ -30,8 +32,9 @@ export interface EventStreams {
 }
 
 interface Stream {
-  userId: string;
   sessionId: string;
+  /** By the clock of `performance`. */
+  endsAt: number;
   response: Response;
 }
 
@@ -41,28 +44,25 @@ const HEARTBEAT = ':\n\n';
 
 /** More bytes than this are unsent only when the network has taken nothing for long. */
 const MOST_UNSENT = 1_024;
-const RETRY_AFTER_SECONDS = 30;
+const LATER = { retryAfterSeconds: 30 };
 
 /**
  * `GET /events/stream`, server-sent events for the pages of signed-in users: an event says that the list of events may have
  * changed, and the page asks for the list itself.
  */
 export function eventStreams({ feed, standing, log, settings }: EventStreamDependencies): EventStreams {
-  const { ofUser, ofProcess, heartbeatMs } = { ...STANDARD, ...settings };
+  const { heartbeatMs, lifetimeMs, ...bounds } = { ...STANDARD, ...settings };
+  const places = createPlaces(bounds);
   const open = new Set<Stream>();
   const closing = new AbortController();
 
-  /** @throws {HttpError} 429, 503 */
-  function requireRoom(userId: string): void {
-    const later = { retryAfterSeconds: RETRY_AFTER_SECONDS };
-    if (closing.signal.aborted) throw new HttpError(503, 'This instance is stopping. Connect again.', later);
-    if (open.size >= ofProcess) {
-      log.warn({ streams: open.size }, 'no more streams of events are opened');
-      throw new HttpError(503, 'Too many pages are open. Please reload the page to see what is new.', later);
-    }
-    if ([...open].filter((stream) => stream.userId === userId).length >= ofUser) {
-      throw new HttpError(429, 'You have too many pages open. Close some of them.', later);
-    }
+  /** @returns gives the place back. @throws {HttpError} 429, 503 */
+  function takePlace(request: Request): () => void {
+    if (closing.signal.aborted) throw new HttpError(503, 'This instance is stopping. Connect again.', LATER);
+    const leave = places.take(userIdOf(request), networkOf(request.ip));
+    if (typeof leave !== 'string') return leave;
+    if (leave === 'ofProcess') log.warn({ streams: open.size }, 'no more streams of events are opened');
+    throw noPlace(leave);
   }
 
   const router = Router();
@@ -70,8 +70,8 @@ export function eventStreams({ feed, standing, log, settings }: EventStreamDepen
   route.get(signedInOrRefused, (request: Request, response: Response) => {
     // A browser that left while its session was looked up would never have its stream closed.
     if (response.closed) return;
-    const userId = userIdOf(request);
-    requireRoom(userId);
+    const leave = takePlace(request);
+    response.once('close', leave);
     response.writeHead(200, {
       'Content-Type': 'text/event-stream; charset=utf-8',
       'Cache-Control': 'no-store, no-transform',
@@ -82,10 +82,12 @@ export function eventStreams({ feed, standing, log, settings }: EventStreamDepen
       response.end();
       return;
     }
-    const stream = { userId, sessionId: request.sessionID, response };
+    // Their lives differ, so that those which began together do not all come back together.
+    const endsAt = performance.now() + lifetimeMs * (0.5 + Math.random() / 2);
+    const stream = { sessionId: request.sessionID, endsAt, response };
     open.add(stream);
     const unsubscribe = feed.subscribe(
-      userId,
+      userIdOf(request),
       oncePerTurn(() => {
         send(stream, NEWS);
       }),
@@ -110,8 +112,9 @@ export function eventStreams({ feed, standing, log, settings }: EventStreamDepen
       log.debug({ err: error }, 'the sessions of streams could not be looked up');
       return new Set(sessionIds);
     });
+    const now = performance.now();
     for (const stream of streams) {
-      if (stand.has(stream.sessionId)) send(stream, HEARTBEAT);
+      if (stand.has(stream.sessionId) && now < stream.endsAt) send(stream, HEARTBEAT);
       else end(stream);
     }
   }
@@ -135,6 +138,16 @@ export function eventStreams({ feed, standing, log, settings }: EventStreamDepen
       for (const stream of open) end(stream);
     },
   };
+}
+
+function noPlace(full: FullBound): HttpError {
+  switch (full) {
+    case 'ofUser':
+      return new HttpError(429, 'You have too many pages open. Close some of them.', LATER);
+    case 'ofNetwork':
+    case 'ofProcess':
+      return new HttpError(503, 'Too many pages are open. Please reload the page to see what is new.', LATER);
+  }
 }
 
 /** Joins all that Postgres tells at one go into one piece of news: hundreds would fill up the response at once. */

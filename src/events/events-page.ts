@@ -7,7 +7,7 @@ import { type ListedDevice, listDevices } from '../devices/device-list.js';
 import { nameOfDevice } from '../devices/device-view.js';
 import { noSuchDevice } from '../devices/no-such-device.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
-import { limitAddress, type RateLimits } from '../http/rate-limits.js';
+import { limitCaller, type RateLimits } from '../http/rate-limits.js';
 import { render } from '../http/render.js';
 import { seeOther } from '../http/see-other.js';
 import { isLive, isUsable } from '../ring-accounts/link-conditions.js';
@@ -77,7 +77,7 @@ const Query = z
 export function eventsPage({ db, limits }: EventsPageDependencies): Router {
   const router = Router();
   const route = router.route('/events');
-  route.get(limitAddress(limits.visit), signedInOrHome, async (request: Request, response: Response) => {
+  route.get(limitCaller(limits.visit), signedInOrHome, async (request: Request, response: Response) => {
     const userId = userIdOf(request);
     const { device, kind, ...place } = readQuery(request);
     const devices = (await listDevices(db, userId)).filter(({ isShared }) => isShared);

@@ -38,6 +38,11 @@ export function findExchange(
   return row(db, sql`SELECT outcome, started_at FROM token_exchanges WHERE code_digest = ${digest}`);
 }
 
-export async function purgeExchangesBefore(db: Knex, startedBefore: Date): Promise<void> {
-  await run(db, sql`DELETE FROM token_exchanges WHERE started_at < ${startedBefore}`);
+/** Purges by age, and sooner the codes that Ring has refused: there may be many, and Ring refuses them again. */
+export async function purgeExchangesBefore(db: Knex, startedBefore: Date, refusedBefore: Date): Promise<void> {
+  await run(
+    db,
+    sql`DELETE FROM token_exchanges
+         WHERE started_at < ${startedBefore} OR (outcome = 'REFUSED' AND started_at < ${refusedBefore})`,
+  );
 }

@@ -8,6 +8,7 @@ import { insist } from '../time/insist.js';
 import { within } from '../time/within.js';
 import { storePair } from '../tokens/pair-rows.js';
 import { sealPair } from '../tokens/token-pairs.js';
+import type { Turn, TurnResult } from './code-turns.js';
 import { beginExchange, dropExchange, type ExchangeRow, findExchange, settleExchange } from './exchange-rows.js';
 import { enqueueIdentification } from './identify-pair.js';
 
@@ -59,44 +60,55 @@ export interface CodeExchange {
    * Exchanges an authorization code for a token pair and stores it, once for each code, however often and however
    * simultaneously the code is delivered. It goes on when the caller has been answered or is gone.
    *
-   * @throws when the database can't be reached; a code that was not yet sent to Ring can then be delivered again
+   * @param takeTurn waits until Ring may be asked; not called for a code that has come before
+   * @throws what `takeTurn` throws, and when the database can't be reached; a code that was not yet sent to Ring can then be
+   *   delivered again
    * @see https://developer.amazon.com/docs/ring/app-deployment.html
    */
-  exchange(code: string): Promise<ExchangeOutcome>;
+  exchange(code: string, takeTurn: () => Promise<Turn>): Promise<ExchangeOutcome>;
   /** Waits for all exchanges that are under way. */
   settled(): Promise<void>;
 }
 
 export function createCodeExchange(dependencies: ExchangeDependencies): CodeExchange {
-  const underWay = new Set<Promise<ExchangeOutcome>>();
+  /** By digest. What comes again meanwhile waits here for the first one, and not in the database. */
+  const underWay = new Map<string, Promise<ExchangeOutcome>>();
   return {
-    async exchange(code) {
-      const exchanging = exchangeOnce(dependencies, code).finally(() => underWay.delete(exchanging));
-      underWay.add(exchanging);
+    async exchange(code, takeTurn) {
+      const digest = createHash('sha256').update(code).digest();
+      const key = digest.toString('base64');
+      let exchanging = underWay.get(key);
+      if (exchanging === undefined) {
+        const received = { code, digest, at: dependencies.clock() };
+        exchanging = exchangeOnce(dependencies, received, takeTurn).finally(() => underWay.delete(key));
+        underWay.set(key, exchanging);
+      }
       return (await within(ANSWER_LIMIT_MS, exchanging)) ?? 'UNSETTLED';
     },
     async settled() {
-      await Promise.allSettled(underWay);
+      await Promise.allSettled(underWay.values());
     },
   };
 }
 
-async function exchangeOnce(dependencies: ExchangeDependencies, code: string): Promise<ExchangeOutcome> {
-  const received = { digest: createHash('sha256').update(code).digest(), at: dependencies.clock() };
+async function exchangeOnce(
+  dependencies: ExchangeDependencies,
+  received: ReceivedCode,
+  takeTurn: () => Promise<Turn>,
+): Promise<ExchangeOutcome> {
+  const { db } = dependencies;
   const { digest } = received;
-  // Committed before Ring is called: a crash in between reads as `UNCERTAIN`.
-  if (!(await beginExchange(dependencies.db, digest, received.at))) return outcomeOfFirst(dependencies, digest);
-  let pair: TokenPair;
-  try {
-    pair = await dependencies.ring.exchangeCode(code);
-  } catch (error) {
-    if (!(error instanceof RingError)) throw error;
-    dependencies.log.warn({ err: error }, 'the code exchange failed');
-    dependencies.onExchange(outcomeOf(error));
-    return recordFailure(dependencies.db, digest, error);
+  if ((await findExchange(db, digest)) !== undefined) return outcomeOfFirst(dependencies, digest);
+  const turn = await takeTurn();
+  const answer = await askRing(dependencies, received, turn);
+  if (answer === 'known') return outcomeOfFirst(dependencies, digest);
+  if (answer instanceof RingError) {
+    dependencies.log.warn({ err: answer }, 'the code exchange failed');
+    dependencies.onExchange(outcomeOf(answer));
+    return recordFailure(db, digest, answer);
   }
   try {
-    await storeInsistently(dependencies, received, pair);
+    await storeInsistently(dependencies, received, answer);
   } catch (error) {
     dependencies.onExchange('LOST');
     throw error;
@@ -105,7 +117,33 @@ async function exchangeOnce(dependencies: ExchangeDependencies, code: string): P
   return 'STORED';
 }
 
+/** Asks Ring, and ends the turn. @returns `known` when another instance was faster with this code */
+async function askRing(
+  { db, ring, log }: ExchangeDependencies,
+  { code, digest, at }: ReceivedCode,
+  turn: Turn,
+): Promise<TokenPair | RingError | 'known'> {
+  let result: TurnResult = 'other';
+  try {
+    // Committed before Ring is called: a crash in between reads as `UNCERTAIN`.
+    if (!(await beginExchange(db, digest, at))) return 'known';
+    const pair = await ring.exchangeCode(code);
+    result = 'taken';
+    return pair;
+  } catch (error) {
+    if (!(error instanceof RingError)) throw error;
+    if (outcomeOf(error) === 'REFUSED') result = 'refused';
+    return error;
+  } finally {
+    // Not waited for: the pair exists only in this process until it is stored.
+    turn.end(result).catch((error: unknown) => {
+      log.warn({ err: error }, 'what came of a code is not counted');
+    });
+  }
+}
+
 interface ReceivedCode {
+  code: string;
   digest: Buffer;
   /** When the code came, which is soon after the installation. Its exchange may take seconds. */
   at: Date;
@@ -125,7 +163,8 @@ function outcomeOf(error: RingError): Exclude<ExchangeOutcome, 'STORED' | 'UNSET
   switch (error.kind) {
     case 'rejected':
       if (error.code === 'invalid_client') return 'MISCONFIGURED';
-      return error.code === 'invalid_grant' ? 'REFUSED' : 'FAILED';
+      // A code that has not even the form of one may be called an invalid request.
+      return error.code === 'invalid_grant' || error.code === 'invalid_request' ? 'REFUSED' : 'FAILED';
     case 'unauthorized':
       return 'MISCONFIGURED';
     case 'rate-limited':

@@ -4,6 +4,8 @@ import { purgeExchangesBefore } from './exchange-rows.js';
 
 /** A day. A code lives 60 s, and Ring sends none again as late as this. */
 const EXCHANGE_RETENTION_MS = 24 * 60 * 60 * 1_000;
+/** Longer than a code lives, so that one that is sent again and again is asked for once. */
+const REFUSED_RETENTION_MS = 3 * 60 * 1_000;
 const EXPIRED_RETENTION_MS = 30 * 24 * 60 * 60 * 1_000;
 
 /**
@@ -24,7 +26,8 @@ export async function expireUnclaimedPairs({
 
 /** Purges the digests of codes that can't come again. */
 export async function purgeExchanges({ db, clock }: Pick<Core, 'db' | 'clock'>): Promise<void> {
-  await purgeExchangesBefore(db, new Date(clock().getTime() - EXCHANGE_RETENTION_MS));
+  const now = clock().getTime();
+  await purgeExchangesBefore(db, new Date(now - EXCHANGE_RETENTION_MS), new Date(now - REFUSED_RETENTION_MS));
 }
 
 /** Purges what is left of pairs that expired: the IDs of Ring accounts that were never linked with them. */

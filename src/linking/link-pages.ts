@@ -3,7 +3,7 @@ import { type Request, type Response, Router } from 'express';
 import { z } from 'zod';
 import type { Core } from '../core.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
-import { limitAddress, type RateLimits } from '../http/rate-limits.js';
+import { type IsWelcome, limitCaller, type RateLimits } from '../http/rate-limits.js';
 import { render } from '../http/render.js';
 import { seeOther } from '../http/see-other.js';
 import { findLink, type Link, newestLinkOfUser } from '../ring-accounts/links.js';
@@ -24,7 +24,8 @@ declare module '../http/render.js' {
 }
 
 export interface LinkPagesDependencies extends ClaimDependencies, Pick<Core, 'log' | 'linkClockSkewSeconds'> {
-  limits: RateLimits;
+  limits: Pick<RateLimits, 'linkAttempt' | 'visit'>;
+  isWelcome: IsWelcome;
   /** How long a page waits for Ring, in ms: once for the pair to arrive, once for the link to be confirmed. */
   patienceMs: number;
   /** When true, pages stop waiting for Ring. */
@@ -52,7 +53,7 @@ const CONFIRMATION_POLL_MS = 100;
 
 /** The Account Link URL: from Ring's redirect to the outcome. */
 export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages {
-  const { db, vault, clock, log, limits, linkClockSkewSeconds } = dependencies;
+  const { db, vault, clock, log, limits, isWelcome, linkClockSkewSeconds } = dependencies;
 
   async function show(request: Request, response: Response, outcome: Outcome): Promise<void> {
     const { status, switchUser, ...view } = OUTCOME_PAGES[outcome];
@@ -180,7 +181,7 @@ export function createLinkPages(dependencies: LinkPagesDependencies): LinkPages 
 
   const router = Router();
   const route = router.route('/ring/link');
-  route.get(limitAddress(limits.visit), async (request, response) => {
+  route.get(limitCaller(limits.visit, isWelcome), async (request, response) => {
     if (request.query.nonce !== undefined || request.query.time !== undefined) {
       await receive(request, response);
       return;

@@ -1,7 +1,9 @@
 import { json, Router, urlencoded } from 'express';
 import { z } from 'zod';
 import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
-import { limitAddress, type RateLimits } from '../http/rate-limits.js';
+import { networkOf } from '../http/networks.js';
+import { limitNetwork, type RateLimits } from '../http/rate-limits.js';
+import { createCodeTurns } from './code-turns.js';
 import type { CodeExchange, ExchangeOutcome } from './exchange.js';
 
 const BODY_LIMIT = '16kb';
@@ -20,16 +22,17 @@ const NO_CODE =
 
 /** `POST /ring/token`: the Token Exchange URL, which Ring calls with an authorization code. */
 export function tokenCallback(codes: CodeExchange, limits: RateLimits): Router {
+  const turns = createCodeTurns(limits);
   const router = Router();
   const route = router.route('/ring/token');
   route.post(
-    limitAddress(limits.tokenExchange),
+    limitNetwork(limits.tokenExchange),
     json({ limit: BODY_LIMIT, type: ['json', '+json'] }),
     urlencoded({ limit: BODY_LIMIT, extended: false, parameterLimit: 50 }),
     async (request, response) => {
       const code = codeOf(request.body, request.query);
       if (code === undefined) throw new HttpError(400, NO_CODE);
-      const outcome = await codes.exchange(code);
+      const outcome = await codes.exchange(code, () => turns.take(networkOf(request.ip)));
       if (outcome !== 'STORED') throw answerTo(outcome);
       response.set('Cache-Control', 'no-store').json({ status: 'stored' });
     },

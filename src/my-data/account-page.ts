@@ -3,12 +3,15 @@ import { z } from 'zod';
 import type { Core } from '../core.js';
 import type { Database } from '../database/database.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
-import { limitAddress, type RateLimits } from '../http/rate-limits.js';
+import { networkOf } from '../http/networks.js';
+import { limitCaller, type RateLimits } from '../http/rate-limits.js';
 import { render } from '../http/render.js';
 import { seeOther } from '../http/see-other.js';
 import type { Authentication } from '../users/authentication.js';
 import { csrfProtection, csrfToken } from '../users/csrf.js';
 import { signedInOrHome, userOf } from '../users/current-user.js';
+import type { Guesses } from '../users/guesses.js';
+import type { KnownBrowsers } from '../users/known-browsers.js';
 import type { Passwords } from '../users/passwords.js';
 import { saveSession } from '../users/session.js';
 import { NewEmail, NewPassword, type User, verifyPassword } from '../users/users.js';
@@ -21,6 +24,8 @@ export interface AccountPageOptions extends Pick<Core, 'db' | 'ring' | 'tokens' 
   authentication: Authentication;
   passwords: Passwords;
   limits: RateLimits;
+  guesses: Guesses;
+  knownBrowsers: KnownBrowsers;
 }
 
 declare module '../http/render.js' {
@@ -69,7 +74,7 @@ const NOT_CONFIRMED = `Type ${CONFIRMATION} to confirm.`;
 
 /** The page where users change their e-mail or password, download their data, and delete their account. */
 export function accountPage(options: AccountPageOptions): Router {
-  const { db, database, clock, log, authentication, limits } = options;
+  const { db, database, clock, log, authentication, limits, guesses, knownBrowsers } = options;
   const downloads = createDownloads(database.patientPool, clock);
   const router = Router();
 
@@ -87,17 +92,13 @@ export function accountPage(options: AccountPageOptions): Router {
     });
   }
 
-  /**
-   * Verifies the user's current password. Guesses are counted together with those at the sign-in form, and before the
-   * password is verified: guesses that arrive together would all pass a later count.
-   *
-   * @returns the error message; undefined when the password is right
-   */
-  async function problemWithPassword(user: User, password: string): Promise<string | undefined> {
+  /** Verifies the user's current password. @returns the error message; undefined when the password is right */
+  async function problemWithPassword(request: Request, password: string): Promise<string | undefined> {
     if (password === '') return NO_PASSWORD;
-    await limits.signInUser.consume(user.email);
+    const user = userOf(request);
+    const guess = await guesses.signedIn(request, user);
     if (!(await verifyPassword(options, user.id, password))) return WRONG_PASSWORD;
-    await limits.signInUser.reset(user.email);
+    await guess.right();
     return undefined;
   }
 
@@ -125,7 +126,7 @@ export function accountPage(options: AccountPageOptions): Router {
     const email = NewEmail.safeParse(typed);
     if (!email.success) return refuse('new', email.error.issues[0]?.message ?? '');
     if (email.data === user.email) return refuse('new', SAME_EMAIL);
-    const complaint = await problemWithPassword(user, current);
+    const complaint = await problemWithPassword(request, current);
     if (complaint !== undefined) return refuse('current', complaint);
 
     // Limited as sign-ups are, because the answer tells whether another user has this e-mail.
@@ -142,14 +143,13 @@ export function accountPage(options: AccountPageOptions): Router {
   }
 
   async function handlePassword(request: Request, response: Response): Promise<void> {
-    const user = userOf(request);
     const { new: typed, current } = Form.parse(request.body);
     const refuse = (field: AccountProblem['field'], message: string) =>
       show(request, response, { form: 'password', field, message });
 
     const password = NewPassword.safeParse(typed);
     if (!password.success) return refuse('new', password.error.issues[0]?.message ?? '');
-    const complaint = await problemWithPassword(user, current);
+    const complaint = await problemWithPassword(request, current);
     if (complaint !== undefined) return refuse('current', complaint);
 
     const changed = await changePassword(options, changeOf(request), password.data);
@@ -164,7 +164,7 @@ export function accountPage(options: AccountPageOptions): Router {
     if (confirmation.trim().toUpperCase() !== CONFIRMATION) {
       return show(request, response, { form: 'delete', field: 'confirmation', message: NOT_CONFIRMED });
     }
-    const complaint = await problemWithPassword(user, current);
+    const complaint = await problemWithPassword(request, current);
     if (complaint !== undefined) {
       return show(request, response, { form: 'delete', field: 'current', message: complaint, confirmation });
     }
@@ -176,11 +176,12 @@ export function accountPage(options: AccountPageOptions): Router {
     log.info('a user has deleted their account');
     delete request.session.pendingLink;
     await authentication.signOut(request);
+    knownBrowsers.forget(request, response, user.email);
     seeOther(response, `${PATH}/deleted`);
   }
 
   const page = router.route(PATH);
-  page.get(limitAddress(limits.visit), signedInOrHome, (request, response) => show(request, response));
+  page.get(limitCaller(limits.visit), signedInOrHome, (request, response) => show(request, response));
   page.all(methodNotAllowed('GET', 'HEAD'));
 
   for (const [name, handle] of [
@@ -190,7 +191,7 @@ export function accountPage(options: AccountPageOptions): Router {
   ] as const) {
     const route = router.route(`${PATH}/${name}`);
     // First, because a session that has ended, perhaps by the first of two clicks, has no CSRF token any more.
-    route.post(signedInOrHome, csrfProtection, limitAddress(limits.signInAddress), handle);
+    route.post(signedInOrHome, csrfProtection, limitCaller(limits.signInAddress), handle);
     route.get(backToPage);
     route.all(methodNotAllowed('POST'));
   }
@@ -202,7 +203,7 @@ export function accountPage(options: AccountPageOptions): Router {
     const { id } = userOf(request);
     await limits.download.consume(id);
     try {
-      const outcome = await downloads.send(id, response);
+      const outcome = await downloads.send(id, networkOf(request.ip), response);
       if (outcome !== 'sent') throw noDownload(outcome);
     } catch (error) {
       if (!response.headersSent) throw error;
@@ -214,7 +215,7 @@ export function accountPage(options: AccountPageOptions): Router {
 
   // The page after a deletion. Its reader is signed out.
   const deleted = router.route(`${PATH}/deleted`);
-  deleted.get(limitAddress(limits.visit), (request, response) => {
+  deleted.get(limitCaller(limits.visit), (request, response) => {
     if (request.user === undefined) render(response, 'account-deleted', { title: 'Your account is deleted' });
     else seeOther(response, PATH);
   });

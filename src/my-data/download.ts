@@ -3,6 +3,8 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Pool, PoolClient } from 'pg';
 import { type Sql, sql } from '../database/sql.js';
+import type { Network } from '../http/networks.js';
+import { createPlaces, type PlaceBounds } from '../http/places.js';
 import { USER_OF_EVENT } from '../inbox/user-of-event.js';
 import { isLive } from '../ring-accounts/link-conditions.js';
 
@@ -117,12 +119,12 @@ const sectionsOf = (userId: string): readonly Section[] => [
 
 /** Enough for some 50 MB over a slow connection. Until then a connection to the database is taken. */
 const LIMIT_MS = 5 * 60_000;
-/** The most downloads of this process. Jobs and the matching of links share the pool, and come first. */
-const MOST_AT_ONCE = 4;
+/** The most downloads at once. Jobs and the matching of links share the pool, and come first. */
+export const DOWNLOAD_PLACES: PlaceBounds = { ofUser: 1, ofNetwork: 4, ofProcess: 6 };
 
 /**
  * - `under-way`: the user has another download.
- * - `busy`: too many users have one.
+ * - `busy`: too many users have one, here or behind the same address.
  * - `deleted`: there is no such user any more.
  */
 export type Download = 'sent' | 'under-way' | 'busy' | 'deleted';
@@ -151,16 +153,15 @@ export interface Downloads {
    * @throws an error that may come after the first byte: the caller breaks the response off then, so that an incomplete
    *   file is not taken for a whole one
    */
-  send(userId: string, response: ServerResponse): Promise<Download>;
+  send(userId: string, network: Network, response: ServerResponse): Promise<Download>;
 }
 
 export function createDownloads(pool: Pool, now: () => Date): Downloads {
-  const underWay = new Set<string>();
+  const places = createPlaces(DOWNLOAD_PLACES);
   return {
-    async send(userId, response) {
-      if (underWay.has(userId)) return 'under-way';
-      if (underWay.size >= MOST_AT_ONCE) return 'busy';
-      underWay.add(userId);
+    async send(userId, network, response) {
+      const leave = places.take(userId, network);
+      if (typeof leave === 'string') return leave === 'ofUser' ? 'under-way' : 'busy';
       try {
         const hasUser = await inSnapshot(pool, async (client) => {
           const account = await readAccount(client, userId);
@@ -173,7 +174,7 @@ export function createDownloads(pool: Pool, now: () => Date): Downloads {
         });
         if (!hasUser) return 'deleted';
       } finally {
-        underWay.delete(userId);
+        leave();
       }
       // The end is sent last, because a client that has seen it may ask again.
       response.end();

@@ -18,7 +18,7 @@ import type { UserDevice } from '../devices/user-devices.js';
 import { zonesView, type ZonesView } from '../devices/zones-view.js';
 import { latestEvents, type LatestEventsView } from '../events/latest-events.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
-import { limitAddress, type RateLimits } from '../http/rate-limits.js';
+import { limitCaller, type RateLimits } from '../http/rate-limits.js';
 import { render } from '../http/render.js';
 import { seeOther } from '../http/see-other.js';
 import { lastRunText, noticeOf, type PictureNotice } from '../pictures/outcome-words.js';
@@ -157,7 +157,7 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
   }
 
   const page = router.route('/devices/:deviceId');
-  page.get(limitAddress(limits.visit), signedInOrHome, async (request: Request<DeviceParameters>, response) => {
+  page.get(limitCaller(limits.visit), signedInOrHome, async (request: Request<DeviceParameters>, response) => {
     await show(request, response, await deviceOf(request));
   });
   page.all(methodNotAllowed('GET', 'HEAD'));

@@ -15,7 +15,7 @@ import {
 import { sensorViews } from '../devices/sensors-view.js';
 import { latestEvents, type LatestEventsView } from '../events/latest-events.js';
 import { methodNotAllowed } from '../http/errors.js';
-import { limitAddress, type RateLimits } from '../http/rate-limits.js';
+import { limitCaller, type RateLimits } from '../http/rate-limits.js';
 import { render } from '../http/render.js';
 import { seeOther } from '../http/see-other.js';
 import { subscriptionsOfUser, uncoveredDevicesOfUser, type UserSubscription } from '../inventory/subscriptions.js';
@@ -89,7 +89,7 @@ export function createHomePage(dependencies: HomePageDependencies): HomePage {
 
   const router = Router();
   const route = router.route('/ring/home');
-  route.get(limitAddress(limits.visit), async (request, response) => {
+  route.get(limitCaller(limits.visit), async (request, response) => {
     if (request.user === undefined) {
       await showSignedOut(request, response);
       return;

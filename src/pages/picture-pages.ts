@@ -5,7 +5,7 @@ import { pathOfEventPicture, pathOfPicture } from '../devices/picture-paths.js';
 import { uncoveredDevice } from '../devices/no-such-device.js';
 import { lockDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
-import { limitAddress, type RateLimits } from '../http/rate-limits.js';
+import { limitCaller, type RateLimits } from '../http/rate-limits.js';
 import { render } from '../http/render.js';
 import { seeOther } from '../http/see-other.js';
 import { markPictureDeleted, setEventPictures } from '../inventory/device-rows.js';
@@ -127,7 +127,7 @@ export function picturePages(dependencies: PicturePagesDependencies): Router {
       await fetchAndLead(request, response, device, event);
     }
   });
-  ofEvent.get(limitAddress(limits.visit), signedInOrHome, async (request: Request<EventParameters>, response) => {
+  ofEvent.get(limitCaller(limits.visit), signedInOrHome, async (request: Request<EventParameters>, response) => {
     const device = await coveredDeviceOf(request);
     const event = await requireEvent(device, request.params.eventId);
     const asked = await requestOf(db, device, event.id, clock());
@@ -192,7 +192,7 @@ export function picturePages(dependencies: PicturePagesDependencies): Router {
   }
 
   const viewer = router.route('/devices/:deviceId/snapshots/:snapshotId/view');
-  viewer.get(limitAddress(limits.visit), signedInOrHome, async (request: Request<PictureParameters>, response) => {
+  viewer.get(limitCaller(limits.visit), signedInOrHome, async (request: Request<PictureParameters>, response) => {
     const device = await coveredDeviceOf(request);
     const kept = await picturesOf(db, device);
     const place = kept.findIndex(({ id }) => id === request.params.snapshotId);

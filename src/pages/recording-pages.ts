@@ -6,7 +6,9 @@ import { nameOfDevice, pathOfDevice, timeView, type TimeView } from '../devices/
 import { noSuchDevice } from '../devices/no-such-device.js';
 import type { UserDevice } from '../devices/user-devices.js';
 import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
-import { limitAddress, type RateLimits } from '../http/rate-limits.js';
+import { networkOf } from '../http/networks.js';
+import { createPlaces, type FullBound, type PlaceBounds } from '../http/places.js';
+import { limitCaller, type RateLimits } from '../http/rate-limits.js';
 import { render } from '../http/render.js';
 import { seeOther } from '../http/see-other.js';
 import type { RingClip } from '../ring/media.js';
@@ -46,9 +48,8 @@ export interface ClipDependencies extends ClipCore {
   limits: RateLimits;
 }
 
-/** The most streams of one user in this process. A browser opens another one before it has closed the one before. */
-const MOST_OF_USER = 4;
-const MOST_OF_PROCESS = 200;
+/** The most streams at once. A browser opens another one before it has closed the one before. */
+export const CLIP_PLACES: PlaceBounds = { ofUser: 4, ofNetwork: 60, ofProcess: 200 };
 const STREAMS_RETRY_AFTER_SECONDS = 30;
 /** A browser that does not read for so long, in ms, because the video is paused, asks for the rest anew. */
 const STREAM_LIMIT_MS = 15 * 60_000;
@@ -68,7 +69,7 @@ type ClipParameters = { deviceId: string; at: string };
  */
 export function recordingPages(dependencies: ClipDependencies): Router {
   const { db, limits } = dependencies;
-  const streams = new Map<string, number>();
+  const places = createPlaces(CLIP_PLACES);
   const router = Router();
 
   const video = router.route('/devices/:deviceId/recordings/:at/video');
@@ -76,18 +77,19 @@ export function recordingPages(dependencies: ClipDependencies): Router {
     const userId = userIdOf(request);
     await limits.clip.consume(userId);
     const { device, at } = await wanted(request);
-    const end = takePlace(streams, userId);
+    const leave = places.take(userId, networkOf(request.ip));
+    if (typeof leave === 'string') throw noPlace(leave);
     try {
       await sendVideo(dependencies, device, at, request, response);
     } finally {
-      end();
+      leave();
     }
   });
   video.all(methodNotAllowed('GET', 'HEAD'));
   router.use('/devices/:deviceId/recordings/:at/video', problemDetails);
 
   const page = router.route('/devices/:deviceId/recordings/:at');
-  page.get(limitAddress(limits.visit), signedInOrHome, async (request: Request<ClipParameters>, response) => {
+  page.get(limitCaller(limits.visit), signedInOrHome, async (request: Request<ClipParameters>, response) => {
     await limits.clip.consume(userIdOf(request));
     const { device, at } = await wanted(request);
     // Asked first, so that the page can say what there is. The player asks again.
@@ -129,23 +131,15 @@ export function recordingPages(dependencies: ClipDependencies): Router {
 
 const pathOfRecording = (deviceId: string, at: Date): string => `${pathOfDevice(deviceId)}/recordings/${at.getTime()}`;
 
-/** @returns gives the place back. @throws {HttpError} 429, 503 */
-function takePlace(streams: Map<string, number>, userId: string): () => void {
+function noPlace(full: FullBound): HttpError {
   const later = { retryAfterSeconds: STREAMS_RETRY_AFTER_SECONDS };
-  const ofUser = streams.get(userId) ?? 0;
-  if (ofUser >= MOST_OF_USER) {
-    throw new HttpError(429, 'You have too many recordings open. Close some of them.', later);
+  switch (full) {
+    case 'ofUser':
+      return new HttpError(429, 'You have too many recordings open. Close some of them.', later);
+    case 'ofNetwork':
+    case 'ofProcess':
+      return new HttpError(503, 'Many people are watching right now. Please try again in a moment.', later);
   }
-  const all = [...streams.values()].reduce((sum, count) => sum + count, 0);
-  if (all >= MOST_OF_PROCESS) {
-    throw new HttpError(503, 'Many people are watching right now. Please try again in a moment.', later);
-  }
-  streams.set(userId, ofUser + 1);
-  return () => {
-    const left = (streams.get(userId) ?? 1) - 1;
-    if (left === 0) streams.delete(userId);
-    else streams.set(userId, left);
-  };
 }
 
 /**

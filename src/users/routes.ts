@@ -2,11 +2,12 @@ import { type Request, type RequestHandler, type Response, Router } from 'expres
 import type { Knex } from 'knex';
 import { z } from 'zod';
 import { methodNotAllowed } from '../http/errors.js';
-import { limitAddress, type RateLimits } from '../http/rate-limits.js';
+import { type IsWelcome, limitNetwork, type RateLimits } from '../http/rate-limits.js';
 import { seeOther } from '../http/see-other.js';
 import type { Clock } from '../time/clock.js';
 import type { Authentication } from './authentication.js';
 import { csrfProtection } from './csrf.js';
+import type { Guesses } from './guesses.js';
 import type { Passwords } from './passwords.js';
 import { createUser, Credentials, NewUser } from './users.js';
 
@@ -25,7 +26,9 @@ export interface UserRoutesOptions {
   clock: Clock;
   authentication: Authentication;
   passwords: Passwords;
-  limits: RateLimits;
+  limits: Pick<RateLimits, 'signUpAddress'>;
+  guesses: Guesses;
+  isWelcome: IsWelcome;
   /** Answers a user who has just signed in. */
   proceed: (request: Request, response: Response, intent: Intent) => Promise<void>;
   /** Shows the page with the forms again. */
@@ -45,27 +48,25 @@ const EMAIL_TAKEN = 'There is already an account with this email address. Sign i
 
 /** Sign-in, sign-up and sign-out: forms that carry `email`, `password` and `intent`. */
 export function userRoutes(options: UserRoutesOptions): Router {
-  const { db, clock, authentication, passwords, limits, proceed, showForms } = options;
+  const { db, clock, authentication, passwords, limits, guesses, isWelcome, proceed, showForms } = options;
   const router = Router();
 
-  router.post('/sign-in', csrfProtection, limitAddress(limits.signInAddress), async (request, response) => {
+  router.post('/sign-in', csrfProtection, async (request, response) => {
     const { email, intent } = Form.parse(request.body);
-    // The normalized e-mail is counted: one user's must not count as several.
     const credentials = Credentials.safeParse(request.body).data;
-    // Counted before the password is verified: guesses that arrive together would all pass a later count.
-    if (credentials !== undefined) await limits.signInUser.consume(credentials.email);
+    const guess = await guesses.atSignIn(request, credentials?.email);
     const user = credentials && (await authentication.authenticate(request));
     if (user === undefined) {
       response.status(401);
       await showForms(request, response, intent, email, { form: 'sign-in', message: WRONG_CREDENTIALS });
       return;
     }
-    await limits.signInUser.reset(user.email);
+    await guess.right();
     await authentication.signIn(request, user);
     await proceed(request, response, intent);
   });
 
-  router.post('/sign-up', csrfProtection, limitAddress(limits.signUpAddress), async (request, response) => {
+  router.post('/sign-up', csrfProtection, limitNetwork(limits.signUpAddress, isWelcome), async (request, response) => {
     const { email, password, intent } = Form.parse(request.body);
     const newUser = NewUser.safeParse({ email, password });
     if (!newUser.success) {

@@ -1,18 +1,19 @@
 import type { KeyObject } from 'node:crypto';
-import { type ErrorRequestHandler, raw, type Request, type Response, Router } from 'express';
+import { type ErrorRequestHandler, raw, type Request, type RequestHandler, type Response, Router } from 'express';
 import type { Core } from '../core.js';
 import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
 import { type Inbox, InboxUnavailableError } from '../inbox/inbox.js';
 import { type ParsedEvent, parseEvent } from '../ring/events.js';
-import { isSignedByRing } from '../ring/signature.js';
+import { hasSignature, isSignedByRing } from '../ring/signature.js';
 
 const PATH = '/webhooks/ring';
 const BODY_LIMIT = '256kb';
 
-/** The ways in which a delivery can end. */
+/** The ways in which a delivery can end. `unsigned`: a stranger's, for Ring signs everything that it sends. */
 export const DELIVERY_OUTCOMES = [
   'stored',
   'duplicate',
+  'unsigned',
   'bad_signature',
   'malformed',
   'too_large',
@@ -40,17 +41,18 @@ export interface ReceiverDependencies extends Pick<Core, 'log'> {
 export function webhookReceiver({ inbox, hmacKey, log, onDelivery }: ReceiverDependencies): Router {
   const router = Router();
   const route = router.route(PATH);
-  const refused: ErrorRequestHandler = (error: unknown, _request, _response, next) => {
-    const outcome = outcomeOf(error);
+  const refused: ErrorRequestHandler = (error: unknown, request, _response, next) => {
+    const outcome = outcomeOf(error, hasSignature(request.get('x-signature')));
     if (outcome !== undefined) onDelivery(outcome);
     // Only Ring sees our answers: without this line a wrong key, or an event that has changed, would go unnoticed.
     if (outcome !== undefined && outcome !== 'unavailable') {
-      log.warn({ detail: error instanceof HttpError ? error.detail : undefined }, `a webhook was refused: ${outcome}`);
+      log[outcome === 'unsigned' ? 'info' : 'warn']({ detail: error instanceof HttpError ? error.detail : undefined }, `a webhook was refused: ${outcome}`);
     }
     next(error instanceof InboxUnavailableError ? asUnavailable(error) : error);
   };
   // The signature is over the raw bytes, so any Content-Type is taken and nothing is decompressed.
   route.post(
+    signedOnly,
     raw({ type: () => true, limit: BODY_LIMIT, inflate: false }),
     async (request: Request, response: Response) => {
       const body = rawBody(request);
@@ -71,15 +73,21 @@ export function webhookReceiver({ inbox, hmacKey, log, onDelivery }: ReceiverDep
   return router;
 }
 
+/** Nothing is read of what is not even signed: strangers must not take the room that Ring's deliveries need. */
+const signedOnly: RequestHandler = (request, _response, next) => {
+  if (!hasSignature(request.get('x-signature'))) throw badSignature();
+  next();
+};
+
 function rawBody({ body }: Request): Buffer {
   return Buffer.isBuffer(body) ? body : Buffer.alloc(0);
 }
 
 /** The outcome of a delivery that failed; undefined when its sender hung up in the middle. */
-function outcomeOf(error: unknown): DeliveryOutcome | undefined {
+function outcomeOf(error: unknown, isSigned: boolean): DeliveryOutcome | undefined {
   const { status, type } = error as { status?: unknown; type?: unknown };
   if (type === 'request.aborted') return undefined;
-  if (status === 401) return 'bad_signature';
+  if (status === 401) return isSigned ? 'bad_signature' : 'unsigned';
   if (status === 413) return 'too_large';
   return typeof status === 'number' && status < 500 ? 'malformed' : 'unavailable';
 }
