@@ -9,6 +9,7 @@ import type { Database } from './database/database.js';
 import type { EventFeed } from './events/event-feed.js';
 import { type EventStreamSettings, eventStreams } from './events/event-streams.js';
 import { eventsPage } from './events/events-page.js';
+import { BODY_LIMITS } from './http/body-limits.js';
 import { errorPage, notFound } from './http/errors.js';
 import { trustedProxies } from './http/networks.js';
 import { createRateLimits } from './http/rate-limits.js';
@@ -59,8 +60,6 @@ export interface AppOptions {
   /** The cost of hashing a password; see {@link createPasswords}. */
   hashCost?: HashCost;
 }
-
-const FORM_LIMIT = '8kb';
 
 export interface App {
   express: Express;
@@ -144,12 +143,15 @@ export function createApp(options: AppOptions): App {
       ...(options.scrapeLimitMs !== undefined && { limitMs: options.scrapeLimitMs }),
     }),
   );
-  app.use(tokenCallback(options.codes, limits));
+  const onTurnedAway = () => {
+    metrics.onExchange('TURNED_AWAY');
+  };
+  app.use(tokenCallback({ codes: options.codes, limits, onTurnedAway }));
   app.use('/assets', leanAssets(), express.static(ASSETS_DIR, { maxAge: '1h' }));
 
   app.use(storedNowhere);
   app.use(sessions.middleware, ...authentication.middleware, knownBrowsers.middleware);
-  app.use(urlencoded({ extended: false, limit: FORM_LIMIT, parameterLimit: 20 }));
+  app.use(urlencoded({ extended: false, limit: BODY_LIMITS.form, parameterLimit: 20 }));
   app.use(
     userRoutes({
       db,

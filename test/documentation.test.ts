@@ -4,6 +4,14 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, test } from '@jest/globals';
 import { environmentSchema } from '../src/configuration/config.js';
+import { STREAM_PLACES } from '../src/events/event-streams.js';
+import { BODY_LIMITS } from '../src/http/body-limits.js';
+import type { PlaceBounds } from '../src/http/places.js';
+import { AROUND, RATES } from '../src/http/rate-limits.js';
+import { CODE_PLACES } from '../src/linking/code-turns.js';
+import { DOWNLOAD_PLACES } from '../src/my-data/download.js';
+import { CLIP_PLACES } from '../src/pages/recording-pages.js';
+import { HISTORY_SHARE, PICTURE_SHARE, REFRESH_SHARE, type Share } from '../src/tokens/call-budget.js';
 import { DOCUMENTS, namedInDocuments, PROJECT, readProjectFile } from './support/inspection/documents.js';
 
 const execute = promisify(execFile);
@@ -36,6 +44,50 @@ describe('variables', () => {
       ({ name }) => !variables.includes(name) && !source.includes(`'${name}'`),
     );
     expect(unknown).toEqual([]);
+  });
+});
+
+describe('limits', () => {
+  const number = (value: number) => value.toLocaleString('en-US');
+  const durations: Record<number, string> = { 1: 'a second', 60: 'a minute', 3600: 'an hour' };
+  const within = (seconds: number) => durations[seconds] ?? `${seconds / 60} minutes`;
+  const places = ({ ofUser, ofNetwork, ofProcess }: PlaceBounds) =>
+    `${number(ofUser)} of a user, ${number(ofNetwork)} of a network, ${number(ofProcess)} in all`;
+  const share = ({ calls, windowMs }: Share, what: string) => `${(calls * 1_000) / windowMs} ${what} in a second`;
+  const { inside, waitingOfNetwork, waitingOfProcess } = CODE_PLACES;
+
+  const limits: Record<string, string> = {
+    ...Object.fromEntries(
+      Object.entries(RATES).map(([name, { times, seconds }]) => [name, `${number(times)} in ${within(seconds)}`]),
+    ),
+    code_request: `${inside} let in and ${waitingOfNetwork} waiting of a network, ${number(waitingOfProcess)} waiting in all`,
+    event_stream: places(STREAM_PLACES),
+    clip_stream: places(CLIP_PLACES),
+    open_download: places(DOWNLOAD_PLACES),
+    refreshes: share(REFRESH_SHARE, 'calls'),
+    histories: share(HISTORY_SHARE, 'calls'),
+    event_pictures: share(PICTURE_SHARE, 'pictures'),
+    ...Object.fromEntries(Object.entries(BODY_LIMITS).map(([name, limit]) => [name, limit.replace('kb', ' kB')])),
+  };
+  const [, section = ''] = /^## Limits\n(.*?)^## /ms.exec(DOCUMENTS.get('README.md') ?? '') ?? [];
+  const rows = section
+    .split('\n')
+    .filter((line) => line.startsWith('| `'))
+    .map((row) => row.split('|').map((cell) => cell.trim()));
+
+  test('stand in the table of the README as they are in the source, and no other does', () => {
+    const documented = Object.fromEntries(rows.map(([, name = '', bound = '']) => [name.replaceAll('`', ''), bound]));
+    expect(documented).toEqual(limits);
+    expect(rows).toHaveLength(Object.keys(limits).length);
+  });
+
+  test('each have who is counted, and a reason', () => {
+    for (const [, , , counted = '', reason = ''] of rows) expect([counted, reason]).not.toContain('');
+  });
+
+  test('of a /48 are so many times those of a network as the README says', () => {
+    expect(AROUND).toBe(10);
+    expect(section.replaceAll('\n', ' ')).toContain('The /48 around it may do ten times as much.');
   });
 });
 

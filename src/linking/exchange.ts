@@ -28,7 +28,10 @@ type FinalOutcome = Exclude<ExchangeRow['outcome'], 'EXCHANGING'>;
  */
 export type ExchangeOutcome = FinalOutcome | 'NOT_SENT' | 'MISCONFIGURED' | 'UNSETTLED';
 
-/** The results of an exchange in the end. `LOST`: Ring gave us a pair that we could not store while it was of use. */
+/**
+ * The results of an exchange in the end. `LOST`: Ring gave us a pair that we could not store while it was of use. `TURNED_AWAY`:
+ * Ring was not asked, because of too many codes, or too many bad ones, from the same network or in all.
+ */
 export const EXCHANGE_RESULTS = [
   'STORED',
   'REFUSED',
@@ -37,7 +40,8 @@ export const EXCHANGE_RESULTS = [
   'NOT_SENT',
   'MISCONFIGURED',
   'LOST',
-] as const satisfies readonly (ExchangeOutcome | 'LOST')[];
+  'TURNED_AWAY',
+] as const satisfies readonly (ExchangeOutcome | 'LOST' | 'TURNED_AWAY')[];
 export type ExchangeResult = (typeof EXCHANGE_RESULTS)[number];
 
 export interface ExchangeDependencies extends Pick<

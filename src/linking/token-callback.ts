@@ -1,12 +1,11 @@
-import { json, Router, urlencoded } from 'express';
+import { json, type RequestHandler, Router, urlencoded } from 'express';
 import { z } from 'zod';
+import { BODY_LIMITS } from '../http/body-limits.js';
 import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
 import { networkOf } from '../http/networks.js';
 import { limitNetwork, type RateLimits } from '../http/rate-limits.js';
-import { createCodeTurns } from './code-turns.js';
+import { type CodeTurns, createCodeTurns } from './code-turns.js';
 import type { CodeExchange, ExchangeOutcome } from './exchange.js';
-
-const BODY_LIMIT = '16kb';
 
 /** RFC 6749 appendix A.11: visible ASCII and space. */
 const AuthorizationCode = z
@@ -20,15 +19,23 @@ const Sent = z.object({ code: AuthorizationCode.optional() });
 const NO_CODE =
   'Send the authorization code as "code": once, as text, in a JSON body, a form body or the query string.';
 
+export interface TokenCallbackDependencies {
+  codes: CodeExchange;
+  limits: RateLimits;
+  /** Called for each request of which Ring was not asked, because of too many codes or too many bad ones. */
+  onTurnedAway: () => void;
+}
+
 /** `POST /ring/token`: the Token Exchange URL, which Ring calls with an authorization code. */
-export function tokenCallback(codes: CodeExchange, limits: RateLimits): Router {
-  const turns = createCodeTurns(limits);
+export function tokenCallback({ codes, limits, onTurnedAway }: TokenCallbackDependencies): Router {
+  const turns = createCodeTurns(limits, onTurnedAway);
   const router = Router();
   const route = router.route('/ring/token');
   route.post(
+    enter(turns),
     limitNetwork(limits.tokenExchange),
-    json({ limit: BODY_LIMIT, type: ['json', '+json'] }),
-    urlencoded({ limit: BODY_LIMIT, extended: false, parameterLimit: 50 }),
+    json({ limit: BODY_LIMITS.code, type: ['json', '+json'] }),
+    urlencoded({ limit: BODY_LIMITS.code, extended: false, parameterLimit: 50 }),
     async (request, response) => {
       const code = codeOf(request.body, request.query);
       if (code === undefined) throw new HttpError(400, NO_CODE);
@@ -40,6 +47,20 @@ export function tokenCallback(codes: CodeExchange, limits: RateLimits): Router {
   route.all(methodNotAllowed('POST'));
   router.use('/ring/token', problemDetails);
   return router;
+}
+
+/** Comes first, so that a flood waits at the door and asks nothing of Postgres. */
+function enter(turns: CodeTurns): RequestHandler {
+  return async (request, response, next) => {
+    const leave = await turns.enter(networkOf(request.ip));
+    // A caller that has hung up while it waited closes nothing any more.
+    if (response.closed) {
+      leave();
+      return;
+    }
+    response.once('close', leave);
+    next();
+  };
 }
 
 /** The code in body or query, or undefined when there is none, a malformed one, or two that differ. */

@@ -4,6 +4,7 @@ import type { Core } from '../core.js';
 import { NO_LIVE_VIEW } from '../devices/device-kind.js';
 import { pathOfDevice } from '../devices/device-view.js';
 import { noSuchDevice, uncoveredDevice } from '../devices/no-such-device.js';
+import { BODY_LIMITS } from '../http/body-limits.js';
 import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
 import type { RateLimits } from '../http/rate-limits.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
@@ -26,7 +27,6 @@ export interface LiveViewDependencies extends Pick<Core, 'db' | 'ring' | 'tokens
   limits: RateLimits;
 }
 
-const OFFER_LIMIT = '64kb';
 const SDP = 'application/sdp';
 
 const ViewId = z.uuid();
@@ -46,7 +46,7 @@ export function liveViewRoutes(dependencies: LiveViewDependencies): Router {
     signedInOrRefused,
     csrfHeaderProtection,
     sdpOnly,
-    text({ type: SDP, limit: OFFER_LIMIT }),
+    text({ type: SDP, limit: BODY_LIMITS.sdp_offer }),
     async (request: Request<{ deviceId: string }>, response) => {
       const { deviceId } = request.params;
       const offer = offerOf(request);

@@ -59,7 +59,7 @@ export function createMetrics({ clock, periodicTasks }: { clock: Clock; periodic
 
   const exchanges = new Counter({
     name: 'ring_link_token_exchanges_total',
-    help: 'Authorization codes that this process has exchanged with Ring, by outcome. LOST: Ring answered with a token pair that could not be stored.',
+    help: 'Authorization codes that this process has exchanged with Ring, by outcome. LOST: Ring answered with a token pair that could not be stored. TURNED_AWAY: Ring was not asked, because of too many codes, or too many bad ones.',
     labelNames: ['outcome'],
     registers,
   });

@@ -46,7 +46,10 @@ export function webhookReceiver({ inbox, hmacKey, log, onDelivery }: ReceiverDep
     if (outcome !== undefined) onDelivery(outcome);
     // Only Ring sees our answers: without this line a wrong key, or an event that has changed, would go unnoticed.
     if (outcome !== undefined && outcome !== 'unavailable') {
-      log[outcome === 'unsigned' ? 'info' : 'warn']({ detail: error instanceof HttpError ? error.detail : undefined }, `a webhook was refused: ${outcome}`);
+      log[outcome === 'unsigned' ? 'info' : 'warn'](
+        { detail: error instanceof HttpError ? error.detail : undefined },
+        `a webhook was refused: ${outcome}`,
+      );
     }
     next(error instanceof InboxUnavailableError ? asUnavailable(error) : error);
   };

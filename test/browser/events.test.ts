@@ -25,11 +25,10 @@ afterAll(async () => {
 
 const contexts: BrowserContext[] = [];
 /** The visitor's session in a browser. */
-async function pageOf({ cookie }: Visitor, options: BrowserContextOptions = {}): Promise<Page> {
+async function pageOf({ cookies }: Visitor, options: BrowserContextOptions = {}): Promise<Page> {
   const context = await newContext(browser, options);
   contexts.push(context);
-  const [name = '', value = ''] = cookie.split('=');
-  await context.addCookies([{ name, value, url: world.url }]);
+  await context.addCookies(cookies.map((cookie) => ({ ...cookie, url: world.url })));
   return context.newPage();
 }
 

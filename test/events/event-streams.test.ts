@@ -10,7 +10,7 @@ import { send } from '../support/clients/http.js';
 import type { Visitor } from '../support/clients/visitor.js';
 import { type Owner, sharing } from '../support/features/devices.js';
 import { untilProcessed } from '../support/features/inbox.js';
-import { PASSWORD } from '../support/features/linking.js';
+import { PASSWORD, signedIn } from '../support/features/linking.js';
 import { deleteAccount, signIn, submitAccountForm } from '../support/features/my-data.js';
 import { holdLock, untilLocksAwaited } from '../support/waiting/locks.js';
 import { until } from '../support/waiting/until.js';
@@ -275,4 +275,42 @@ test('much news at once ends no stream of a client that reads', async () => {
   await visitor.open('/ring/home');
   expect(stream.hasEnded()).toBe(false);
   stream.close();
+});
+
+test('an address has so many streams of all its users together, and leaves places for others', async () => {
+  const crowded = await startWorld({
+    environment: { TRUST_PROXY: '1' },
+    eventStreams: { ofNetwork: 2, ofProcess: 3 },
+  });
+  try {
+    const visitors = await Promise.all([signedIn(crowded), signedIn(crowded), signedIn(crowded)]);
+    const opened: EventStream[] = [];
+    const addresses = ['203.0.113.8:1', '203.0.113.8:2', '::ffff:203.0.113.8', '203.0.113.9'];
+    for (const [at, address] of addresses.entries()) {
+      const { cookie } = visitors[at % visitors.length] ?? crowded.visitor();
+      opened.push(await openStream(crowded.url, cookie, { 'x-forwarded-for': address }));
+    }
+    expect(opened.map(({ status }) => status)).toEqual([200, 200, 503, 200]);
+    expect(opened[2]?.headers['retry-after']).toBe('30');
+    for (const stream of opened) stream.close();
+  } finally {
+    await crowded.stop();
+  }
+});
+
+test('a stream ends after a while, and its browser opens another one', async () => {
+  const brief = await startWorld({ eventStreams: { heartbeatMs: 50, lifetimeMs: 1 } });
+  try {
+    const { cookie } = await signedIn(brief);
+    const stream = await openStream(brief.url, cookie);
+    await stream.untilEnded();
+    expect(stream.isWhole()).toBe(true);
+    expect(stream.text()).toMatch(/^retry: \d{4}\n/);
+
+    const next = await openStream(brief.url, cookie);
+    expect(next.status).toBe(200);
+    next.close();
+  } finally {
+    await brief.stop();
+  }
 });

@@ -448,7 +448,7 @@ async function endSessions(victim: Victim): Promise<Caller[]> {
 /** Texts that no other user may see. */
 function secretsOf({ visitor, csrfToken, ringUser, userId, ...victim }: Victim): string[] {
   return [
-    ...[userId, victim.email, ringUser.account_id, csrfToken, visitor.cookie.split('=')[1] ?? missing()],
+    ...[userId, victim.email, ringUser.account_id, csrfToken, visitor.sessionCookie],
     ...[victim.device.name, victim.removedDevice.name, victim.removedDevice.id, victim.pendingId],
     ...[victim.scheduleId, victim.pictureId, victim.viewId, victim.eventId, victim.picture.toString()],
   ];

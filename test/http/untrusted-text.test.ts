@@ -143,12 +143,7 @@ async function linkedTo(text: string, deviceId = `device-${randomUUID()}`, subsc
 async function inBrowser({ visitor }: Pick<Linked, 'visitor'>, use: (page: Page) => Promise<void>): Promise<void> {
   const context: BrowserContext = await browser.newContext({ bypassCSP: true, viewport: { width: 320, height: 800 } });
   try {
-    await context.addCookies(
-      visitor.cookie.split('; ').map((cookie) => {
-        const [name = '', value = ''] = cookie.split('=');
-        return { name, value, url: world.url };
-      }),
-    );
+    await context.addCookies(visitor.cookies.map((cookie) => ({ ...cookie, url: world.url })));
     const page = await context.newPage();
     const happened: string[] = [];
     page.on('dialog', (dialog) => {

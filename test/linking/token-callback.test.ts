@@ -479,23 +479,40 @@ describe('when Ring fails in the exchange', () => {
 });
 
 describe('a flood of callbacks', () => {
-  test('from one address is throttled over all instances, with 429 and Retry-After, before Ring is asked', async () => {
-    const small = await startWorld({ environment: { RATE_LIMIT_SCALE: '0.01' } });
-    try {
-      const second = await small.startAnother();
-      const urls = [small.url, `http://localhost:${second.port}`];
-      const answers = await Promise.all(
-        Array.from({ length: 20 }, (_, n) => sendJson({ code: `flood-${n}` }, urls[n % 2])),
-      );
-      const throttled = answers.filter(({ status }) => status === 429);
-      expect(throttled).toHaveLength(14);
-      for (const answer of throttled) {
-        expectProblem(answer, [429]);
-        expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
-      }
-      expect((await small.ring.requests()).filter(({ path }) => path === '/oauth/token')).toHaveLength(6);
-    } finally {
-      await small.stop();
+  let small: World;
+  let urls: string[];
+  beforeAll(async () => {
+    small = await startWorld({ environment: { RATE_LIMIT_SCALE: '0.01' } });
+    urls = [small.url, `http://localhost:${(await small.startAnother()).port}`];
+  });
+  afterAll(() => small.stop());
+
+  /** Sends twenty callbacks at once to two instances, and expects 429 and Retry-After for most of them. */
+  async function flood(codeOf: (n: number) => string): Promise<number> {
+    const answers = await Promise.all(Array.from({ length: 20 }, (_, n) => sendJson({ code: codeOf(n) }, urls[n % 2])));
+    const throttled = answers.filter(({ status }) => status === 429);
+    for (const answer of throttled) {
+      expectProblem(answer, [429]);
+      expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
     }
+    return throttled.length;
+  }
+
+  const exchanged = async () => (await small.ring.requests()).filter(({ path }) => path === '/oauth/token').length;
+
+  test('that Ring refuses, from one address, is stopped over all instances before Ring is asked again', async () => {
+    expect(await flood((n) => `flood-${n}`)).toBe(19);
+    expect(await exchanged()).toBe(1);
+  });
+
+  test('from one address is throttled over all instances, also if the code is good', async () => {
+    await small.sql('DELETE FROM rate_limits');
+    const { code, exchanges } = await freshCode(small);
+    // What this process knows of the address is a second old at most.
+    await until('the code is taken', async () => (await sendJson({ code }, small.url)).status === 200);
+    await small.sql(`DELETE FROM rate_limits WHERE key LIKE 'token_exchange%'`);
+
+    expect(await flood(() => code)).toBe(14);
+    expect(await exchanges()).toBe(1);
   });
 });

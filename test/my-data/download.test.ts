@@ -180,8 +180,8 @@ describe('in the download', () => {
       PASSWORD,
       ...sessions.map(({ sid }) => sid),
       ...sessions.map(({ sess }) => sess.csrfToken).filter((token) => token !== undefined),
-      visitor.cookie.split('=')[1],
-      other.cookie.split('=')[1],
+      visitor.sessionCookie,
+      other.sessionCookie,
     ];
     expect(secrets.length).toBeGreaterThan(15);
     for (const secret of secrets) {

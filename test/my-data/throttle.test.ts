@@ -1,11 +1,9 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
-import { newEmail, PASSWORD, signedIn } from '../support/features/linking.js';
-import { submitAccountForm } from '../support/features/my-data.js';
+import { newEmail, signedIn } from '../support/features/linking.js';
+import { signIn, submitAccountForm } from '../support/features/my-data.js';
 import { startWorld, type World } from '../support/worlds/world.js';
 
-/**
- * The number of guesses for one account in a quarter of an hour, at the sign-in form and on the account page together.
- */
+/** The number of guesses in one session in a quarter of an hour. */
 const GUESSES = 10;
 const DOWNLOADS_PER_HOUR = 10;
 /**
@@ -43,26 +41,30 @@ test.each(FORMS)(
   },
 );
 
-test('the forms and the sign-in share the guesses of an account', async () => {
-  const email = newEmail();
-  const visitor = await signedIn(world, email);
-  const stranger = world.visitor();
-  for (let guess = 0; guess < GUESSES / 2; guess++) {
-    await stranger.open('/ring/home');
-    await stranger.submit('/sign-in', { email, password: 'a wrong password' });
-    expect(stranger.page.status).toBe(401);
-  }
-  for (let guess = 0; guess < GUESSES / 2; guess++) {
+test('the forms share the guesses of a session', async () => {
+  const visitor = await signedIn(world);
+  for (let guess = 0; guess < GUESSES; guess++) {
     const { form, fields } = FORMS[guess % FORMS.length] ?? FORMS[0];
     await submitAccountForm(visitor, form, { ...fields, current: 'a wrong password' });
     expect(visitor.page.status).toBe(400);
   }
 
-  await stranger.open('/ring/home');
-  await stranger.submit('/sign-in', { email, password: PASSWORD });
-  expect(stranger.page.status).toBe(429);
   await submitAccountForm(visitor, 'password', { new: 'an entirely different one' });
   expect(visitor.page.status).toBe(429);
+});
+
+test('guesses in one session use up nothing of another, nor of the sign-in', async () => {
+  const email = newEmail();
+  const stolen = await signedIn(world, email);
+  const owner = await signIn(world, email);
+  for (let guess = 0; guess <= GUESSES; guess++) {
+    await submitAccountForm(stolen, 'password', { new: 'an entirely different one', current: 'a wrong password' });
+  }
+  expect(stolen.page.status).toBe(429);
+
+  await signIn(world, email);
+  await submitAccountForm(owner, 'password', { new: 'an entirely different one' });
+  expect(owner.page.status).toBe(200);
 });
 
 test('a form without a guess is not counted', async () => {

@@ -241,6 +241,36 @@ describe('a whole life moves', () => {
       { grows: { 'ring_link_webhooks_received_total{outcome="bad_signature",type="unknown"}': 1 } },
     ],
     [
+      'a webhook without a signature',
+      () => post('{}', { 'x-signature': '' }),
+      {
+        grows: {
+          'ring_link_webhooks_received_total{outcome="unsigned",type="unknown"}': 1,
+          'ring_link_webhooks_received_total{outcome="bad_signature",type="unknown"}': 0,
+        },
+      },
+    ],
+    [
+      'a webhook with a signature that is none',
+      () => post('{}', { 'x-signature': 'sha256=0' }),
+      {
+        grows: {
+          'ring_link_webhooks_received_total{outcome="unsigned",type="unknown"}': 1,
+          'ring_link_webhooks_received_total{outcome="bad_signature",type="unknown"}': 0,
+        },
+      },
+    ],
+    [
+      'a large webhook without a signature',
+      () => post('x'.repeat(300_000), { 'x-signature': '' }).catch(() => undefined),
+      {
+        grows: {
+          'ring_link_webhooks_received_total{outcome="unsigned",type="unknown"}': 1,
+          'ring_link_webhooks_received_total{outcome="too_large",type="unknown"}': 0,
+        },
+      },
+    ],
+    [
       'a webhook that is malformed',
       () => post('{"meta":{}}'),
       { grows: { 'ring_link_webhooks_received_total{outcome="malformed",type="unknown"}': 1 } },

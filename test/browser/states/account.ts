@@ -100,7 +100,7 @@ export const ACCOUNT: State[] = [
     async visit(page, stage) {
       const visitor = await signedIn(stage.world);
       await sendAccountForm(page, visitor, 'email', { new: newEmail(), current: 'not the password' });
-      await throttled(stage, 'sign_in_account', async () => {
+      await throttled(stage, 'guess_signed_in', async () => {
         await page.locator('#email-current').fill(PASSWORD);
         await send(page, '/account/email');
       });

@@ -48,9 +48,9 @@ export async function newContext(browser: Browser, options: BrowserContextOption
 }
 
 /** Opens an address in the browser, with the visitor's session. */
-export async function visitAs(page: Page, { appUrl, cookie }: Visitor, address: string): Promise<void> {
-  const [name = '', value = ''] = cookie.split('=');
-  await page.context().addCookies([{ name, value, url: appUrl, httpOnly: true, sameSite: 'Lax' }]);
+export async function visitAs(page: Page, { appUrl, cookies }: Visitor, address: string): Promise<void> {
+  const kept = cookies.map((cookie) => ({ ...cookie, url: appUrl, httpOnly: true, sameSite: 'Lax' as const }));
+  await page.context().addCookies(kept);
   await page.goto(appUrl + address);
 }
 

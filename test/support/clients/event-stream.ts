@@ -22,8 +22,15 @@ export interface EventStream {
 }
 
 /** Opens a stream, and waits for the head of the answer only. */
-export async function openStream(origin: string, cookie: string): Promise<EventStream> {
-  const sent = request(`${origin}/events/stream`, { agent: false, headers: { cookie, accept: 'text/event-stream' } });
+export async function openStream(
+  origin: string,
+  cookie: string,
+  headers: Record<string, string> = {},
+): Promise<EventStream> {
+  const sent = request(`${origin}/events/stream`, {
+    agent: false,
+    headers: { ...headers, cookie, accept: 'text/event-stream' },
+  });
   sent.end();
   const [response] = (await once(sent, 'response')) as [IncomingMessage];
   let text = '';

@@ -16,7 +16,7 @@ export interface Answer {
   /** Headers and body: everything that the app sent. */
   everything: string;
   location: string | null;
-  /** `name=value` of the cookie that was set, if there was one. */
+  /** `name=value` of the session's cookie, if it was set. */
   cookie: string | undefined;
   heading: string;
 }
@@ -32,7 +32,7 @@ export async function send(origin: string, path: string, { method, cookie, form,
     ...(signal && { signal }),
   });
   const text = await response.text();
-  const [setCookie] = response.headers.getSetCookie();
+  const setCookie = response.headers.getSetCookie().find((cookie) => /^(__Host-)?session=/.test(cookie));
   const answer: Answer = {
     status: response.status,
     headers: response.headers,

@@ -37,10 +37,21 @@ export class Visitor {
 
   /** The cookies as the browser would send them back, for requests that a script on a page would send. */
   get cookie(): string {
+    return this.cookies.map(({ name, value }) => `${name}=${value}`).join('; ');
+  }
+
+  get cookies(): { name: string; value: string }[] {
     const here = { domain: new URL(this.appUrl).hostname, path: '/', secure: false, script: false };
     // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment -- its class is in a package of supertest's
     const cookies = this.#agent.jar.getCookies(here);
-    return cookies.map((cookie) => cookie.toValueString()).join('; ');
+    return cookies.map(({ name, value }) => ({ name, value }));
+  }
+
+  /** The value of the session's cookie. */
+  get sessionCookie(): string {
+    const cookie = this.cookies.find(({ name }) => name === 'session');
+    if (cookie === undefined) throw new Error('the browser has no session');
+    return cookie.value;
   }
 
   /** The heading of the current page. */
