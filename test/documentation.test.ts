@@ -9,6 +9,7 @@ import { BODY_LIMITS } from '../src/http/body-limits.js';
 import type { PlaceBounds } from '../src/http/places.js';
 import { AROUND, RATES } from '../src/http/rate-limits.js';
 import { CODE_PLACES } from '../src/linking/code-turns.js';
+import { OPENING_PLACES } from '../src/live-views/live-view-routes.js';
 import { DOWNLOAD_PLACES } from '../src/my-data/download.js';
 import { CLIP_PLACES } from '../src/pages/recording-pages.js';
 import { HISTORY_SHARE, PICTURE_SHARE, REFRESH_SHARE, type Share } from '../src/tokens/call-budget.js';
@@ -62,6 +63,7 @@ describe('limits', () => {
     ),
     code_request: `${inside} let in and ${waitingOfNetwork} waiting of a network, ${number(waitingOfProcess)} waiting in all`,
     event_stream: places(STREAM_PLACES),
+    opening_live_view: places(OPENING_PLACES),
     clip_stream: places(CLIP_PLACES),
     open_download: places(DOWNLOAD_PLACES),
     refreshes: share(REFRESH_SHARE, 'calls'),

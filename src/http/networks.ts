@@ -58,14 +58,13 @@ const HOLDS_IPV4: ReadonlySet<string> = new Set(['ipv4Mapped', 'rfc6145', 'rfc60
 
 /** Reads an address as proxies write it: with a port, in brackets or quotes, with a zone, in capitals, IPv4 within IPv6. */
 function parse(text: string): ipaddr.IPv4 | ipaddr.IPv6 | undefined {
-  const bare = withoutPort(text.trim().replace(/^"(.*)"$/, '$1')).replace(/%.*$/, '');
-  if (isIP(bare) === 0) return undefined;
-  const address = ipaddr.parse(bare);
-  if (address instanceof ipaddr.IPv4 || !HOLDS_IPV4.has(address.range())) return address;
-  return new ipaddr.IPv4(address.toByteArray().slice(12));
-}
-
-function withoutPort(text: string): string {
-  const [, address] = /^\[([^\]]*)\](?::\d+)?$/.exec(text) ?? /^([\d.]+):\d+$/.exec(text) ?? [];
-  return address ?? text;
+  const unquoted = text.trim().replace(/^"(.*)"$/, '$1');
+  const [, inBrackets] = /^\[([^\]]*)\](?::\d+)?$/.exec(unquoted) ?? [];
+  const readings = [inBrackets ?? unquoted, unquoted.replace(/:\d+$/, '')];
+  const bare = readings.map((reading) => reading.replace(/%.*$/, '')).find((reading) => isIP(reading) !== 0);
+  if (bare === undefined) return undefined;
+  if (isIP(bare) === 4) return ipaddr.IPv4.parse(bare);
+  // As in a URL, because the library does not read every address whose end is written as IPv4.
+  const address = ipaddr.IPv6.parse(new URL(`http://[${bare}]`).hostname.slice(1, -1));
+  return HOLDS_IPV4.has(address.range()) ? new ipaddr.IPv4(address.toByteArray().slice(12)) : address;
 }

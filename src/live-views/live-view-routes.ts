@@ -6,6 +6,8 @@ import { pathOfDevice } from '../devices/device-view.js';
 import { noSuchDevice, uncoveredDevice } from '../devices/no-such-device.js';
 import { BODY_LIMITS } from '../http/body-limits.js';
 import { HttpError, methodNotAllowed, problemDetails } from '../http/errors.js';
+import { networkOf } from '../http/networks.js';
+import { createPlaces, type FullBound, type PlaceBounds } from '../http/places.js';
 import type { RateLimits } from '../http/rate-limits.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
 import { isGone, RingError } from '../ring/errors.js';
@@ -29,6 +31,9 @@ export interface LiveViewDependencies extends Pick<Core, 'db' | 'ring' | 'tokens
 
 const SDP = 'application/sdp';
 
+/** The most live views that are being opened at once: each waits for Ring. */
+export const OPENING_PLACES: PlaceBounds = { ofUser: 6, ofNetwork: 40, ofProcess: 100 };
+
 const ViewId = z.uuid();
 
 /**
@@ -39,6 +44,7 @@ const ViewId = z.uuid();
  */
 export function liveViewRoutes(dependencies: LiveViewDependencies): Router {
   const { db, clock, limits } = dependencies;
+  const opening = createPlaces(OPENING_PLACES);
   const router = Router();
 
   const all = router.route('/devices/:deviceId/live-views');
@@ -52,7 +58,9 @@ export function liveViewRoutes(dependencies: LiveViewDependencies): Router {
       const offer = offerOf(request);
       const userId = userIdOf(request);
       await limits.liveView.consume(userId);
-      const { id, answer } = await open(dependencies, { userId, deviceId, offer });
+      const leave = opening.take(userId, networkOf(request.ip));
+      if (typeof leave === 'string') throw noPlace(leave);
+      const { id, answer } = await open(dependencies, { userId, deviceId, offer }).finally(leave);
       // The browser has gone, and only it would have learned the address.
       if (response.closed) await closeLiveView(db, { id, deviceId, userId }, clock());
       response
@@ -82,6 +90,17 @@ export function liveViewRoutes(dependencies: LiveViewDependencies): Router {
 
   router.use('/devices/:deviceId/live-views', problemDetails);
   return router;
+}
+
+function noPlace(full: FullBound): HttpError {
+  const soon = { retryAfterSeconds: 5 };
+  switch (full) {
+    case 'ofUser':
+      return new HttpError(429, 'You are opening too many live views at once. Wait a moment.', soon);
+    case 'ofNetwork':
+    case 'ofProcess':
+      return new HttpError(503, 'Many live views are being opened right now. Please try again in a moment.', soon);
+  }
 }
 
 interface ViewParameters {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
 import { networkOf, trustedProxies } from '../../src/http/networks.js';
 
 const IPV4 = { own: '203.0.113.8', around: undefined };
@@ -31,12 +32,40 @@ describe('one network, however its address is written', () => {
     ['in brackets', '[2001:db8:1:2::1]'],
     ['in brackets and with a port', '[2001:db8:1:2::1]:443'],
     ['in quotes', '"[2001:db8:1:2::1]:443"'],
+    ['with a port and no brackets', '2001:db8:1:2::1:40001'],
+    ['in full, with a port and no brackets', '2001:db8:1:2:3:4:5:6:443'],
     ['with a zone', '2001:db8:1:2::1%eth0'],
     ['with a zone, in brackets', '[2001:db8:1:2::1%eth0.1]:443'],
     ['with the end of it as IPv4', '2001:db8:1:2::203.0.113.8'],
   ])('IPv6, %s', (_how, text) => {
     expect(networkOf(text)).toEqual(IPV6);
   });
+});
+
+test('every IPv6 address is read, however its end is written', () => {
+  const groups = fc.array(fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 0xffff })), {
+    minLength: 8,
+    maxLength: 8,
+  });
+  fc.assert(
+    fc.property(groups, ([first = 0, ...rest]) => {
+      const all = [first | 0x2000, ...rest];
+      const hex = all.map((group) => group.toString(16));
+      const end = all.slice(6).flatMap((group) => [group >> 8, group & 0xff]);
+      const expected = { own: `${hex.slice(0, 4).join(':')}::/64`, around: `${hex.slice(0, 3).join(':')}::/48` };
+      expect(networkOf(hex.join(':'))).toEqual(expected);
+      expect(networkOf(`[${hex.slice(0, 6).join(':')}:${end.join('.')}]:443`)).toEqual(expected);
+    }),
+  );
+});
+
+test('no text is too odd', () => {
+  fc.assert(
+    fc.property(fc.oneof(fc.string(), fc.string({ unit: fc.constantFrom(...'0123456789abcdef:.%[]"') })), (text) => {
+      expect(networkOf(text).own).toMatch(/^(unknown|[\d.]+|[\da-f:]+::\/64)$/);
+    }),
+    { numRuns: 2_000 },
+  );
 });
 
 test('IPv6 networks are told apart by their /64, and belong together by their /48', () => {
