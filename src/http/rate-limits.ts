@@ -61,7 +61,7 @@ export interface RateLimit {
 export interface NetworkLimit {
   /** @param what is counted apart from all else, such as an account. @throws {HttpError} 429 */
   consume(network: Network, what?: string): Promise<void>;
-  /** As `consume`. @returns false when there were too many */
+  /** As `consume`. @returns false when there were too many; then the attempt is not counted */
   take(network: Network, what?: string): Promise<boolean>;
   giveBack(network: Network, what?: string): Promise<void>;
   /** Sets the network's count back to 0, and takes one attempt of the /48 back. */
@@ -139,7 +139,11 @@ export function createRateLimits(pool: Pool, scale: number) {
       },
       async take(network, what) {
         const keys = keysOf(network, what);
-        return (await own.take(keys.own)) && (keys.around === undefined || (await around.take(keys.around)));
+        const isOwn = await own.take(keys.own);
+        if (isOwn && (keys.around === undefined || (await around.take(keys.around)))) return true;
+        await own.giveBack(keys.own);
+        if (isOwn && keys.around !== undefined) await around.giveBack(keys.around);
+        return false;
       },
       async giveBack(network, what) {
         const keys = keysOf(network, what);
@@ -175,7 +179,7 @@ export function createRateLimits(pool: Pool, scale: number) {
     visit: networkLimit('visit'),
     linkAttempt: limit('link_attempt'),
     signInAddress: networkLimit('sign_in_address'),
-    /** Guesses of an account's password: from one network, from all that are not known, from a known browser, in a session. */
+    /** Guesses of an account's password: from one network, from all, in browsers that the account knows, in a session. */
     guess: networkLimit('guess'),
     guessAccount: limit('guess_account'),
     guessKnownBrowser: limit('guess_known_browser'),
@@ -200,33 +204,37 @@ export type IsWelcome = (request: Request) => Promise<boolean>;
 /** Limits a route by the caller's network. */
 export function limitNetwork(limit: NetworkLimit, isWelcome?: IsWelcome): RequestHandler {
   return async (request, _response, next) => {
-    await consumeUnlessWelcome(limit, request, networkOf(request.ip), isWelcome);
+    await unlessWelcome(request, isWelcome, () => limit.consume(networkOf(request.ip)));
     next();
   };
 }
 
 /**
- * Limits a route by the caller: whoever is signed in is counted alone, and everybody else by network. So strangers behind the
- * same address use up nothing of a user's.
+ * Limits a route by the caller: whoever is signed in, or comes with a browser that an account knows, is counted alone, and
+ * everybody else by network. So strangers behind the same address use up nothing of a user's.
  */
 export function limitCaller(limit: NetworkLimit, isWelcome?: IsWelcome): RequestHandler {
   return async (request, _response, next) => {
-    const { user } = request;
-    if (user === undefined) await consumeUnlessWelcome(limit, request, networkOf(request.ip), isWelcome);
-    else await limit.consume({ own: `user ${user.id}`, around: undefined });
+    const own = callerOf(request);
+    if (own !== undefined) await limit.consume({ own, around: undefined });
+    else await unlessWelcome(request, isWelcome, () => limit.consume(networkOf(request.ip)));
     next();
   };
 }
 
-/** Counts one attempt of a network. @throws {HttpError} 429 when there were too many, and the caller is not welcome either */
-export async function consumeUnlessWelcome(
-  limit: NetworkLimit,
+function callerOf({ user, knownBrowser }: Request): string | undefined {
+  if (user !== undefined) return `user ${user.id}`;
+  return knownBrowser === undefined ? undefined : `browser ${knownBrowser}`;
+}
+
+/** Counts one attempt. @throws {HttpError} 429 when there were too many, and the caller is not welcome either */
+export async function unlessWelcome(
   request: Request,
-  network: Network,
-  isWelcome?: IsWelcome,
+  isWelcome: IsWelcome | undefined,
+  consume: () => Promise<void>,
 ): Promise<void> {
   try {
-    await limit.consume(network);
+    await consume();
   } catch (error) {
     const isOver = error instanceof HttpError && error.status === 429;
     // Asked only now, because the answer costs more than most requests do.

@@ -60,6 +60,7 @@ export function createCodeTurns(limits: CodeLimits, onTurnedAway: () => void): C
   /** Each sender takes from the share in turn, however many codes it has. */
   const share = createSlots(1);
   const provenLately = createShortMemory(PROVEN_MEMORY_MS, MOST_REMEMBERED);
+  const renewedLately = createShortMemory(PROVEN_MEMORY_MS, MOST_REMEMBERED);
   const stoppedLately = createShortMemory(STOPPED_MEMORY_MS, MOST_REMEMBERED);
   let waitingAtDoors = 0;
 
@@ -103,6 +104,8 @@ export function createCodeTurns(limits: CodeLimits, onTurnedAway: () => void): C
 
   async function prove(network: Network): Promise<void> {
     provenLately.add(network.own);
+    if (renewedLately.has(network.own)) return;
+    renewedLately.add(network.own);
     await limits.proven.add(network);
   }
 
@@ -113,7 +116,10 @@ export function createCodeTurns(limits: CodeLimits, onTurnedAway: () => void): C
     const sender = senderOf(network);
     const isFull =
       sender.door.waiting() >= CODE_PLACES.waitingOfNetwork || waitingAtDoors >= CODE_PLACES.waitingOfProcess;
-    if (isFull) throw tooManyAtOnce();
+    if (isFull) {
+      forgetIdle(sender);
+      throw tooManyAtOnce();
+    }
     waitingAtDoors += 1;
     const leaveDoor = await sender.door.enter();
     waitingAtDoors -= 1;
@@ -169,7 +175,6 @@ export function createCodeTurns(limits: CodeLimits, onTurnedAway: () => void): C
       if (await limits.refusedCode.take(network)) break;
       // A proven network is slowed down and never stopped: its codes are real, if late.
       if (await isProven(network)) return lateTurn(giveUpAt);
-      await limits.refusedCode.giveBack(network);
       if (asked.size === 0) {
         stoppedLately.add(network.own);
         throw stopped();

@@ -1,6 +1,6 @@
 import type { Request } from 'express';
-import { consumeUnlessWelcome, type IsWelcome, type RateLimits } from '../http/rate-limits.js';
 import { networkOf } from '../http/networks.js';
+import { type IsWelcome, type RateLimits, unlessWelcome } from '../http/rate-limits.js';
 import type { KnownBrowsers } from './known-browsers.js';
 import type { User } from './users.js';
 
@@ -15,7 +15,7 @@ export interface Guess {
 /** Counts guesses before the password is verified: guesses that arrive together would all pass a later count. */
 export interface Guesses {
   /**
-   * A guess at the sign-in form. A browser that the account knows has a counter of its own, which strangers can't use up.
+   * A guess at the sign-in form. Browsers that the account knows have a counter of their own, which strangers can't use up.
    * Everybody else is counted for account and network together, and for the account in all.
    *
    * @param email the normalized address, since one account must not count as several; undefined when there is none to look up
@@ -33,29 +33,13 @@ export interface GuessesOptions {
 }
 
 export function createGuesses({ limits, knownBrowsers, isWelcome }: GuessesOptions): Guesses {
-  async function signedIn(request: Request, { id }: Pick<User, 'id'>): Promise<Guess> {
-    const key = `${id} ${request.sessionID}`;
-    await limits.guessSignedIn.consume(key);
-    return { right: () => limits.guessSignedIn.reset(key), takeBack: () => limits.guessSignedIn.giveBack(key) };
-  }
-
-  async function inKnownBrowser(browser: string, email: string): Promise<Guess> {
-    const key = `${browser} ${email}`;
-    await limits.guessKnownBrowser.consume(key);
-    return {
-      // Right ones go on counting: no network limits these guesses, and each is work.
-      right: () => Promise.resolve(),
-      takeBack: () => limits.guessKnownBrowser.giveBack(key),
-    };
-  }
-
   async function ofStranger(request: Request, email: string | undefined): Promise<Guess> {
     const network = networkOf(request.ip);
-    await consumeUnlessWelcome(limits.signInAddress, request, network, isWelcome);
+    await unlessWelcome(request, isWelcome, () => limits.signInAddress.consume(network));
     if (email === undefined) return { right: () => Promise.resolve(), takeBack: () => Promise.resolve() };
     // In this order: what a network is refused must not use up what the account has in all.
     await limits.guess.consume(network, email);
-    await limits.guessAccount.consume(email);
+    await unlessWelcome(request, isWelcome, () => limits.guessAccount.consume(email));
     return {
       async right() {
         await limits.guess.reset(network, email);
@@ -70,11 +54,21 @@ export function createGuesses({ limits, knownBrowsers, isWelcome }: GuessesOptio
   }
 
   return {
-    atSignIn(request, email) {
-      const browser = email === undefined ? undefined : knownBrowsers.idFor(request, email);
-      if (email !== undefined && browser !== undefined) return inKnownBrowser(browser, email);
-      return ofStranger(request, email);
+    async atSignIn(request, email) {
+      if (email === undefined || !knownBrowsers.knows(request, email)) return ofStranger(request, email);
+      // Another browser that the account knows may be in strange hands by now.
+      if (!(await limits.guessKnownBrowser.take(email))) return ofStranger(request, email);
+      return {
+        // Right ones go on counting: no network limits these guesses, and each is work.
+        right: () => Promise.resolve(),
+        takeBack: () => limits.guessKnownBrowser.giveBack(email),
+      };
     },
-    signedIn,
+
+    async signedIn(request, { id }) {
+      const key = `${id} ${request.sessionID}`;
+      await limits.guessSignedIn.consume(key);
+      return { right: () => limits.guessSignedIn.reset(key), takeBack: () => limits.guessSignedIn.giveBack(key) };
+    },
   };
 }

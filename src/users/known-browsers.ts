@@ -1,18 +1,29 @@
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { Request, RequestHandler, Response } from 'express';
 
+declare global {
+  // eslint-disable-next-line @typescript-eslint/no-namespace -- how @types/express lets a property be declared
+  namespace Express {
+    interface Request {
+      /** What the browser is counted as, if somebody has signed in with it before. */
+      knownBrowser?: string;
+    }
+  }
+}
+
 /**
- * Browsers in which somebody has signed in to an account before. Guesses made there are counted apart from those of strangers,
- * who therefore can't keep the owner out.
+ * Browsers in which somebody has signed in to an account before. They are counted apart from strangers, who therefore can't keep
+ * the owner out, nor away from the form.
  *
- * The cookie is an ID of the browser, with a tag for each account: an HMAC over both. Without our key nobody makes a tag, and
- * nobody reads from one which account it stands for. What the cookie opens is another counter, and nothing else.
+ * The cookie has an entry for each account: an ID, which is an HMAC over its address, and our signature. Nobody else makes one,
+ * and nobody reads from it which account it stands for. All browsers of an account have the same entry, so that signing in again
+ * and again makes no more of them. It opens other counters, and nothing else.
  */
 export interface KnownBrowsers {
-  /** Remembers the browser of whoever is signed in, whenever one of their pages is shown. */
+  /** Says whether the request's browser is known, and remembers the browser of whoever is signed in. */
   middleware: RequestHandler;
-  /** The ID of the browser if it is known for this account. */
-  idFor(request: Request, email: string): string | undefined;
+  /** Whether somebody has signed in to this account with the request's browser. */
+  knows(request: Request, email: string): boolean;
   /** Takes the account out of the cookie, because it is deleted. */
   forget(request: Request, response: Response, email: string): void;
 }
@@ -24,62 +35,61 @@ export interface KnownBrowsersOptions {
 
 /** Browsers keep no cookie for longer than 400 days. */
 const LIFETIME_MS = 365 * 24 * 60 * 60 * 1_000;
-/** The accounts of one browser; the one that signed in last comes first. */
+/** The accounts of one browser; the one that has signed in last comes first. */
 const MOST_ACCOUNTS = 8;
-const ID = /^[\w-]{22}$/;
-const TAG_BYTES = 16;
-
-interface Known {
-  id: string;
-  tags: Buffer[];
-}
+/** The length of an ID and of a signature, in bytes. */
+const BYTES = 16;
 
 export function createKnownBrowsers({ secret, production }: KnownBrowsersOptions): KnownBrowsers {
   const name = production ? '__Host-known-browser' : 'known-browser';
   const options = { httpOnly: true, sameSite: 'lax', secure: production, path: '/' } as const;
 
-  const tagOf = (id: string, email: string): Buffer =>
-    createHmac('sha256', secret).update(`known browser\0${id}\0${email}`).digest().subarray(0, TAG_BYTES);
+  const hmac = (purpose: string, data: string | Buffer): Buffer =>
+    createHmac('sha256', secret).update(`known browser: ${purpose}\0`).update(data).digest().subarray(0, BYTES);
+  const idOf = (email: string): Buffer => hmac('account', email);
 
-  function read(request: Request): Known | undefined {
+  /** The IDs in the cookie that we have signed. */
+  function read(request: Request): Buffer[] {
     const cookies = (request.get('cookie') ?? '').split(/; */);
-    const value = cookies.find((cookie) => cookie.startsWith(`${name}=`))?.slice(name.length + 1);
-    const [id, ...tags] = (value ?? '').split('.');
-    if (id === undefined || !ID.test(id)) return undefined;
-    return { id, tags: tags.slice(0, MOST_ACCOUNTS).map((tag) => Buffer.from(tag, 'base64url')) };
+    const value = cookies.find((cookie) => cookie.startsWith(`${name}=`))?.slice(name.length + 1) ?? '';
+    return value
+      .split('.', MOST_ACCOUNTS)
+      .map((entry) => Buffer.from(entry, 'base64url'))
+      .filter((entry) => areEqual(entry.subarray(BYTES), hmac('signature', entry.subarray(0, BYTES))))
+      .map((entry) => entry.subarray(0, BYTES));
   }
 
-  function write(response: Response, { id, tags }: Known): void {
-    const value = [id, ...tags.map((tag) => tag.toString('base64url'))].join('.');
-    response.cookie(name, value, { ...options, maxAge: LIFETIME_MS });
-  }
-
-  function idFor(request: Request, email: string): string | undefined {
-    const known = read(request);
-    if (known === undefined) return undefined;
-    const tag = tagOf(known.id, email);
-    return known.tags.some((one) => areEqual(one, tag)) ? known.id : undefined;
+  function write(response: Response, ids: Buffer[]): void {
+    const entries = ids.map((id) => Buffer.concat([id, hmac('signature', id)]).toString('base64url'));
+    if (entries.length === 0) response.clearCookie(name, options);
+    else response.cookie(name, entries.join('.'), { ...options, maxAge: LIFETIME_MS });
   }
 
   return {
-    idFor,
-
     middleware(request, response, next) {
-      const email = request.method === 'GET' ? request.user?.email : undefined;
-      if (email !== undefined && idFor(request, email) === undefined) {
-        const known = read(request) ?? { id: randomBytes(16).toString('base64url'), tags: [] };
-        write(response, { id: known.id, tags: [tagOf(known.id, email), ...known.tags].slice(0, MOST_ACCOUNTS) });
+      const ids = read(request);
+      const [first] = ids;
+      if (first !== undefined) request.knownBrowser = first.toString('base64url');
+      if (request.method === 'GET' && request.user !== undefined) {
+        const own = idOf(request.user.email);
+        if (!ids.some((id) => areEqual(id, own))) write(response, [own, ...ids].slice(0, MOST_ACCOUNTS));
       }
       next();
     },
 
+    knows(request, email) {
+      const wanted = idOf(email);
+      return read(request).some((id) => areEqual(id, wanted));
+    },
+
     forget(request, response, email) {
-      const known = read(request);
-      if (known === undefined) return;
-      const tag = tagOf(known.id, email);
-      const others = known.tags.filter((one) => !areEqual(one, tag));
-      if (others.length === 0) response.clearCookie(name, options);
-      else write(response, { id: known.id, tags: others });
+      const ids = read(request);
+      const forgotten = idOf(email);
+      if (ids.length === 0) return;
+      write(
+        response,
+        ids.filter((id) => !areEqual(id, forgotten)),
+      );
     },
   };
 }

@@ -88,6 +88,17 @@ describe('an address whose codes Ring refuses', () => {
     for (let count = 0; count < REFUSED + 2; count += 1) expect(await deliver(address, await realCode())).toBe(200);
   });
 
+  test('waits with its next codes while five are with Ring, and goes on when these were good', async () => {
+    const address = newAddress();
+    const real = await Promise.all(Array.from({ length: REFUSED + 3 }, realCode));
+    await world.ring.setFaults([{ endpoint: 'token', fault: { kind: 'hold' } }]);
+    const answers = times(real.length, (at) => deliver(address, real[at]));
+    await until('five are with Ring', async () => (await remembered()) === REFUSED);
+    await world.ring.release();
+
+    expect(new Set(await answers)).toEqual(new Set([200]));
+  });
+
   test('is Ring’s, and goes on, when Ring has taken one of its codes before', async () => {
     const address = newAddress();
     expect(await deliver(address, await realCode())).toBe(200);

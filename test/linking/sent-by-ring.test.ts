@@ -95,17 +95,20 @@ test('visitors whom Ring sends see the link page although strangers have used up
   expect((await signUp(visitor)).status).toBe(303);
 });
 
-test('signing in is no flood either', async () => {
+test('signing in is no flood either, nor kept up by strangers who guess at the account from everywhere', async () => {
   const email = newEmail();
   const registered = await send(world.url, '/ring/home');
   const fields = { ...hiddenFields(registered.text, '/sign-up'), email, password: PASSWORD };
   await send(world.url, '/sign-up', { cookie: registered.cookie, form: fields });
   const visitor = await arrive(await redirectOf(world, await installed(world)));
   const form = { ...hiddenFields(visitor.page.text, '/sign-in'), email, password: PASSWORD };
-  await send(world.url, '/sign-in', { cookie: visitor.cookie, headers: CARRIER, form: { ...form, email: newEmail() } });
+  const signIn = (password = PASSWORD) =>
+    send(world.url, '/sign-in', { cookie: visitor.cookie, headers: CARRIER, form: { ...form, password } });
+  expect((await signIn('a wrong password')).status).toBe(401);
   await useUp('sign_in_address', 60);
+  await useUp('guess_account', 100);
 
-  const answer = await send(world.url, '/sign-in', { cookie: visitor.cookie, headers: CARRIER, form });
+  const answer = await signIn();
 
   expect([answer.status, answer.location]).toEqual([303, '/ring/link']);
 });
