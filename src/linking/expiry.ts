@@ -5,7 +5,7 @@ import { purgeExchangesBefore } from './exchange-rows.js';
 /** A day. A code lives 60 s, and Ring sends none again as late as this. */
 const EXCHANGE_RETENTION_MS = 24 * 60 * 60 * 1_000;
 /** Longer than a code lives, so that one that is sent again and again is asked for once. */
-const REFUSED_RETENTION_MS = 3 * 60 * 1_000;
+const REFUSED_RETENTION_MS = 5 * 60 * 1_000;
 const EXPIRED_RETENTION_MS = 30 * 24 * 60 * 60 * 1_000;
 
 /**

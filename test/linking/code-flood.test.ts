@@ -153,7 +153,7 @@ describe('a flood of junk from many addresses', () => {
     expect(await deliver(address, await realCode())).toBe(200);
     expect(await remembered()).toBeGreaterThan(1);
 
-    world.clock.advance(4 * 60);
+    world.clock.advance(6 * 60);
     await tick('forget old code exchanges');
 
     await until('only the good one is remembered', async () => (await remembered()) === 1);
