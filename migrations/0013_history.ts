@@ -19,6 +19,7 @@ export async function up(knex: Knex): Promise<void> {
       WHERE history_id IS NOT NULL`);
   // By Ring's clock: the device's last removal. What happened until then was erased, and stays so when the device is back.
   await knex.raw('ALTER TABLE devices ADD COLUMN void_before timestamptz');
+  await knex.raw('UPDATE devices SET void_before = removed_at WHERE removed_at IS NOT NULL');
   await knex.raw(`
     CREATE TABLE device_histories (
       account_id    text NOT NULL,

@@ -174,8 +174,8 @@ export function createApp(options: AppOptions): App {
   app.use(liveViewRoutes({ ...core, limits }));
   app.use(devicePage({ ...core, limits, stunUrls: config.stunUrls }));
   app.use(picturePages({ ...core, limits, onPicture: metrics.onPicture }));
-  app.use(recordingPages({ ...core, limits }));
-  app.use(eventsPage({ db, limits }));
+  app.use(recordingPages({ ...core, limits, feed: options.feed, standing: sessions.standing }));
+  app.use(eventsPage({ ...core, limits }));
   app.use(streams.router);
   app.use(accountPage({ ...core, database, authentication, passwords, limits, guesses, knownBrowsers }));
   app.use(notFound);

@@ -1,7 +1,13 @@
 import type { Core } from './core.js';
 import type { Database } from './database/database.js';
 import { READ_HISTORY } from './events/history-rows.js';
-import { NOTE_MISSED_TIME, noteMissed, readHistory } from './events/read-history.js';
+import {
+  NOTE_MISSED_TIME,
+  NOTE_MISSED_TIME_OF_ALL,
+  noteMissed,
+  noteMissedOfAll,
+  readHistory,
+} from './events/read-history.js';
 import { PROCESS_INBOX } from './inbox/wake-up.js';
 import { fetchDevice, fetchInventory, fetchStatus } from './inventory/fetch-devices.js';
 import { fetchSubscriptions, subscriptionsKeyOf } from './inventory/subscriptions.js';
@@ -25,7 +31,8 @@ import { processInbox } from './webhooks/process.js';
 
 /**
  * Every job, in lanes. Jobs of the second may be many, and each waits for Ring: they must not delay those of the first, for
- * which users wait. Those of the others also wait for their turn to call Ring, for minutes after an outage.
+ * which users wait. Those of the others also wait for their turn to call Ring, for minutes after an outage, when there are some
+ * for every account.
  */
 export function jobLanes(
   core: Core,
@@ -41,7 +48,7 @@ export function jobLanes(
         [CONFIRM_LINK]: oneAtATime(database, CONFIRM_LINK, confirmationKeyOf, (payload) => confirmLink(core, payload)),
         [PROCESS_INBOX]: (payload) => processInbox({ ...core, onApplied, onFailed }, payload),
         [CLOSE_LIVE_VIEW]: (payload) => closeAtRing(core, payload),
-        [NOTE_MISSED_TIME]: (payload) => noteMissed(core, payload),
+        [NOTE_MISSED_TIME_OF_ALL]: (payload) => noteMissedOfAll(core, payload),
       },
     },
     {
@@ -69,7 +76,10 @@ export function jobLanes(
     },
     {
       concurrency: 3,
-      tasks: { [READ_HISTORY]: (payload) => readHistory({ ...core, historyBudget }, payload) },
+      tasks: {
+        [NOTE_MISSED_TIME]: (payload) => noteMissed(core, payload),
+        [READ_HISTORY]: (payload) => readHistory({ ...core, historyBudget }, payload),
+      },
     },
   ];
 }

@@ -19,8 +19,8 @@ The variable RING_PLAYGROUND_TOKEN holds a token of the Playground in Ring's dev
 asked, or https://api.amazonvision.com. --record keeps the answers in a new or empty folder as JSON, without identifiers and
 without anything personal. Nothing is changed at Ring.
 
-Ends with 0 when everything that was answered fits, with 1 when something does not, and with 2 without a token that Ring
-takes, or for an option that is not one of these.
+Ends with 0 when everything that was answered fits, with 1 when something does not or nothing was answered, and with 2 without a
+token that Ring takes, or for an option that is not one of these.
 `;
 
 const CANNOT_RUN = 2;

@@ -152,7 +152,11 @@ const StunUrl = z
   .string()
   .max(300)
   .regex(/^stun:(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/)
-  .refine((value) => Number(/[^:]:(\d+)$/.exec(value.slice('stun:'.length))?.[1] ?? 3478) <= 65_535);
+  .refine((value) => {
+    const port = Number(/[^:]:(\d+)$/.exec(value.slice('stun:'.length))?.[1] ?? 3478);
+    // A browser that is given a port 0 opens no connection at all.
+    return port >= 1 && port <= 65_535;
+  });
 
 /** As users' addresses are stored. */
 const Email = z

@@ -1,5 +1,6 @@
 import type { Knex } from 'knex';
 import type { QueryConfig } from 'pg';
+import type { Tables } from './tables.js';
 
 /** A value in a statement. An array is one value, of an array type. Pass json as text. */
 export type SqlValue =
@@ -7,7 +8,7 @@ export type SqlValue =
 
 /**
  * A statement, or a part of one, with its values. Only its type is exported and its fields are private, so that only the
- * tag {@link sql} makes one, and its text never comes from input.
+ * tag {@link sql} and {@link columnsOf} make one, and its text never comes from input.
  */
 class Sql {
   /** The text around the values, as in a tagged template: one more than there are values. */
@@ -54,6 +55,23 @@ export type { Sql };
  */
 export function sql(strings: TemplateStringsArray, ...parts: readonly (Sql | SqlValue)[]): Sql {
   return new Sql(strings, parts);
+}
+
+/** The values of a row by their columns: each a value, or SQL for one. */
+type Columns<Name extends keyof Tables> = Readonly<
+  Partial<Record<Extract<keyof Tables[Name], string>, Sql | SqlValue>>
+>;
+
+/**
+ * A row to be inserted, where the builder of Knex can't say from what or under which condition: a value stands beside the
+ * name of its column, and both lists have the same order.
+ */
+export function columnsOf<Name extends keyof Tables>(columns: Columns<Name>): { names: Sql; values: Sql } {
+  const values = Object.values(columns as Readonly<Record<string, Sql | SqlValue>>);
+  return {
+    names: new Sql([Object.keys(columns).join(', ')], []),
+    values: new Sql(['', ...values.slice(1).map(() => ', '), ''], values),
+  };
 }
 
 /** Runs one statement and returns its rows. `Row` is what the caller's SQL selects: the two stand side by side. */

@@ -8,5 +8,9 @@ export const noSuchDevice = (cause?: unknown): HttpError =>
 export const uncoveredDevice = (): HttpError =>
   new HttpError(
     403,
-    'This needs an active subscription that covers the device. Get or renew it in the Ring app; this app follows by itself.',
+    'Live view, pictures, recordings and schedules need an active subscription that covers the device.',
+    {
+      heading: 'No active subscription covers this device',
+      steps: ['Get or renew it in the Ring app.', 'Then come back: the device’s page follows by itself.'],
+    },
   );

@@ -20,7 +20,7 @@ export interface EventView {
 export function eventView(event: ListedEvent): EventView {
   const { requestId, occurredAt, kind, deviceId, deviceName, pictureId } = event;
   const { text, icon } = EVENT_KINDS[kind];
-  const isOffered = isRecorded(kind) && event.mayHaveVideo;
+  const isOffered = isRecorded(kind) && event.canBeShown;
   return {
     id: requestId,
     text,

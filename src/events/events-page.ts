@@ -53,7 +53,7 @@ interface NeighboursView {
   older: string | null;
 }
 
-export interface EventsPageDependencies extends Pick<Core, 'db'> {
+export interface EventsPageDependencies extends Pick<Core, 'db' | 'clock' | 'coverage'> {
   limits: RateLimits;
 }
 
@@ -74,7 +74,8 @@ const Query = z
   .refine(({ before, after }) => before === undefined || after === undefined);
 
 /** The user's events, newest first, of all devices and kinds or of some. */
-export function eventsPage({ db, limits }: EventsPageDependencies): Router {
+export function eventsPage(dependencies: EventsPageDependencies): Router {
+  const { db, limits } = dependencies;
   const router = Router();
   const route = router.route('/events');
   route.get(limitCaller(limits.visit), signedInOrHome, async (request: Request, response: Response) => {
@@ -85,7 +86,7 @@ export function eventsPage({ db, limits }: EventsPageDependencies): Router {
       throw noSuchDevice();
     }
     const filter: EventFilter = { deviceId: device, kind };
-    const page = await listEvents(db, userId, filter, place, PAGE_SIZE);
+    const page = await listEvents(dependencies, userId, filter, place, PAGE_SIZE);
     // The way back to newer events ends at the beginning of the list, where the page is full and kept up to date.
     if (place.after !== undefined && !page.hasMore) {
       seeOther(response, pathOfEvents({ device, kind }));
@@ -95,7 +96,7 @@ export function eventsPage({ db, limits }: EventsPageDependencies): Router {
       title: 'Events',
       csrfToken: await csrfToken(request),
       events: page.events.map(eventView),
-      missed: await missedTimesOn(db, userId, filter, page, place),
+      missed: await missedTimesOn(dependencies, userId, filter, page, place),
       empty: page.events.length > 0 ? null : await whyEmpty(db, userId, devices, { device, kind, ...place }),
       // Without devices there is nothing to choose among.
       filter: devices.length === 0 ? null : filterView(devices, filter),

@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
 import { row, rows, run, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
+import { IS_RECORDED } from '../devices/recorded-events.js';
 import { enqueue, jobKey } from '../jobs/enqueue.js';
 import { consentOf } from '../ring-accounts/consent.js';
 import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
@@ -56,7 +57,7 @@ export async function noteMissedTime(
   const newestKnown = sql`(
     SELECT max(occurred_at) FROM device_events AS event
      WHERE event.account_id = history.account_id AND event.device_id = history.device_id
-       AND type IN ('motion_detected', 'button_press') AND occurred_at <= ${since})`;
+       AND ${IS_RECORDED} AND occurred_at <= ${since})`;
   const noted = await rows<Pick<HistoryRow, 'device_id'>>(
     trx,
     sql`UPDATE device_histories AS history
@@ -115,7 +116,7 @@ export async function endReading(trx: Knex.Transaction, { accountId, deviceId }:
   );
 }
 
-/** Notes why Ring did not tell the history. From then on, pages say that something may be missing. */
+/** Notes why Ring did not tell the history. From then on, the page of events says that something may be missing. */
 export async function noteReadError(db: Knex, { accountId, deviceId }: Device, error: string): Promise<void> {
   await run(
     db,

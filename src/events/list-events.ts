@@ -1,4 +1,4 @@
-import type { Knex } from 'knex';
+import type { Core } from '../core.js';
 import { rows, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { MAY_HAVE_VIDEO } from '../devices/device-kind.js';
@@ -13,8 +13,8 @@ export interface ListedEvent extends EventCursor {
   deviceId: Tables['devices']['id'];
   /** Null until Ring has told it. */
   deviceName: Tables['devices']['name'];
-  /** Whether its device may have recorded something. */
-  mayHaveVideo: boolean;
+  /** Whether what its device has recorded, if anything, can be shown. */
+  canBeShown: boolean;
   /** The ID of its picture, if one is kept. */
   pictureId: Tables['snapshots']['id'] | null;
 }
@@ -44,7 +44,7 @@ export interface EventPage {
  * arrive meanwhile move nothing from one page to another.
  */
 export async function listEvents(
-  db: Knex,
+  { db, clock, coverage }: Pick<Core, 'db' | 'clock' | 'coverage'>,
   userId: string,
   { accountId, deviceId, kind }: EventFilter,
   { before, after }: EventPlace,
@@ -57,11 +57,12 @@ export async function listEvents(
       ? sql``
       : sql`AND (occurred_at, request_id) ${comparison} (${place.occurredAt}, ${place.requestId})`;
   const ofKind = kind === undefined ? sql`` : sql`AND ${KIND_OF_EVENT} = ${kind}`;
+  const isCovered = coverage.covers({ accountId: sql`device.account_id`, deviceId: sql`device.id` }, clock());
   // Each device gives as many as the page may want, along the index; of all these the newest are taken.
   const found = await rows<ListedEvent>(
     db,
     sql`SELECT event.request_id AS "requestId", event.occurred_at AS "occurredAt", event.kind, device.id AS "deviceId",
-               device.name AS "deviceName", ${MAY_HAVE_VIDEO} AS "mayHaveVideo",
+               device.name AS "deviceName", ${MAY_HAVE_VIDEO} AND ${isCovered} AS "canBeShown",
                (SELECT picture.id FROM picture_requests AS request JOIN snapshots AS picture ON picture.id = request.picture_id
                  WHERE request.account_id = device.account_id AND request.device_id = device.id
                    AND request.event_id = event.request_id) AS "pictureId"

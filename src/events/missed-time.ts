@@ -1,4 +1,4 @@
-import type { Knex } from 'knex';
+import type { Core } from '../core.js';
 import { rows, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { nameOfDevice, timeView, type TimeView } from '../devices/device-view.js';
@@ -25,22 +25,28 @@ interface MissedTime {
 }
 
 const MOST_SHOWN = 20;
+/** Ring usually tells its history sooner than this, in ms, and nothing is said of it then. */
+const USUAL_MS = 60_000;
 
-/** The times for which Ring could not tell its history so far, on the page of the list where each of them ends. */
+/**
+ * The times of which Ring has not told its history so far, because it refused or because it takes long. Each is on the page of
+ * the list where it ends.
+ */
 export async function missedTimesOn(
-  db: Knex,
+  { db, clock }: Pick<Core, 'db' | 'clock'>,
   userId: string,
   { deviceId, kind }: EventFilter,
   { events, hasMore }: EventPage,
   { before, after }: EventPlace,
 ): Promise<MissedTimeView[]> {
   if (kind !== undefined && !isRecorded(kind)) return [];
+  const lately = new Date(clock().getTime() - USUAL_MS);
   const missed = await rows<MissedTime>(
     db,
     sql`SELECT missing_since AS since, missing_until AS until, array_agg(device.name ORDER BY device.name) AS names
           FROM ${SHARED_DEVICES}
           JOIN device_histories AS history ON history.account_id = device.account_id AND history.device_id = device.id
-         WHERE link.user_id = ${userId} AND history.read_error IS NOT NULL
+         WHERE link.user_id = ${userId} AND (history.read_error IS NOT NULL OR history.missing_until < ${lately})
            AND device.id = coalesce(${deviceId ?? null}, device.id)
          GROUP BY missing_since, missing_until ORDER BY missing_until DESC LIMIT ${MOST_SHOWN}`,
   );

@@ -1,8 +1,7 @@
 import type { Core } from '../core.js';
 import { row, run, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
-import { isApplied } from '../ring-accounts/link-conditions.js';
-import { NOTE_MISSED_TIME } from './read-history.js';
+import { enqueueMissedTimeOfAll } from './read-history.js';
 
 /** Nobody has served when no instance said so for longer than this, in ms. */
 const SILENCE_MS = 60_000;
@@ -21,17 +20,9 @@ export async function notePresence({ db, log }: Pick<Core, 'db' | 'log'>): Promi
             FROM service_presence FOR UPDATE`,
     );
     if (before?.was_silent === true) {
-      const accounts = await run(
-        trx,
-        sql`SELECT graphile_worker.add_job(${NOTE_MISSED_TIME},
-                     json_build_object('accountId', account_id, 'lostSince', ${before.seen_at}::timestamptz))
-              FROM (SELECT DISTINCT account_id FROM account_links AS link WHERE ${isApplied('link')}) AS linked`,
-      );
-      log.warn(
-        { since: before.seen_at, accounts },
-        'no instance has served for a while; reading the histories of Ring',
-      );
+      await enqueueMissedTimeOfAll(trx, { lostSince: before.seen_at, after: '' });
+      log.warn({ since: before.seen_at }, 'no instance has served for a while; reading the histories of Ring');
     }
-    await run(trx, sql`UPDATE service_presence SET seen_at = greatest(seen_at, clock_timestamp())`);
+    await run(trx, sql`UPDATE service_presence SET seen_at = clock_timestamp()`);
   });
 }

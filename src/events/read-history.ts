@@ -1,13 +1,17 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
 import type { Core } from '../core.js';
-import { run } from '../database/sql.js';
-import { enqueue } from '../jobs/enqueue.js';
+import { rows, run, sql } from '../database/sql.js';
+import type { Tables } from '../database/tables.js';
+import type { RecordedType } from '../devices/recorded-events.js';
+import { enqueue, jobKey } from '../jobs/enqueue.js';
 import { retryRingCall } from '../jobs/ring-retry.js';
 import { lockAccount } from '../ring-accounts/account-lock.js';
 import { consentOf } from '../ring-accounts/consent.js';
+import { isApplied } from '../ring-accounts/link-conditions.js';
 import { inLinkedAccount } from '../ring-accounts/linked-account.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
+import type { Endpoint } from '../ring/endpoints.js';
 import { isGone, RingError } from '../ring/errors.js';
 import type { HistoryEvent, HistoryPage } from '../ring/history.js';
 import { retryPauseMs } from '../time/retry-pause.js';
@@ -25,10 +29,14 @@ import {
   turnPage,
 } from './history-rows.js';
 import { SAME_EVENT_MS } from './pair-reports.js';
-import { type HistoryEntry, mergeHistory, type RecordedType, RETENTION_MS, tellPages } from './record-events.js';
+import { type HistoryEntry, mergeHistory, RETENTION_MS, tellPages } from './record-events.js';
 
 /** The job that notes for all devices of an account that time was missed. */
 export const NOTE_MISSED_TIME = 'note_missed_time';
+
+/** The job that has it noted for all accounts, some at a time: many at once would take longer than a statement may. */
+export const NOTE_MISSED_TIME_OF_ALL = 'note_missed_time_of_all';
+const ACCOUNTS_AT_A_TIME = 100;
 
 /** The pause when there is no turn for a call, because Ring has asked for one or this instance stops. */
 const NO_TURN_PAUSE_MS = 10_000;
@@ -48,7 +56,7 @@ export interface HistoryDependencies extends Pick<
  * @param lostSince null: since the user shared the devices
  */
 export function enqueueMissedTime(on: Knex, accountId: string, lostSince: Date | null): Promise<void> {
-  const key = `${NOTE_MISSED_TIME}:${historyKeyOf({ accountId, deviceId: lostSince?.toISOString() ?? '' })}`;
+  const key = jobKey(NOTE_MISSED_TIME, accountId, lostSince?.toISOString() ?? '');
   return enqueue(on, NOTE_MISSED_TIME, { accountId, lostSince }, { key });
 }
 
@@ -57,11 +65,39 @@ const MissedPayload = z.object({
   lostSince: z.string().pipe(z.coerce.date()).nullable(),
 });
 
+/** Notes for all devices of an account that time was missed. */
 export async function noteMissed({ db, clock }: Pick<Core, 'db' | 'clock'>, payload: unknown): Promise<void> {
   const { accountId, lostSince } = MissedPayload.parse(payload);
   await db.transaction(async (trx) => {
     await lockAccount(trx, accountId);
     await noteMissedTime(trx, accountId, lostSince, clock());
+  });
+}
+
+const OfAllPayload = z.object({
+  lostSince: z.string().pipe(z.coerce.date()),
+  /** The last account of those before, in the order of their IDs. */
+  after: z.string(),
+});
+
+/** Adds the job for all accounts after one, in the transaction that finds out that time was missed. */
+export function enqueueMissedTimeOfAll(on: Knex, job: z.output<typeof OfAllPayload>): Promise<void> {
+  const key = jobKey(NOTE_MISSED_TIME_OF_ALL, job.lostSince.toISOString());
+  return enqueue(on, NOTE_MISSED_TIME_OF_ALL, job, { key });
+}
+
+/** Each account gets a job of its own, so that none waits for one whose lock is held. */
+export async function noteMissedOfAll({ db }: Pick<Core, 'db'>, payload: unknown): Promise<void> {
+  const { lostSince, after } = OfAllPayload.parse(payload);
+  await db.transaction(async (trx) => {
+    const accounts = await rows<Pick<Tables['account_links'], 'account_id'>>(
+      trx,
+      sql`SELECT DISTINCT account_id FROM account_links
+           WHERE ${isApplied()} AND account_id > ${after} ORDER BY account_id LIMIT ${ACCOUNTS_AT_A_TIME}`,
+    );
+    for (const { account_id: accountId } of accounts) await enqueueMissedTime(trx, accountId, lostSince);
+    const last = accounts.at(-1);
+    if (last !== undefined) await enqueueMissedTimeOfAll(trx, { lostSince, after: last.account_id });
   });
 }
 
@@ -75,25 +111,37 @@ class NoTurnError extends Error {}
  * Reads the history of a device, newest first and page by page, for the time that was missed. Each page is merged in one
  * transaction with the mark that the next one is to be read, so a process that dies is taken over where it was.
  *
- * Live views, `on_demand`, are left out: no webhook tells of them, so the list would have them only by chance, for times that
- * were read here. They are what the user has done, and not what a device has noticed.
+ * Live views, `on_demand`, are not asked for, and left out where they come all the same: no webhook tells of them, so the list
+ * would have them only by chance, for times that were read here. They are what the user has done, and not what a device has
+ * noticed.
  *
  * @see https://developer.amazon.com/docs/ring/api-documentation.html
  */
 export async function readHistory(dependencies: HistoryDependencies, payload: unknown): Promise<void> {
   const job = Payload.parse(payload);
   const { db } = dependencies;
+  /** The pages that were read. Those that lead back to each other would be read without end. */
+  const seen = new Set<string>();
   for (let reading = await findReading(db, job); reading !== undefined; reading = await findReading(db, job)) {
+    const { next_page: address } = reading;
     let page: HistoryPage;
     try {
+      if (address !== null && seen.has(address)) throw leadsBack();
       page = await askForPage(dependencies, job, reading);
     } catch (error) {
       await putOff(dependencies, job, reading, error);
       return;
     }
+    // A reading that begins anew comes by the same pages.
+    if (address === null) seen.clear();
+    else seen.add(address);
     if (!(await mergePage(dependencies, job, reading, page))) return;
   }
 }
+
+/** A history whose pages lead back to each other is not told to its end. */
+const leadsBack = (): RingError =>
+  new RingError('malformed', 'GET /v1/history/devices/{id}/events' satisfies Endpoint, { status: 200 });
 
 function askForPage(
   { ring, tokens, historyBudget }: HistoryDependencies,
@@ -130,7 +178,7 @@ async function mergePage(
     });
     await mergeHistory(trx, job, entries);
     const isRead = page.events.some(({ startedAt }) => startedAt < earliest);
-    if (page.next !== null && page.next !== reading.next_page && !isRead) {
+    if (page.next !== null && !isRead) {
       await turnPage(trx, job, page.next);
       return;
     }

@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { Knex } from 'knex';
 import type { Core } from '../core.js';
-import { row, rows, run, type Sql, sql } from '../database/sql.js';
+import { columnsOf, row, rows, run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
+import { IS_RECORDED, RECORDED_TYPES, type RecordedType } from '../devices/recorded-events.js';
+import type { UserDevice } from '../devices/user-devices.js';
 import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
 import { isUsable } from '../ring-accounts/link-conditions.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
@@ -28,32 +30,39 @@ export const EVENTS_CHANNEL = 'device_events';
 export const tellPages = (accountId: string): Sql =>
   sql`SELECT pg_notify(${EVENTS_CHANNEL}, user_id::text) FROM account_links WHERE account_id = ${accountId} AND ${isUsable()}`;
 
-/** The webhooks that tell of what Ring's history tells of, too. */
-export type RecordedType = 'motion_detected' | 'button_press';
-const IS_IN_HISTORY = sql`type IN ('motion_detected', 'button_press')`;
-
 /** How far around an event the others are paired anew, in ms: many events in a row can be within reach of each other. */
 const PAIRED_ANEW_MS = 60_000;
 
 /**
  * Records an event and tells the pages that show it. An event from before the device's removal is not recorded, because
- * those were erased. An event from after it may mean that the device is back and we were not told: then Ring is asked.
+ * those were erased, and stay so when the device is back. An event from after the removal may mean that the device is back and
+ * we were not told: then Ring is asked.
  *
  * An event that Ring's history has told of becomes the webhook's: its key, its time and its subtype. The caller holds the
  * account's lock, as {@link mergeHistory} does.
+ *
+ * @returns the events that have got another key by that
  */
-export async function recordDeviceEvent(trx: Knex.Transaction, event: DeviceEvent): Promise<void> {
+export async function recordDeviceEvent(trx: Knex.Transaction, event: DeviceEvent): Promise<RenamedEvent[]> {
   const { requestId, accountId, deviceId, type, subtype, occurredAt } = event;
+  const inserted = columnsOf<'device_events'>({
+    request_id: requestId,
+    account_id: accountId,
+    device_id: deviceId,
+    type,
+    subtype: subtype ?? null,
+    occurred_at: occurredAt,
+  });
   const recorded = await row<{ was_removed: boolean; is_near_history: boolean }>(
     trx,
-    sql`INSERT INTO device_events (request_id, account_id, device_id, type, subtype, occurred_at)
-        SELECT ${requestId}, ${accountId}, ${deviceId}, ${type}, ${subtype ?? null}, ${occurredAt}
+    sql`INSERT INTO device_events (${inserted.names}) SELECT ${inserted.values}
          WHERE NOT EXISTS (SELECT 1 FROM devices
-                            WHERE account_id = ${accountId} AND id = ${deviceId} AND removed_at >= ${occurredAt})
+                            WHERE account_id = ${accountId} AND id = ${deviceId}
+                              AND greatest(removed_at, void_before) >= ${occurredAt})
         ON CONFLICT (request_id) DO NOTHING
         RETURNING EXISTS (SELECT 1 FROM devices
                            WHERE account_id = ${accountId} AND id = ${deviceId} AND removed_at IS NOT NULL) AS was_removed,
-                  ${IS_IN_HISTORY} AND EXISTS (
+                  ${IS_RECORDED} AND EXISTS (
                     SELECT 1 FROM device_events AS other
                      WHERE other.account_id = ${accountId} AND other.device_id = ${deviceId}
                        AND other.history_id IS NOT NULL
@@ -62,9 +71,14 @@ export async function recordDeviceEvent(trx: Knex.Transaction, event: DeviceEven
                   (${tellPages(accountId)})`,
   );
   if (recorded?.was_removed === true) await refetchDevice(trx, { accountId, deviceId, occurredAt });
-  if (recorded?.is_near_history === true) {
-    await pairAnew(trx, { accountId, deviceId }, type as RecordedType, [occurredAt], []);
-  }
+  if (recorded?.is_near_history !== true) return [];
+  return pairAnew(trx, { accountId, deviceId }, type as RecordedType, [occurredAt], []);
+}
+
+/** An event that only the history had told of, and that a webhook tells now. */
+export interface RenamedEvent {
+  formerId: string;
+  id: string;
 }
 
 const around = (time: Date, direction: 1 | -1): Date => new Date(time.getTime() + direction * PAIRED_ANEW_MS);
@@ -93,7 +107,7 @@ export async function mergeHistory(
            AND history_id = ANY (${entries.map(({ historyId }) => historyId)}::text[])`,
   );
   const known = new Set(merged.map(({ history_id }) => history_id));
-  for (const type of ['motion_detected', 'button_press'] as const) {
+  for (const type of RECORDED_TYPES) {
     const fresh = new Map(
       entries.filter((entry) => entry.type === type && !known.has(entry.historyId)).map((one) => [one.historyId, one]),
     );
@@ -119,14 +133,18 @@ type EventRow = Pick<
   'request_id' | 'occurred_at' | 'history_id' | 'history_start' | 'is_only_in_history'
 >;
 
-/** Pairs the events around some times anew, together with what the history tells for the first time. */
+/**
+ * Pairs the events around some times anew, together with what the history tells for the first time.
+ *
+ * @returns the events that have got another key by that
+ */
 async function pairAnew(
   trx: Knex.Transaction,
   device: RecordingDevice,
   type: RecordedType,
   times: readonly Date[],
   fresh: readonly EntryReport[],
-): Promise<void> {
+): Promise<RenamedEvent[]> {
   const { accountId, deviceId } = device;
   const known = await rows<EventRow>(
     trx,
@@ -159,6 +177,12 @@ async function pairAnew(
   await joinHistory(trx, changed);
   const added = await addFromHistory(trx, device, type, [...alone.values()]);
   if (added + lost.length > 0) await run(trx, tellPages(accountId));
+
+  const webhookOf = new Map([...pairs].map(([entry, webhook]) => [entry.id, webhook.id]));
+  return lost.flatMap(({ request_id: formerId, history_id: historyId }) => {
+    const id = webhookOf.get(historyId ?? '');
+    return id === undefined ? [] : [{ formerId, id }];
+  });
 }
 
 /** Deletes rows that only the history has told of, and takes the history's part from others. */
@@ -196,11 +220,19 @@ async function addFromHistory(
   entries: readonly EntryReport[],
 ): Promise<number> {
   if (entries.length === 0) return 0;
+  const { names, values } = columnsOf<'device_events'>({
+    request_id: sql`entry.key`,
+    account_id: accountId,
+    device_id: deviceId,
+    type,
+    occurred_at: sql`entry.at`,
+    history_id: sql`entry.id`,
+    history_start: sql`entry.at`,
+    is_only_in_history: true,
+  });
   return run(
     trx,
-    sql`INSERT INTO device_events (request_id, account_id, device_id, type, occurred_at,
-                                   history_id, history_start, is_only_in_history)
-        SELECT entry.key, ${accountId}, ${deviceId}, ${type}, entry.at, entry.id, entry.at, true
+    sql`INSERT INTO device_events (${names}) SELECT ${values}
           FROM unnest(${entries.map(({ id }) => keyOf(accountId, deviceId, id))}::uuid[],
                       ${entries.map(({ id }) => id)}::text[],
                       ${entries.map(({ at }) => at)}::timestamptz[]) AS entry (key, id, at)
@@ -224,6 +256,25 @@ function keyOf(accountId: string, deviceId: string, historyId: string): string {
     `${variant}${hex.slice(16, 19)}`,
     hex.slice(19, 31),
   ].join('-');
+}
+
+/**
+ * The key of an event that a webhook has told, by the one that it had while only the history had told of it.
+ *
+ * @returns undefined when no event had that one
+ */
+export async function presentIdOf(
+  db: Knex,
+  { accountId, id: deviceId }: UserDevice,
+  formerId: string,
+): Promise<string | undefined> {
+  const former = formerId.toLowerCase();
+  const told = await rows<{ request_id: string; history_id: string }>(
+    db,
+    sql`SELECT request_id, history_id FROM device_events
+         WHERE account_id = ${accountId} AND device_id = ${deviceId} AND history_id IS NOT NULL AND NOT is_only_in_history`,
+  );
+  return told.find(({ history_id }) => keyOf(accountId, deviceId, history_id) === former)?.request_id;
 }
 
 /** Erases the events of devices, and tells the pages that show them. The link must still stand, or no page is told. */

@@ -7,6 +7,9 @@ interface HttpErrorOptions {
   /** Seconds after which the same request may succeed. */
   retryAfterSeconds?: number;
   headers?: Record<string, string>;
+  /** What stands above it on a page, and what to do, step by step. By default as for others of its status. */
+  heading?: string;
+  steps?: readonly string[];
   cause?: unknown;
 }
 
@@ -14,14 +17,18 @@ interface HttpErrorOptions {
 export class HttpError extends Error {
   override readonly name = 'HttpError';
   readonly headers: Record<string, string>;
+  readonly heading: string | undefined;
+  readonly steps: readonly string[] | undefined;
 
   /** @param detail what happened and what to do about it, in words for the sender of the request */
   constructor(
     readonly status: number,
     readonly detail: string,
-    { retryAfterSeconds, headers, cause }: HttpErrorOptions = {},
+    { retryAfterSeconds, headers, heading, steps, cause }: HttpErrorOptions = {},
   ) {
     super(detail, { cause });
+    this.heading = heading;
+    this.steps = steps;
     this.headers = { ...headers, ...(retryAfterSeconds !== undefined && { 'Retry-After': `${retryAfterSeconds}` }) };
   }
 }
@@ -62,9 +69,17 @@ export const errorPage: ErrorRequestHandler = (error: unknown, request, response
   }
   const answer = prepare(error, request, response);
   const { status, detail } = answer;
-  const heading = HEADINGS[status] ?? (status < 500 ? 'That didn’t work' : 'Something went wrong on our side');
+  const heading =
+    answer.heading ?? HEADINGS[status] ?? (status < 500 ? 'That didn’t work' : 'Something went wrong on our side');
   const reference = status < 500 ? null : response.requestId;
-  render(response, 'error', { title: heading, status, reference, heading, message: detail, steps: stepsOf(answer) });
+  render(response, 'error', {
+    title: heading,
+    status,
+    reference,
+    heading,
+    message: detail,
+    steps: [...stepsOf(answer)],
+  });
 };
 
 /**
@@ -98,36 +113,43 @@ function toHttpError(error: unknown): HttpError {
   const { status } = error as { status?: unknown };
   if (typeof status === 'number' && status >= 400 && status < 500) {
     // Errors of Express' parsers and the CSRF check. Their messages may quote the request, so they are replaced.
+    if (status === 403) return stalePage(error);
     return new HttpError(status, DETAILS[status] ?? 'The request is not valid.', { cause: error });
   }
   return new HttpError(500, 'The service could not answer. Please try again in a moment.', { cause: error });
 }
 
+/** The answer to a form of another session, or of none. */
+const stalePage = (cause: unknown): HttpError =>
+  new HttpError(403, 'This page was open for too long, or was opened in another window.', {
+    heading: 'This page is out of date',
+    steps: [
+      'Go back, load the page again and try once more.',
+      'If you came from the Ring app: go back there, open this app and tap Sign In again.',
+    ],
+    cause,
+  });
+
 const DETAILS: Partial<Record<number, string>> = {
   400: 'The request is malformed.',
-  403: 'This page was open for too long, or was opened in another window.',
   413: 'The request is too large.',
   415: 'The request has an encoding that is not supported.',
 };
 
 const HEADINGS: Partial<Record<number, string>> = {
-  403: 'This page is out of date',
   404: 'Page not found',
   429: 'Too many attempts',
   503: 'We’ll be right back',
 };
 
-function stepsOf({ status, headers }: HttpError): string[] {
+function stepsOf({ status, headers, steps }: HttpError): readonly string[] {
+  if (steps !== undefined) return steps;
   if (status !== 429) return STEPS[status] ?? [];
   const minutes = Math.ceil(Number(headers['Retry-After'] ?? 60) / 60);
   return [`Wait ${minutes === 1 ? 'a minute' : `${minutes} minutes`}.`, 'Then go back and try again.'];
 }
 
 const STEPS: Partial<Record<number, string[]>> = {
-  403: [
-    'Go back, load the page again and try once more.',
-    'If you came from the Ring app: go back there, open this app and tap Sign In again.',
-  ],
   404: ['Check the address, or go to your home page.'],
   405: ['Go to your home page, and find the way from there.'],
   413: ['Go back, make what you entered shorter, and try once more.'],

@@ -21,8 +21,8 @@ const becomesProcessed = (now: Date): Sql => sql`
   processed_at = coalesce(processed_at, ${now}), last_error = NULL, retry_at = NULL`;
 
 /**
- * Marks events as applied. Where the link or the device is gone by now, only what tells a duplicate is kept: the body, which
- * may tell about the user, is erased.
+ * Marks events as applied. Where the link or the device is gone by now, or has been since the event, only what tells a
+ * duplicate is kept: the body, which may tell about the user, is erased.
  */
 export async function markProcessed(
   trx: Knex.Transaction,
@@ -36,7 +36,7 @@ export async function markProcessed(
                body = CASE WHEN ${hasIntegrationEnded} OR event.occurred_at < ${voidBefore} OR EXISTS (
                              SELECT 1 FROM devices
                               WHERE account_id = event.account_id AND id = event.device_id
-                                AND removed_at >= event.occurred_at)
+                                AND greatest(removed_at, void_before) >= event.occurred_at)
                            THEN NULL ELSE body END
          WHERE id = ANY (${ids}::bigint[])`,
   );

@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 import type { Core } from '../core.js';
-import { run, type Sql, sql } from '../database/sql.js';
+import { columnsOf, run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
 import { isLive } from '../ring-accounts/link-conditions.js';
@@ -50,15 +50,23 @@ const countsOf = (scope: DeviceScope): Sql => sql`
  */
 export async function archiveRemoval(trx: Knex.Transaction, removal: Removal): Promise<void> {
   const { accountId, kind, deviceId = null, reason, requestId = null, occurredAt, now } = removal;
+  const { names, values } = columnsOf<'audit_archive'>({
+    user_id: sql`user_id`,
+    link_id: sql`id`,
+    account_id: sql`account_id`,
+    account_identifier: sql`account_identifier`,
+    kind,
+    device_id: deviceId,
+    occurred_at: occurredAt,
+    archived_at: now,
+    reason,
+    request_id: requestId,
+    devices: sql`(${lastKnown(removal)})`,
+    counts: sql`(${countsOf(removal)})`,
+  });
   const archived = await run(
     trx,
-    sql`INSERT INTO audit_archive (user_id, link_id, account_id, account_identifier,
-                                   kind, device_id, occurred_at, archived_at, reason, request_id,
-                                   devices, counts)
-        SELECT user_id, id, account_id, account_identifier,
-               ${kind}, ${deviceId}, ${occurredAt}, ${now}, ${reason}, ${requestId},
-               (${lastKnown(removal)}), (${countsOf(removal)})
-          FROM account_links
+    sql`INSERT INTO audit_archive (${names}) SELECT ${values} FROM account_links
          WHERE account_id = ${accountId} AND ${isLive()}`,
   );
   if (archived === 0) throw new Error('a removal could not be archived: the account has no link');
@@ -102,12 +110,17 @@ export async function archiveDeletion(
   accountIds: readonly string[],
   now: Date,
 ): Promise<void> {
-  await run(
-    trx,
-    sql`INSERT INTO audit_archive (user_id, kind, occurred_at, archived_at, erased_at, reason, devices, counts)
-        VALUES (${userId}, 'ACCOUNT_DELETED', ${now}, ${now}, ${now}, 'deleted by its user', '[]',
-                (${countsOfUser(userId, accountIds)}))`,
-  );
+  const { names, values } = columnsOf<'audit_archive'>({
+    user_id: userId,
+    kind: 'ACCOUNT_DELETED',
+    occurred_at: now,
+    archived_at: now,
+    erased_at: now,
+    reason: 'deleted by its user',
+    devices: '[]',
+    counts: sql`(${countsOfUser(userId, accountIds)})`,
+  });
+  await run(trx, sql`INSERT INTO audit_archive (${names}) VALUES (${values})`);
 }
 
 const BATCH = 1_000;

@@ -203,9 +203,13 @@ export async function markRemoved(
 }
 
 /** Notes whether the events of a device get their pictures by themselves, as its user wants. */
-export async function setEventPictures(db: Knex, { accountId, id }: UserDevice, isOn: boolean): Promise<void> {
+export async function setEventPictures(
+  trx: Knex.Transaction,
+  { accountId, id }: UserDevice,
+  isOn: boolean,
+): Promise<void> {
   await run(
-    db,
+    trx,
     sql`UPDATE devices SET has_event_pictures = ${isOn}
          WHERE account_id = ${accountId} AND id = ${id} AND removed_at IS NULL`,
   );

@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
 import type { Core } from '../core.js';
+import { mayHaveVideo } from '../devices/device-kind.js';
 import { beginHistory } from '../events/history-rows.js';
 import { jobKey } from '../jobs/enqueue.js';
 import { retryRingCall } from '../jobs/ring-retry.js';
@@ -119,11 +120,9 @@ const asked = ({ clock, linkClockSkewSeconds }: InventoryCore, askedAt: Date): A
 
 async function storeDevice(trx: Knex.Transaction, accountId: string, device: RingDevice, when: Asked): Promise<void> {
   const { id: deviceId, status } = device;
-  const isNews = await storeAnswer(trx, accountId, device, when.askedAt);
-  if (isNews && mayRecord(device)) await beginHistory(trx, { accountId, deviceId }, when.now);
-  if (isNews && status !== undefined) await storeStatus(trx, { accountId, deviceId }, status, when);
+  if (!(await storeAnswer(trx, accountId, device, when.askedAt))) return;
+  // Sensors are not in Ring's history.
+  const isInHistory = mayHaveVideo({ capabilities: device.capabilities ?? null });
+  if (isInHistory) await beginHistory(trx, { accountId, deviceId }, when.now);
+  if (status !== undefined) await storeStatus(trx, { accountId, deviceId }, status, when);
 }
-
-/** Sensors are not in Ring's history. A device of which Ring has told no abilities may have a camera. */
-const mayRecord = ({ capabilities }: RingDevice): boolean =>
-  capabilities === undefined || capabilities.video !== undefined;

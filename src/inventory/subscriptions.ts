@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { Core } from '../core.js';
 import { rows, run, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
+import { MAY_HAVE_VIDEO } from '../devices/device-kind.js';
 import { jobKey } from '../jobs/enqueue.js';
 import { retryRingCall } from '../jobs/ring-retry.js';
 import { isApplied, isUsable } from '../ring-accounts/link-conditions.js';
@@ -51,7 +52,7 @@ export async function uncoveredDevicesOfUser(
     sql`SELECT link.id AS "linkId", device.name
           FROM account_links AS link JOIN devices AS device ON device.account_id = link.account_id
          WHERE link.user_id = ${userId} AND ${isUsable('link')} AND device.removed_at IS NULL AND NOT ${covered}
-           AND (device.capabilities IS NULL OR device.capabilities ? 'video')
+           AND ${MAY_HAVE_VIDEO}
          ORDER BY device.name, device.id LIMIT 500`,
   );
 }

@@ -144,7 +144,8 @@ export async function endLiveViewsOfUser(db: Knex, userId: string, now: Date): P
 
 /**
  * Locks the live views of a Ring account, or of one device of it, ended ones included, in the order in which every ending
- * locks them. A removal ends some and erases others: without this, it and another ending could wait for each other.
+ * locks them. A removal ends some and erases others, and the loss of a subscription ends those of one device after the other:
+ * without this, they and another ending could wait for each other.
  */
 export async function lockLiveViews(trx: Knex.Transaction, scope: DeviceScope): Promise<void> {
   await run(

@@ -57,6 +57,13 @@ const sectionsOf = (userId: string): readonly Section[] => [
     rowsAtOnce: ROWS_AT_ONCE,
   },
   {
+    name: 'device_histories',
+    // Without the address at Ring where the reading goes on.
+    query: sql`SELECT to_jsonb(history) - 'next_page' AS line FROM device_histories AS history
+                WHERE account_id IN (${ownAccounts(userId)}) ORDER BY account_id, device_id`,
+    rowsAtOnce: ROWS_AT_ONCE,
+  },
+  {
     name: 'live_views',
     query: sql`SELECT to_jsonb(view) - '{user_id,session_path}'::text[] AS line FROM live_views AS view
                 WHERE user_id = ${userId} ORDER BY started_at, id`,
@@ -132,13 +139,15 @@ export type Download = 'sent' | 'under-way' | 'busy' | 'deleted';
 export interface Downloads {
   /**
    * Answers with everything that we hold about a user as one JSON object: `downloaded_at`, `account` (`id`, `email`,
-   * `created_at`), and a list for each kind of thing, whose members are named as the columns of our tables are:
+   * `created_at`, and `exempt_since`: since when no subscription is asked of them), and a list for each kind of thing, whose
+   * members are named as the columns of our tables are:
    *
    * | | |
    * |---|---|
    * | `links` | each Ring account ever linked: status, times, the name that Ring was told, and since when and until when we have access |
    * | `devices` | as Ring has described them, also the names of removed ones |
    * | `device_events` | what devices have told: motion, presses, comings and goings |
+   * | `device_histories` | of which time events may be missing, and why |
    * | `live_views`, `scheduled_operations` | |
    * | `picture_requests` | that pictures were asked for, and what came of it |
    * | `snapshots` | with the picture itself in `picture_base64` |
@@ -202,7 +211,8 @@ async function inSnapshot<Result>(pool: Pool, read: (client: PoolClient) => Prom
 
 async function readAccount(client: PoolClient, userId: string): Promise<string | undefined> {
   const { rows } = await client.query<{ account: string }>(
-    sql`SELECT jsonb_build_object('id', id, 'email', email, 'created_at', created_at)::text AS account
+    sql`SELECT jsonb_build_object('id', id, 'email', email, 'created_at', created_at,
+                                  'exempt_since', exempt_since)::text AS account
           FROM users WHERE id = ${userId}`.numbered,
   );
   return rows[0]?.account;

@@ -123,7 +123,7 @@ export function devicePage(dependencies: DevicePageDependencies): Router {
       standing.isCovered ? picturesOf(db, device) : [],
       standing.isCovered ? requestOf(db, device, null, now) : undefined,
       detailsOf(db, device),
-      latestEvents(db, userIdOf(request), device),
+      latestEvents(dependencies, userIdOf(request), device),
     ]);
     await refetchIfOld(db, device, details, now);
     const lastZone = schedules.findLast(({ timeZone }) => timeZone !== null)?.timeZone ?? '';

@@ -119,7 +119,7 @@ export function createHomePage(dependencies: HomePageDependencies): HomePage {
           .join(', '),
         isOutdated: devices.some(({ linkId, isShared, isOutdated }) => linkId === link.id && isShared && isOutdated),
       })),
-      latest: devices.some(({ isShared }) => isShared) ? await latestEvents(db, userId) : null,
+      latest: devices.some(({ isShared }) => isShared) ? await latestEvents(dependencies, userId) : null,
     });
   });
   route.all(methodNotAllowed('GET', 'HEAD'));

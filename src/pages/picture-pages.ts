@@ -2,8 +2,8 @@ import { type Request, type RequestHandler, type Response, Router } from 'expres
 import { z } from 'zod';
 import { nameOfDevice, pathOfDevice, timeView, type TimeView } from '../devices/device-view.js';
 import { pathOfEventPicture, pathOfPicture } from '../devices/picture-paths.js';
-import { uncoveredDevice } from '../devices/no-such-device.js';
 import { lockDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
+import { presentIdOf } from '../events/record-events.js';
 import { HttpError, methodNotAllowed } from '../http/errors.js';
 import { limitCaller, type RateLimits } from '../http/rate-limits.js';
 import { render } from '../http/render.js';
@@ -16,12 +16,12 @@ import {
   findEventWithPicture,
 } from '../pictures/fetch-picture.js';
 import { noticeOf, type PictureNotice } from '../pictures/outcome-words.js';
-import { requestOf } from '../pictures/picture-requests.js';
+import { dropAutomatic, requestOf } from '../pictures/picture-requests.js';
 import { deletePicture, findPicture, picturesOf } from '../pictures/pictures.js';
 import { NoLinkError } from '../tokens/errors.js';
 import { csrfProtection, csrfToken } from '../users/csrf.js';
 import { signedInOrHome, userIdOf } from '../users/current-user.js';
-import { requireCamera, requiredDevice } from './required-device.js';
+import { requireCamera, requiredCoveredDevice, requiredDevice } from './required-device.js';
 
 declare module '../http/render.js' {
   interface Views {
@@ -31,8 +31,8 @@ declare module '../http/render.js' {
       path: string;
       device: { name: string; href: string };
       takenAt: TimeView;
-      previous: string | null;
-      next: string | null;
+      newer: string | null;
+      older: string | null;
     };
     'event-picture': {
       title: string;
@@ -55,22 +55,20 @@ type PictureParameters = DeviceParameters & { snapshotId: string };
 type EventParameters = DeviceParameters & { eventId: string };
 
 const Id = z.uuid();
+/** Ring's, of whatever version: its webhook was taken with it. */
+const EventId = z.guid();
 
 /** The pictures of a device: asked for, looked at, downloaded and deleted. */
 export function picturePages(dependencies: PicturePagesDependencies): Router {
-  const { db, clock, coverage, limits } = dependencies;
+  const { db, clock, limits } = dependencies;
   const router = Router();
 
   function deviceOf(request: Request<DeviceParameters>): Promise<UserDevice> {
     return requiredDevice(db, userIdOf(request), request.params.deviceId);
   }
 
-  /** The device, if it may be used. @throws {HttpError} 403, 404, 409 */
-  async function coveredDeviceOf(request: Request<DeviceParameters>): Promise<UserDevice> {
-    const device = await deviceOf(request);
-    const { accountId, id: deviceId } = device;
-    if (!(await coverage.isCovered(db, { accountId, deviceId }, clock()))) throw uncoveredDevice();
-    return device;
+  function coveredDeviceOf(request: Request<DeviceParameters>): Promise<UserDevice> {
+    return requiredCoveredDevice(dependencies, userIdOf(request), request.params.deviceId);
   }
 
   /** Asks Ring, and leads to where what came of it is told. */
@@ -108,7 +106,12 @@ export function picturePages(dependencies: PicturePagesDependencies): Router {
     // Switching it off asks for nothing that a subscription would have to cover.
     const device = await (isOn ? coveredDeviceOf(request) : deviceOf(request));
     requireCamera(device);
-    await setEventPictures(db, device, isOn);
+    await db.transaction(async (trx) => {
+      // The device is locked first, as by whatever adds a picture.
+      if ((await lockDeviceOfUser(trx, userIdOf(request), device.id)) === undefined) return;
+      await setEventPictures(trx, device, isOn);
+      if (!isOn) await dropAutomatic(trx, device);
+    });
     seeOther(response, `${pathOfDevice(device.id)}#pictures`);
   });
   automatic.get(backToDevice);
@@ -121,8 +124,10 @@ export function picturePages(dependencies: PicturePagesDependencies): Router {
     const event = await requireEvent(device, request.params.eventId);
     const kept = await requestOf(db, device, event.id, clock());
     if (kept?.pictureId != null) seeOther(response, pathOfPicture(device.id, kept.pictureId));
-    else if (kept?.status === 'WAITING') seeOther(response, pathOfEventPicture(device.id, event.id));
+    else if (kept?.status === 'WAITING' && !kept.isAutomatic)
+      seeOther(response, pathOfEventPicture(device.id, event.id));
     else {
+      // One that was asked for by itself may wait for its turn: who clicks does not.
       requireCamera(device);
       await fetchAndLead(request, response, device, event);
     }
@@ -150,10 +155,18 @@ export function picturePages(dependencies: PicturePagesDependencies): Router {
 
   /** @throws {HttpError} 404 */
   async function requireEvent(device: UserDevice, eventId: string): Promise<EventWithPicture> {
-    const id = Id.safeParse(eventId);
-    const event = id.success ? await findEventWithPicture(db, device, id.data) : undefined;
+    const id = EventId.safeParse(eventId);
+    const event = id.success ? await findEvent(device, id.data) : undefined;
     if (event === undefined) throw new HttpError(404, 'There is no such event, or it has no picture.');
     return event;
+  }
+
+  /** Also by the ID that the event had before its webhook came: a page may still show that. */
+  async function findEvent(device: UserDevice, id: string): Promise<EventWithPicture | undefined> {
+    const event = await findEventWithPicture(db, device, id);
+    if (event !== undefined) return event;
+    const presentId = await presentIdOf(db, device, id);
+    return presentId === undefined ? undefined : findEventWithPicture(db, device, presentId);
   }
 
   const picture = router.route('/devices/:deviceId/snapshots/:snapshotId');
@@ -198,7 +211,7 @@ export function picturePages(dependencies: PicturePagesDependencies): Router {
     const place = kept.findIndex(({ id }) => id === request.params.snapshotId);
     const shown = kept[place];
     if (shown === undefined) throw noSuchPicture();
-    const [previous, next] = [kept[place + 1], kept[place - 1]];
+    const [newer, older] = [kept[place - 1], kept[place + 1]];
     const name = nameOfDevice(device.name);
     render(response, 'picture', {
       title: `Picture of ${name}`,
@@ -206,8 +219,8 @@ export function picturePages(dependencies: PicturePagesDependencies): Router {
       path: `${pathOfDevice(device.id)}/snapshots/${shown.id}`,
       device: { name, href: pathOfDevice(device.id) },
       takenAt: timeView(shown.taken_at),
-      previous: previous === undefined ? null : pathOfPicture(device.id, previous.id),
-      next: next === undefined ? null : pathOfPicture(device.id, next.id),
+      newer: newer === undefined ? null : pathOfPicture(device.id, newer.id),
+      older: older === undefined ? null : pathOfPicture(device.id, older.id),
     });
   });
   viewer.all(methodNotAllowed('GET', 'HEAD'));

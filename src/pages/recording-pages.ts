@@ -11,12 +11,14 @@ import { createPlaces, type FullBound, type PlaceBounds } from '../http/places.j
 import { limitCaller, type RateLimits } from '../http/rate-limits.js';
 import { render } from '../http/render.js';
 import { seeOther } from '../http/see-other.js';
+import { readRange, sliceOf, type WantedBytes } from '../pictures/byte-range.js';
+import { CLIP_PROBLEMS, type ClipProblemView, partText } from '../pictures/clip-words.js';
+import { type ClipCore, type ClipProblem, type OpenedClip, openClipOf } from '../pictures/clips.js';
 import type { RingClip } from '../ring/media.js';
 import { csrfToken } from '../users/csrf.js';
 import { signedInOrHome, signedInOrRefused, userIdOf } from '../users/current-user.js';
-import { readRange, sliceOf, type WantedBytes } from '../pictures/byte-range.js';
+import { type AccessDependencies, watchAccess } from './device-access.js';
 import { requireCamera, requiredDevice } from './required-device.js';
-import { CLIP_MS, type ClipCore, type ClipProblem, type OpenedClip, openClipOf } from '../pictures/clips.js';
 
 declare module '../http/render.js' {
   interface Views {
@@ -38,13 +40,7 @@ export interface ClipView {
   part: string | null;
 }
 
-export interface ClipProblemView {
-  heading: string;
-  message: string;
-  steps: string[];
-}
-
-export interface ClipDependencies extends ClipCore {
+export interface ClipDependencies extends ClipCore, AccessDependencies {
   limits: RateLimits;
 }
 
@@ -76,13 +72,16 @@ export function recordingPages(dependencies: ClipDependencies): Router {
   video.get(signedInOrRefused, async (request: Request<ClipParameters>, response) => {
     const userId = userIdOf(request);
     await limits.clip.consume(userId);
-    const { device, at } = await wanted(request);
-    const leave = places.take(userId, networkOf(request.ip));
-    if (typeof leave === 'string') throw noPlace(leave);
+    const leavePlace = places.take(userId, networkOf(request.ip));
+    if (typeof leavePlace === 'string') throw noPlace(leavePlace);
+    const { sessionID: sessionId, params } = request;
+    const access = watchAccess(dependencies, { userId, sessionId, deviceId: params.deviceId });
     try {
-      await sendVideo(dependencies, device, at, request, response);
+      const { device, at } = await wanted(request);
+      await sendVideo(dependencies, device, at, request, response, access.lost);
     } finally {
-      leave();
+      access.end();
+      leavePlace();
     }
   });
   video.all(methodNotAllowed('GET', 'HEAD'));
@@ -104,7 +103,7 @@ export function recordingPages(dependencies: ClipDependencies): Router {
     }
     if (opened.kind === 'problem') {
       const retryAfter = retryAfterOf(opened);
-      response.status(PROBLEMS[opened.problem].status);
+      response.status(CLIP_PROBLEMS[opened.problem].status);
       if (retryAfter !== undefined) response.set('Retry-After', `${retryAfter}`);
     }
     render(response, 'recording', {
@@ -113,7 +112,7 @@ export function recordingPages(dependencies: ClipDependencies): Router {
       device: { name: nameOfDevice(device.name), href: pathOfDevice(device.id) },
       at: timeView(at),
       clip: opened.kind === 'clip' ? clipView(`${pathOfRecording(device.id, at)}/video`, opened) : null,
-      problem: opened.kind === 'problem' ? PROBLEMS[opened.problem].view : null,
+      problem: opened.kind === 'problem' ? CLIP_PROBLEMS[opened.problem].view : null,
     });
   });
   page.all(methodNotAllowed('GET', 'HEAD'));
@@ -146,6 +145,7 @@ function noPlace(full: FullBound): HttpError {
  * Streams the video, or the part of it that the browser asks for. Ring is not known to answer ranges, so the part is cut out
  * of a stream from the beginning.
  *
+ * @param lost ends the stream, because the user may not use the device any more
  * @throws {HttpError} with the reason why there is none
  */
 async function sendVideo(
@@ -154,16 +154,18 @@ async function sendVideo(
   at: Date,
   request: Request<ClipParameters>,
   response: Response,
+  lost: AbortSignal,
 ): Promise<void> {
   const leaving = new AbortController();
   response.once('close', () => {
     leaving.abort();
   });
   if (response.closed) return;
-  const signal = AbortSignal.any([leaving.signal, AbortSignal.timeout(STREAM_LIMIT_MS)]);
+  const signal = AbortSignal.any([leaving.signal, lost, AbortSignal.timeout(STREAM_LIMIT_MS)]);
   try {
     const opened = await openClipOf(dependencies, device, at, signal);
     if (leaving.signal.aborted) return;
+    lost.throwIfAborted();
     if (opened.kind === 'problem') throw refusalOf(opened);
     const { clip } = opened;
     // Without a validator, nothing can be the same as before.
@@ -221,14 +223,7 @@ async function send(
 }
 
 function clipView(src: string, { clip, startsAt }: Extract<OpenedClip, { kind: 'clip' }>): ClipView {
-  const { recordedMs } = clip;
-  const isPart = recordedMs !== undefined && recordedMs < CLIP_MS;
-  return { src, begins: timeView(startsAt), part: isPart ? partText(recordedMs) : null };
-}
-
-function partText(recordedMs: number): string {
-  const seconds = Math.max(1, Math.round(recordedMs / 1_000));
-  return `Ring has recorded ${seconds === 1 ? 'one second' : `${seconds} seconds`} of this minute.`;
+  return { src, begins: timeView(startsAt), part: partText(clip) };
 }
 
 type Problem = Extract<OpenedClip, { kind: 'problem' }>;
@@ -239,96 +234,10 @@ const retryAfterOf = ({ problem, retryAfterSeconds }: Problem): number | undefin
   retryAfterSeconds ?? RETRY_AFTER_SECONDS[problem];
 
 function refusalOf(opened: Problem): HttpError {
-  const { status, view } = PROBLEMS[opened.problem];
+  const { status, view } = CLIP_PROBLEMS[opened.problem];
   const retryAfterSeconds = retryAfterOf(opened);
   return new HttpError(status, [view.message, ...view.steps].join(' '), {
     cause: opened.cause,
     ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
   });
 }
-
-const IN_RING_APP = 'Look in the Ring app, which has everything that Ring has recorded.';
-
-/** The answers to somebody for whom there is no clip. */
-const PROBLEMS: Record<ClipProblem, { status: number; view: ClipProblemView }> = {
-  'not-recorded': {
-    status: 404,
-    view: {
-      heading: 'Nothing was recorded',
-      message: 'Ring has no recording of this time, or it was deleted there.',
-      steps: ['Check in the Ring app that the device may record, and that your Ring plan includes recordings.'],
-    },
-  },
-  'before-consent': {
-    status: 403,
-    view: {
-      heading: 'From before you shared the device',
-      message: 'Ring lets us see only what was recorded since you shared the device with us.',
-      steps: [IN_RING_APP],
-    },
-  },
-  encrypted: {
-    status: 409,
-    view: {
-      heading: 'The recording is encrypted',
-      message: 'Your Ring account encrypts its recordings, so that only your own phone can show them.',
-      steps: ['Watch it in the Ring app. Encryption is also turned off there, for what is recorded from then on.'],
-    },
-  },
-  'not-ready': {
-    status: 503,
-    view: {
-      heading: 'The recording is not ready',
-      message: 'Ring is still making it.',
-      steps: ['Wait a minute, then load this page again.'],
-    },
-  },
-  corrupt: {
-    status: 502,
-    view: {
-      heading: 'The recording is damaged',
-      message: 'Ring can’t read its own recording of this time. Trying again would not help.',
-      steps: ['Look in the Ring app: it may have more of it.'],
-    },
-  },
-  busy: {
-    status: 503,
-    view: {
-      heading: 'Ring is busy',
-      message: 'Ring can’t give us the recording right now. It is still there.',
-      steps: ['Wait a moment, then load this page again.'],
-    },
-  },
-  gone: {
-    status: 404,
-    view: {
-      heading: 'The device is gone',
-      message: 'There is no such device, or it is no longer shared in the Ring app.',
-      steps: ['Share it again in the Ring app.'],
-    },
-  },
-  'no-link': {
-    status: 409,
-    view: {
-      heading: 'Ring does not let us see this device',
-      message: 'The Ring account has to be linked again.',
-      steps: ['Your home page says how.'],
-    },
-  },
-  uncovered: {
-    status: 403,
-    view: {
-      heading: 'No subscription covers the device',
-      message: 'This needs an active subscription that covers the device.',
-      steps: ['Get or renew it in the Ring app; this app follows by itself.'],
-    },
-  },
-  failed: {
-    status: 502,
-    view: {
-      heading: 'The recording did not come',
-      message: 'Ring did not answer as it should.',
-      steps: ['Load this page again in a minute.', IN_RING_APP],
-    },
-  },
-};

@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
+import type { Core } from '../core.js';
 import { mayHaveVideo, NO_PICTURES } from '../devices/device-kind.js';
-import { noSuchDevice } from '../devices/no-such-device.js';
+import { noSuchDevice, uncoveredDevice } from '../devices/no-such-device.js';
 import { findDeviceOfUser, type UserDevice } from '../devices/user-devices.js';
 import { HttpError } from '../http/errors.js';
 
@@ -23,6 +24,17 @@ export async function requiredDevice(db: Knex, userId: string, deviceId: string)
     case 'none':
       throw noSuchDevice();
   }
+}
+
+/** As {@link requiredDevice}. @throws {HttpError} 403, too, when the device lacks a subscription */
+export async function requiredCoveredDevice(
+  { db, clock, coverage }: Pick<Core, 'db' | 'clock' | 'coverage'>,
+  userId: string,
+  deviceId: string,
+): Promise<UserDevice> {
+  const device = await requiredDevice(db, userId, deviceId);
+  if (!(await coverage.isCovered(db, { accountId: device.accountId, deviceId }, clock()))) throw uncoveredDevice();
+  return device;
 }
 
 /** @throws {HttpError} 409 when the device has recorded nothing that could be shown, because it has no camera */

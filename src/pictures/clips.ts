@@ -5,24 +5,15 @@ import { refetchDevice } from '../ring-accounts/refetch.js';
 import { isGone, RingError } from '../ring/errors.js';
 import type { RingClip } from '../ring/media.js';
 import { NoLinkError } from '../tokens/errors.js';
+import { isOutcome, type MissingOutcome, outcomeOf } from './outcomes.js';
 
 /** A clip of an event begins this long before it, in ms: what was about to happen tells more than the end of it. */
-export const CLIP_BEFORE_MS = 5_000;
+const CLIP_BEFORE_MS = 5_000;
 /** A clip lasts this long at most, in ms. Ring gives 15 minutes, and an event is over within a minute. */
 export const CLIP_MS = 60_000;
 
-/** Why there is no clip. */
-export type ClipProblem =
-  | 'not-recorded'
-  | 'before-consent'
-  | 'encrypted'
-  | 'not-ready'
-  | 'corrupt'
-  | 'busy'
-  | 'gone'
-  | 'no-link'
-  | 'uncovered'
-  | 'failed';
+/** Why there is no clip: as there may be no picture, or because the link has ended. */
+export type ClipProblem = MissingOutcome | 'no-link';
 
 export type OpenedClip =
   | { kind: 'clip'; clip: RingClip; startsAt: Date }
@@ -50,20 +41,27 @@ export async function openClipOf(
   if (!(await coverage.isCovered(db, { accountId, deviceId }, clock()))) return problem('uncovered');
   const consent = await consentOf(db, accountId);
   if (consent === undefined) return problem('no-link');
-  if (at < consent) return problem('before-consent');
+  if (at < consent) return problem('not-shared');
   const latest = clock().getTime() + linkClockSkewSeconds * 1_000;
-  if (at.getTime() > latest) return problem('not-recorded');
-  const startsAt = new Date(Math.max(at.getTime() - CLIP_BEFORE_MS, consent.getTime()));
-  try {
+  if (at.getTime() > latest) return problem('nothing');
+  const openAt = async (startsAt: Date): Promise<OpenedClip> => {
     const clip = await tokens.forAccount(accountId, (accessToken) =>
       ring.openClip(accessToken, deviceId, { startsAt, durationMs: CLIP_MS }, signal),
     );
     if (clip.kind === 'encrypted') return problem('encrypted');
     return { kind: 'clip', clip, startsAt: clip.startsAt ?? startsAt };
+  };
+  const before = new Date(Math.max(at.getTime() - CLIP_BEFORE_MS, consent.getTime()));
+  try {
+    return await openAt(before).catch((error: unknown) => {
+      // By Ring's clock, the user may have shared the device between the two.
+      if (before < at && isOutcome(error, 'not-shared')) return openAt(at);
+      throw error;
+    });
   } catch (error) {
     if (isGone(error)) await refetchDevice(db, { accountId, deviceId, occurredAt: clock() });
     const found = problemOf(error);
-    if (found === 'failed' || found === 'busy') log.warn({ err: error }, 'a clip is not opened');
+    if ((found === 'failed' || found === 'busy') && !signal.aborted) log.warn({ err: error }, 'a clip is not opened');
     return problem(found, error);
   }
 }
@@ -77,17 +75,5 @@ function problem(reason: ClipProblem, cause?: unknown): OpenedClip {
 function problemOf(error: unknown): ClipProblem {
   if (error instanceof NoLinkError) return 'no-link';
   if (!(error instanceof RingError)) throw error;
-  const known = PROBLEM_OF_CODE.get(error.code ?? '');
-  if (known !== undefined) return known;
-  if (isGone(error)) return 'gone';
-  return error.kind === 'rate-limited' || error.status === 503 ? 'busy' : 'failed';
+  return outcomeOf(error);
 }
-
-/** What Ring's codes mean for somebody who wants to watch. */
-const PROBLEM_OF_CODE: ReadonlyMap<string, ClipProblem> = new Map([
-  ['TIMESTAMP_NOT_FOUND', 'not-recorded'],
-  ['MEDIA_NOT_FOUND', 'not-recorded'],
-  ['TIME_RANGE_NOT_AUTHORIZED', 'before-consent'],
-  ['RECORDING_NOT_READY', 'not-ready'],
-  ['CORRUPT_RECORDING', 'corrupt'],
-]);

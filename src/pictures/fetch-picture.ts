@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { Core } from '../core.js';
 import { row, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
+import { IS_RECORDED } from '../devices/recorded-events.js';
 import { LOCK_SHARED, lockDeviceOfUser, SHARED_DEVICES, type UserDevice } from '../devices/user-devices.js';
 import { enqueue } from '../jobs/enqueue.js';
 import type { CoveredDevice } from '../ring-accounts/coverage.js';
@@ -18,6 +19,7 @@ import {
   type End,
   endWaiting,
   findWaiting,
+  lockWaiting,
   type WaitingRequest,
 } from './picture-requests.js';
 import { addPicture } from './pictures.js';
@@ -48,7 +50,7 @@ export function findEventWithPicture(
     db,
     sql`SELECT request_id AS id, occurred_at AS "occurredAt", type FROM device_events
          WHERE request_id = ${eventId} AND account_id = ${accountId} AND device_id = ${deviceId}
-           AND type IN ('motion_detected', 'button_press')`,
+           AND ${IS_RECORDED}`,
   );
 }
 
@@ -202,6 +204,8 @@ async function fetchWaiting(
       trx,
       sql`SELECT 1 FROM ${SHARED_DEVICES} WHERE device.account_id = ${accountId} AND device.id = ${deviceId} ${LOCK_SHARED}`,
     );
+    // A newer request has replaced it, or it was erased with its device, which may be back by now.
+    if (!(await lockWaiting(trx, pictureRequestId))) return 'known';
     const found = await ifCovered(trx, dependencies, request, asked);
     const pauseMs = found.kind === 'missing' ? pauseBeforeRetry(found, attempt) : undefined;
     if (isShared !== undefined && pauseMs !== undefined) {

@@ -22,7 +22,7 @@ const RECORDS_WHEN =
 /** Words for the latest picture, and those for the picture of an event where they differ. */
 const WORDS: Record<MissingOutcome, Words> = {
   nothing: [
-    'Ring has recorded nothing in this time.',
+    'Ring has recorded nothing lately.',
     `${RECORDS_WHEN} Watch live for a moment, for example, and ask again then.`,
   ],
   'not-ready': ['The recording is still not ready at Ring.', 'Please ask again in a few minutes.'],

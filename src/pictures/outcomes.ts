@@ -1,4 +1,4 @@
-import { isGone, type RingError } from '../ring/errors.js';
+import { isGone, RingError } from '../ring/errors.js';
 
 /** The ways in which a look-up of a picture ends. `taken`: a new picture is kept; `known`: the same one was kept before. */
 export const PICTURE_OUTCOMES = [
@@ -17,7 +17,7 @@ export const PICTURE_OUTCOMES = [
 
 export type PictureOutcome = (typeof PICTURE_OUTCOMES)[number];
 
-/** The outcomes that bring no picture. */
+/** The outcomes that bring no picture. A clip may be missing for the same reasons. */
 export type MissingOutcome = Exclude<PictureOutcome, 'taken' | 'known'>;
 
 const BY_CODE: ReadonlyMap<string | undefined, MissingOutcome> = new Map([
@@ -30,16 +30,20 @@ const BY_CODE: ReadonlyMap<string | undefined, MissingOutcome> = new Map([
 ]);
 
 /**
- * What Ring's refusal says of a picture.
+ * What Ring's refusal says of a picture or a clip.
  *
  * @see https://developer.amazon.com/docs/ring/api-documentation.html
  */
 export function outcomeOf(error: RingError): MissingOutcome {
   const told = BY_CODE.get(error.code);
   if (told !== undefined) return told;
-  if (error.kind === 'rate-limited') return 'busy';
+  if (error.kind === 'rate-limited' || error.status === 503) return 'busy';
   return isGone(error) ? 'gone' : 'failed';
 }
+
+/** Whether an error is a refusal of Ring's that says this. */
+export const isOutcome = (error: unknown, outcome: MissingOutcome): error is RingError =>
+  error instanceof RingError && outcomeOf(error) === outcome;
 
 /** An outcome as a row keeps it. One that only a later build knows is `failed`. */
 export function storedOutcome(text: string): PictureOutcome {

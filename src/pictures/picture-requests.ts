@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Knex } from 'knex';
 import type { Core } from '../core.js';
-import { row, run, type Sql, sql } from '../database/sql.js';
+import { columnsOf, row, run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { MAY_HAVE_VIDEO } from '../devices/device-kind.js';
 import type { UserDevice } from '../devices/user-devices.js';
@@ -20,6 +20,7 @@ const LONGEST_WAIT_MS = 30 * 60_000;
 /** A request as the page of its device, or of its event, shows it. */
 export interface PictureRequest {
   status: RequestRow['status'];
+  isAutomatic: RequestRow['is_automatic'];
   /** Null while it waits. */
   outcome: PictureOutcome | null;
   /** Of the picture, as long as it is kept. */
@@ -64,11 +65,20 @@ async function replace(
     eventId === null
       ? sql`(account_id, device_id) WHERE event_id IS NULL`
       : sql`(account_id, device_id, event_id) WHERE event_id IS NOT NULL`;
+  const { names, values } = columnsOf<'picture_requests'>({
+    id,
+    account_id: accountId,
+    device_id: deviceId,
+    event_id: eventId,
+    is_automatic: false,
+    status: end === null ? 'WAITING' : 'ENDED',
+    outcome: end?.outcome ?? null,
+    picture_id: end?.pictureId ?? null,
+    asked_at: now,
+  });
   await run(
     trx,
-    sql`INSERT INTO picture_requests (id, account_id, device_id, event_id, is_automatic, status, outcome, picture_id, asked_at)
-        VALUES (${id}, ${accountId}, ${deviceId}, ${eventId}, false, ${end === null ? 'WAITING' : 'ENDED'},
-                ${end?.outcome ?? null}, ${end?.pictureId ?? null}, ${now})
+    sql`INSERT INTO picture_requests (${names}) VALUES (${values})
         ON CONFLICT ${target} DO UPDATE
            SET id = excluded.id, is_automatic = false, status = excluded.status, outcome = excluded.outcome,
                picture_id = excluded.picture_id, asked_at = excluded.asked_at`,
@@ -94,10 +104,18 @@ export async function addAutomatic(
   trx: Knex.Transaction,
   { accountId, deviceId, eventId, now }: NewRequest & { eventId: string },
 ): Promise<string | undefined> {
+  const { names, values } = columnsOf<'picture_requests'>({
+    id: randomUUID(),
+    account_id: accountId,
+    device_id: deviceId,
+    event_id: eventId,
+    is_automatic: true,
+    status: 'WAITING',
+    asked_at: now,
+  });
   const added = await row<{ id: string }>(
     trx,
-    sql`INSERT INTO picture_requests (id, account_id, device_id, event_id, is_automatic, status, asked_at)
-        SELECT ${randomUUID()}::uuid, device.account_id, device.id, event.request_id, true, 'WAITING', ${now}
+    sql`INSERT INTO picture_requests (${names}) SELECT ${values}
           FROM devices AS device
           JOIN device_events AS event ON event.request_id = ${eventId} AND event.device_id = device.id
          WHERE device.account_id = ${accountId} AND device.id = ${deviceId} AND device.has_event_pictures AND ${MAY_HAVE_VIDEO}
@@ -111,13 +129,24 @@ export async function addAutomatic(
   return added?.id;
 }
 
+/** Drops the requests that were made by themselves and still wait, because the device's user wants none any more. */
+export async function dropAutomatic(
+  trx: Knex.Transaction,
+  { accountId, id: deviceId }: Pick<UserDevice, 'accountId' | 'id'>,
+): Promise<void> {
+  await run(
+    trx,
+    sql`DELETE FROM picture_requests
+         WHERE account_id = ${accountId} AND device_id = ${deviceId} AND status = 'WAITING' AND is_automatic`,
+  );
+}
+
 /** A request that waits, with the moment of its event. */
 export interface WaitingRequest {
   accountId: string;
   deviceId: string;
   /** Null for the latest picture. */
   moment: Date | null;
-  isAutomatic: boolean;
   askedAt: Date;
 }
 
@@ -126,21 +155,49 @@ export function findWaiting(db: Knex, id: string): Promise<WaitingRequest | unde
   return row<WaitingRequest>(
     db,
     sql`SELECT request.account_id AS "accountId", request.device_id AS "deviceId", event.occurred_at AS moment,
-               request.is_automatic AS "isAutomatic", request.asked_at AS "askedAt"
+               request.asked_at AS "askedAt"
           FROM picture_requests AS request LEFT JOIN device_events AS event ON event.request_id = request.event_id
          WHERE request.id = ${id} AND request.status = 'WAITING'
            AND (request.event_id IS NULL OR event.request_id IS NOT NULL)`,
   );
 }
 
-/** @returns false when it has ended already, was replaced, or was erased */
-export async function endWaiting(on: Knex, id: string, { outcome, pictureId }: End): Promise<boolean> {
-  const ended = await run(
+/**
+ * Locks a request until the end of the transaction. The caller holds the lock of its device.
+ *
+ * @returns false when it has ended, was replaced, or was erased
+ */
+export async function lockWaiting(trx: Knex.Transaction, id: string): Promise<boolean> {
+  const waiting = await row(
+    trx,
+    sql`SELECT 1 FROM picture_requests WHERE id = ${id} AND status = 'WAITING' FOR UPDATE`,
+  );
+  return waiting !== undefined;
+}
+
+/** Ends a request, unless it has ended already, was replaced, or was erased. */
+export async function endWaiting(on: Knex, id: string, { outcome, pictureId }: End): Promise<void> {
+  await run(
     on,
     sql`UPDATE picture_requests SET status = 'ENDED', outcome = ${outcome}, picture_id = ${pictureId}
          WHERE id = ${id} AND status = 'WAITING'`,
   );
-  return ended > 0;
+}
+
+/** Has the request for the picture of an event follow it to its new key, unless that has a request of its own. */
+export async function moveToEvent(
+  trx: Knex.Transaction,
+  { formerId, id }: { formerId: string; id: string },
+): Promise<void> {
+  await run(
+    trx,
+    sql`UPDATE picture_requests AS request SET event_id = ${id}
+         WHERE (account_id, device_id) = (SELECT account_id, device_id FROM device_events WHERE request_id = ${id})
+           AND event_id = ${formerId}
+           AND NOT EXISTS (SELECT 1 FROM picture_requests AS other
+                            WHERE other.account_id = request.account_id AND other.device_id = request.device_id
+                              AND other.event_id = ${id})`,
+  );
 }
 
 /** What came of the request for the latest picture of a device, or for that of an event. */
@@ -152,7 +209,7 @@ export async function requestOf(
 ): Promise<PictureRequest | undefined> {
   const found = await row<Omit<PictureRequest, 'outcome'> & { outcome: string | null }>(
     db,
-    sql`SELECT status, outcome, asked_at AS "askedAt",
+    sql`SELECT status, is_automatic AS "isAutomatic", outcome, asked_at AS "askedAt",
                (SELECT id FROM snapshots WHERE id = request.picture_id) AS "pictureId"
           FROM picture_requests AS request
          WHERE account_id = ${accountId} AND device_id = ${deviceId} AND event_id IS NOT DISTINCT FROM ${eventId}::uuid

@@ -1,4 +1,4 @@
-import { ownUrl } from '../ring/client.js';
+import { ownUrl, withFilter } from '../ring/client.js';
 import { RingError } from '../ring/errors.js';
 import { downloadPicture } from '../ring/media.js';
 import { isoTime } from '../ring/text.js';
@@ -43,12 +43,37 @@ const MAX_BACKOFF_MS = 60_000;
  * @see https://developer.amazon.com/docs/ring/api-documentation.html
  */
 export async function checkRing(options: CheckOptions): Promise<Report> {
+  const { rows, clock, rowOf, ask, askPages, askForPicture } = createAsker(options);
+  const report = (isTokenRefused: boolean): Report => ({ rows: [...rows.values()], clock, isTokenRefused });
+
+  const pages = await askPages(devicesQuestion, ({ count }) => count);
+  if ([...rowOf(devicesQuestion.asked).why].some((why) => why.startsWith('401'))) return report(true);
+  await ask(userQuestion);
+  const devices = pages.flatMap((page) => page.devices);
+  // What can't be asked still has its row.
+  for (const { asked } of questionsAbout('none', 1, options.now())) rowOf(asked);
+  for (const [index, { id, capabilities }] of devices.entries()) {
+    for (const question of deviceQuestions(id, index + 1)) await ask(question);
+    for (const question of historyQuestions(id, index + 1)) await askPages(question, ({ data }) => data.count);
+    // A device without video has no pictures.
+    if (capabilities !== undefined && capabilities.video === undefined) continue;
+    const ringsNow = options.now() + (clock.dateHeader ?? 0) * 1_000;
+    for (const question of pictureQuestions(id, index + 1, ringsNow)) await askForPicture(question);
+  }
+  await askPages(subscriptionsQuestion, ({ data }) => data.length);
+  return report(false);
+}
+
+const questionsAbout = (deviceId: string, number: number, now: number): { asked: string }[] => [
+  ...deviceQuestions(deviceId, number),
+  ...historyQuestions(deviceId, number),
+  ...pictureQuestions(deviceId, number, now),
+];
+
+/** Asks the questions, one after the other, and notes what became of each. */
+function createAsker(options: CheckOptions) {
   const rows = new Map<string, Row>();
-  const report: Report = {
-    rows: [],
-    clock: { dateHeader: undefined, metaTime: undefined },
-    isTokenRefused: false,
-  };
+  const clock: Report['clock'] = { dateHeader: undefined, metaTime: undefined };
   /** What the record of the next answer is to be named. */
   let recordName = '';
   const transport = listening(
@@ -76,7 +101,6 @@ export async function checkRing(options: CheckOptions): Promise<Report> {
   }
 
   function hear(answer: Answer, sentAt: number): void {
-    const { clock } = report;
     clock.dateHeader ??= ahead(dateOf(answer), (sentAt + options.now()) / 2);
     const json = parseJson(answer.body);
     if (json === undefined || answer.status === 429) return;
@@ -162,10 +186,9 @@ export async function checkRing(options: CheckOptions): Promise<Report> {
   function nextTarget({ endpoint, target }: Question<unknown>, next: string): string | undefined {
     const here = new URL(target, options.apiUrl);
     try {
-      const url = new URL(ownUrl({ name: endpoint, url: here.href }, next));
+      const url = ownUrl({ name: endpoint, url: here.href }, next);
       const filter = here.searchParams.get('event_types');
-      if (filter !== null && !url.searchParams.has('event_types')) url.searchParams.set('event_types', filter);
-      return url.href;
+      return filter === null ? url : withFilter(url, filter);
     } catch {
       return undefined;
     }
@@ -195,29 +218,8 @@ export async function checkRing(options: CheckOptions): Promise<Report> {
     }
   }
 
-  const devices = await askPages(devicesQuestion, ({ count }) => count);
-  report.isTokenRefused = [...rowOf(devicesQuestion.asked).why].some((why) => why.startsWith('401'));
-  if (!report.isTokenRefused) {
-    await ask(userQuestion);
-    const ids = devices.flatMap((page) => page.devices.map(({ id }) => id));
-    // Without a device, its questions still have their rows.
-    if (ids.length === 0) for (const { asked } of questionsAbout('none', 1, options.now())) rowOf(asked);
-    for (const [index, id] of ids.entries()) {
-      for (const question of deviceQuestions(id, index + 1)) await ask(question);
-      for (const question of historyQuestions(id, index + 1)) await askPages(question, ({ data }) => data.count);
-      const ringsNow = options.now() + (report.clock.dateHeader ?? 0) * 1_000;
-      for (const question of pictureQuestions(id, index + 1, ringsNow)) await askForPicture(question);
-    }
-    await askPages(subscriptionsQuestion, ({ data }) => data.count);
-  }
-  return { ...report, rows: [...rows.values()] };
+  return { rows, clock, rowOf, ask, askPages, askForPicture };
 }
-
-const questionsAbout = (deviceId: string, number: number, now: number): { asked: string }[] => [
-  ...deviceQuestions(deviceId, number),
-  ...historyQuestions(deviceId, number),
-  ...pictureQuestions(deviceId, number, now),
-];
 
 /** Notes a call that brought nothing to read. A refusal counts as an answer. */
 function noteFailure(row: Row, error: unknown, isNotOffered: (status: number) => boolean): void {

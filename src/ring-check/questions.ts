@@ -116,7 +116,7 @@ export interface PictureQuestion {
   target: string;
   body: string | undefined;
   record: string;
-  /** The codes that say that our request was read, and that there is no such picture. */
+  /** The codes that answer it: our request was read, and there is no such picture for us. */
   answers: readonly string[];
 }
 
@@ -137,7 +137,8 @@ export function pictureQuestions(deviceId: string, number: number, now: number):
   const longAgo = pictureRequest({ type: 'at_timestamp', timestamp: new Date(now - LONG_AGO_MS) });
   return [
     question('of the last minute', 'of-the-last-minute', lastMinute, NO_SUCH_PICTURE),
-    question('of 179 days ago', 'of-long-ago', longAgo, NO_SUCH_PICTURE),
+    // That is before the consent, unless the link is old.
+    question('of 179 days ago', 'of-long-ago', longAgo, [...NO_SUCH_PICTURE, 'TIME_RANGE_NOT_AUTHORIZED']),
     question('without a body', 'without-body', undefined, ['REQUEST_FORBIDDEN', 'INVALID_PAYLOAD']),
   ];
 }

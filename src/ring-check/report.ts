@@ -82,6 +82,9 @@ function difference(seconds: number | undefined): string {
 }
 
 function verdict(report: Report): string {
+  if (report.rows.every(({ answers }) => answers === 0)) {
+    return 'Ring has answered nothing: is RING_API_URL right, and can it be reached from here?';
+  }
   const count = (result: Row['result']): number => report.rows.filter((row) => row.result === result).length;
   const unasked = count('not asked') === 0 ? '' : `, ${count('not asked')} could not be asked`;
   const summary = `${count('fits')} fit, ${count('not offered here')} not offered here, ${count('does not fit')} do not fit${unasked}.`;

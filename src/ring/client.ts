@@ -133,8 +133,8 @@ const DOWNLOAD_IMAGE = 'POST /v1/devices/{id}/media/image/download';
 const DOWNLOAD_VIDEO = 'POST /v1/devices/{id}/media/video/download';
 const GET_HISTORY = 'GET /v1/history/devices/{id}/events';
 
-/** The kinds of history that we read, as Ring's filter names them. */
-export const HISTORY_FILTER = 'motion,ding,on_demand';
+/** The kinds of history that we read, as Ring's filter names them. Live views are what the user has done. */
+export const HISTORY_FILTER = 'motion,ding';
 
 export function createRingClient(options: RingClientOptions): RingClient {
   const transport = createTransport(options);
@@ -194,7 +194,7 @@ export function createRingClient(options: RingClientOptions): RingClient {
       const call = apiCall(name, target, accessToken, { maxBytes: MAX_LIST_BYTES });
       const { entries, count, next } = await read(call);
       all.push(...entries);
-      if (count === 0 || next === null || next === undefined) return all;
+      if (count === 0 || !next) return all;
       target = ownUrl(call, next);
     }
     throw new RingError('malformed', name);
@@ -248,17 +248,19 @@ export function createRingClient(options: RingClientOptions): RingClient {
     },
 
     async getHistory(accessToken, deviceId, next) {
-      const path = `/v1/history${devicePath(deviceId).slice('/v1'.length)}/events?event_types=${HISTORY_FILTER}`;
-      const call = apiCall(GET_HISTORY, next ?? path, accessToken, { maxBytes: MAX_LIST_BYTES });
+      const path = `/v1/history/devices/${encodeURIComponent(deviceId)}/events?event_types=${HISTORY_FILTER}`;
+      const first = apiCall(GET_HISTORY, path, accessToken, { maxBytes: MAX_LIST_BYTES });
+      // The address of a further page was kept, and Ring may have been another one then.
+      const call = next === undefined ? first : { ...first, url: ownUrl(first, next) };
       const { data, links } = await transport.json(call, HistoryAnswer);
-      const isLast = data.count === 0 || links?.next === null || links?.next === undefined;
-      return { events: data.events, next: isLast ? null : withFilter(ownUrl(call, links.next ?? '')) };
+      const link = data.count === 0 ? undefined : links?.next;
+      return { events: data.events, next: link ? withFilter(ownUrl(call, link), HISTORY_FILTER) : null };
     },
 
     getSubscriptions: (accessToken) =>
       allPages(`GET ${SUBSCRIPTIONS_PATH}`, SUBSCRIPTIONS_PATH, accessToken, async (call) => {
         const { data, links } = await transport.json(call, SubscriptionsAnswer);
-        return { entries: data.subscriptions, count: data.count, next: links?.next };
+        return { entries: data, count: data.length, next: links?.next };
       }),
 
     openLiveView: (accessToken, deviceId, offer) =>
@@ -303,17 +305,17 @@ const pairOf = (answer: Omit<z.output<typeof TokenAnswer>, 'refresh_token'>, ref
   expiresIn: answer.expires_in,
 });
 
-/** Ring's users/me says 403 where its other endpoints say 401. */
+/** Ring's users/me says 403 where its other endpoints say 401, whatever stands in the body. */
 function asUnauthorized(error: unknown): unknown {
-  if (!(error instanceof RingError && error.kind === 'unauthorized' && error.status === 403)) return error;
+  if (!(error instanceof RingError && error.status === 403)) return error;
   const { call, code } = error;
   return new RingError('unauthorized', call, { status: 401, ...(code !== undefined && { code }), cause: error });
 }
 
-/** Ring's links to further pages may have lost the filter of the first. */
-function withFilter(next: string): string {
+/** The URL of a further page of history, with the filter of the first, which Ring may have dropped. */
+export function withFilter(next: string, filter: string): string {
   const url = new URL(next);
-  if (!url.searchParams.has('event_types')) url.searchParams.set('event_types', HISTORY_FILTER);
+  if (!url.searchParams.has('event_types')) url.searchParams.set('event_types', filter);
   return url.href;
 }
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { readable } from './readable.js';
+import { PageLinks, readable } from './lists.js';
 import { humanText, isoTime, ringId } from './text.js';
 
 const Switch = z.enum(['on', 'off']).optional().catch(undefined);
@@ -41,11 +41,11 @@ const Capabilities = z.object({
       codecs: Words,
       ratio: humanText(20).optional().catch(undefined),
       max_resolution: Resolution.optional().catch(undefined),
-      supported_resolutions: readable(Resolution).optional().catch(undefined),
+      supported_resolutions: readable(Resolution, 100).optional().catch(undefined),
       configurations: Words,
     })
     .optional()
-    // A video that is told in another form is one.
+    // A video that is told in another form is still one: the device has live views and pictures.
     .catch(({ value }) => (value === null || value === undefined ? undefined : {})),
   motion_detection: z.object({ configurations: Words }).optional().catch(undefined),
   image_enhancements: z.object({ configurations: Words }).optional().catch(undefined),
@@ -153,11 +153,8 @@ export const DevicesAnswer = z
   .object({
     data: z.array(z.unknown()),
     included: Included,
-    /** `next` is a relative URL, and absent on the last page. */
-    links: z
-      .object({ next: z.string().max(4_000).nullish() })
-      .nullish()
-      .catch(undefined),
+    // Some devices are better than none, and nothing is taken from one that is missing here: it is asked for by itself.
+    links: PageLinks.catch(undefined),
   })
   .transform(({ data, included, links }) => ({
     count: data.length,

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { readable } from './readable.js';
+import { PageLinks, readable } from './lists.js';
 import { epochMs, opaque, ringId } from './text.js';
 
 /** What a device has recorded, by Ring's history. Its ID is not the webhook's. */
@@ -43,5 +43,5 @@ export const HistoryAnswer = z.object({
     count: entries.length,
     events: readable(Entry).parse(entries),
   })),
-  links: z.object({ next: z.string().max(4_000).nullish() }).nullish(),
+  links: PageLinks,
 });

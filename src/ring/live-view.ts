@@ -18,15 +18,15 @@ export function openLiveView(transport: Transport, call: Call, offer: string): P
   const headers = { ...call.headers, 'content-type': 'application/sdp', accept: 'application/sdp' };
   return transport.succeed({ ...call, headers, body: offer }, ({ status, headers: answered, body }) => {
     const answer = body?.toString('utf8') ?? '';
-    // A session whose address is odd is shown all the same: the picture is what its user waits for.
     if (!answer.startsWith('v=0')) throw new RingError('malformed', call.name, { status });
+    // A session whose address is odd is shown all the same: the picture is what its user waits for.
     return { answer, sessionPath: sessionPath(call.url, answered.get('location') ?? '') };
   });
 }
 
 /**
- * The path of a session. The bearer token is sent to it, so whatever leads elsewhere only gives its last part, the session's
- * ID, to the path where Ring documents that sessions are.
+ * The path of a session. The bearer token is sent to it, so an address that leads elsewhere gives no more than its last part,
+ * the session's ID, to the path where Ring documents that sessions are.
  */
 function sessionPath(sessionsUrl: string, location: string): string | null {
   const sessions = new URL(sessionsUrl);

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { RingError } from './errors.js';
 import { epochMs } from './text.js';
-import { type Call, failure, type StreamedAnswer, type Transport } from './transport.js';
+import { type Answer, type Call, failure, type StreamedAnswer, type Transport } from './transport.js';
 
 /**
  * What is looked up among the pictures that Ring has recorded: the one of a moment, or the newest of a time. A time without
@@ -32,19 +32,19 @@ export interface RingClip {
   size: number | undefined;
   /** When the first picture was taken, if Ring tells it. */
   startsAt: Date | undefined;
-  /** How much of the time that was asked for is recorded, in ms; undefined when all of it is. */
+  /** Whether only a part of the time that was asked for is recorded. */
+  isPart: boolean;
+  /** How much of that time is recorded, in ms, if Ring tells it of a part. */
   recordedMs: number | undefined;
 }
 
 /** A window for the newest picture is this long at most, in ms. */
 export const LONGEST_WINDOW_MS = 24 * 3_600_000;
-/** Ring keeps media for this long, in ms. */
-export const MEDIA_RETENTION_MS = 180 * 86_400_000;
-/** A clip is this long at most, in ms. */
-export const LONGEST_CLIP_MS = 900_000;
 
 const MAX_PICTURE_BYTES = 5 * 1000 * 1000;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+/** Ring is known to redirect once. */
+const MAX_REDIRECTS = 4;
 
 /** The body of a request for a picture. */
 export function pictureRequest(query: PictureQuery): string {
@@ -56,26 +56,22 @@ export function pictureRequest(query: PictureQuery): string {
 }
 
 /** Asks for a picture, and fetches it from where Ring redirects to. */
-export async function downloadPicture(transport: Transport, call: Call): Promise<RingPicture | EncryptedMedia> {
-  const download: Call = {
-    name: 'GET of a picture',
-    url: await storageOf(transport, call),
-    maxBytes: MAX_PICTURE_BYTES,
-  };
-  try {
-    return await transport.succeed(download, ({ status, headers, body }) => {
-      const takenAt = timeIn(headers);
-      if (body === undefined || body.length === 0 || isPage(headers)) {
-        throw new RingError('malformed', download.name, { status });
-      }
-      const contentType = typeOfPicture(body);
-      if (contentType === undefined) return { kind: 'encrypted' };
-      if (takenAt === undefined) throw new RingError('malformed', download.name, { status });
-      return { kind: 'picture', contentType, bytes: body, takenAt };
-    });
-  } catch (error) {
-    throw asStorages(error);
-  }
+export function downloadPicture(transport: Transport, call: Call): Promise<RingPicture | EncryptedMedia> {
+  return mediaOf(transport, call, (url) => {
+    const download: Call = { name: 'GET of a picture', url, maxBytes: MAX_PICTURE_BYTES };
+    return transport.exchange(download, (answer) =>
+      answer.status >= 200 && answer.status <= 299 ? pictureIn(download, answer) : redirectIn(download, answer),
+    );
+  });
+}
+
+function pictureIn({ name }: Call, { status, headers, body }: Answer): RingPicture | EncryptedMedia {
+  if (body === undefined || body.length === 0 || isPage(headers)) throw new RingError('malformed', name, { status });
+  const contentType = typeOfPicture(body);
+  if (contentType === undefined) return { kind: 'encrypted' };
+  const takenAt = timeIn(headers);
+  if (takenAt === undefined) throw new RingError('malformed', name, { status });
+  return { kind: 'picture', contentType, bytes: body, takenAt };
 }
 
 /**
@@ -83,26 +79,22 @@ export async function downloadPicture(transport: Transport, call: Call): Promise
  *
  * @param signal ends the stream
  */
-export async function openClip(
-  transport: Transport,
-  call: Call,
-  signal: AbortSignal,
-): Promise<RingClip | EncryptedMedia> {
-  const download: Call = { name: 'GET of a clip', url: await storageOf(transport, call) };
-  let answer: StreamedAnswer;
-  try {
-    answer = await transport.stream(download, signal);
-  } catch (error) {
-    throw asStorages(error);
-  }
-  const { status, headers, body } = answer;
+export function openClip(transport: Transport, call: Call, signal: AbortSignal): Promise<RingClip | EncryptedMedia> {
+  return mediaOf(transport, call, async (url) => {
+    const download: Call = { name: 'GET of a clip', url };
+    const answer = await transport.stream(download, signal, (other) => redirectIn(download, other));
+    return typeof answer === 'string' ? answer : clipIn(download, answer);
+  });
+}
+
+async function clipIn({ name }: Call, { status, headers, body }: StreamedAnswer): Promise<RingClip | EncryptedMedia> {
   const pieces = body[Symbol.asyncIterator]();
   const start = await startOf(pieces).catch((cause: unknown) => {
-    throw new RingError('no-answer', download.name, { cause });
+    throw new RingError('no-answer', name, { cause });
   });
   if (start.length === 0 || isPage(headers)) {
     await pieces.return?.();
-    throw new RingError('malformed', download.name, { status });
+    throw new RingError('malformed', name, { status });
   }
   if (!isMp4(start)) {
     await pieces.return?.();
@@ -114,26 +106,51 @@ export async function openClip(
     // The length of a compressed body is not that of the bytes that come out of it.
     size: headers.has('content-encoding') ? undefined : numberIn(headers, 'content-length'),
     startsAt: timeIn(headers),
+    isPart: status === 206,
     recordedMs: status === 206 ? numberIn(headers, 'x-media-length') : undefined,
   };
 }
 
 /**
- * Where Ring redirects a request for media to: a pre-signed URL, on another host, which must not see the bearer token.
+ * Asks Ring for media, and fetches them from where it redirects to: a pre-signed URL on another host, which may redirect in
+ * turn. None of these hosts must see the bearer token.
  *
+ * @param fetchFrom gives the media, or the URL of the next redirect
+ * @throws {RingError}
  * @see https://developer.amazon.com/docs/ring/api-documentation.html
  */
-function storageOf(transport: Transport, call: Call): Promise<string> {
-  return transport.exchange(call, (redirect) => {
-    if (!REDIRECTS.has(redirect.status)) throw failure(call.name, redirect);
-    const target = storageUrl(call, redirect.headers.get('location') ?? '');
-    if (target === undefined) throw new RingError('malformed', call.name, { status: redirect.status });
-    return target.href;
-  });
+async function mediaOf<Media extends object>(
+  transport: Transport,
+  call: Call,
+  fetchFrom: (url: string) => Promise<Media | string>,
+): Promise<Media> {
+  let url = await transport.exchange(call, (answer) => redirectIn(call, answer));
+  for (let redirects = 1; redirects <= MAX_REDIRECTS; redirects++) {
+    const found = await fetchFrom(url).catch((error: unknown) => {
+      throw asStorages(error);
+    });
+    if (typeof found !== 'string') return found;
+    url = found;
+  }
+  throw new RingError('malformed', call.name);
 }
 
-/** The codes that tell something of the recording. Ring's storage answers with them, too. */
-const RECORDING_CODES = new Set(['MEDIA_NOT_FOUND', 'TIMESTAMP_NOT_FOUND', 'CORRUPT_RECORDING', 'RECORDING_NOT_READY']);
+/** The URL that an answer redirects to. @throws {RingError} when it is no redirect, or leads to where it is not safe to go */
+function redirectIn(call: Call, answer: Answer): string {
+  if (!REDIRECTS.has(answer.status)) throw failure(call.name, answer);
+  const target = storageUrl(call, answer.headers.get('location') ?? '');
+  if (target === undefined) throw new RingError('malformed', call.name, { status: answer.status });
+  return target.href;
+}
+
+/** The codes that tell something of the recording, or of the time that was asked for. Ring's storage answers with them, too. */
+const RECORDING_CODES = new Set([
+  'TIME_RANGE_NOT_AUTHORIZED',
+  'MEDIA_NOT_FOUND',
+  'TIMESTAMP_NOT_FOUND',
+  'CORRUPT_RECORDING',
+  'RECORDING_NOT_READY',
+]);
 
 /** Any other 4xx from storage is not Ring's refusal: it says nothing about our token, nor about the device. */
 function asStorages(error: unknown): unknown {

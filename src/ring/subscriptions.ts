@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { readable } from './readable.js';
+import { PageLinks } from './lists.js';
 import { epochMs, isoTime, opaque, ringId } from './text.js';
 
 /** A subscription that a Ring user pays for or tries. */
@@ -28,7 +28,7 @@ const Subscription = z
       expires_at: Time,
       created_at: Time,
     }),
-    relationships: z.object({ devices: z.object({ data: readable(z.object({ id: ringId })) }).nullish() }).nullish(),
+    relationships: z.object({ devices: z.object({ data: z.array(z.object({ id: ringId })) }).nullish() }).nullish(),
   })
   .transform(({ id, attributes, relationships }): RingSubscription => ({
     id,
@@ -40,11 +40,8 @@ const Subscription = z
     deviceIds: relationships?.devices?.data.map((device) => device.id) ?? [],
   }));
 
-export const SubscriptionsAnswer = z.object({
-  data: z.array(z.unknown()).transform((entries) => ({
-    count: entries.length,
-    subscriptions: readable(Subscription).parse(entries),
-  })),
-  /** `next` is a relative URL, and absent on the last page. */
-  links: z.object({ next: z.string().max(2_000).nullish() }).optional(),
-});
+/**
+ * One entry that can't be read makes a page unreadable. Without it, what its subscription pays for would be taken from its
+ * devices at once; an answer that can't be read only has the last one count for longer.
+ */
+export const SubscriptionsAnswer = z.object({ data: z.array(Subscription), links: PageLinks });

@@ -34,9 +34,10 @@ export interface Transport {
    * Makes a call whose answer is too large to be held. The time limit is for its beginning, and then for each pause.
    *
    * @param signal ends the call and its answer
-   * @throws {RingError} when the answer is no 2xx. Reading the body throws when it breaks off
+   * @param readOther reads an answer that is no 2xx
+   * @throws {RingError} when there is no answer, and when `readOther` throws one. Reading the body throws when it breaks off
    */
-  stream(call: Call, signal: AbortSignal): Promise<StreamedAnswer>;
+  stream<Other>(call: Call, signal: AbortSignal, readOther: (answer: Answer) => Other): Promise<StreamedAnswer | Other>;
 }
 
 export interface StreamedAnswer {
@@ -154,16 +155,17 @@ export function createTransport(options: TransportOptions): Transport {
       const body = await readBody(response, maxBytes);
       return { status: response.status, headers: response.headers, body };
     } catch (cause) {
-      const kind = NEVER_SENT.has(networkCode(cause)) ? 'unreachable' : 'no-answer';
+      const kind = kindWithoutAnswer(cause);
       report(name, kind, startedAt);
       throw new RingError(kind, name, { cause });
     }
   }
 
-  async function stream(
+  async function stream<Other>(
     { name, url, maxBytes = DEFAULT_MAX_BYTES, ...init }: Call,
     signal: AbortSignal,
-  ): Promise<StreamedAnswer> {
+    readOther: (answer: Answer) => Other,
+  ): Promise<StreamedAnswer | Other> {
     const startedAt = performance.now();
     const silence = createSilenceLimit(timeoutMs);
     silence.begin();
@@ -172,8 +174,9 @@ export function createTransport(options: TransportOptions): Transport {
       response = await send(url, { ...init, redirect: 'manual', signal: AbortSignal.any([signal, silence.signal]) });
     } catch (cause) {
       silence.end();
-      const kind = NEVER_SENT.has(networkCode(cause)) ? 'unreachable' : 'no-answer';
-      report(name, kind, startedAt);
+      const kind = kindWithoutAnswer(cause);
+      // A call that its caller has ended tells nothing of Ring.
+      if (!signal.aborted) report(name, kind, startedAt);
       throw new RingError(kind, name, { cause });
     }
     const { status, headers } = response;
@@ -181,7 +184,7 @@ export function createTransport(options: TransportOptions): Transport {
     if (status >= 200 && status <= 299) return { status, headers, body: withoutSilence(response, silence) };
     const body = await readBody(response, maxBytes).catch(() => undefined);
     silence.end();
-    throw failure(name, { status, headers, body });
+    return readOther({ status, headers, body });
   }
 
   function succeed<Value>(call: Call, read: (answer: Answer) => Value): Promise<Value> {
@@ -202,6 +205,10 @@ export function createTransport(options: TransportOptions): Transport {
         return parsed.data;
       }),
   };
+}
+
+function kindWithoutAnswer(cause: unknown): 'unreachable' | 'no-answer' {
+  return NEVER_SENT.has(networkCode(cause)) ? 'unreachable' : 'no-answer';
 }
 
 interface SilenceLimit {

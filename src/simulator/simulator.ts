@@ -22,8 +22,8 @@ import { subscriptionsEndpoint } from './api/subscriptions.js';
 import { whepDeleteEndpoint, whepPostEndpoint } from './api/whep.js';
 import { appstoreRouter } from './appstore/routes.js';
 import { controlRouter } from './control/routes.js';
-import { recordedRing } from './recorded/routes.js';
 import { Streams } from './media/streams.js';
+import { recordedRing } from './recorded/routes.js';
 import type { Simulation } from './state/state.js';
 import { newState, USUAL_SETTINGS } from './state/state.js';
 

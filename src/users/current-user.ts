@@ -9,9 +9,12 @@ export const signedInOrHome: RequestHandler<object> = (request, response, next) 
   else next();
 };
 
+/** The answer to a script whose user is not signed in, or not any more. */
+export const sessionEnded = (): HttpError => new HttpError(401, 'Your session has ended. Sign in again.');
+
 /** For scripts: refuses a visitor who is not signed in. @throws {HttpError} 401 */
 export const signedInOrRefused: RequestHandler<object> = (request, _response, next) => {
-  if (request.user === undefined) throw new HttpError(401, 'Your session has ended. Sign in again.');
+  if (request.user === undefined) throw sessionEnded();
   next();
 };
 

@@ -175,6 +175,8 @@ describe('a variable that is given', () => {
         'turn:turn.example.com',
         'stun://stun.example.com',
         'stun:stun.example.com:65536',
+        'stun:stun.example.com:0',
+        'stun:[2001:db8::1]:00',
         'stun:user@stun.example.com',
         'stun:stun.example.com?transport=udp',
         'stun:a.example,turn:b.example',

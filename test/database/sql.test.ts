@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { sql } from '../../src/database/sql.js';
+import { columnsOf, sql } from '../../src/database/sql.js';
 
 describe('an sql statement', () => {
   test('keeps its values apart from its text, whatever stands in them', () => {
@@ -23,5 +23,17 @@ describe('an sql statement', () => {
 
   test('takes a list as one value', () => {
     expect(sql`SELECT ANY (${['a', 'b']}::text[])`.numbered.values).toEqual([['a', 'b']]);
+  });
+
+  test('takes a row by the names of its columns, with values and SQL in the same order', () => {
+    const { names, values } = columnsOf<'device_events'>({
+      request_id: 'r',
+      occurred_at: sql`now() - ${5} * interval '1 s'`,
+      subtype: null,
+    });
+    expect(sql`INSERT INTO device_events (${names}) SELECT ${values} WHERE ${true}`.numbered).toEqual({
+      text: `INSERT INTO device_events (request_id, occurred_at, subtype) SELECT $1, now() - $2 * interval '1 s', $3 WHERE $4`,
+      values: ['r', 5, null, true],
+    });
   });
 });

@@ -4,12 +4,13 @@ import fc from 'fast-check';
 import pg from 'pg';
 import { createCallBudget, HISTORY_SHARE } from '../../src/tokens/call-budget.js';
 import { type Owner, sharing } from '../support/features/devices.js';
-import { eventsOn } from '../support/features/events.js';
+import { eventsOn, linkOn } from '../support/features/events.js';
 import { silentFor, storedEvents, untilHistoryIsRead } from '../support/features/history.js';
 import { untilProcessed } from '../support/features/inbox.js';
 import { untilJobsAreDone } from '../support/waiting/jobs.js';
 import { arriving, installed, linked, linksOf, once, untilLink } from '../support/features/linking.js';
-import type { NewRecording, RingRequest } from '../support/worlds/ring.js';
+import type { Fault, NewRecording, RingRequest } from '../support/worlds/ring.js';
+import { tick } from '../support/waiting/periodic-tasks.js';
 import { until } from '../support/waiting/until.js';
 import { startWorld, type World } from '../support/worlds/world.js';
 
@@ -52,6 +53,10 @@ async function missed(): Promise<void> {
 
 const addJob = (task: string, payload: object): Promise<unknown> =>
   world.sql('SELECT graphile_worker.add_job($1, $2::json)', [task, JSON.stringify(payload)]);
+
+/** Time is missed of one account alone, since its user shared it. */
+const missedBy = ({ ringUser }: Owner): Promise<unknown> =>
+  addJob('note_missed_time', { accountId: ringUser.account_id, lostSince: null });
 
 async function historyCalls({ device }: Owner): Promise<RingRequest[]> {
   const requests = await world.ring.requests();
@@ -101,6 +106,44 @@ describe('Ring’s history is read', () => {
     await silentFor(world, 61);
     await untilHistoryIsRead(world);
     expect(await storedEvents(world, one.ringUser)).toEqual([motion(one.device.id, now() - 1_000)]);
+  });
+
+  test('of all accounts, however many there are', async () => {
+    const one = await owner();
+    const count = 230;
+    // Links that have to be made again: Ring is not asked for their sakes.
+    await world.sql(
+      `INSERT INTO account_links (id, user_id, account_id, token_id, account_identifier, nonce_digest, status, created_at, updated_at)
+       SELECT gen_random_uuid(), user_id, account_id || '.' || n, token_id, account_identifier, decode(md5(n::text), 'hex'),
+              'REAUTH_REQUIRED', created_at, updated_at
+         FROM account_links, generate_series(1, $2) AS n WHERE account_id = $1`,
+      [one.ringUser.account_id, count],
+    );
+    await world.sql(
+      `INSERT INTO device_histories (account_id, device_id)
+       SELECT account_id, 'device' FROM account_links WHERE account_id LIKE $1 || '.%'`,
+      [one.ringUser.account_id],
+    );
+
+    await missed();
+
+    const noted = await world.sql(
+      `SELECT 1 FROM device_histories WHERE account_id LIKE $1 || '.%' AND missing_since IS NOT NULL`,
+      [one.ringUser.account_id],
+    );
+    expect(noted).toHaveLength(count);
+    await world.sql(`DELETE FROM account_links WHERE account_id LIKE $1 || '.%'`, [one.ringUser.account_id]);
+    await world.sql(`DELETE FROM device_histories WHERE account_id LIKE $1 || '.%'`, [one.ringUser.account_id]);
+  });
+
+  test('also after Postgres’ clock was ahead, and is right again', async () => {
+    await world.sql(`INSERT INTO service_presence (seen_at) VALUES (now() + interval '1 hour')
+                     ON CONFLICT (is_only) DO UPDATE SET seen_at = excluded.seen_at`);
+    await tick('note presence');
+    await until('the wrong time is gone', async () => {
+      const seen = await world.sql('SELECT 1 FROM service_presence WHERE seen_at <= now()');
+      return seen.length === 1;
+    });
   });
 
   test('after a link was made again with a new pair', async () => {
@@ -230,6 +273,28 @@ describe('an event that a webhook tells, too', () => {
     expect(eventsOn(text).length).toBe(new Set(eventsOn(text)).size);
   });
 
+  test('keeps the picture that its user has asked for before the webhook came', async () => {
+    const { ringUser, visitor, path, csrfToken, ...one } = await owner();
+    const at = now();
+    await record({ ringUser, ...one }, at);
+    world.clock.advance(60);
+    await missed();
+    const [told] = await world.sql<{ id: string }>('SELECT request_id AS id FROM device_events WHERE account_id = $1', [
+      ringUser.account_id,
+    ]);
+    await visitor.post(`${path}/events/${told?.id ?? ''}/snapshot`, { _csrf: csrfToken });
+    const [picture] = await world.sql<{ id: string }>('SELECT id FROM snapshots WHERE account_id = $1', [
+      ringUser.account_id,
+    ]);
+
+    await world.ring.sendEvent({ user_id: ringUser.id, type: 'motion_detected', timestamp: at, effect: false });
+    await untilProcessed(world, ringUser);
+
+    const { text } = await visitor.open('/events');
+    expect(eventsOn(text)).not.toContain(told?.id);
+    expect(linkOn(text, 'Show the picture')).toBe(`${path}/snapshots/${picture?.id ?? ''}/view`);
+  });
+
   test('is another one when it is more than 5 s away, or of another kind', async () => {
     const one = await owner();
     const at = now();
@@ -321,7 +386,8 @@ describe('what is not to be known any more', () => {
   test('an event from before its device’s removal is not recorded, also when the device is back', async () => {
     const one = await owner();
     const { ringUser, device } = one;
-    await record(one, now());
+    const before = now();
+    await record(one, before);
     world.clock.advance(60);
     await world.ring.sendEvent({ user_id: ringUser.id, type: 'device_removed', device_id: device.id });
     await untilProcessed(world, ringUser);
@@ -337,6 +403,17 @@ describe('what is not to be known any more', () => {
       return read.length === 1;
     });
     expect(await storedEvents(world, ringUser)).toEqual([]);
+
+    const late = { type: 'motion_detected', timestamp: before, effect: false };
+    await world.ring.sendEvent({ user_id: ringUser.id, device_id: device.id, ...late });
+    await untilProcessed(world, ringUser);
+    expect(await storedEvents(world, ringUser)).toEqual([]);
+    const bodies = await world.sql(
+      `SELECT body FROM webhook_events WHERE account_id = $1 AND type = 'motion_detected'`,
+      [ringUser.account_id],
+    );
+    expect(bodies).toEqual([{ body: null }]);
+
     await record(one, now());
     await missed();
     expect(await storedEvents(world, ringUser)).toEqual([motion(device.id, now())]);
@@ -361,6 +438,62 @@ describe('a history that Ring does not tell', () => {
     expect(line((await one.visitor.open('/events?kind=online')).text)).toBeUndefined();
 
     await world.ring.release();
+    await untilHistoryIsRead(world);
+    expect(line((await one.visitor.open('/events')).text)).toBeUndefined();
+    expect(await storedEvents(world, one.ringUser)).toEqual([motion(one.device.id, at)]);
+  });
+
+  test('is said, too, when more than a minute has passed without an answer', async () => {
+    const one = await owner();
+    await world.sql(
+      `UPDATE device_histories SET missing_since = $2, missing_until = $3, read_since = $2 WHERE account_id = $1`,
+      [one.ringUser.account_id, new Date(now() - 60_000), world.clock.now()],
+    );
+    expect(line((await one.visitor.open('/events')).text)).toBeUndefined();
+    world.clock.advance(61);
+    expect(line((await one.visitor.open('/events')).text)).toContain('Ring has not told us yet what happened');
+  });
+
+  /** Ring's pages, each of them with one event, that lead from one to the next and on to the first. */
+  const circle = ({ device }: Owner, size: number, at: number): Fault[] => {
+    const { id } = device;
+    const pages = Array.from({ length: size }, (_, index) => ({
+      data: [
+        {
+          type: 'history-events',
+          id: `of-a-circle-${index}`,
+          attributes: { event_type: 'motion', start: at - index * 60_000 },
+          relationships: { source: { data: { type: 'devices', id } } },
+        },
+      ],
+      links: { next: `/v1/history/devices/${id}/events?page[key]=${(index + 1) % size}` },
+    }));
+    return Array.from({ length: 100 }, (_, index) =>
+      once('history', {
+        kind: 'body',
+        status: 200,
+        contentType: 'application/json',
+        body: JSON.stringify(pages[index % size]),
+      }),
+    );
+  };
+
+  test.each([1, 2, 3])('because its pages lead in a circle of %i is asked for seldom, and said', async (size) => {
+    const one = await owner();
+    const at = now();
+    await record(one, at);
+    world.clock.advance(600);
+    const before = (await historyCalls(one)).length;
+    await world.ring.setFaults(circle(one, size, now() - 60_000));
+    await missedBy(one);
+    await until('the page says so', async () => line((await one.visitor.open('/events')).text) !== undefined);
+    // Once around by each of eight attempts at most, and the first page.
+    expect((await historyCalls(one)).length - before).toBeLessThanOrEqual(8 * size + 1);
+    expect(await storedEvents(world, one.ringUser)).toHaveLength(size);
+
+    await world.ring.release();
+    await world.sql('DELETE FROM device_events WHERE account_id = $1', [one.ringUser.account_id]);
+    await missedBy(one);
     await untilHistoryIsRead(world);
     expect(line((await one.visitor.open('/events')).text)).toBeUndefined();
     expect(await storedEvents(world, one.ringUser)).toEqual([motion(one.device.id, at)]);

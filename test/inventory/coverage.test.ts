@@ -180,6 +180,14 @@ describe('a device without a subscription', () => {
     expect(await outcomesOf(owner)).toEqual([]);
     await visitor.post(`${path}/events/${event.request_id}/snapshot`, { _csrf: csrfToken });
     expect([visitor.page.status, visitor.page.text]).toEqual([403, expect.stringContaining('active subscription')]);
+    expect(visitor.page.text).toMatch(/<h1>No active subscription covers this device<\/h1>/);
+    expect(visitor.page.text).not.toMatch(/load the page again|tap Sign In/);
+    // Neither is offered, where the device stands alone or among others.
+    for (const address of [path, '/ring/home', '/events']) {
+      const { text } = await visitor.open(address);
+      expect(text).toContain('class="event-text"');
+      expect(text).not.toMatch(/Show the picture|Watch the recording/);
+    }
     await visitor.open(recording);
     expect([visitor.page.status, visitor.page.text]).toEqual([
       403,

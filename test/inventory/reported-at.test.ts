@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Owner, sharing } from '../support/features/devices.js';
 import { untilProcessed } from '../support/features/inbox.js';
@@ -7,6 +6,7 @@ import { linked } from '../support/features/linking.js';
 import { type RewritingWorld, startRewritingWorld } from '../support/clients/rewriting.js';
 import { closeStandIns } from '../support/clients/stand-in.js';
 import { until } from '../support/waiting/until.js';
+import { recordedAnswer } from '../support/worlds/recorded.js';
 
 let world: RewritingWorld;
 beforeAll(async () => {
@@ -112,7 +112,7 @@ describe('Ring’s time of a status', () => {
 });
 
 describe('a device as the real Ring has told of it', () => {
-  const recorded = readFileSync('test/simulator/recorded/devices.json', 'utf8');
+  const recorded = recordedAnswer('devices');
   const DEVICE = 'ava1.ring.device.AAAA1111';
 
   test('is shown with its resolution, its pictures, and when Ring heard of it', async () => {

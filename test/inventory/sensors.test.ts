@@ -82,7 +82,7 @@ describe('an event of a sensor', () => {
     expect(text).toContain(`<p class="event-text">${event}</p>`);
     expect((await visitor.open('/events')).text).toContain(`<p class="event-text">${event}</p>`);
     const home = (await visitor.open('/ring/home')).text;
-    expect(home).toContain(`<p>${words} since <time datetime="${at.toISOString()}">`);
+    expect(home).toContain(`<p class="faulted">${words} since <time datetime="${at.toISOString()}">`);
   });
 
   test('is for one sensor alone, and the page promises nothing', async () => {
@@ -253,7 +253,7 @@ describe('Ring’s status', () => {
     await visitor.open('/ring/home');
     await untilProcessed(world, ringUser);
 
-    expect((await visitor.open('/ring/home')).text).toMatch(/<p>Open as of <time/);
+    expect((await visitor.open('/ring/home')).text).toMatch(/<p class="faulted">Open as of <time/);
   });
 
   test('is asked for after an event that came late, and decides', async () => {

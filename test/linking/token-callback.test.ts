@@ -80,7 +80,7 @@ async function ringRequests(): Promise<number> {
 }
 
 describe('a good code', () => {
-  test.each(['json', 'form', 'query'] as const)('is taken from the %s', async (sendAs) => {
+  test.each(['form', 'json', 'query'] as const)('is taken from the %s', async (sendAs) => {
     const user = await world.ring.createUser();
     const { callback } = await world.ring.install(user, sendAs);
     expect(callback?.status).toBe(200);

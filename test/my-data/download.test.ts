@@ -24,10 +24,11 @@ beforeAll(async () => {
 afterAll(() => world.stop());
 
 interface MyData {
-  account: { id: string; email: string; created_at: string };
+  account: { id: string; email: string; created_at: string; exempt_since: string | null };
   links: Record<string, unknown>[];
   devices: Record<string, unknown>[];
   device_events: Record<string, unknown>[];
+  device_histories: Record<string, unknown>[];
   live_views: Record<string, unknown>[];
   scheduled_operations: Record<string, unknown>[];
   picture_requests: Record<string, unknown>[];
@@ -61,7 +62,7 @@ describe('the download', () => {
 
     const data = await download(resident.visitor);
 
-    expect(data.account).toMatchObject({ id: userId, email });
+    expect(data.account).toMatchObject({ id: userId, email, exempt_since: null });
     expect(new Date(data.account.created_at).getTime()).toBeLessThanOrEqual(world.clock.now().getTime());
     const [link] = await linksOf(world, ringUser);
     expect(data.links).toMatchObject([
@@ -85,6 +86,7 @@ describe('the download', () => {
         expect.objectContaining({ type: 'button_press' }),
       ]),
     );
+    expect(data.device_histories).toMatchObject([{ account_id, device_id: device.id, read_error: null }]);
     expect(data.live_views).toMatchObject([{ device_id: device.id, status: 'OPEN' }]);
     expect(data.scheduled_operations).toMatchObject([{ device_id: device.id, frequency: 'HOURLY', status: 'ACTIVE' }]);
     expect(data.picture_requests).toMatchObject([{ device_id: device.id, outcome: 'taken' }]);
@@ -110,6 +112,7 @@ describe('the download', () => {
     for (const table of [
       'devices',
       'device_events',
+      'device_histories',
       'picture_requests',
       'snapshots',
       'subscriptions',
@@ -223,7 +226,7 @@ describe('in the download', () => {
     const [ofFormer, ofNext] = [await download(former.visitor), await download(next)];
 
     expect(ofFormer.links).toMatchObject([{ status: 'REMOVED' }]);
-    for (const list of ['devices', 'device_events', 'snapshots', 'subscriptions'] as const) {
+    for (const list of ['devices', 'device_events', 'device_histories', 'snapshots', 'subscriptions'] as const) {
       expect([list, ofFormer[list]]).toEqual([list, []]);
     }
     expect(ofNext.devices.length).toBeGreaterThan(0);

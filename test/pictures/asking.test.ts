@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Owner, sharing } from '../support/features/devices.js';
 import { send } from '../support/clients/http.js';
+import { silentFor, untilHistoryIsRead } from '../support/features/history.js';
 import { untilApplied } from '../support/features/inbox.js';
 import { passPauses, untilJobsAreDone } from '../support/waiting/jobs.js';
 import { scaled } from '../support/waiting/limits.js';
@@ -8,7 +9,7 @@ import { once } from '../support/features/linking.js';
 import { tick } from '../support/waiting/periodic-tasks.js';
 import type { Fault } from '../support/worlds/ring.js';
 import { until } from '../support/waiting/until.js';
-import { startWorld, type World } from '../support/worlds/world.js';
+import { startWorld, TestClock, type World } from '../support/worlds/world.js';
 
 const HOUR = 3_600;
 const DAY = 24 * HOUR;
@@ -16,8 +17,12 @@ const RECORDS_WHEN =
   'A device records when it sees motion, when somebody presses the doorbell, and when you watch live.';
 
 let world: World;
+/** How far Ring's clock is ahead of ours. */
+let ringAheadMs = 0;
 beforeAll(async () => {
-  world = await startWorld({ ringTimeoutMs: scaled(1_500) });
+  const before = new TestClock();
+  const ours = () => ((world as World | undefined)?.clock ?? before).now().getTime();
+  world = await startWorld({ ringTimeoutMs: scaled(1_500), ringNow: () => ours() + ringAheadMs });
 });
 afterEach(async () => {
   await world.ring.setFaults([]);
@@ -103,7 +108,7 @@ describe('the latest picture', () => {
     world.clock.advance(2 * DAY);
     await ask(owner);
     expect((await asked(owner)).slice(1)).toEqual([
-      { type: 'latest_in_range', start_timestamp: now() - DAY * 1_000 + 5_000 },
+      { type: 'latest_in_range', start_timestamp: now() - DAY * 1_000 + 65_000 },
     ]);
   });
 
@@ -128,6 +133,33 @@ describe('the latest picture', () => {
     expect(await picturesOf(owner)).toHaveLength(1);
   });
 
+  test('is asked for since the device was added, also when the account is linked for more than a day', async () => {
+    const owner = await sharing(world);
+    world.clock.advance(2 * DAY);
+    await world.sql('UPDATE devices SET added_at = $2 WHERE id = $1', [owner.device.id, world.clock.now()]);
+    const added = now();
+    world.clock.advance(HOUR);
+    await record(owner);
+    await world.ring.setFaults([refused('image', 403, 'TIME_RANGE_NOT_AUTHORIZED')]);
+
+    await ask(owner);
+
+    expect((await asked(owner)).map(({ start_timestamp }) => start_timestamp)).toEqual([
+      now() - DAY * 1_000 + 65_000,
+      added + 5_000,
+    ]);
+    expect(await picturesOf(owner)).toHaveLength(1);
+  });
+
+  test('is found although Ring gets the question some seconds late, or its clock is that much ahead', async () => {
+    const owner = await sharing(world);
+    world.clock.advance(2 * DAY);
+    await record(owner, now() - HOUR * 1_000);
+    ringAheadMs = 20_000;
+    await ask(owner).finally(() => (ringAheadMs = 0));
+    expect(await picturesOf(owner)).toHaveLength(1);
+  });
+
   test('can be asked for in the moment of the consent', async () => {
     const owner = await sharing(world);
     await record(owner);
@@ -145,7 +177,7 @@ describe('the latest picture', () => {
     await ask(owner);
 
     expect((await picturesOf(owner)).map(({ taken_at }) => taken_at.getTime())).toEqual([happened + 8_000]);
-    const end = now() - DAY * 1_000 + 5_000;
+    const end = now() - DAY * 1_000 + 65_000;
     const day = (daysBefore: number) => ({
       type: 'latest_in_range',
       start_timestamp: end - (daysBefore + 1) * DAY * 1_000,
@@ -156,7 +188,7 @@ describe('the latest picture', () => {
     // What is found is kept, and looked for no more.
     const words = await ask(owner);
     expect(await asked(owner)).toHaveLength(5);
-    expect(words).toContain('Ring has recorded nothing in this time.');
+    expect(words).toContain('Ring has recorded nothing lately.');
   });
 
   test('of an event long ago is looked for on the day of that event after a week', async () => {
@@ -217,7 +249,7 @@ const REFUSALS: [what: string, fault: Fault, latest: string, ofEvent?: string][]
   [
     'nothing is recorded',
     refused('media', 416, 'MEDIA_NOT_FOUND'),
-    `Ring has recorded nothing in this time. ${RECORDS_WHEN} Watch live for a moment, for example, and ask again then.`,
+    `Ring has recorded nothing lately. ${RECORDS_WHEN} Watch live for a moment, for example, and ask again then.`,
     'Ring has no recording of this event. It may be deleted there.',
   ],
   [
@@ -387,6 +419,28 @@ describe('a picture that is not ready yet', () => {
     ).toEqual([]);
   });
 
+  test('is dropped also when the device is back by the time that it comes', async () => {
+    const owner = await sharing(world);
+    world.clock.advance(60);
+    await record(owner, now(), { ready_at: now() + 10_000 });
+    await ask(owner);
+    world.clock.advance(10);
+    await world.ring.setFaults([{ endpoint: 'media', fault: { kind: 'hold' } }]);
+    await passPauses(world);
+    await until('Ring is asked again', async () => (await asked(owner)).length === 2);
+    const { ringUser, device } = owner;
+    for (const type of ['device_removed', 'device_added'] as const) {
+      world.clock.advance(1);
+      await world.ring.sendEvent({ user_id: ringUser.id, device_id: device.id, type });
+      await untilApplied(world, ringUser);
+    }
+
+    await world.ring.release();
+    await untilJobsAreDone(world, 'fetch_picture');
+
+    expect(await picturesOf(owner)).toEqual([]);
+  });
+
   test('is fetched once by two instances, and comes on either', async () => {
     const owner = await sharing(world);
     world.clock.advance(60);
@@ -435,6 +489,67 @@ describe('the picture of an event', () => {
     await owner.visitor.post(address, { _csrf: owner.csrfToken });
     expect(owner.visitor.heading).toBe('Picture of Front Door');
     expect(await asked(owner)).toHaveLength(1);
+  });
+
+  test('is shown whatever version of ID Ring has given the event', async () => {
+    const owner = await sharing(world);
+    const { ringUser, visitor, path, csrfToken } = owner;
+    world.clock.advance(60);
+    const request_id = '7d0c3f7a-0000-0222-c333-444455556666';
+    await world.ring.sendEvent({ user_id: ringUser.id, type: 'motion_detected', request_id });
+    await untilApplied(world, ringUser);
+
+    await visitor.post(`${path}/events/${request_id}/snapshot`, { _csrf: csrfToken });
+
+    expect(visitor.heading).toBe('Picture of Front Door');
+  });
+
+  describe('that Ring’s history told first', () => {
+    /** @returns its address, which the webhook changes */
+    async function onlyInHistory(owner: Owner): Promise<string> {
+      await untilHistoryIsRead(world);
+      world.clock.advance(HOUR);
+      await record(owner);
+      world.clock.advance(60);
+      await silentFor(world, 2 * HOUR);
+      await untilHistoryIsRead(world);
+      await owner.visitor.open(owner.path);
+      const [, address = ''] = /formaction="([^"]+)">Show the picture/.exec(owner.visitor.page.text) ?? [];
+      return address;
+    }
+
+    const webhookComes = async ({ ringUser }: Owner, timestamp: number) => {
+      await world.ring.sendEvent({ user_id: ringUser.id, type: 'motion_detected', timestamp, effect: false });
+      await untilApplied(world, ringUser);
+    };
+
+    test('comes when it is waited for and the webhook comes meanwhile, and where its user waits for it', async () => {
+      const owner = await sharing(world);
+      const { visitor, csrfToken } = owner;
+      const address = await onlyInHistory(owner);
+      await world.ring.setFaults([refused('media', 425, 'RECORDING_NOT_READY')]);
+      await visitor.post(address, { _csrf: csrfToken });
+      expect(visitor.page.text).toContain('The recording is not ready at Ring yet.');
+
+      await webhookComes(owner, now() - 60_000);
+      await untilJobsAreDone(world, 'fetch_picture');
+
+      await visitor.open(address);
+      expect(visitor.heading).toBe('Picture of Front Door');
+    });
+
+    test('is found where it was shown before, also by who asks for it only then', async () => {
+      const owner = await sharing(world);
+      const address = await onlyInHistory(owner);
+      await webhookComes(owner, now() - 60_000);
+      await owner.visitor.post(address, { _csrf: owner.csrfToken });
+      expect(owner.visitor.heading).toBe('Picture of Front Door');
+
+      const other = await sharing(world);
+      const form = { _csrf: other.csrfToken };
+      const address2 = address.replace(owner.path, other.path);
+      expect((await send(world.url, address2, { cookie: other.visitor.cookie, form })).status).toBe(404);
+    });
   });
 
   test('is not offered where nothing was recorded', async () => {
@@ -502,7 +617,7 @@ describe('pictures of events by themselves', () => {
     );
     await switchOn(owner);
     expect(wordsOf(owner.visitor.page.text)).toContain(
-      'Pictures of motion and of the doorbell are fetched by themselves .',
+      'Pictures of motion and of the doorbell are fetched automatically .',
     );
     await world.ring.setSettings({ recordingReadyAfterMs: 40_000 });
 
@@ -530,6 +645,29 @@ describe('pictures of events by themselves', () => {
     await happens(owner);
     await untilJobsAreDone(world);
     expect(await asked(owner)).toEqual([]);
+  });
+
+  test('are fetched no more, either, of events that wait for theirs by then', async () => {
+    const owner = await sharing(world);
+    await switchOn(owner);
+    await happens(owner);
+    await owner.visitor.open(owner.path);
+    await owner.visitor.submit(`${owner.path}/event-pictures`, { on: 'no' });
+    await untilJobsAreDone(world);
+    expect(await asked(owner)).toEqual([]);
+  });
+
+  test('come at once by a click, and then no second time', async () => {
+    const owner = await sharing(world);
+    await switchOn(owner);
+    world.clock.advance(60);
+    const event = await happens(owner);
+
+    await owner.visitor.post(`${owner.path}/events/${event}/snapshot`, { _csrf: owner.csrfToken });
+
+    expect(owner.visitor.heading).toBe('Picture of Front Door');
+    await untilJobsAreDone(world, 'fetch_event_picture');
+    expect(await asked(owner)).toHaveLength(1);
   });
 
   test('are not fetched of events that come late', async () => {
@@ -618,13 +756,13 @@ describe('a picture that is kept', () => {
 
     expect(owner.visitor.heading).toBe('Picture of Front Door');
     expect(owner.visitor.page.text).toContain(`Recorded on <time datetime="${middle?.taken_at.toISOString() ?? ''}">`);
-    expect(linkOn(owner, 'Previous picture')).toBe(pathOf(oldest));
-    expect(linkOn(owner, 'Next picture')).toBe(pathOf(newest));
+    expect(linkOn(owner, 'Older picture')).toBe(pathOf(oldest));
+    expect(linkOn(owner, 'Newer picture')).toBe(pathOf(newest));
     expect(linkOn(owner, 'Close')).toBe(`${owner.path}#pictures`);
     await owner.visitor.open(pathOf(newest));
-    expect(linkOn(owner, 'Next picture')).toBeUndefined();
+    expect(linkOn(owner, 'Newer picture')).toBeUndefined();
     await owner.visitor.open(pathOf(oldest));
-    expect(linkOn(owner, 'Previous picture')).toBeUndefined();
+    expect(linkOn(owner, 'Older picture')).toBeUndefined();
   });
 
   test('is downloaded as a file that is named for its time', async () => {

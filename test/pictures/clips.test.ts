@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { type Owner, sharing } from '../support/features/devices.js';
 import { linkOn } from '../support/features/events.js';
 import { send } from '../support/clients/http.js';
-import { untilProcessed } from '../support/features/inbox.js';
+import { untilIdle, untilProcessed } from '../support/features/inbox.js';
 import { once as aFault } from '../support/features/linking.js';
 import type { NewRecording } from '../support/worlds/ring.js';
 import { until } from '../support/waiting/until.js';
@@ -110,11 +110,11 @@ afterAll(async () => {
 });
 
 /** A minute and more that a device has recorded. Returns the address of its page. */
-async function recorded(more: Partial<NewRecording> = {}, of = owner): Promise<string> {
-  world.clock.advance(600);
-  const start = world.clock.now().getTime();
-  await world.ring.record({ user_id: of.ringUser.id, device_id: of.device.id, start, end: start + 120_000, ...more });
-  world.clock.advance(600);
+async function recorded(more: Partial<NewRecording> = {}, of = owner, { clock, ring } = world): Promise<string> {
+  clock.advance(600);
+  const start = clock.now().getTime();
+  await ring.record({ user_id: of.ringUser.id, device_id: of.device.id, start, end: start + 120_000, ...more });
+  clock.advance(600);
   // The clip begins 5 s before the event.
   return `${of.path}/recordings/${start + 5_000}`;
 }
@@ -175,6 +175,14 @@ describe('an event', () => {
     expect(await fresh.visitor.open(`${fresh.path}/recordings/${at}`)).toMatchObject({ status: 200 });
     expect(await lastClip()).toMatchObject({ asked: JSON.stringify({ timestamp: at, duration: 60_000 }) });
   });
+});
+
+test('a recording from right after the consent by Ring’s clock begins with the event', async () => {
+  const page = await recorded();
+  await world.ring.setFaults([aFault('clip', { kind: 'status', status: 403, code: 'TIME_RANGE_NOT_AUTHORIZED' })]);
+  expect(await owner.visitor.open(page)).toMatchObject({ status: 200 });
+  const timestamp = Number(page.split('/').at(-1));
+  expect(await lastClip()).toMatchObject({ asked: JSON.stringify({ timestamp, duration: 60_000 }) });
 });
 
 describe('the video', () => {
@@ -284,9 +292,9 @@ describe('a large video', () => {
     page = await recorded();
   });
 
-  async function open(): Promise<IncomingMessage> {
+  async function open(of = page, { visitor } = owner, { url } = world): Promise<IncomingMessage> {
     standIn.isLarge = true;
-    const asked = request(`${world.url}${page}/video`, { headers: { cookie: owner.visitor.cookie } });
+    const asked = request(`${url}${of}/video`, { headers: { cookie: visitor.cookie } });
     asked.on('error', () => undefined);
     asked.end();
     const [answer] = (await once(asked, 'response')) as [IncomingMessage];
@@ -332,6 +340,67 @@ describe('a large video', () => {
     await owner.visitor.open(page);
     await untilAllAreClosed();
     expect(standIn.wasHungUp).toBe(true);
+  });
+
+  test('ends when its device is removed', async () => {
+    const leaving = await sharing(world);
+    const answer = await open(await recorded({}, leaving), leaving);
+    expect(answer.statusCode).toBe(200);
+    expect(standIn.open).toBe(1);
+
+    await world.ring.sendEvent({
+      user_id: leaving.ringUser.id,
+      type: 'device_removed',
+      device_id: leaving.device.id,
+    });
+
+    await untilAllAreClosed();
+    expect(standIn.wasHungUp).toBe(true);
+    answer.destroy();
+  });
+
+  test('ends when its user signs out', async () => {
+    const leaving = await sharing(world);
+    const answer = await open(await recorded({}, leaving), leaving);
+    answer.pause();
+    expect(answer.statusCode).toBe(200);
+    expect(standIn.open).toBe(1);
+
+    await leaving.visitor.open('/ring/home');
+    await leaving.visitor.submit('/sign-out');
+
+    await untilAllAreClosed();
+    expect(standIn.wasHungUp).toBe(true);
+    answer.destroy();
+  });
+
+  test('ends when its device loses the subscription', async () => {
+    const own = await startStandIn();
+    const needing = await startWorld({ environment: { RING_API_URL: own.url, SUBSCRIPTION_REQUIRED: 'device' } });
+    own.target = needing.ring.url;
+    const subscriber = await sharing(needing);
+    const subscription = {
+      user_id: subscriber.ringUser.id,
+      subscription_id: 'subscription',
+      device_ids: [subscriber.device.id],
+    };
+    const expires_at = new Date(needing.clock.now().getTime() + 30 * 86_400_000).toISOString();
+    await needing.ring.sendEvent({ ...subscription, type: 'subscription_activated', expires_at });
+    await untilIdle(needing);
+    const at = await recorded({}, subscriber, needing);
+    own.isLarge = true;
+    const answer = await open(at, subscriber, needing);
+    expect(answer.statusCode).toBe(200);
+    expect(own.open).toBe(1);
+
+    await needing.ring.sendEvent({ ...subscription, type: 'subscription_deactivated' });
+
+    await until('Ring’s stream is closed', () => Promise.resolve(own.open === 0));
+    expect(own.wasHungUp).toBe(true);
+    answer.destroy();
+    await needing.stop();
+    own.server.close();
+    own.server.closeAllConnections();
   });
 
   test('breaks off when it breaks off at Ring, so that it is not taken for a whole one', async () => {

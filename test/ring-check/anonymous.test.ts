@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { expect, test } from '@jest/globals';
 import { DevicesAnswer } from '../../src/ring/devices.js';
 import { createAnonymizer } from '../../src/ring-check/anonymous.js';
+import { recordedAnswer } from '../support/worlds/recorded.js';
 
 test('identifiers become short ones of the same form, the same one each time', () => {
   const anonymize = createAnonymizer();
@@ -73,7 +73,7 @@ test('what may be about a person is replaced, wherever it stands; numbers, times
 });
 
 test('a record is read like the answer that it was made of', () => {
-  const answer: unknown = JSON.parse(readFileSync('test/simulator/recorded/devices.json', 'utf8'));
+  const answer: unknown = JSON.parse(recordedAnswer('devices'));
   const [original] = DevicesAnswer.parse(answer).devices;
   const [replaced] = DevicesAnswer.parse(createAnonymizer()(answer)).devices;
   expect(replaced).toMatchObject({

@@ -83,18 +83,21 @@ test('the recorded Ring fits; what its sandbox lacks is not offered, and no fail
     expect(report.rows.map(({ result }) => result).filter((result) => result !== 'fits')).toEqual([
       'not offered here',
       'not offered here',
-      'not offered here',
     ]);
     expect(rowOf(report, 'GET /v1/accounts/me/subscriptions').why).toEqual(['422']);
     expect(rowOf(report, 'POST /v1/devices/{id}/media/image/download, of the last minute').why).toEqual([
       '403 TIME_RANGE_NOT_AUTHORIZED',
     ]);
+    expect(rowOf(report, 'POST /v1/devices/{id}/media/image/download, of 179 days ago')).toMatchObject({
+      result: 'fits',
+      why: ['403 TIME_RANGE_NOT_AUTHORIZED'],
+    });
     expect(rowOf(report, 'POST /v1/devices/{id}/media/image/download, without a body')).toMatchObject({
       result: 'fits',
       why: ['403 REQUEST_FORBIDDEN'],
     });
     const text = textOf(report);
-    expect(text).toContain('Everything that was answered fits: 17 fit, 3 not offered here, 0 do not fit.');
+    expect(text).toContain('Everything that was answered fits: 18 fit, 2 not offered here, 0 do not fit.');
     for (const value of [
       'Playground Device',
       'AAAA1111',
@@ -310,6 +313,27 @@ test('without a device its questions are not asked, and that is told', async () 
   expect(rowOf(report, LIST).result).toBe('fits');
   expect(rowOf(report, HISTORY).result).toBe('not asked');
   expect(textOf(report)).toContain('17 could not be asked');
+});
+
+test('a sensor is not asked for pictures', async () => {
+  const capabilities = { type: 'device-capabilities', id: 'part' };
+  const url = await oddRing({
+    '/devices': (_request, response) => {
+      const device = { type: 'devices', id: DEVICE, attributes: { name: 'Ms Hidden' } };
+      json(response, 200, {
+        data: [{ ...device, relationships: { capabilities: { data: capabilities } } }],
+        included: [{ ...capabilities, attributes: { video: null, contact_detection: {} } }],
+      });
+    },
+    '/device/media/image/download': () => {
+      throw new Error('asked');
+    },
+  });
+  const report = await check(url);
+  expect(rowOf(report, HISTORY).result).toBe('fits');
+  expect(textOf(report)).toContain(
+    'Everything that was answered fits: 17 fit, 0 not offered here, 0 do not fit, 3 could not',
+  );
 });
 
 test('a token that Ring does not take ends it with the first answer', async () => {

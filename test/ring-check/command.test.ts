@@ -48,6 +48,7 @@ test('ends with 1 when nobody answers', async () => {
   closeStandIns();
   const { code, stdout } = await run({ RING_PLAYGROUND_TOKEN: TOKEN, RING_API_URL: gone.url });
   expect(stdout).toContain('does not fit (unreachable)');
+  expect(stdout).toMatch(/Ring has answered nothing: is RING_API_URL right.*\n$/);
   expect(code).toBe(1);
 });
 

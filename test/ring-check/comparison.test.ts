@@ -1,13 +1,12 @@
-import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import { DeviceAnswer, DevicesAnswer, DeviceStatusAnswer } from '../../src/ring/devices.js';
 import { HistoryAnswer } from '../../src/ring/history.js';
 import { SubscriptionsAnswer } from '../../src/ring/subscriptions.js';
 import { compare } from '../../src/ring-check/comparison.js';
+import { recordedAnswer } from '../support/worlds/recorded.js';
 
-const recorded = (name: string): string => readFileSync(`test/simulator/recorded/${name}.json`, 'utf8');
-const DEVICES = recorded('devices');
-const HISTORY = recorded('history-on-demand');
+const DEVICES = recordedAnswer('devices');
+const HISTORY = recordedAnswer('history-on-demand');
 
 /** What is lost of the recorded devices when a part of their text is another. */
 function lostOf(original: string | RegExp, changed: string, schema: Parameters<typeof compare>[0] = DevicesAnswer) {

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import {
   ACCESS_TOKEN,
@@ -8,17 +7,15 @@ import {
   listen,
   listenAndAnswer,
 } from '../support/clients/stand-in.js';
+import { recordedAnswer } from '../support/worlds/recorded.js';
 
 afterEach(closeStandIns);
-
-/** An answer of the real Ring, word for word. The compiled test stands elsewhere, so it is read from the root. */
-const recorded = (name: string): string => readFileSync(`test/simulator/recorded/${name}.json`, 'utf8');
 
 const DEVICE = 'ava1.ring.device.AAAA1111';
 
 describe('the recorded answer with devices', () => {
   test('is read to the last field that is used', async () => {
-    const ring = await listenAndAnswer(200, recorded('devices'));
+    const ring = await listenAndAnswer(200, recordedAnswer('devices'));
 
     expect(await clientOf(ring.url).getDevices(ACCESS_TOKEN)).toEqual([
       {
@@ -72,7 +69,7 @@ describe('the recorded answer with devices', () => {
   });
 
   test('may be one page of several: each is read, until one is empty or leads no further', async () => {
-    const [page] = [JSON.parse(recorded('devices')) as { data: [{ id: string }] }];
+    const page = JSON.parse(recordedAnswer('devices')) as { data: [{ id: string }] };
     const paths: (string | undefined)[] = [];
     const url = await listen(({ url: path }, response) => {
       paths.push(path);
@@ -92,7 +89,7 @@ describe('the recorded answer with devices', () => {
 });
 
 test('a resolution is read as a number or as a text, and an odd one costs no other', async () => {
-  const answer = recorded('devices').replace('[1080]', '[2160, "1920x1080", null, {}, 1080]');
+  const answer = recordedAnswer('devices').replace('[1080]', '[2160, "1920x1080", null, {}, 1080]');
   const ring = await listenAndAnswer(200, answer);
   const [device] = await clientOf(ring.url).getDevices(ACCESS_TOKEN);
   expect(device?.capabilities?.video?.supported_resolutions).toEqual(['2160p', '1920x1080', '1080p']);
@@ -118,7 +115,7 @@ test('the state of sensors is read, each for itself', async () => {
 
 describe('history', () => {
   test('as it was recorded is read, and is the last page', async () => {
-    const ring = await listenAndAnswer(200, recorded('history-on-demand'));
+    const ring = await listenAndAnswer(200, recordedAnswer('history-on-demand'));
     expect(await clientOf(ring.url).getHistory(ACCESS_TOKEN, DEVICE)).toEqual({
       events: [
         {
@@ -138,16 +135,14 @@ describe('history', () => {
       ],
       next: null,
     });
-    expect(ring.received).toMatchObject([
-      { path: `/v1/history/devices/${DEVICE}/events?event_types=motion,ding,on_demand` },
-    ]);
+    expect(ring.received).toMatchObject([{ path: `/v1/history/devices/${DEVICE}/events?event_types=motion,ding` }]);
   });
 
   test('goes on where Ring says, with the filter that the link has dropped', async () => {
     const next = `/v1/history/devices/${DEVICE}/events?page[key]=abc%3D%3D`;
     const ring = await listenAndAnswer(
       200,
-      JSON.stringify({ ...(JSON.parse(recorded('history-on-demand')) as object), links: { next } }),
+      JSON.stringify({ ...(JSON.parse(recordedAnswer('history-on-demand')) as object), links: { next } }),
     );
     const client = clientOf(ring.url);
     const first = await client.getHistory(ACCESS_TOKEN, DEVICE);
@@ -156,7 +151,7 @@ describe('history', () => {
     const { searchParams } = new URL(ring.received[1]?.path ?? '', ring.url);
     expect(Object.fromEntries(searchParams)).toEqual({
       'page[key]': 'abc==',
-      event_types: 'motion,ding,on_demand',
+      event_types: 'motion,ding',
     });
   });
 

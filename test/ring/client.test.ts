@@ -164,39 +164,45 @@ describe('a link in an answer of Ring’s', () => {
   });
 
   test.each([
-    ['https://elsewhere.example.com/whep/sessions/s-1', 's-1'],
+    ['https://elsewhere.example.com/whep/sessions/s-1', '/v1/devices/device-1/media/streaming/whep/sessions/s-1'],
     ['/sessions/s-2/', '/sessions/s-2'],
-    ['s-3', 's-3'],
-    ['s-4?token=x', 's-4?token=x'],
-    ['http://[', undefined],
-    ['/', undefined],
-    ['', undefined],
-  ])('to a live view at "%s" is closed at Ring by the path that is known', async (location, known) => {
-    const ring = await listenAndAnswer(201, 'v=0\r\n', { ...(location !== '' && { location }) });
-    const { answer, sessionPath } = await clientOf(ring.url).openLiveView(ACCESS_TOKEN, 'device-1', 'v=0\r\n');
+    ['s-3', '/v1/devices/device-1/media/streaming/whep/sessions/s-3'],
+    ['s-4?token=x', '/v1/devices/device-1/media/streaming/whep/sessions/s-4?token=x'],
+    ['http://[', null],
+    ['/', null],
+    [undefined, null],
+  ])('to a live view may be odd, and the live view is shown all the same: %s', async (location, path) => {
+    const ring = await listenAndAnswer(201, 'v=0\r\n', { ...(location !== undefined && { location }) });
+    const opened = await clientOf(ring.url).openLiveView(ACCESS_TOKEN, 'device-1', 'v=0\r\n');
 
-    expect(answer).toBe('v=0\r\n');
-    const path = known?.startsWith('/')
-      ? known
-      : known && `/v1/devices/device-1/media/streaming/whep/sessions/${known}`;
-    expect(sessionPath).toBe(path ?? null);
+    expect(opened).toEqual({ answer: 'v=0\r\n', sessionPath: path });
   });
 
-  /** Ring over TLS, with a redirect to a picture at this location. Records what was fetched from elsewhere. */
-  function redirectingTo(location: string) {
+  /** Ring over TLS, with a redirect by way of these locations to a picture. Records what was fetched from elsewhere. */
+  function redirectingTo(...locations: string[]) {
     const fetched: { url: string; headers: Headers }[] = [];
     const client = clientOf('https://ring.example.com', {
       fetch(input, init) {
         const { url, headers } = new Request(input, init);
-        if (url.startsWith('https://ring.example.com/')) {
+        if (!url.startsWith('https://ring.example.com/')) fetched.push({ url, headers });
+        const location = locations[fetched.length];
+        if (location !== undefined) {
           return Promise.resolve(new Response(null, { status: 302, headers: { location } }));
         }
-        fetched.push({ url, headers });
         return Promise.resolve(new Response(PNG, { headers: { 'x-media-timestamp': '1789513622925' } }));
       },
     });
     return { client, fetched };
   }
+
+  test('to a page of a history that was kept leads nowhere once Ring has another address', async () => {
+    const former = await listenAndAnswer(200, JSON.stringify({ data: [] }));
+    const { url } = await listenAndAnswer(200, JSON.stringify({ data: [] }));
+    const kept = `${former.url}/v1/history/devices/device-1/events?page[key]=2`;
+    const error = await failureOf(clientOf(url).getHistory(ACCESS_TOKEN, 'device-1', kept));
+    expect(error.kind).toBe('malformed');
+    expect(former.received).toEqual([]);
+  });
 
   test('to a picture on a host with a name is followed, without the token', async () => {
     const { client, fetched } = redirectingTo('https://bucket.s3.example.com/picture.png?signature=1');
@@ -225,12 +231,17 @@ describe('a link in an answer of Ring’s', () => {
     'https://user:password@bucket.s3.example.com/x',
     'http://bucket.s3.example.com/x',
     'ftp://bucket.s3.example.com/x',
-  ])('to a picture at %s is not followed', async (location) => {
-    const { client, fetched } = redirectingTo(location);
+  ])('to a picture at %s is not followed, also not from storage', async (location) => {
+    const direct = redirectingTo(location);
+    const failed = await failureOf(direct.client.downloadPicture(ACCESS_TOKEN, 'device-1', SINCE_YESTERDAY));
+    expect(failed.kind).toBe('malformed');
+    expect(direct.fetched).toEqual([]);
 
-    expect((await failureOf(client.downloadPicture(ACCESS_TOKEN, 'device-1', SINCE_YESTERDAY))).kind).toBe('malformed');
-
-    expect(fetched).toEqual([]);
+    const storage = 'https://bucket.s3.example.com/picture.png';
+    const indirect = redirectingTo(storage, location);
+    const failedLater = await failureOf(indirect.client.downloadPicture(ACCESS_TOKEN, 'device-1', SINCE_YESTERDAY));
+    expect(failedLater.kind).toBe('malformed');
+    expect(indirect.fetched.map(({ url }) => url)).toEqual([storage]);
   });
 });
 
@@ -258,22 +269,42 @@ describe('an answer of Ring’s', () => {
     { status: 503, body: media('SERVER_BUSY'), kind: 'unavailable', code: 'SERVER_BUSY' },
   ])('$status with "$code" is $kind', async ({ status, body, kind, code }) => {
     const { url } = await listenAndAnswer(status, body);
-    const calls = [clientOf(url).exchangeCode(CODE), clientOf(url).getAccountId(ACCESS_TOKEN)];
+    const calls = [clientOf(url).exchangeCode(CODE), clientOf(url).getDeviceStatus(ACCESS_TOKEN, 'device-1')];
     for (const error of await Promise.all(calls.map(failureOf))) {
       expect({ kind: error.kind, status: error.status, code: error.code }).toEqual({ kind, status, code });
     }
   });
 
-  test('403 of users/me says what 401 says elsewhere', async () => {
-    const { url } = await listenAndAnswer(403, jsonApi(403, 'Forbidden'));
+  test.each([
+    ['a title', jsonApi(403, 'Forbidden')],
+    ['a code', media('REQUEST_FORBIDDEN')],
+    ['nothing', ''],
+  ])('403 of users/me with %s says what 401 says elsewhere', async (_what, body) => {
+    const { url } = await listenAndAnswer(403, body);
     expect(await failureOf(clientOf(url).getAccountId(ACCESS_TOKEN))).toMatchObject({
       kind: 'unauthorized',
       status: 401,
     });
+  });
+
+  test('403 of any other endpoint is about the token, and no reason to refresh it', async () => {
+    const { url } = await listenAndAnswer(403, jsonApi(403, 'Out of Scope Access'));
     expect(await failureOf(clientOf(url).getDevices(ACCESS_TOKEN))).toMatchObject({
       kind: 'unauthorized',
       status: 403,
     });
+  });
+
+  test.each([
+    ['a subscription', { id: 's-2', type: 'subscriptions' }],
+    [
+      'a device of one',
+      { id: 's-2', type: 'subscriptions', attributes: {}, relationships: { devices: { data: [{}] } } },
+    ],
+  ])('with %s that can’t be read is none: what is covered must not depend on half of it', async (_what, odd) => {
+    const good = { id: 's-1', type: 'subscriptions', attributes: { sub_type: 'paid', status: 'active' } };
+    const { url } = await listenAndAnswer(200, JSON.stringify({ data: [good, odd] }));
+    expect((await failureOf(clientOf(url).getSubscriptions(ACCESS_TOKEN))).kind).toBe('malformed');
   });
 
   test('Retry-After in seconds is kept', async () => {
@@ -375,6 +406,16 @@ describe('an answer of Ring’s', () => {
       refreshToken: 'rt-old',
     });
   });
+});
+
+test.each([
+  ['no links', undefined],
+  ['null for links', null],
+  ['no next page', { next: null }],
+])('a list of subscriptions with %s is the last page', async (_what, links) => {
+  const data = [{ id: 's', type: 'subscriptions', attributes: { sub_type: 'paid', status: 'active' } }];
+  const { url } = await listenAndAnswer(200, JSON.stringify({ data, links }));
+  expect(await clientOf(url).getSubscriptions(ACCESS_TOKEN)).toMatchObject([{ id: 's', status: 'active' }]);
 });
 
 describe('when Ring does not answer', () => {

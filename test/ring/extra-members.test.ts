@@ -9,7 +9,7 @@ import { ACCESS_LIFETIME, HOUR, tokenOf } from '../support/features/tokens.js';
 import { untilJobsAreDone } from '../support/waiting/jobs.js';
 import { tick } from '../support/waiting/periodic-tasks.js';
 import { until } from '../support/waiting/until.js';
-import { type World, startWorld } from '../support/worlds/world.js';
+import { startWorld, type World } from '../support/worlds/world.js';
 
 const EXTRA = { introduced: '2027-01-01', nested: [{ id: 7, type: 'new' }], nothing: null };
 

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import {
   ACCESS_TOKEN,
@@ -7,6 +8,7 @@ import {
   listen,
   type Received,
 } from '../support/clients/stand-in.js';
+import { scaled } from '../support/waiting/limits.js';
 
 afterEach(closeStandIns);
 
@@ -42,6 +44,7 @@ const mediaError = (code: string): string =>
   JSON.stringify({ errors: [{ id: 'r-1', status: '4', code, detail: 'of this request', meta: { timestamp: 1 } }] });
 
 const MOMENT = { type: 'at_timestamp', timestamp: new Date(1_789_513_622_000) } as const;
+const CLIP = { startsAt: new Date(1_789_513_622_000), durationMs: 30_000 };
 const signal = new AbortController().signal;
 
 describe('a picture', () => {
@@ -104,6 +107,7 @@ describe('a picture', () => {
   });
 
   test.each([
+    [403, 'TIME_RANGE_NOT_AUTHORIZED', 'rejected', 'TIME_RANGE_NOT_AUTHORIZED'],
     [416, 'MEDIA_NOT_FOUND', 'rejected', 'MEDIA_NOT_FOUND'],
     [422, 'CORRUPT_RECORDING', 'rejected', 'CORRUPT_RECORDING'],
     [425, 'RECORDING_NOT_READY', 'unavailable', 'RECORDING_NOT_READY'],
@@ -119,9 +123,47 @@ describe('a picture', () => {
   });
 });
 
-describe('a clip', () => {
-  const CLIP = { startsAt: new Date(1_789_513_622_000), durationMs: 30_000 };
+describe('storage', () => {
+  /** Ring, and a storage that redirects so often, relative to itself, before it gives what is stored. */
+  async function redirecting(times: number, body: Buffer) {
+    const received: Received[] = [];
+    const url = await listen(({ method, url: path = '', headers }, response) => {
+      received.push({ method, path, headers, body: '' });
+      const hop = Number(/\/download\/(\d+)$/.exec(path)?.[1] ?? 0);
+      if (method === 'POST') response.writeHead(303, { location: '/v1/download/1' }).end();
+      else if (hop < times) response.writeHead(hop === 1 ? 301 : 303, { location: `${hop + 1}` }).end('moved');
+      else response.writeHead(200, { 'x-media-timestamp': String(TAKEN_AT) }).end(body);
+    });
+    return { client: clientOf(url), received };
+  }
 
+  test('may redirect in turn, and is followed without the token', async () => {
+    const { client, received } = await redirecting(3, JPEG);
+    expect(await client.downloadPicture(ACCESS_TOKEN, DEVICE, MOMENT)).toMatchObject({ kind: 'picture' });
+    expect(received.map(({ method, headers }) => [method, headers.authorization])).toEqual([
+      ['POST', `Bearer ${ACCESS_TOKEN}`],
+      ['GET', undefined],
+      ['GET', undefined],
+      ['GET', undefined],
+    ]);
+  });
+
+  test('may redirect in turn before a clip, too', async () => {
+    const { client, received } = await redirecting(3, MP4);
+    expect(await client.openClip(ACCESS_TOKEN, DEVICE, CLIP, signal)).toMatchObject({ kind: 'clip' });
+    expect(received.slice(1).map(({ path }) => path)).toEqual(['/v1/download/1', '/v1/download/2', '/v1/download/3']);
+    expect(received.slice(1).every(({ headers }) => headers.authorization === undefined)).toBe(true);
+  });
+
+  test('is not followed for ever', async () => {
+    const { client, received } = await redirecting(100, JPEG);
+    expect((await failureOf(client.downloadPicture(ACCESS_TOKEN, DEVICE, MOMENT))).kind).toBe('malformed');
+    expect((await failureOf(client.openClip(ACCESS_TOKEN, DEVICE, CLIP, signal))).kind).toBe('malformed');
+    expect(received).toHaveLength(10);
+  });
+});
+
+describe('a clip', () => {
   async function bytesOf(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
     const chunks: Uint8Array[] = [];
     for await (const chunk of body) chunks.push(chunk);
@@ -134,7 +176,7 @@ describe('a clip', () => {
 
     if (clip.kind !== 'clip') throw new Error('it is a clip');
     expect(await bytesOf(clip.body)).toEqual(MP4);
-    expect(clip).toMatchObject({ size: MP4.length, startsAt: new Date(TAKEN_AT), recordedMs: undefined });
+    expect(clip).toMatchObject({ size: MP4.length, startsAt: new Date(TAKEN_AT), isPart: false });
     expect(received).toMatchObject([
       { path: `/v1/devices/${DEVICE}/media/video/download`, headers: { authorization: `Bearer ${ACCESS_TOKEN}` } },
       { path: '/v1/download?security_token=s' },
@@ -143,11 +185,14 @@ describe('a clip', () => {
     expect(received[1]?.headers.authorization).toBeUndefined();
   });
 
-  test('that was recorded only in part says how much', async () => {
-    const { client } = await withStorage({ status: 206, body: MP4, headers: { 'x-media-length': '12000' } });
+  test.each<[string, Record<string, string>, number | undefined]>([
+    ['how much', { 'x-media-length': '12000' }, 12_000],
+    ['so, also when Ring does not tell how much', {}, undefined],
+  ])('that was recorded only in part says %s', async (_what, headers, recordedMs) => {
+    const { client } = await withStorage({ status: 206, body: MP4, headers });
     const clip = await client.openClip(ACCESS_TOKEN, DEVICE, CLIP, signal);
     if (clip.kind !== 'clip') throw new Error('it is a clip');
-    expect(clip.recordedMs).toBe(12_000);
+    expect({ isPart: clip.isPart, recordedMs: clip.recordedMs }).toEqual({ isPart: true, recordedMs });
     await bytesOf(clip.body);
   });
 
@@ -164,12 +209,37 @@ describe('a clip', () => {
     });
   });
 
-  test('that stops coming breaks off, however late its reader is', async () => {
+  test('does not break off because its reader is late', async () => {
+    const large = Buffer.concat([MP4, Buffer.alloc(4_000_000, 7)]);
+    const url = await listen((request, response) => {
+      if (request.method === 'POST') response.writeHead(303, { location: '/v1/download' }).end();
+      else response.writeHead(200).end(large);
+    });
+    const clip = await clientOf(url, { timeoutMs: scaled(300) }).openClip(ACCESS_TOKEN, DEVICE, CLIP, signal);
+    if (clip.kind !== 'clip') throw new Error('it is a clip');
+    await delay(scaled(400));
+    // Jest takes long to compare so many bytes.
+    expect((await bytesOf(clip.body)).equals(large)).toBe(true);
+  });
+
+  test('that its reader leaves before it begins is no failed call to Ring', async () => {
+    const leaving = new AbortController();
+    const endpoints: string[] = [];
+    const url = await listen((request, response) => {
+      if (request.method === 'POST') response.writeHead(303, { location: '/v1/download' }).end();
+      else leaving.abort();
+    });
+    const client = clientOf(url, { onCall: ({ endpoint }) => endpoints.push(endpoint) });
+    await failureOf(client.openClip(ACCESS_TOKEN, DEVICE, CLIP, leaving.signal));
+    expect(endpoints).toEqual(['POST /v1/devices/{id}/media/video/download']);
+  });
+
+  test('that stops coming breaks off', async () => {
     const url = await listen((request, response) => {
       if (request.method === 'POST') response.writeHead(303, { location: '/v1/download' }).end();
       else response.writeHead(200).write(MP4);
     });
-    const clip = await clientOf(url, { timeoutMs: 200 }).openClip(ACCESS_TOKEN, DEVICE, CLIP, signal);
+    const clip = await clientOf(url, { timeoutMs: scaled(300) }).openClip(ACCESS_TOKEN, DEVICE, CLIP, signal);
     if (clip.kind !== 'clip') throw new Error('it is a clip');
     await expect(bytesOf(clip.body)).rejects.toThrow('silent');
   });

@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { startRecordedRing } from '../../src/simulator/simulator.js';
+import { recordedAnswer } from '../support/worlds/recorded.js';
 import type { SentEvent } from '../support/worlds/ring.js';
 import type { Rig } from './rig.js';
 import {
@@ -26,10 +26,8 @@ import {
  * and what is expected is typed from there.
  */
 
-const recordedFile = (name: string): string =>
-  readFileSync(new URL(`../../../test/simulator/recorded/${name}`, import.meta.url), 'utf8');
-const WIRE_DEVICES = recordedFile('devices.json');
-const WIRE_HISTORY = recordedFile('history-on-demand.json');
+const WIRE_DEVICES = recordedAnswer('devices');
+const WIRE_HISTORY = recordedAnswer('history-on-demand');
 
 const DEVICE = '/v1/devices/ava1.ring.device.AAAA1111';
 const ALL = 'status,capabilities,location,configurations';
@@ -83,6 +81,18 @@ describe('tokens', () => {
     const response = await callRing(rig, 'GET', '/v1/devices', refresh_token);
     expect([response.status, await errorTitle(response)]).toEqual([401, 'Invalid Client']);
   });
+});
+
+test('the code reaches the app as a form', async () => {
+  await control(rig, 'POST', '/installs', { user_id: 'ada' });
+  expect(rig.app.received).toEqual([
+    {
+      method: 'POST',
+      url: '/ring/token',
+      contentType: expect.stringMatching(/^application\/x-www-form-urlencoded\b/),
+      body: expect.stringMatching(/^code=[\w-]+$/),
+    },
+  ]);
 });
 
 test('the account link redirect has a nonce of 43 characters and a time', async () => {
@@ -232,11 +242,17 @@ describe('media', () => {
   });
 
   test('the history of it', async () => {
-    const path = '/v1/history/devices/ada-front-door/events?event_types=motion.human,motion';
-    const { data } = (await (await callRing(rig, 'GET', path, token)).json()) as { data: object[] };
+    await sendEvent(rig, 'button_press');
+    const path = '/v1/history/devices/ada-front-door/events';
+    const read = async (query: string): Promise<object[]> =>
+      ((await (await callRing(rig, 'GET', path + query, token)).json()) as { data: object[] }).data;
+    const entry = (event_type: string): object => ({ type: 'history-events', attributes: { event_type } });
+    expect(await read('')).toMatchObject([entry('ding'), entry('motion')]);
+    // The motion was of no class.
+    const filtered = await read('?event_types=motion.human,ding');
+    expect(filtered).toMatchObject([entry('ding')]);
     const { data: wired } = JSON.parse(WIRE_HISTORY) as { data: object[] };
-    expect(keysOf(data[0])).toEqual(keysOf(wired[0]));
-    expect(data[0]).toMatchObject({ type: 'history-events', attributes: { event_type: 'motion' } });
+    expect(keysOf(filtered[0])).toEqual(keysOf(wired[0]));
   });
 });
 

@@ -10,6 +10,7 @@ import {
   checkToken,
   recordOfBearer,
   jsonApi,
+  readJson,
   refuse,
   simulatedFailure,
   TOKEN_PROBLEMS,
@@ -154,16 +155,7 @@ function recordable(value: unknown): string | undefined {
   return typeof value === 'string' ? value.slice(0, LONGEST_RECORDED_TEXT) : undefined;
 }
 
-/** Undefined for a body that is empty, malformed or of another type. Ring treats all of these as lacking the fields. */
-function readJson(request: RingRequest): unknown {
-  if (request.contentType !== 'application/json') return undefined;
-  try {
-    return JSON.parse(request.body);
-  } catch {
-    return undefined;
-  }
-}
-
+/** A body that is empty, malformed or of another type lacks the fields, too. */
 function missingFields(expected: string): RingAnswer {
   return refuse(400, 'Missing Required Fields', `Send a JSON object with ${expected}.`);
 }

@@ -1,5 +1,5 @@
 import { clipOf } from '../media/clips.js';
-import { encryptedPictureOf, pictureOf } from '../media/pictures.js';
+import { encryptedMediaOf, pictureOf } from '../media/pictures.js';
 import type { Frame, Recording } from '../state/recordings.js';
 import { firstWithin, frameAt, newestFrame } from '../state/recordings.js';
 import type { Download, Wanted } from '../state/signed-downloads.js';
@@ -83,7 +83,7 @@ function problemOf({ condition }: Recording, readyAt: number, now: number): Medi
 function imageAnswer({ device }: Download, { format, resolution }: Image, { recording, at }: Frame): RingAnswer {
   const frame = `${recording.id} ${at}`;
   const isEncrypted = device.encryption === 'account';
-  const bytes = isEncrypted ? encryptedPictureOf(frame) : pictureOf(frame, format, resolution);
+  const bytes = isEncrypted ? encryptedMediaOf(frame) : pictureOf(frame, format, resolution);
   return {
     status: 200,
     headers: {
@@ -108,7 +108,7 @@ function clipAnswer(
   const length = Math.min(timestamp + duration, recording.end) - start;
   const isPart = length < duration;
   const isEncrypted = device.encryption === 'account';
-  const bytes = isEncrypted ? encryptedPictureOf(recording.id) : clipOf(length, minBytes);
+  const bytes = isEncrypted ? encryptedMediaOf(recording.id) : clipOf(length, minBytes);
   const answer = {
     status: isPart ? 206 : 200,
     headers: {

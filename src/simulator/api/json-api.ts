@@ -3,7 +3,7 @@ import type { Simulation } from '../state/state.js';
 import type { Grant, AccessCheck } from '../state/tokens.js';
 import type { RingAnswer, RingRequest } from './endpoint.js';
 
-/** The common parts of the Vision API's endpoints: bearer tokens, JSON:API documents, JSON:API errors. */
+/** The common parts of the Vision API's endpoints: bearer tokens, bodies in JSON, JSON:API documents and errors. */
 
 /**
  * Acts for the account of the token. Answers 401 to a bad token, and 404 to one whose app was removed from the account.
@@ -64,6 +64,16 @@ export function refuse(status: number, title: string, detail: string): RingAnswe
 
 export function jsonApi(status: number, document: object): RingAnswer {
   return { status, headers: { 'Content-Type': 'application/vnd.api+json' }, body: JSON.stringify(document) };
+}
+
+/** Undefined for a body that is empty, malformed or of another type. */
+export function readJson({ contentType, body }: RingRequest): unknown {
+  if (contentType !== 'application/json') return undefined;
+  try {
+    return JSON.parse(body);
+  } catch {
+    return undefined;
+  }
 }
 
 export function bearerToken(request: RingRequest): string | undefined {

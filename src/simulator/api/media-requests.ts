@@ -7,7 +7,7 @@ import type { Wanted } from '../state/signed-downloads.js';
 import type { Simulation } from '../state/state.js';
 import type { Grant } from '../state/tokens.js';
 import type { RingAnswer, RingRequest } from './endpoint.js';
-import { checkToken, recordOfBearer, TOKEN_PROBLEMS } from './json-api.js';
+import { checkToken, readJson, recordOfBearer, TOKEN_PROBLEMS } from './json-api.js';
 import type { MediaRefusal } from './media-errors.js';
 import { refuseMedia } from './media-errors.js';
 
@@ -17,7 +17,7 @@ const DAY_MS = 24 * 60 * 60 * 1_000;
 const OLDEST_DAYS = 180;
 const LONGEST_RECORDED_BODY = 2_000;
 
-/** A time of the body that has to be one of the user's consent and the last 180 days. */
+/** A time in the body. It must not be before the user's consent, more than 180 days ago, or in the future. */
 export interface AskedTime {
   /** epoch ms */
   at: number;
@@ -109,16 +109,6 @@ function deviceOf(simulation: Simulation, request: RingRequest): DeviceReading {
     return { kind: 'refused', code: 'DEVICE_NOT_FOUND', detail: 'The app sees no such device with video.' };
   }
   return { kind: 'good', device, user, integration };
-}
-
-/** Undefined for a body that is malformed or of another type. */
-function readJson({ contentType, body }: RingRequest): unknown {
-  if (contentType !== 'application/json') return undefined;
-  try {
-    return JSON.parse(body);
-  } catch {
-    return undefined;
-  }
 }
 
 /** The host name under which the caller reaches the simulator. The media host has the same, with another port. */

@@ -35,7 +35,7 @@ export function lifePage({ id, user_id, state, steps }: Life): string {
           ? markup`
               <p>It is being lived.</p>
               <p class="actions"><a class="button" href="/lives/${id}">Look again</a></p>`
-          : markup`<p>It is over: ${failures === 0 ? 'all went well.' : `${failures} went wrong.`}</p>`
+          : markup`<p>It is over: ${failures === 0 ? 'the app has answered everything as it should.' : `${failures} went wrong.`}</p>`
       }
       <ol class="panel steps">${steps.map(stepItem)}</ol>
       <p><a href="/users/${encodeURIComponent(user_id)}">Whose life it is</a> · <a href="/deliveries">Deliveries</a></p>`,

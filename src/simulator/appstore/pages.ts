@@ -70,8 +70,8 @@ export function messagePage(title: string, message: string): string {
 }
 
 const SEND_AS_OPTIONS: readonly (readonly [SendAs, string])[] = [
-  ['json', 'JSON body'],
   ['form', 'Form body'],
+  ['json', 'JSON body'],
   ['query', 'Query string'],
 ];
 

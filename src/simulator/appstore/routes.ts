@@ -8,6 +8,7 @@ import {
   linkRedirect,
   SEND_AS,
   uninstall,
+  USUALLY_SENT_AS,
 } from '../outbound/installation.js';
 import { post, prepare } from '../outbound/webhooks.js';
 import type { RingUser } from '../state/accounts.js';
@@ -24,7 +25,7 @@ const installForm = z.object({
     .union([z.string(), z.array(z.string())])
     .default([])
     .transform((ids) => [ids].flat()),
-  send_as: z.enum(SEND_AS).default('json'),
+  send_as: z.enum(SEND_AS).default(USUALLY_SENT_AS),
 });
 
 /** The Appstore in the browser: Ring users, what they install, what happens to them, and Ring's faults. */

@@ -7,7 +7,7 @@
  * | `GET /control/users` | | 200 list of users |
  * | `PATCH /control/devices` | `{user_id, device_id?}`, the first device unless given, and any of a device's fields as above but the id: they change, the others stay. `encryption`: `account` makes its media come back encrypted (200, and bytes that are no picture); `end-to-end` makes Ring hide it | 200 the device |
  * | `POST /control/codes` | `{user_id}` | 201 `{code, account_id}`: installs the app on all devices, sends nothing |
- * | `POST /control/installs` | `{user_id, send_as?: "json" \| "form" \| "query"}` | 201 `{account_id, callback: {status, body}, repeated?}`: installs and sends the callback. `callback` is null when a fault makes it late; its `status` is null when the app didn't answer; `repeated` is the second answer when a fault sent it twice |
+ * | `POST /control/installs` | `{user_id, send_as?: "form" \| "json" \| "query"}`, a form unless given | 201 `{account_id, callback: {status, body}, repeated?}`: installs and sends the callback. `callback` is null when a fault makes it late; its `status` is null when the app didn't answer; `repeated` is the second answer when a fault sent it twice |
  * | `GET /control/link-url` | `?user_id=` | 200 `{url, nonce, time}`, fresh; `time` in epoch ms |
  * | `GET /control/integrations` | | 200 list of `{user_id, account_id, status, account_identifier, device_ids}`, of users with the app |
  * | `DELETE /control/integrations` | `?user_id=&tokens=revoked\|good` | 204: the user removes the app. Ring revokes the tokens (the default); `good` leaves them, to be answered 404 |
@@ -20,7 +20,7 @@
  * | `GET /control/live-views` | | 200 list of `{session_id, account_id, device_id, started_at, state: "open" \| "closed" \| "expired"}`, oldest first |
  * | `POST /control/lives` | `{user_id?}`; a new user unless given | 200 `{user_id, steps: [{step, ok, detail}]}`: a whole life with the app, from installing to removing it, see scripted-life.ts |
  * | `PUT /control/faults` | a list of faults, see faults.ts; replaces the list | 204 |
- * | `PUT /control/settings` | any of `Settings` in state.ts, which says what each means; the others stay. `integrationBody: "flat" \| "json-api" \| "none"`, `automaticWebhooks: boolean`, `webhookSpeed`, `whepLocation: "absolute" \| "relative" \| "missing" \| "other-origin" \| "unreadable" \| "trailing-slash"`, `refreshAnswer: "new-pair" \| "without-refresh-token"`, `defaultImageFormat: "png" \| "jpeg"`, `recordingMs`, `recordingReadyAfterMs`, `clipRedirect: 301 \| 303`, `clipMinBytes`, `devicesPageSize`, `historyPageSize`, `historyNext: "whole" \| "without-filter"`, `historyEmptyPage: boolean`, `historyStartOffMs`, `recordedToken: string \| null` | 204 |
+ * | `PUT /control/settings` | any of `Settings` in state.ts, which says what each means; the others stay. `integrationBody: "flat" \| "json-api" \| "none"`, `automaticWebhooks: boolean`, `webhookSpeed`, `whepLocation: "absolute" \| "relative" \| "missing" \| "other-origin" \| "unreadable" \| "trailing-slash"`, `refreshAnswer: "new-pair" \| "without-refresh-token"`, `requestLimit: "told" \| "enforced"`, `defaultImageFormat: "png" \| "jpeg"`, `recordingMs`, `recordingReadyAfterMs`, `clipRedirect: 301 \| 303`, `clipMinBytes`, `devicesPageSize`, `historyPageSize`, `historyNext: "whole" \| "without-filter"`, `historyEmptyPage: boolean`, `historyStartOffMs`, `recordedToken: string \| null` | 204 |
  * | `GET /control/requests` | | 200 list of what Ring received, see `RecordedRequest` in request-log.ts |
  * | `DELETE /control` | | 204: back to the beginning: users, tokens, faults, settings, requests, webhooks, live views, recordings |
  *
@@ -31,7 +31,14 @@
 import express, { Router } from 'express';
 import { z } from 'zod';
 import { newLifesUser, startLife } from '../life/scripted-life.js';
-import { deliverInstallation, install, linkRedirect, SEND_AS, uninstall } from '../outbound/installation.js';
+import {
+  deliverInstallation,
+  install,
+  linkRedirect,
+  SEND_AS,
+  uninstall,
+  USUALLY_SENT_AS,
+} from '../outbound/installation.js';
 import type { NewUser, RingUser } from '../state/accounts.js';
 import type { Device } from '../state/devices.js';
 import { changeDevice, deviceChangesSchema, newDevice, newDeviceSchema } from '../state/devices.js';
@@ -56,7 +63,7 @@ const newUser = z.strictObject({
 });
 const ofUser = z.strictObject({ user_id: z.string() });
 const newLife = ofUser.partial();
-const newInstall = ofUser.extend({ send_as: z.enum(SEND_AS).default('json') });
+const newInstall = ofUser.extend({ send_as: z.enum(SEND_AS).default(USUALLY_SENT_AS) });
 const deviceChanges = deviceChangesSchema.extend({ user_id: z.string(), device_id: z.string().optional() });
 const newRecording = newRecordingSchema.safeExtend({ user_id: z.string() });
 const removal = ofUser.extend({ tokens: z.enum(['revoked', 'good']).default('revoked') });

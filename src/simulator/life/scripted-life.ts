@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EventWish } from '../outbound/events.js';
-import { deliverCode, hasAccepted, install, linkRedirect } from '../outbound/installation.js';
+import { deliverCode, hasAccepted, install, linkRedirect, USUALLY_SENT_AS } from '../outbound/installation.js';
 import { post, prepare } from '../outbound/webhooks.js';
 import type { NewUser, RingUser } from '../state/accounts.js';
 import { sharedDevices } from '../state/accounts.js';
@@ -80,7 +80,7 @@ async function live(life: Life, context: Context): Promise<void> {
 
 async function installApp({ simulation, user }: Context): Promise<string> {
   const deviceIds = user.devices.map(({ id }) => id);
-  const delivery = await deliverCode(simulation, install(simulation, user, deviceIds), 'json');
+  const delivery = await deliverCode(simulation, install(simulation, user, deviceIds), USUALLY_SENT_AS);
   if (delivery.kind === 'late') return 'the code is late, because a fault wants it so';
   const [answer] = delivery.answers;
   const outcome = `the callback answered ${answer.status ?? 'nothing'}`;

@@ -25,9 +25,13 @@ export function pictureOf(frame: string, format: 'jpeg' | 'png', size: Size = US
   return format === 'png' ? pngOf(frame, size) : jpegOf(size.width, size.height, brightness(frame, size));
 }
 
-/** The bytes of a frame that Ring has encrypted for its user: no picture of any format. */
-export function encryptedPictureOf(frame: string): Buffer {
-  return noise(frame, 20_000);
+/**
+ * The bytes of a picture or clip that Ring has encrypted for its user: they are of no format.
+ *
+ * @param recorded the name of the frame or recording
+ */
+export function encryptedMediaOf(recorded: string): Buffer {
+  return noise(recorded, 20_000);
 }
 
 function pngOf(frame: string, size: Size): Buffer {

@@ -6,9 +6,12 @@ import { removeApp } from '../state/unlinking.js';
 import { linkNonce } from './signing.js';
 import { announce } from './webhooks.js';
 
-/** The forms in which the code may reach the app. Ring's pages don't say which one Ring uses. */
-export const SEND_AS = ['json', 'form', 'query'] as const;
+/** The ways in which the code may reach the app. */
+export const SEND_AS = ['form', 'json', 'query'] as const;
 export type SendAs = (typeof SEND_AS)[number];
+
+/** Ring is said to send a form. Its own pages are silent, so an app has to be ready for the other ways. */
+export const USUALLY_SENT_AS: SendAs = 'form';
 
 /** How long this Ring waits for the app to answer the callback. */
 const CALLBACK_TIMEOUT_MS = 30_000;
@@ -125,10 +128,10 @@ interface CallbackRequest {
 
 function callbackRequest(url: string, code: string, sendAs: SendAs): CallbackRequest {
   switch (sendAs) {
-    case 'json':
-      return { url, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ code }) };
     case 'form':
       return { url, body: new URLSearchParams({ code }) };
+    case 'json':
+      return { url, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ code }) };
     case 'query':
       return { url: `${url}?${new URLSearchParams({ code }).toString()}` };
   }

@@ -108,13 +108,15 @@ function answerDevices(request: RingRequest): RingAnswer {
   const relations = readInclude(request);
   // The answer that was recorded is given as it is.
   if (relations.length === RELATIONS.length) return recorded(DEVICES);
-  return jsonApi(200, { data: RECORDED.data.map((device) => withData(device, relations)), ...about(relations) });
+  return jsonApi(200, { data: RECORDED.data.map((device) => withData(device, relations)), ...besidesData(relations) });
 }
 
 function answerDevice(request: RingRequest): RingAnswer {
   const device = deviceOf(request);
   const relations = readInclude(request);
-  return device === undefined ? notFound() : jsonApi(200, { data: withData(device, relations), ...about(relations) });
+  return device === undefined
+    ? notFound()
+    : jsonApi(200, { data: withData(device, relations), ...besidesData(relations) });
 }
 
 function answerResource(request: RingRequest, relation: string): RingAnswer {
@@ -163,8 +165,8 @@ function withData(device: Device, relations: readonly string[]): object {
   return { ...device, relationships: Object.fromEntries(relationships) as object };
 }
 
-/** What stands beside the devices. */
-function about(relations: readonly string[]): object {
+/** The members of an answer beside its `data`. */
+function besidesData(relations: readonly string[]): object {
   const included = RECORDED.data.flatMap((device) => relations.map((relation) => includedIn(device, relation)));
   return { ...(relations.length > 0 && { included }), meta: RECORDED.meta };
 }

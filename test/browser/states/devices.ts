@@ -305,10 +305,10 @@ export const DEVICES: State[] = [
   },
   {
     name: 'device-event-pictures-on',
-    says: 'by themselves',
+    says: 'fetched automatically',
     async visit(page, stage) {
       await visitNew(page, stage);
-      await press(page, 'Fetch them by themselves');
+      await press(page, 'Fetch them automatically');
     },
   },
   {
@@ -319,7 +319,7 @@ export const DEVICES: State[] = [
   ...(['first', 'middle', 'last'] as const).map((place, index): State => ({
     name: `picture-${place}`,
     ...(place === 'middle' && { example: 'picture' }),
-    says: place === 'last' ? 'Next picture' : 'Previous picture',
+    says: place === 'last' ? 'Newer picture' : 'Older picture',
     async visit(page, { world }) {
       const owner = await eventless(world, await sharing(world, { name: NAMES[1] ?? '' }));
       await visitDevice(page, owner);

@@ -265,7 +265,7 @@ describe('a request is refused', () => {
     expect((await ask(latest())).status).toBe(303);
   });
 
-  test('for the consent, when it is 180 days old', async () => {
+  test('for nothing but the consent, when it is for 180 days ago', async () => {
     expect((await ask(at(rig.clock.now - 180 * DAY_MS))).status).toBe(403);
   });
 

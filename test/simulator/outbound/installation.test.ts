@@ -51,17 +51,9 @@ describe('the nonce', () => {
 });
 
 describe('the callback', () => {
-  test('carries the code in a JSON body unless told otherwise', async () => {
+  test('carries the code in a form body unless told otherwise', async () => {
     const { callback } = await install({ user_id: 'ada' });
     expect(callback).toEqual({ status: 200, body: '<b>answer 1</b>' });
-    expect(rig.app.received).toEqual([
-      { method: 'POST', url: '/ring/token', contentType: 'application/json', body: `{"code":"${receivedCode(0)}"}` },
-    ]);
-    expect((await exchangeCode(rig, receivedCode(0))).status).toBe(200);
-  });
-
-  test('can carry it in a form body', async () => {
-    await install({ user_id: 'ada', send_as: 'form' });
     expect(rig.app.received).toEqual([
       {
         method: 'POST',
@@ -69,6 +61,14 @@ describe('the callback', () => {
         contentType: 'application/x-www-form-urlencoded;charset=UTF-8',
         body: `code=${receivedCode(0)}`,
       },
+    ]);
+    expect((await exchangeCode(rig, receivedCode(0))).status).toBe(200);
+  });
+
+  test('can carry it in a JSON body', async () => {
+    await install({ user_id: 'ada', send_as: 'json' });
+    expect(rig.app.received).toEqual([
+      { method: 'POST', url: '/ring/token', contentType: 'application/json', body: `{"code":"${receivedCode(0)}"}` },
     ]);
     expect((await exchangeCode(rig, receivedCode(0))).status).toBe(200);
   });

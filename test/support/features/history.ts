@@ -40,6 +40,7 @@ export async function silentFor(world: Pick<World, 'sql'>, seconds: number): Pro
 
 /** Waits until every history is read that is to be read now. */
 export async function untilHistoryIsRead(world: Pick<World, 'sql'>): Promise<void> {
+  await untilJobsAreDone(world, 'note_missed_time_of_all');
   await untilJobsAreDone(world, 'note_missed_time');
   await untilJobsAreDone(world, 'read_history');
 }

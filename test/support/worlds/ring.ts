@@ -111,6 +111,7 @@ export interface Settings {
   webhookSpeed?: number;
   whepLocation?: 'absolute' | 'relative' | 'missing' | 'other-origin' | 'unreadable' | 'trailing-slash';
   refreshAnswer?: 'new-pair' | 'without-refresh-token';
+  requestLimit?: 'told' | 'enforced';
   defaultImageFormat?: 'jpeg' | 'png';
   recordingMs?: number;
   recordingReadyAfterMs?: number;
@@ -227,7 +228,7 @@ export class Ring {
   }
 
   /** The user installs the app: Ring sends the code to the app's callback. */
-  install(user: RingUser, sendAs: 'json' | 'form' | 'query' = 'json'): Promise<Installation> {
+  install(user: RingUser, sendAs: 'form' | 'json' | 'query' = 'form'): Promise<Installation> {
     return this.#call('POST', '/control/installs', { user_id: user.id, send_as: sendAs });
   }
 

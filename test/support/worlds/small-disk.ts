@@ -3,13 +3,11 @@ import { chown, mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import pg from 'pg';
 import { databaseUrl, query, startOwnPostgres, TEMPLATE_DATABASE } from './postgres.js';
 
 const execute = promisify(execFile);
 
 const SIZE_BYTES = 40 * 1024 * 1024;
-const DISK_FULL = '53100';
 
 /**
  * A migrated database on a disk that can be filled. Its write-ahead log is on another disk, as on a well-kept server.
@@ -53,7 +51,7 @@ export async function startSmallDisk(): Promise<SmallDisk> {
     async fill() {
       if (disk === undefined) await setFull(true);
       else await disk.fill();
-      await pack(url);
+      await query(url, PACK);
     },
     async makeRoom() {
       if (disk === undefined) await setFull(false);
@@ -134,22 +132,26 @@ const SMALL_ROWS = [
    VALUES (gen_random_uuid(), '', 'button_press', 'PROCESSED', now(), now())`,
 ];
 
-/** Uses up the room that is left on a full disk. */
-async function pack(url: string): Promise<void> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  try {
-    for (const insert of SMALL_ROWS) {
-      for (let refused = 0; refused < 3;) {
-        // Reading a page that is nearly full clears its dead rows, which would be room later on.
-        await client.query('SELECT * FROM ring_tokens');
-        await client.query(insert).catch((error: unknown) => {
-          if ((error as { code?: unknown }).code !== DISK_FULL) throw error;
-          refused += 1;
-        });
-      }
-    }
-  } finally {
-    await client.end();
-  }
-}
+/**
+ * Uses up the room that is left on a full disk. One statement does it all, because it runs while the app waits for Ring, and
+ * for no longer than that.
+ */
+const PACK = `
+  DO $pack$
+  DECLARE
+    insertion text;
+    refused int;
+  BEGIN
+    FOREACH insertion IN ARRAY ARRAY[${SMALL_ROWS.map((insertion) => `$row$${insertion}$row$`).join(', ')}] LOOP
+      refused := 0;
+      WHILE refused < 3 LOOP
+        -- Reading a page that is nearly full clears its dead rows, which would be room later on.
+        PERFORM * FROM ring_tokens;
+        BEGIN
+          EXECUTE insertion;
+        EXCEPTION WHEN disk_full THEN
+          refused := refused + 1;
+        END;
+      END LOOP;
+    END LOOP;
+  END $pack$`;

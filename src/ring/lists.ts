@@ -12,3 +12,6 @@ export const readable = <Value>(entry: z.ZodType<Value>, most = Infinity): z.Zod
       return parsed.success ? [parsed.data] : [];
     }),
   );
+
+/** The way on from a page of a list. `next` is a relative URL, and absent on the last page. */
+export const PageLinks = z.object({ next: z.string().max(4_000).nullish() }).nullish();
