@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { migrateToLatest } from '../src/database/migrate.js';
 import { startEmbeddedPostgres } from '../src/development/embedded-postgres.js';
+import { benchCrowd } from './crowd.js';
 import { benchFreshness } from './freshness.js';
 import { benchMatch } from './match.js';
 import { benchTokens } from './tokens.js';
@@ -29,6 +30,7 @@ try {
   await benchMatch(postgres.url);
   await benchTokens(postgres.url);
   await benchFreshness(postgres.url, directory);
+  await benchCrowd(postgres.url, directory);
   await benchWebhooks(postgres.url, directory);
 } finally {
   await postgres.stop();

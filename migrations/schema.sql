@@ -200,6 +200,7 @@ CREATE TABLE ring_tokens (
   refresh_queued_until     timestamptz,
   arrival                  bigint NOT NULL DEFAULT nextval('webhook_events_id_seq'::regclass),
   installed_since          timestamptz,
+  pool_place               bigint,
   CONSTRAINT ring_tokens_pkey PRIMARY KEY (id),
   CONSTRAINT ring_tokens_account_known CHECK (((account_id IS NOT NULL) OR (status = ANY (ARRAY['RECEIVED', 'EXPIRED'])))),
   CONSTRAINT ring_tokens_ended_means_erased CHECK ((((status = ANY (ARRAY['EXPIRED', 'REVOKED'])) = (key_id IS NULL)) AND ((key_id IS NULL) = (access_token_ciphertext IS NULL)) AND ((key_id IS NULL) = (refresh_token_ciphertext IS NULL)))),
@@ -207,6 +208,7 @@ CREATE TABLE ring_tokens (
   CONSTRAINT ring_tokens_status_check CHECK ((status = ANY (ARRAY['RECEIVED', 'UNCLAIMED', 'CLAIMED', 'EXPIRED', 'REVOKED'])))
 ) WITH (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=200, autovacuum_vacuum_insert_scale_factor=0, autovacuum_vacuum_insert_threshold=200);
 CREATE INDEX ring_tokens_account ON ring_tokens (account_id);
+CREATE INDEX ring_tokens_pool ON ring_tokens (pool_place) INCLUDE (account_id) WHERE (status = 'UNCLAIMED');
 CREATE INDEX ring_tokens_received ON ring_tokens (created_at) WHERE (status = 'RECEIVED');
 CREATE INDEX ring_tokens_refresh ON ring_tokens (COALESCE(refreshed_at, created_at)) WHERE (status = 'CLAIMED');
 CREATE INDEX ring_tokens_refresh_state ON ring_tokens (refresh_state) WHERE (status = 'CLAIMED');

@@ -19,13 +19,13 @@ import { createInbox } from './inbox/inbox.js';
 import type { JobQueue } from './jobs/queue.js';
 import type { CodeExchange } from './linking/exchange.js';
 import { createLinkPages } from './linking/link-pages.js';
-import { matchNonce } from './linking/match.js';
+import { createNonceMatcher } from './linking/match.js';
 import { createSentByRing } from './linking/sent-by-ring.js';
 import { tokenCallback } from './linking/token-callback.js';
 import { liveViewRoutes } from './live-views/live-view-routes.js';
 import { accountPage } from './my-data/account-page.js';
 import { createDatabaseGauges } from './operations/database-gauges.js';
-import { healthRoutes } from './operations/health.js';
+import { createReadiness, healthRoutes } from './operations/health.js';
 import { requestLog } from './operations/logging.js';
 import { metricsRoute } from './operations/metrics-route.js';
 import type { Metrics } from './operations/metrics.js';
@@ -35,8 +35,9 @@ import { picturePages } from './pages/picture-pages.js';
 import { recordingPages } from './pages/recording-pages.js';
 import { createAuthentication } from './users/authentication.js';
 import { createGuesses } from './users/guesses.js';
+import type { HashCost, HashThreadsOptions } from './users/hash-threads.js';
 import { createKnownBrowsers } from './users/known-browsers.js';
-import { createPasswords, type HashCost } from './users/passwords.js';
+import { createPasswords } from './users/passwords.js';
 import { userRoutes } from './users/routes.js';
 import { createSessions } from './users/session.js';
 import { webhookReceiver } from './webhooks/receiver.js';
@@ -57,24 +58,36 @@ export interface AppOptions {
   eventStreams?: Partial<EventStreamSettings>;
   /** How long a scrape of the metrics waits for the database, in ms. */
   scrapeLimitMs?: number;
+  /** For how long `/readyz` and `/metrics` give what one look found to all who ask, in ms. */
+  freshMs?: number;
   /** The cost of hashing a password; see {@link createPasswords}. */
   hashCost?: HashCost;
+  hashThreads?: HashThreadsOptions;
 }
 
 export interface App {
   express: Express;
   /** Ends the event streams, which would never end by themselves. */
   endStreams: () => void;
-  /** Ends the app's timers. */
-  close: () => void;
+  /** Ends the app's timers and threads. */
+  close: () => Promise<void>;
 }
 
 /** The middleware in order, and the routers. Routes for programs come first: they need no session. */
 export function createApp(options: AppOptions): App {
-  const { core, config, database, metrics, areKeysRight, isShuttingDown, patienceMs = 10_000 } = options;
+  const {
+    core,
+    config,
+    database,
+    metrics,
+    areKeysRight,
+    isShuttingDown,
+    patienceMs = 10_000,
+    freshMs = 1_000,
+  } = options;
   const { db, clock, log } = core;
-  const limits = createRateLimits(database.pool, config.rateLimitScale);
-  const passwords = createPasswords(options.hashCost);
+  const limits = createRateLimits({ ...database, scale: config.rateLimitScale });
+  const passwords = createPasswords({ ...(options.hashCost && { cost: options.hashCost }), ...options.hashThreads });
   const authentication = createAuthentication(db, passwords);
   const sessions = createSessions({
     pool: database.pool,
@@ -91,24 +104,21 @@ export function createApp(options: AppOptions): App {
     log,
     ...(options.eventStreams && { settings: options.eventStreams }),
   });
-  const isWelcome = createSentByRing({
-    ...core,
-    limits,
-    matchNonce: (redirect) => matchNonce(database.patientPool, hmacKey, redirect, metrics.onMatched),
-  });
+  // The walk through the pool may run long.
+  const matchNonce = createNonceMatcher(database.patientPool, hmacKey, metrics.onMatched);
+  const isWelcome = createSentByRing({ ...core, limits, matchNonce });
   const knownBrowsers = createKnownBrowsers({ secret: config.sessionSecret, production: config.production });
   const guesses = createGuesses({ limits, knownBrowsers, isWelcome });
   const homePage = createHomePage({ ...core, limits });
   const linkPages = createLinkPages({
     ...core,
-    patientPool: database.patientPool,
+    matchNonce,
     hmacKey,
     limits,
     isWelcome,
     patienceMs,
     isShuttingDown,
     onClaimed: metrics.onClaimed,
-    onMatched: metrics.onMatched,
   });
 
   const app = express();
@@ -132,14 +142,17 @@ export function createApp(options: AppOptions): App {
       onDelivery: metrics.onDelivery,
     }),
   );
-  const health = { database, queue: options.queue, areKeysRight, isShuttingDown };
-  app.use(healthRoutes(health));
+  const readiness = createReadiness({ database, queue: options.queue, areKeysRight, isShuttingDown, freshMs });
+  app.use(healthRoutes(readiness));
   app.use(
     metricsRoute({
-      health,
+      readiness,
+      database,
+      passwords,
       metrics,
       gauges: createDatabaseGauges({ pool: database.metricsPool, clock, log }),
       token: config.metricsToken,
+      freshMs,
       ...(options.scrapeLimitMs !== undefined && { limitMs: options.scrapeLimitMs }),
     }),
   );
@@ -180,7 +193,14 @@ export function createApp(options: AppOptions): App {
   app.use(accountPage({ ...core, database, authentication, passwords, limits, guesses, knownBrowsers }));
   app.use(notFound);
   app.use(errorPage);
-  return { express: app, endStreams: streams.close, close: sessions.close };
+  return {
+    express: app,
+    endStreams: streams.close,
+    async close() {
+      sessions.close();
+      await passwords.close();
+    },
+  };
 }
 
 /** Renders a template without its indentation, which browsers don't show. */

@@ -27,7 +27,7 @@ import { createAccessTokens } from './tokens/access-tokens.js';
 import { findWrongKeys, requireEveryKey } from './tokens/key-check.js';
 import { createCallBudget, HISTORY_SHARE, PICTURE_SHARE, REFRESH_SHARE, type Share } from './tokens/call-budget.js';
 import { createVault, type Vault } from './tokens/vault.js';
-import type { HashCost } from './users/passwords.js';
+import type { HashCost, HashThreadsOptions } from './users/hash-threads.js';
 
 export interface ServiceOptions {
   config: Config;
@@ -45,8 +45,12 @@ export interface ServiceOptions {
   eventStreams?: Partial<EventStreamSettings>;
   /** How long a scrape of the metrics waits for the database, in ms. */
   scrapeLimitMs?: number;
+  /** For how long `/readyz` and `/metrics` give what one look found to all who ask, in ms. */
+  freshMs?: number;
   /** The cost of hashing a password. Without it, the one that OWASP advises. */
   hashCost?: HashCost;
+  /** How many threads hash passwords, and how many passwords wait for them; see {@link HashThreadsOptions}. */
+  hashThreads?: HashThreadsOptions;
 }
 
 export interface Service {
@@ -103,7 +107,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     log.warn({ exempt: exempt.map(maskEmail) }, 'SUBSCRIPTION_EXEMPT: these users need no subscription');
   }
   const core: Core = { ...basis, tokens, coverage: createCoverage(config.subscriptionRequired, exempt) };
-  const codes = createCodeExchange({ ...core, onExchange: metrics.onExchange });
+  const codes = createCodeExchange({ ...core, db: database.callback, onExchange: metrics.onExchange });
 
   let isStopping = false;
   const isShuttingDown = () => isStopping;
@@ -129,7 +133,9 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     isShuttingDown,
     ...(options.patienceMs !== undefined && { patienceMs: options.patienceMs }),
     ...(options.scrapeLimitMs !== undefined && { scrapeLimitMs: options.scrapeLimitMs }),
+    ...(options.freshMs !== undefined && { freshMs: options.freshMs }),
     ...(options.hashCost && { hashCost: options.hashCost }),
+    ...(options.hashThreads && { hashThreads: options.hashThreads }),
     ...(options.eventStreams && { eventStreams: options.eventStreams }),
   });
   const server = createServer(SERVER_OPTIONS, app.express);
@@ -143,7 +149,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     await Promise.all([server.listening && close(CLOSE_LIMIT_MS), periodic.stop(), queue.stop(), feed.stop()]);
     // Exchanges and refreshes are finished even if their caller has gone: Ring's answer exists only in this process.
     await Promise.all([codes.settled(), tokens.settled()]);
-    app.close();
+    await app.close();
     await database.close();
   }
 

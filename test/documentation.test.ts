@@ -13,6 +13,7 @@ import { OPENING_PLACES } from '../src/live-views/live-view-routes.js';
 import { DOWNLOAD_PLACES } from '../src/my-data/download.js';
 import { CLIP_PLACES } from '../src/pages/recording-pages.js';
 import { HISTORY_SHARE, PICTURE_SHARE, REFRESH_SHARE, type Share } from '../src/tokens/call-budget.js';
+import { WAITING_FOR_EACH } from '../src/users/hash-threads.js';
 import { DOCUMENTS, namedInDocuments, PROJECT, readProjectFile } from './support/inspection/documents.js';
 
 const execute = promisify(execFile);
@@ -62,6 +63,7 @@ describe('limits', () => {
       Object.entries(RATES).map(([name, { times, seconds }]) => [name, `${number(times)} in ${within(seconds)}`]),
     ),
     code_request: `${inside} let in and ${waitingOfNetwork} waiting of a network, ${number(waitingOfProcess)} waiting in all`,
+    password: `${WAITING_FOR_EACH} waiting for each thread`,
     event_stream: places(STREAM_PLACES),
     opening_live_view: places(OPENING_PLACES),
     clip_stream: places(CLIP_PLACES),

@@ -6,6 +6,8 @@ import { useUtc } from './use-utc.js';
 export interface Database {
   /** Runs our own SQL. */
   knex: Knex;
+  /** For the exchange of codes alone, so that a crowd on our pages can't keep Ring waiting. */
+  callback: Knex;
   /** For libraries that use `pg` themselves: the session store and the rate limits. */
   pool: pg.Pool;
   /** No query timeout: LISTEN and cursors run long. For the job engine, the matching and downloads. */
@@ -20,7 +22,7 @@ export interface Database {
 }
 
 export interface PoolUsage {
-  pool: 'knex' | 'libraries' | 'queue' | 'inbox' | 'metrics';
+  pool: 'knex' | 'callback' | 'libraries' | 'queue' | 'inbox' | 'metrics';
   inUse: number;
   idle: number;
   /** The callers that wait for a connection. */
@@ -35,6 +37,7 @@ const DEFAULT_CONNECT_TIMEOUT_MS = 4_000;
 /** Longer than any statement of a request should take. One that takes longer waits for a lock, or the server is sick. */
 const STATEMENT_TIMEOUT_MS = 10_000;
 const KNEX_LIMIT = 10;
+const CALLBACK_LIMIT = 4;
 
 /** Opens the pools. Nothing is connected yet, so this can't fail when Postgres is down. */
 export function openDatabase(url: string, log: Logger, connectTimeoutMs = DEFAULT_CONNECT_TIMEOUT_MS): Database {
@@ -55,21 +58,28 @@ export function openDatabase(url: string, log: Logger, connectTimeoutMs = DEFAUL
     { ...limited, application_name: APPLICATION },
     { max: KNEX_LIMIT, timeoutMs: connectTimeoutMs, log },
   );
+  const callback = openKnex(
+    { ...limited, application_name: `${APPLICATION} callback` },
+    { max: CALLBACK_LIMIT, timeoutMs: connectTimeoutMs, log },
+  );
   return {
     knex: instance,
+    callback,
     pool,
     patientPool,
     inboxPool,
     metricsPool,
     usage: () => [
-      usageOfKnex(instance),
+      usageOfKnex('knex', instance, KNEX_LIMIT),
+      usageOfKnex('callback', callback, CALLBACK_LIMIT),
       usageOf('libraries', pool),
       usageOf('queue', patientPool),
       usageOf('inbox', inboxPool),
       usageOf('metrics', metricsPool),
     ],
     async close() {
-      await Promise.all([instance.destroy(), pool.end(), patientPool.end(), inboxPool.end(), metricsPool.end()]);
+      const pools = [pool, patientPool, inboxPool, metricsPool];
+      await Promise.all([instance.destroy(), callback.destroy(), ...pools.map((one) => one.end())]);
     },
   };
 }
@@ -127,14 +137,14 @@ function usageOf(name: PoolUsage['pool'], { totalCount, idleCount, waitingCount,
 }
 
 /** The usage of Knex' own pool, for which it has no type. */
-function usageOfKnex(instance: Knex): PoolUsage {
+function usageOfKnex(name: PoolUsage['pool'], instance: Knex, limit: number): PoolUsage {
   const { pool } = instance.client as { pool?: Record<'numUsed' | 'numFree' | 'numPendingAcquires', () => number> };
   return {
-    pool: 'knex',
+    pool: name,
     inUse: pool?.numUsed() ?? 0,
     idle: pool?.numFree() ?? 0,
     waiting: pool?.numPendingAcquires() ?? 0,
-    limit: KNEX_LIMIT,
+    limit,
   };
 }
 

@@ -138,6 +138,7 @@ export interface Tables {
     refresh_queued_until: Date | null;
     arrival: string;
     installed_since: Date | null;
+    pool_place: string | null;
   };
   scheduled_operations: {
     id: string;
@@ -271,7 +272,8 @@ interface Optional {
     | 'refresh_after'
     | 'refresh_queued_until'
     | 'arrival'
-    | 'installed_since';
+    | 'installed_since'
+    | 'pool_place';
   scheduled_operations:
     'time_of_day' | 'time_zone' | 'pause_reason' | 'next_run_at' | 'last_run_at' | 'last_error' | 'last_outcome';
   service_presence: 'is_only';

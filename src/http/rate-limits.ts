@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Request, RequestHandler } from 'express';
+import type { Knex } from 'knex';
 import type { Pool } from 'pg';
 import { RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible';
 import { HttpError, tooManyRequests } from './errors.js';
@@ -70,17 +71,27 @@ export interface NetworkLimit {
 
 export type RateLimits = ReturnType<typeof createRateLimits>;
 
+export interface RateLimitsOptions {
+  pool: Pool;
+  /** Connections for what Ring calls, which must not wait for those of pages. */
+  callback: Knex;
+  /** Multiplies every limit. */
+  scale: number;
+}
+
+/** As the library takes them. */
+type Connections = { storeClient: Pool; storeType: 'pool' } | { storeClient: Knex; storeType: 'knex' };
+
 /**
  * The rate limits, counted in Postgres so that instances count together. Keys are hashed, so that the table is no list of
  * addresses and e-mails.
- *
- * @param scale multiplies every limit
  */
-export function createRateLimits(pool: Pool, scale: number) {
-  const counter = (keyPrefix: string, { times, seconds }: Rate) =>
+export function createRateLimits({ pool, callback, scale }: RateLimitsOptions) {
+  const ofPages: Connections = { storeClient: pool, storeType: 'pool' };
+  const ofRing: Connections = { storeClient: callback, storeType: 'knex' };
+  const counter = (keyPrefix: string, { times, seconds }: Rate, connections: Connections = ofPages) =>
     new RateLimiterPostgres({
-      storeClient: pool,
-      storeType: 'pool',
+      ...connections,
       tableName: 'rate_limits',
       tableCreated: true,
       keyPrefix,
@@ -88,8 +99,8 @@ export function createRateLimits(pool: Pool, scale: number) {
       duration: seconds,
     });
 
-  const limitOf = (name: string, rate: Rate): RateLimit => {
-    const limiter = counter(name, rate);
+  const limitOf = (name: string, rate: Rate, connections: Connections = ofPages): RateLimit => {
+    const limiter = counter(name, rate, connections);
     /** @returns 0 when the attempt was counted, or the seconds until it may be made */
     async function count(hashed: string, mayRetry = true): Promise<number> {
       try {
@@ -120,12 +131,13 @@ export function createRateLimits(pool: Pool, scale: number) {
       },
     };
   };
-  const limit = (name: RateName): RateLimit => limitOf(name, RATES[name]);
+  const limit = (name: RateName, connections: Connections = ofPages): RateLimit =>
+    limitOf(name, RATES[name], connections);
 
-  const networkLimit = (name: RateName): NetworkLimit => {
-    const own = limit(name);
+  const networkLimit = (name: RateName, connections: Connections = ofPages): NetworkLimit => {
+    const own = limit(name, connections);
     const { times, seconds } = RATES[name];
-    const around = limitOf(`${name}_around`, { times: times * AROUND, seconds });
+    const around = limitOf(`${name}_around`, { times: times * AROUND, seconds }, connections);
     const keysOf = (network: Network, what = '') => ({
       own: `${network.own} ${what}`,
       around: network.around === undefined ? undefined : `${network.around} ${what}`,
@@ -158,15 +170,15 @@ export function createRateLimits(pool: Pool, scale: number) {
     };
   };
 
-  const proven = counter('proven', { times: 1, seconds: PROVEN_SECONDS });
+  const proven = counter('proven', { times: 1, seconds: PROVEN_SECONDS }, ofRing);
   return {
     /** Attempts to deliver a code. High, because Ring calls from few addresses for all of its users. */
-    tokenExchange: networkLimit('token_exchange'),
+    tokenExchange: networkLimit('token_exchange', ofRing),
     /** Codes that Ring has refused, of networks that are not proven, and of those that are. */
-    refusedCode: networkLimit('refused_code'),
-    refusedCodeOfRing: networkLimit('refused_code_of_ring'),
+    refusedCode: networkLimit('refused_code', ofRing),
+    refusedCodeOfRing: networkLimit('refused_code_of_ring', ofRing),
     /** Codes of networks that are not proven, all together. */
-    unprovenCodes: limit('unproven_codes'),
+    unprovenCodes: limit('unproven_codes', ofRing),
     /** The networks whose codes Ring has taken: Ring's own, for nobody else has codes of Ring's. */
     proven: {
       async has({ own }: Network): Promise<boolean> {

@@ -1,6 +1,5 @@
 import { type KeyObject, randomUUID } from 'node:crypto';
 import type { Knex } from 'knex';
-import type { Pool } from 'pg';
 import type { Core } from '../core.js';
 import { row, rows, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
@@ -16,18 +15,15 @@ import { redirectPlace } from '../tokens/places.js';
 import type { Vault } from '../tokens/vault.js';
 import { lockUser } from '../users/users.js';
 import { enqueueConfirmation } from './confirm.js';
-import { type MatchReport, matchNonce, nonceCheck } from './match.js';
+import { nonceCheck, type NonceMatcher } from './match.js';
 import { nonceDigest, type Redirect } from './redirect.js';
 import { sealRedirect } from './sealed-redirect.js';
 
 type LinkRow = Tables['account_links'];
 
 export interface ClaimDependencies extends Pick<Core, 'db' | 'vault' | 'clock'> {
-  /** For the walk through the pool, which may run long. */
-  patientPool: Pool;
+  matchNonce: NonceMatcher;
   hmacKey: KeyObject;
-  /** Called after each walk through the pool. */
-  onMatched: (report: MatchReport) => void;
 }
 
 /** The signed-in user for whom a pair is claimed. */
@@ -58,8 +54,8 @@ export async function claim(
   claimant: Claimant,
   redirect: Redirect,
 ): Promise<ClaimResult> {
-  const { db, patientPool, hmacKey } = dependencies;
-  const accountId = await matchNonce(patientPool, hmacKey, redirect, dependencies.onMatched);
+  const { db, matchNonce } = dependencies;
+  const accountId = await matchNonce(redirect);
   if (accountId !== undefined) {
     const result = await db.transaction((trx) => claimAccount(trx, dependencies, claimant, redirect, accountId));
     if (result !== 'lost') return result;

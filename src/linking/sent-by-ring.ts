@@ -2,13 +2,13 @@ import type { Request } from 'express';
 import type { Core } from '../core.js';
 import { networkOf } from '../http/networks.js';
 import type { IsWelcome, RateLimits } from '../http/rate-limits.js';
+import type { NonceMatcher } from './match.js';
 import { readPendingRedirect } from './pending-redirect.js';
-import { freshness, parseRedirect, type Redirect } from './redirect.js';
+import { freshness, parseRedirect } from './redirect.js';
 
 export interface SentByRingDependencies extends Pick<Core, 'vault' | 'clock' | 'linkClockSkewSeconds'> {
   limits: Pick<RateLimits, 'redirectLook' | 'redirectLooks' | 'sentByRing'>;
-  /** The Ring account in the pool for which Ring signed a redirect. */
-  matchNonce: (redirect: Redirect) => Promise<string | undefined>;
+  matchNonce: NonceMatcher;
 }
 
 /**

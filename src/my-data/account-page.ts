@@ -12,6 +12,7 @@ import { csrfProtection, csrfToken } from '../users/csrf.js';
 import { signedInOrHome, userOf } from '../users/current-user.js';
 import type { Guesses } from '../users/guesses.js';
 import type { KnownBrowsers } from '../users/known-browsers.js';
+import { orBusy, PasswordsBusy, prepareBusy } from '../users/passwords-busy.js';
 import type { Passwords } from '../users/passwords.js';
 import { saveSession } from '../users/session.js';
 import { NewEmail, NewPassword, type User, verifyPassword } from '../users/users.js';
@@ -56,6 +57,9 @@ export interface AccountProblem {
   confirmation?: string;
 }
 
+/** What is wrong about a form, in words; or that its password had no turn. */
+type Complaint = string | PasswordsBusy;
+
 /** The raw form: what is not a text reads as empty. {@link NewEmail} and {@link NewPassword} check further. */
 const Form = z.object({
   current: z.string().catch(''),
@@ -92,12 +96,33 @@ export function accountPage(options: AccountPageOptions): Router {
     });
   }
 
-  /** Verifies the user's current password. @returns the error message; undefined when the password is right */
-  async function problemWithPassword(request: Request, password: string): Promise<string | undefined> {
+  /** Shows the page with what is wrong about one of its forms. */
+  async function showAgain(
+    request: Request,
+    response: Response,
+    complaint: Complaint,
+    problem: Omit<AccountProblem, 'message'>,
+  ): Promise<void> {
+    if (complaint instanceof PasswordsBusy) {
+      prepareBusy(response, complaint);
+      await show(request, response, { ...problem, message: complaint.detail, status: complaint.status });
+    } else {
+      await show(request, response, { ...problem, message: complaint });
+    }
+  }
+
+  /** Verifies the user's current password. @returns what is wrong; undefined when the password is right */
+  async function problemWithPassword(request: Request, password: string): Promise<Complaint | undefined> {
     if (password === '') return NO_PASSWORD;
     const user = userOf(request);
     const guess = await guesses.signedIn(request, user);
-    if (!(await verifyPassword(options, user.id, password))) return WRONG_PASSWORD;
+    const isRight = await orBusy(verifyPassword(options, user.id, password));
+    if (isRight instanceof PasswordsBusy) {
+      // As at the sign-in form.
+      await guess.takeBack();
+      return isRight;
+    }
+    if (!isRight) return WRONG_PASSWORD;
     await guess.right();
     return undefined;
   }
@@ -120,8 +145,8 @@ export function accountPage(options: AccountPageOptions): Router {
   async function handleEmail(request: Request, response: Response): Promise<void> {
     const user = userOf(request);
     const { new: typed, current } = Form.parse(request.body);
-    const refuse = (field: AccountProblem['field'], message: string, status = 400) =>
-      show(request, response, { form: 'email', field, message, status, email: typed });
+    const refuse = (field: AccountProblem['field'], complaint: Complaint, status = 400) =>
+      showAgain(request, response, complaint, { form: 'email', field, status, email: typed });
 
     const email = NewEmail.safeParse(typed);
     if (!email.success) return refuse('new', email.error.issues[0]?.message ?? '');
@@ -144,15 +169,16 @@ export function accountPage(options: AccountPageOptions): Router {
 
   async function handlePassword(request: Request, response: Response): Promise<void> {
     const { new: typed, current } = Form.parse(request.body);
-    const refuse = (field: AccountProblem['field'], message: string) =>
-      show(request, response, { form: 'password', field, message });
+    const refuse = (field: AccountProblem['field'], complaint: Complaint) =>
+      showAgain(request, response, complaint, { form: 'password', field });
 
     const password = NewPassword.safeParse(typed);
     if (!password.success) return refuse('new', password.error.issues[0]?.message ?? '');
     const complaint = await problemWithPassword(request, current);
     if (complaint !== undefined) return refuse('current', complaint);
 
-    const changed = await changePassword(options, changeOf(request), password.data);
+    const changed = await orBusy(changePassword(options, changeOf(request), password.data));
+    if (changed instanceof PasswordsBusy) return refuse('current', changed);
     if (changed.kind === 'changed') await goOn(request, response, changed.user, 'password');
     else startOver(response);
   }
@@ -166,7 +192,7 @@ export function accountPage(options: AccountPageOptions): Router {
     }
     const complaint = await problemWithPassword(request, current);
     if (complaint !== undefined) {
-      return show(request, response, { form: 'delete', field: 'current', message: complaint, confirmation });
+      return showAgain(request, response, complaint, { form: 'delete', field: 'current', confirmation });
     }
 
     if ((await deleteUser(options, user)) === 'stale') {

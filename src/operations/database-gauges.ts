@@ -6,9 +6,10 @@ import { createBacklog } from './backlog-gauges.js';
 import { createCensus } from './census-gauges.js';
 import { createQueue } from './queue-gauges.js';
 import type { Reading } from './reading.js';
+import { shareLook } from './shared-look.js';
 
 /**
- * Metrics that are read from the database, which all instances share. They are read for each scrape, and are the same on
+ * Metrics that are read from the database, which all instances share. They are read for a scrape, and are the same on
  * every instance: take their maximum, where counters of processes are summed.
  */
 export interface DatabaseGauges {
@@ -56,8 +57,6 @@ function textOf(
   { name, registry, read }: Reading,
   { pool, clock, log }: DatabaseGaugeOptions,
 ): (limitMs: number) => Promise<string | undefined> {
-  let underWay: Promise<string | undefined> | undefined;
-
   async function readAnew(): Promise<string | undefined> {
     try {
       await withClient(pool, (client) => read(client, clock()));
@@ -68,10 +67,9 @@ function textOf(
     }
   }
 
-  return (limitMs) => {
-    underWay ??= readAnew().finally(() => (underWay = undefined));
-    return within(limitMs, underWay);
-  };
+  // Not kept: the answer of which it becomes a part is.
+  const text = shareLook(0, readAnew);
+  return (limitMs) => within(limitMs, text());
 }
 
 async function withClient(pool: Pool, use: (client: PoolClient) => Promise<void>): Promise<void> {

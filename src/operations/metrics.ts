@@ -65,13 +65,13 @@ export function createMetrics({ clock, periodicTasks }: { clock: Clock; periodic
   });
   const matchCandidates = new Histogram({
     name: 'ring_link_match_candidates',
-    help: 'Unclaimed token pairs that one match had to compute a nonce for.',
+    help: 'Unclaimed token pairs that one match had to compute a nonce for: all, or for a page that waits, the new ones.',
     buckets: [1, 10, 100, 1_000, 10_000, 100_000],
     registers,
   });
   const matchDuration = new Histogram({
     name: 'ring_link_match_duration_seconds',
-    help: 'How long one match took to walk the pool of unclaimed token pairs.',
+    help: 'How long one match took to read the pool of unclaimed token pairs and compute their nonces.',
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
     registers,
   });

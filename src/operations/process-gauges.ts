@@ -1,9 +1,18 @@
 import { Gauge, type Registry } from 'prom-client';
-import { checkReadiness, type HealthOptions } from './health.js';
+import type { Database } from '../database/database.js';
+import type { Passwords } from '../users/passwords.js';
+import type { Readiness } from './health.js';
 
-/** Adds the gauges of this process at the moment: whether it is ready, and how busy its connections to Postgres are. */
-export function addProcessGauges(registry: Registry, health: HealthOptions, limitMs: number): void {
-  const { database } = health;
+export interface ProcessGaugeOptions {
+  readiness: Readiness;
+  database: Pick<Database, 'usage'>;
+  passwords: Pick<Passwords, 'usage'>;
+  /** How long the database is waited for, in ms. */
+  limitMs: number;
+}
+
+/** Adds the gauges of this process at the moment: whether it is ready, and how busy its connections and threads are. */
+export function addProcessGauges(registry: Registry, { readiness, database, passwords, limitMs }: ProcessGaugeOptions): void {
   const registers = [registry];
   new Gauge({
     name: 'ring_link_ready',
@@ -11,7 +20,7 @@ export function addProcessGauges(registry: Registry, health: HealthOptions, limi
     labelNames: ['check'],
     registers,
     async collect() {
-      for (const [check, result] of Object.entries(await checkReadiness(health, limitMs))) {
+      for (const [check, result] of Object.entries(await readiness(limitMs))) {
         this.set({ check }, result === 'ok' ? 1 : 0);
       }
     },
@@ -44,6 +53,15 @@ export function addProcessGauges(registry: Registry, health: HealthOptions, limi
     registers,
     collect() {
       for (const { pool, waiting } of database.usage()) this.set({ pool }, waiting);
+    },
+  });
+  new Gauge({
+    name: 'ring_link_password_hashes',
+    help: 'Passwords that are being hashed, or wait for it, by state. Sign-ins beyond those that may wait are answered 503.',
+    labelNames: ['state'],
+    registers,
+    collect() {
+      for (const [state, count] of Object.entries(passwords.usage())) this.set({ state }, count);
     },
   });
 }

@@ -68,16 +68,21 @@ export async function storePair(trx: Knex.Transaction, pair: ReceivedPair): Prom
     .ignore();
 }
 
-/** Notes whose a received pair is: it enters the pool, or ends at once. */
+/** Notes whose a received pair is: it enters the pool, or ends at once. The last step of its transaction. */
 export async function identifyPair(
   trx: Knex.Transaction,
   id: PairRow['id'],
   accountId: string,
   status: keyof typeof BECOMES,
 ): Promise<void> {
+  // Until this transaction has ended, no other pair gets a place. So who sees a pair in the pool has seen all that have
+  // lower places: in the order of a sequence alone, the earlier of two may become visible later.
+  if (status === 'UNCLAIMED') await run(trx, sql`SELECT pg_advisory_xact_lock(hashtextextended('ring_tokens_pool', 2))`);
+  const place = status === 'UNCLAIMED' ? sql`nextval('webhook_events_id_seq')` : sql`NULL`;
   await run(
     trx,
-    sql`UPDATE ring_tokens SET ${BECOMES[status]}, account_id = ${accountId} WHERE id = ${id} AND status = 'RECEIVED'`,
+    sql`UPDATE ring_tokens SET ${BECOMES[status]}, account_id = ${accountId}, pool_place = ${place}
+         WHERE id = ${id} AND status = 'RECEIVED'`,
   );
 }
 

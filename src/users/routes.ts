@@ -8,6 +8,7 @@ import type { Clock } from '../time/clock.js';
 import type { Authentication } from './authentication.js';
 import { csrfProtection } from './csrf.js';
 import type { Guesses } from './guesses.js';
+import { orBusy, PasswordsBusy, prepareBusy } from './passwords-busy.js';
 import type { Passwords } from './passwords.js';
 import { createUser, Credentials, NewUser } from './users.js';
 
@@ -55,7 +56,14 @@ export function userRoutes(options: UserRoutesOptions): Router {
     const { email, intent } = Form.parse(request.body);
     const credentials = Credentials.safeParse(request.body).data;
     const guess = await guesses.atSignIn(request, credentials?.email);
-    const user = credentials && (await authentication.authenticate(request));
+    const user = credentials && (await orBusy(authentication.authenticate(request)));
+    if (user instanceof PasswordsBusy) {
+      // The guess was not looked at. Trying again must not use up those that a user has.
+      await guess.takeBack();
+      prepareBusy(response, user);
+      await showForms(request, response, intent, email, { form: 'sign-in', message: user.detail });
+      return;
+    }
     if (user === undefined) {
       response.status(401);
       await showForms(request, response, intent, email, { form: 'sign-in', message: WRONG_CREDENTIALS });
@@ -76,7 +84,12 @@ export function userRoutes(options: UserRoutesOptions): Router {
       await showForms(request, response, intent, email, { form: 'sign-up', field, message: issue?.message ?? '' });
       return;
     }
-    const user = await createUser({ db, passwords, clock }, newUser.data);
+    const user = await orBusy(createUser({ db, passwords, clock }, newUser.data));
+    if (user instanceof PasswordsBusy) {
+      prepareBusy(response, user);
+      await showForms(request, response, intent, email, { form: 'sign-up', message: user.detail });
+      return;
+    }
     if (user === undefined) {
       response.status(409);
       await showForms(request, response, intent, email, { form: 'sign-up', field: 'email', message: EMAIL_TAKEN });

@@ -1,8 +1,11 @@
 import { createHmac, createSecretKey } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import knex, { type Knex } from 'knex';
 import pg from 'pg';
-import { matchNonce, nonceCheck, UNCLAIMED_ACCOUNTS } from '../../src/linking/match.js';
+import { createNonceMatcher, NEWEST_UNCLAIMED_ACCOUNTS, nonceCheck, UNCLAIMED_ACCOUNTS } from '../../src/linking/match.js';
+import { identifyPair } from '../../src/tokens/pair-rows.js';
 import { insertPairs } from '../support/features/pairs.js';
+import { until } from '../support/waiting/until.js';
 import { createTestDatabase, type TestDatabase } from '../support/worlds/postgres.js';
 
 const KEY = 'ring-signing-key';
@@ -31,7 +34,8 @@ afterAll(async () => {
   await database.drop();
 });
 
-const match = (request: { nonce: string; time: string }) => matchNonce(pool, HMAC_KEY, request);
+/** Looks for a redirect that has not come before. */
+const match = (request: { nonce: string; time: string }) => createNonceMatcher(pool, HMAC_KEY)(request);
 
 describe('matching a nonce against the pool of unclaimed pairs', () => {
   test('knows the nonce that openssl made', async () => {
@@ -84,23 +88,26 @@ describe('matching a nonce against the pool of unclaimed pairs', () => {
     const locker = await pool.connect();
     try {
       await locker.query('BEGIN; LOCK TABLE ring_tokens IN ACCESS EXCLUSIVE MODE');
-      await expect(matchNonce(broken, HMAC_KEY, requestFor('x'))).rejects.toThrow('statement timeout');
+      await expect(createNonceMatcher(broken, HMAC_KEY)(requestFor('x'))).rejects.toThrow('statement timeout');
     } finally {
       await locker.query('ROLLBACK');
       locker.release();
     }
-    expect(await matchNonce(broken, HMAC_KEY, requestFor('x'))).toBeUndefined();
+    expect(await createNonceMatcher(broken, HMAC_KEY)(requestFor('x'))).toBeUndefined();
     await broken.end();
   });
 
   test('computes the nonce of every candidate, also after it has found the one', async () => {
     const computed = new Map<string, number>();
     // An account ID that counts how often it becomes part of a hashed text.
-    pg.types.setTypeParser(pg.types.builtins.TEXT, (value: string) => ({
+    const counting = (value: string) => ({
       toString: () => {
         computed.set(value, (computed.get(value) ?? 0) + 1);
         return value;
       },
+    });
+    pg.types.setTypeParser(pg.types.builtins.TEXT, (value: string) => ({
+      split: (separator: string) => value.split(separator).map(counting),
     }));
     try {
       await insertPairs(pool, { status: 'UNCLAIMED', count: 2_500, account: 'account-' });
@@ -117,6 +124,149 @@ describe('matching a nonce against the pool of unclaimed pairs', () => {
   test('one check serves any number of candidates in any order', () => {
     const isSigned = nonceCheck(HMAC_KEY, requestFor('b'));
     expect(['a', 'b', 'c', 'b', '', 'B'].map(isSigned)).toEqual([false, true, false, true, false, false]);
+  });
+});
+
+describe('the same redirect again', () => {
+  /** Looks for a redirect, and tells what it computed for it. */
+  function watched() {
+    let candidates = 0;
+    const look = createNonceMatcher(pool, HMAC_KEY, (report) => ({ candidates } = report));
+    return async (request: { nonce: string; time: string }) => ({ found: await look(request), candidates });
+  }
+
+  test('is computed for the pairs alone that have entered the pool since', async () => {
+    const look = watched();
+    await insertPairs(pool, { status: 'UNCLAIMED', count: 1_500 });
+    const request = requestFor('late-000002');
+    expect(await look(request)).toEqual({ found: undefined, candidates: 1_500 });
+    expect(await look(request)).toEqual({ found: undefined, candidates: 0 });
+
+    await insertPairs(pool, { status: 'UNCLAIMED', count: 45, account: 'others-' });
+    expect(await look(request)).toEqual({ found: undefined, candidates: 45 });
+
+    await insertPairs(pool, { status: 'UNCLAIMED', count: 3, account: 'late-' });
+    expect(await look(request)).toEqual({ found: 'late-000002', candidates: 3 });
+  });
+
+  test('finds its pair as often as it comes: the pair’s claim may have failed', async () => {
+    const look = watched();
+    await insertPairs(pool, { status: 'UNCLAIMED', count: 100, account: 'account-' });
+    const request = requestFor(numbered(99));
+    for (let time = 0; time < 2; time += 1) expect((await look(request)).found).toBe(numbered(99));
+
+    const late = requestFor('late-000001');
+    expect((await look(late)).found).toBeUndefined();
+    await insertPairs(pool, { status: 'UNCLAIMED', count: 5, account: 'late-' });
+    for (let time = 0; time < 2; time += 1) expect(await look(late)).toEqual({ found: 'late-000001', candidates: 5 });
+  });
+
+  test('finds a pair that has entered a pool that was empty', async () => {
+    const look = watched();
+    expect(await look(requestFor(numbered(1)))).toEqual({ found: undefined, candidates: 0 });
+    await insertPairs(pool, { status: 'UNCLAIMED', account: 'account-' });
+    expect(await look(requestFor(numbered(1)))).toEqual({ found: numbered(1), candidates: 1 });
+  });
+
+  test('is computed each time for pairs that have no place, because an older build has put them into the pool', async () => {
+    const look = watched();
+    await insertPairs(pool, { status: 'UNCLAIMED', count: 1_200 });
+    await look(requestFor(numbered(1)));
+    await insertPairs(pool, { status: 'UNCLAIMED', count: 30, account: 'older-build-', isPlaced: false });
+    expect(await look(requestFor(numbered(1)))).toEqual({ found: undefined, candidates: 30 });
+    expect(await look(requestFor(numbered(1)))).toEqual({ found: undefined, candidates: 30 });
+    await insertPairs(pool, { status: 'UNCLAIMED', account: 'account-', isPlaced: false });
+    expect(await look(requestFor(numbered(1)))).toEqual({ found: numbered(1), candidates: 31 });
+  });
+
+  test('is another one with another time, or another nonce', async () => {
+    const look = watched();
+    await insertPairs(pool, { status: 'UNCLAIMED', count: 10 });
+    const request = requestFor(numbered(1));
+    await look(request);
+    expect(await look({ ...request, time: `${Number(TIME) + 1}` })).toEqual({ found: undefined, candidates: 10 });
+    expect(await look(requestFor(numbered(2)))).toEqual({ found: undefined, candidates: 10 });
+    expect(await look(request)).toEqual({ found: undefined, candidates: 0 });
+  });
+
+  test('is not remembered for ever: a thousand others make it new', async () => {
+    const look = watched();
+    await insertPairs(pool, { status: 'UNCLAIMED', count: 2 });
+    await look(requestFor('forgotten'));
+    for (let n = 1; n <= 1_000; n += 1) await look(requestFor(numbered(n)));
+    expect(await look(requestFor(numbered(1_000)))).toEqual({ found: undefined, candidates: 0 });
+    expect(await look(requestFor('forgotten'))).toEqual({ found: undefined, candidates: 2 });
+  });
+});
+
+describe('pairs that enter the pool at the same time are all found by those who wait for them,', () => {
+  let db: Knex;
+  beforeAll(() => {
+    db = knex({ client: 'pg', connection: database.url, pool: { min: 0, max: 8 } });
+  });
+  afterAll(() => db.destroy());
+
+  /** Pairs whose Ring account is not known yet. */
+  async function received(count: number): Promise<string[]> {
+    await insertPairs(pool, { status: 'RECEIVED', count });
+    const { rows } = await pool.query<{ id: string }>(`SELECT id FROM ring_tokens WHERE status = 'RECEIVED'`);
+    return rows.map(({ id }) => id);
+  }
+
+  const isAnyoneWaiting = async () => {
+    const { rows } = await pool.query(
+      `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+    );
+    return rows.length > 0;
+  };
+
+  test('also one that is committed after another one that began later', async () => {
+    const [early = '', late = ''] = await received(2);
+    const look = createNonceMatcher(pool, HMAC_KEY);
+    const entering = await db.transaction();
+    await identifyPair(entering, early, 'early', 'UNCLAIMED');
+    let hasEntered = false;
+    const other = db.transaction(async (trx) => {
+      await identifyPair(trx, late, 'late', 'UNCLAIMED');
+    });
+    const done = other.then(() => (hasEntered = true));
+    await until('the other one has entered, or waits', async () => hasEntered || (await isAnyoneWaiting()));
+
+    expect(await look(requestFor('early'))).toBeUndefined();
+    await entering.commit();
+    await done;
+
+    expect(await look(requestFor('early'))).toBe('early');
+    expect(await look(requestFor('late'))).toBe('late');
+  });
+
+  test('in whatever order they are committed', async () => {
+    const ids = await received(60);
+    const accounts = ids.map((_, n) => numbered(n + 1));
+    const look = createNonceMatcher(pool, HMAC_KEY);
+    let isOver = false;
+    const found = accounts.map(async (account) => {
+      for (;;) {
+        const isLast = isOver;
+        const match = await look(requestFor(account));
+        if (match !== undefined || isLast) return match;
+      }
+    });
+    const queue = ids.entries();
+    const enter = async () => {
+      // One queue feeds all of them.
+      for (const [n, id] of queue) {
+        await db.transaction(async (trx) => {
+          await trx.raw('SELECT pg_sleep(random() * 0.01)');
+          await identifyPair(trx, id, accounts[n] ?? '', 'UNCLAIMED');
+          await trx.raw('SELECT pg_sleep(random() * 0.01)');
+        });
+      }
+    };
+    await Promise.all(Array.from({ length: 6 }, enter));
+    isOver = true;
+
+    expect(await Promise.all(found)).toEqual(accounts);
   });
 });
 
@@ -140,10 +290,17 @@ describe('reading the pool', () => {
     return row['QUERY PLAN'][0].Plan;
   }
 
+  /** The node that reads, below the one that puts the texts together. */
+  async function scanOf(statement: string): Promise<PlanNode> {
+    const plan = await planOf(statement);
+    return plan['Node Type'] === 'Aggregate' ? (plan.Plans?.[0] ?? plan) : plan;
+  }
+
+  const STATEMENTS = [UNCLAIMED_ACCOUNTS, NEWEST_UNCLAIMED_ACCOUNTS];
+
   test('asks for the status and for nothing else', () => {
-    expect(UNCLAIMED_ACCOUNTS.replace(/\s+/g, ' ').trim()).toMatch(
-      /^SELECT account_id FROM ring_tokens WHERE status = 'UNCLAIMED'$/i,
-    );
+    const conditions = STATEMENTS.map((statement) => statement.replace(/\s+/g, ' ').split(' FROM ring_tokens WHERE ')[1]);
+    expect(conditions).toEqual([`status = 'UNCLAIMED'`, `status = 'UNCLAIMED' ORDER BY pool_place DESC`]);
   });
 
   test('is answered from the partial index alone, without a look at the table, beside ten times as many claimed', async () => {
@@ -151,21 +308,23 @@ describe('reading the pool', () => {
     await insertPairs(pool, { status: 'UNCLAIMED', count: 2_000 });
     await pool.query('VACUUM ANALYZE ring_tokens');
 
-    const plan = await planOf(UNCLAIMED_ACCOUNTS);
-    expect(plan).toMatchObject({
-      'Node Type': 'Index Only Scan',
-      'Index Name': 'ring_tokens_unclaimed',
-      'Actual Rows': 2_000,
-      'Heap Fetches': 0,
-    });
-    expect(plan.Plans).toBeUndefined();
-    expect(plan.Filter).toBeUndefined();
-    expect(plan['Index Cond']).toBeUndefined();
+    for (const statement of STATEMENTS) {
+      const scan = await scanOf(statement);
+      expect(scan).toMatchObject({
+        'Node Type': 'Index Only Scan',
+        'Index Name': 'ring_tokens_pool',
+        'Actual Rows': 2_000,
+        'Heap Fetches': 0,
+      });
+      expect(scan.Plans).toBeUndefined();
+      expect(scan.Filter).toBeUndefined();
+      expect(scan['Index Cond']).toBeUndefined();
+    }
 
     const { rows } = await pool.query<{ indexdef: string }>(
-      `SELECT indexdef FROM pg_indexes WHERE indexname = 'ring_tokens_unclaimed'`,
+      `SELECT indexdef FROM pg_indexes WHERE indexname = 'ring_tokens_pool'`,
     );
-    expect(rows[0]?.indexdef).toMatch(/\(account_id\) WHERE \(status = 'UNCLAIMED'::text\)$/);
+    expect(rows[0]?.indexdef).toMatch(/\(pool_place\) INCLUDE \(account_id\) WHERE \(status = 'UNCLAIMED'::text\)$/);
   });
 
   test('stays an index-only scan while pairs come and go between two vacuums', async () => {
@@ -177,10 +336,12 @@ describe('reading the pool', () => {
     );
     await insertPairs(pool, { status: 'UNCLAIMED', count: 150, account: 'late-' });
 
-    expect(await planOf(UNCLAIMED_ACCOUNTS)).toMatchObject({
-      'Node Type': 'Index Only Scan',
-      'Index Name': 'ring_tokens_unclaimed',
-      'Actual Rows': 1_151,
-    });
+    for (const statement of STATEMENTS) {
+      expect(await scanOf(statement)).toMatchObject({
+        'Node Type': 'Index Only Scan',
+        'Index Name': 'ring_tokens_pool',
+        'Actual Rows': 1_151,
+      });
+    }
   });
 });

@@ -1,5 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { ERASED, type Pair } from '../support/features/pairs.js';
+import pg from 'pg';
+import { ERASED, insertPairs, type Pair } from '../support/features/pairs.js';
+import { type Scrape, scrape } from '../support/inspection/metrics.js';
 import { scaled } from '../support/waiting/limits.js';
 import { tick } from '../support/waiting/periodic-tasks.js';
 import { until } from '../support/waiting/until.js';
@@ -123,6 +125,31 @@ describe('a token pair that was received', () => {
     const user = await world.ring.createUser();
     expect((await install(user)).status).toBe('RECEIVED');
     expect(await link(user, 'waits.for.ring@example.com')).toBe('Your Ring account is linked');
+  });
+
+  test('is looked for once more by a page that waits, and no other pair is', async () => {
+    const client = new pg.Client({ connectionString: world.databaseUrl });
+    await client.connect();
+    await insertPairs(client, { status: 'UNCLAIMED', count: 300, account: 'crowd-' });
+    await client.end();
+    const user = await world.ring.createUser();
+    await world.ring.setFaults([{ endpoint: 'users-me', fault: { kind: 'hold' }, times: 1 }]);
+    await install(user);
+    const before = await scrape(world.url);
+    const sizeOfPool = before.count('ring_link_unclaimed_pairs');
+    expect(sizeOfPool).toBeGreaterThanOrEqual(300);
+    const looks = (at: Scrape) => at.count('ring_link_match_candidates_count');
+
+    const heading = link(user, 'waits.in.a.crowd@example.com');
+    await until('the pool was looked at twice in vain', async () => looks(await scrape(world.url)) > looks(before) + 1);
+    await world.ring.release();
+    expect(await heading).toBe('Your Ring account is linked');
+
+    const after = await scrape(world.url);
+    const computed = 'ring_link_match_candidates_sum';
+    expect(looks(after)).toBeGreaterThan(looks(before) + 2);
+    expect(after.count(computed) - before.count(computed)).toBe(sizeOfPool + 1);
+    await world.sql(`DELETE FROM ring_tokens WHERE account_id LIKE 'crowd-%'`);
   });
 
   test('expires when Ring can’t tell its account in time, and Ring is not asked any more', async () => {

@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { send } from '../support/clients/http.js';
+import { deliver, newEvent } from '../support/clients/webhooks.js';
 import { hiddenFields, type Visitor } from '../support/clients/visitor.js';
 import { untilLocksAwaited } from '../support/waiting/locks.js';
 import { until } from '../support/waiting/until.js';
-import { startWorld, type World } from '../support/worlds/world.js';
+import { startNetwork } from '../support/worlds/network.js';
+import { HMAC_KEY, startWorld, type World } from '../support/worlds/world.js';
 
 const PASSWORD = 'correct horse battery staple';
 
@@ -54,6 +54,35 @@ describe('when the database is slow to keep a session', () => {
     expect(visitor.page.text).toContain('action="/sign-in"');
     await visitor.submit('/sign-up', { email: `user-${randomUUID()}@example.com`, password: PASSWORD });
     expect(visitor.heading).toBe('Your Ring account is linked');
+  });
+});
+
+describe('when pages hold all the connections that they can get', () => {
+  test('Ring’s callback and webhooks are answered all the same', async () => {
+    const ringUser = await world.ring.createUser();
+    const { code } = await world.ring.issueCode(ringUser);
+    const visitor = await signUp();
+    const { cookie } = visitor;
+    const second = new pg.Client({ connectionString: world.databaseUrl });
+    await second.connect();
+    try {
+      await other.query('BEGIN; LOCK TABLE users IN ACCESS EXCLUSIVE MODE');
+      const pages = Array.from({ length: 15 }, () => send(world.url, '/ring/home', { cookie }));
+      await untilLocksAwaited(world, 10);
+      await second.query('BEGIN; LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE');
+      pages.push(...Array.from({ length: 15 }, () => send(world.url, '/ring/home')));
+      await untilLocksAwaited(world, 20);
+
+      const callback = await fetch(`${world.url}/ring/token`, { method: 'POST', body: new URLSearchParams({ code }) });
+      const webhook = await deliver(world.url, JSON.stringify(newEvent()), { key: HMAC_KEY });
+
+      expect([callback.status, webhook.status]).toEqual([200, 200]);
+      await other.query('ROLLBACK');
+      await second.query('ROLLBACK');
+      await Promise.all(pages);
+    } finally {
+      await second.end();
+    }
   });
 });
 
@@ -115,47 +144,6 @@ describe('when the network swallows everything to and from the database', () => 
     }
   });
 });
-
-/** A connection to a database that can lose everything on it, without a notice to either end. */
-async function startNetwork(databaseUrl: string) {
-  const target = new URL(databaseUrl);
-  const sockets = new Set<Socket>();
-  let isFrozen = false;
-  const server = createServer((near) => {
-    const far = connect(Number(target.port), target.hostname);
-    for (const [from, to] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      sockets.add(from);
-      from.on('error', () => undefined);
-      from.on('close', () => to.destroy());
-      from.on('data', (chunk) => {
-        if (!isFrozen) to.write(chunk);
-      });
-    }
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = new URL(databaseUrl);
-  address.port = `${(server.address() as AddressInfo).port}`;
-  return {
-    databaseUrl: address.href,
-    freeze() {
-      isFrozen = true;
-    },
-    /** Connections that have lost something are reset. */
-    thaw() {
-      isFrozen = false;
-      for (const socket of sockets) socket.destroy();
-    },
-    async close() {
-      server.close();
-      for (const socket of sockets) socket.destroy();
-      await once(server, 'close');
-    },
-  };
-}
 
 async function signUp(): Promise<Visitor> {
   const visitor = world.visitor();

@@ -1,5 +1,9 @@
+import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { scaled } from '../support/waiting/limits.js';
 import { until } from '../support/waiting/until.js';
+import { type Network, startNetwork } from '../support/worlds/network.js';
+import { createTestDatabase, startOwnPostgres, type TestDatabase } from '../support/worlds/postgres.js';
 import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
@@ -9,8 +13,8 @@ beforeAll(async () => {
 });
 afterAll(() => world.stop());
 
-async function ask(path: string) {
-  const response = await fetch(world.url + path);
+async function ask(path: string, url = world.url) {
+  const response = await fetch(url + path);
   return { status: response.status, headers: response.headers, body: await response.json() };
 }
 
@@ -62,4 +66,101 @@ describe('/readyz answers 503, and 200 again when it is over,', () => {
     expect((await ask('/livez')).status).toBe(200);
     await until('it is ready again', async () => (await ask('/readyz')).status === 200);
   });
+});
+
+describe('however many ask,', () => {
+  /** For as long as in production. */
+  const FRESH_MS = 1_000;
+  /** The statements of one look each, with the zero byte at which a text ends on its way to Postgres. */
+  const LOOKS = { '/readyz': 'SELECT 1\0', '/metrics': 'FROM scheduled_operations GROUP BY 1\0' };
+
+  let database: TestDatabase;
+  let network: Network;
+  let crowded: World;
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    network = await startNetwork(database.url);
+    crowded = await startWorld({ databaseUrl: network.databaseUrl, freshMs: FRESH_MS });
+    await until('the world is ready', async () => (await ask('/readyz', crowded.url)).status === 200);
+  });
+  afterAll(async () => {
+    network.thaw();
+    await crowded.stop();
+    await network.close();
+    await database.drop();
+  });
+
+  /** Sends a thousand requests over a hundred connections, without waiting for an answer. @returns the statuses */
+  async function askAtOnce(path: string): Promise<number[]> {
+    const request = `GET ${path} HTTP/1.1\r\nHost: localhost\r\n`;
+    const answers = Array.from({ length: 100 }, async () => {
+      const socket = connect(Number(new URL(crowded.url).port), 'localhost');
+      socket.write(`${request}\r\n`.repeat(9) + `${request}Connection: close\r\n\r\n`);
+      let text = '';
+      for await (const chunk of socket) text += String(chunk);
+      return [...text.matchAll(/HTTP\/1\.1 (\d+) /g)].map(([, status]) => Number(status));
+    });
+    return (await Promise.all(answers)).flat();
+  }
+
+  test.each(['/readyz', '/metrics'] as const)(
+    'a thousand requests for %s at once are answered 200 from one look at the database, or one a second',
+    async (path) => {
+      const before = network.countSent(LOOKS[path]);
+      const startedAt = performance.now();
+      const statuses = await askAtOnce(path);
+      const passedMs = performance.now() - startedAt;
+
+      expect(statuses).toEqual(Array(1_000).fill(200));
+      const looks = network.countSent(LOOKS[path]) - before;
+      expect(looks).toBeLessThanOrEqual(1 + Math.floor(passedMs / FRESH_MS));
+    },
+  );
+
+  test('what is found counts for a second at most', async () => {
+    const before = network.countSent(LOOKS['/readyz']);
+    await until('there is another look', async () => {
+      expect((await ask('/readyz', crowded.url)).status).toBe(200);
+      return network.countSent(LOOKS['/readyz']) > before;
+    });
+  });
+
+  test('a shutdown shows at once', async () => {
+    const leaving = await startWorld({ freshMs: FRESH_MS, environment: { DRAIN_SECONDS: '2' } });
+    await until('it is ready', async () => (await ask('/readyz', leaving.url)).status === 200);
+
+    const stopped = leaving.stop();
+    const { status, body } = await ask('/readyz', leaving.url);
+    await stopped;
+
+    expect(status).toBe(503);
+    expect(body).toMatchObject({ checks: { database: 'ok', accepting: 'failed' } });
+  });
+
+  test('a look that gets no answer is not joined by another, and all are told 503 in time', async () => {
+    network.freeze();
+    const before = network.countSent(LOOKS['/readyz']);
+    const answers: number[] = [];
+    for (let time = 0; time < 2; time += 1) answers.push(...(await askAtOnce('/readyz')));
+    const looks = network.countSent(LOOKS['/readyz']) - before;
+    network.thaw();
+
+    // What was found before the network was gone may count for a part of a second.
+    expect(new Set(answers.slice(-1_000))).toEqual(new Set([503]));
+    expect(looks).toBeLessThanOrEqual(1);
+    await until('it is ready again', async () => (await ask('/readyz', crowded.url)).status === 200);
+  });
+});
+
+test('/readyz tells within a second or two that Postgres has died', async () => {
+  const postgres = await startOwnPostgres();
+  const alone = await startWorld({ databaseUrl: postgres.url, freshMs: 1_000 });
+  try {
+    await until('it is ready', async () => (await ask('/readyz', alone.url)).status === 200);
+    await postgres.kill9();
+    await until('it is not ready', async () => (await ask('/readyz', alone.url)).status === 503, scaled(2_000));
+  } finally {
+    await alone.stop();
+    await postgres.remove();
+  }
 });

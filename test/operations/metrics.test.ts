@@ -470,7 +470,7 @@ describe('a whole life moves', () => {
   test('and shows connections, readiness and the process', async () => {
     const now = await look();
 
-    for (const pool of ['knex', 'libraries', 'queue', 'inbox', 'metrics']) {
+    for (const pool of ['knex', 'callback', 'libraries', 'queue', 'inbox', 'metrics']) {
       expect(now.value(`ring_link_database_connections_limit{pool="${pool}"}`)).toBeGreaterThan(0);
       expect(now.value(`ring_link_database_waiting{pool="${pool}"}`)).toBe(0);
       expect(now.value(`ring_link_database_connections{pool="${pool}",state="in_use"}`)).toBeDefined();

@@ -8,7 +8,7 @@ import type { EventStreamSettings } from '../../../src/events/event-streams.js';
 import { createLogger } from '../../../src/operations/logging.js';
 import { type Service, startService } from '../../../src/service.js';
 import { startSimulator } from '../../../src/simulator/simulator.js';
-import type { HashCost } from '../../../src/users/passwords.js';
+import type { HashCost, HashThreadsOptions } from '../../../src/users/hash-threads.js';
 import { Visitor } from '../clients/visitor.js';
 import { scaled, WAIT_LIMIT_MS } from '../waiting/limits.js';
 import { createTestDatabase } from './postgres.js';
@@ -41,8 +41,14 @@ export interface WorldOptions {
   ringTimeoutMs?: number;
   /** The time in ms that a scrape waits for the database. Unlimited unless given. */
   scrapeLimitMs?: number;
+  /**
+   * The time in ms for which one look of `/readyz` and `/metrics` is given to all who ask. None unless given, because a test
+   * asks for what has just happened.
+   */
+  freshMs?: number;
   /** The cost of hashing a password. As low as possible unless given. */
   hashCost?: HashCost;
+  hashThreads?: HashThreadsOptions;
   eventStreams?: Partial<EventStreamSettings>;
   /** Ring's clock, epoch ms. The app's unless given. */
   ringNow?: () => number;
@@ -109,7 +115,9 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
       ringTimeoutMs: options.ringTimeoutMs ?? scaled(8_000),
       connectTimeoutMs: scaled(4_000),
       scrapeLimitMs: options.scrapeLimitMs ?? WAIT_LIMIT_MS,
+      freshMs: options.freshMs ?? 0,
       hashCost: options.hashCost ?? CHEAPEST,
+      ...(options.hashThreads && { hashThreads: options.hashThreads }),
       ...(options.eventStreams && { eventStreams: options.eventStreams }),
     });
   const service = await start(appPort);
