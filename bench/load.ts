@@ -23,8 +23,13 @@ export interface Load {
 
 /** Signed requests as bytes, each with an ID of its own. They are made before the measurement starts. */
 export function prepareRequests(count: number): Buffer[] {
+  return requestsOf(ACCOUNT_IDS, count);
+}
+
+/** The same of these accounts alone. */
+export function requestsOf(accountIds: readonly string[], count: number): Buffer[] {
   return Array.from({ length: count }, (_, index) => {
-    const body = Buffer.from(JSON.stringify(newEvent(index)));
+    const body = Buffer.from(JSON.stringify(newEvent(accountIds, index)));
     const head = [
       'POST /webhooks/ring HTTP/1.1',
       'Host: partner.example.com',
@@ -37,8 +42,8 @@ export function prepareRequests(count: number): Buffer[] {
   });
 }
 
-function newEvent(index: number): object {
-  const accountId = ACCOUNT_IDS[Math.floor(Math.random() * ACCOUNT_IDS.length)] ?? '';
+function newEvent(accountIds: readonly string[], index: number): object {
+  const accountId = accountIds[Math.floor(Math.random() * accountIds.length)] ?? '';
   const type = TYPES[index % TYPES.length];
   const source = deviceId(accountId, index % DEVICES_EACH);
   const now = Date.now();
@@ -57,9 +62,14 @@ function newEvent(index: number): object {
 /**
  * Sends all requests over kept connections, the next one on each connection as soon as the last is answered. The
  * sockets are bare, because the generator shares the machine with the service that it measures.
+ *
+ * @param ports the connections are spread over them
  */
-export async function sendAll(port: number, requests: readonly Buffer[]): Promise<Load> {
-  const sockets = await Promise.all(Array.from({ length: CONNECTIONS }, () => open(port)));
+export async function sendAll(ports: readonly number[], requests: readonly Buffer[]): Promise<Load> {
+  const count = Math.min(CONNECTIONS, requests.length);
+  const sockets = await Promise.all(
+    Array.from({ length: count }, (_, index) => open(ports[index % ports.length] ?? 0)),
+  );
   const queue = requests.entries();
   const latencies = new Float64Array(requests.length);
   let stored = 0;

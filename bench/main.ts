@@ -10,14 +10,34 @@ import { benchTokens } from './tokens.js';
 import { benchTrouble } from './trouble.js';
 import { benchWebhooks } from './webhooks.js';
 
-const USAGE = `Runs every benchmark on a Postgres of its own. Figures are ratios to a baseline that is measured in the same run.
+const USAGE = `Runs every benchmark, or those that are named, on a Postgres of its own. Figures are ratios to a baseline that is
+measured in the same run.
 
     npm run bench
+    npm run bench -- webhooks
 `;
+
+type Bench = (databaseUrl: string, directory: string) => Promise<void>;
+
+const BENCHES = new Map<string, Bench>([
+  ['trouble', benchTrouble],
+  ['match', benchMatch],
+  ['tokens', benchTokens],
+  ['freshness', benchFreshness],
+  ['crowd', benchCrowd],
+  ['webhooks', benchWebhooks],
+]);
 
 if (process.argv.includes('--help')) {
   process.stdout.write(USAGE);
   process.exit();
+}
+
+const names = process.argv.slice(2);
+const unknown = names.find((name) => !BENCHES.has(name));
+if (unknown !== undefined) {
+  process.stderr.write(`expected some of: ${[...BENCHES.keys()].join(', ')}\n`);
+  process.exit(1);
 }
 
 const directory = await mkdtemp(join(tmpdir(), 'ring-account-linking-bench-'));
@@ -26,12 +46,9 @@ await chmod(directory, 0o711);
 const postgres = await startEmbeddedPostgres({ dataDir: join(directory, 'postgres'), log: () => undefined });
 try {
   await migrateToLatest(postgres.url);
-  await benchTrouble(postgres.url);
-  await benchMatch(postgres.url);
-  await benchTokens(postgres.url);
-  await benchFreshness(postgres.url, directory);
-  await benchCrowd(postgres.url, directory);
-  await benchWebhooks(postgres.url, directory);
+  for (const [name, bench] of BENCHES) {
+    if (names.length === 0 || names.includes(name)) await bench(postgres.url, directory);
+  }
 } finally {
   await postgres.stop();
   await rm(directory, { recursive: true });

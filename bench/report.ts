@@ -11,6 +11,27 @@ export async function timed(run: () => unknown): Promise<number> {
   return performance.now() - start;
 }
 
+export interface Aim {
+  what: string;
+  figure: number;
+  atLeast?: number;
+  atMost?: number;
+}
+
+/** Prints figures beside what they should be. */
+export function printAims(aims: readonly Aim[]): void {
+  printTable(
+    'Aims',
+    ['what', 'measured', 'aim', ''],
+    aims.map(({ what, figure, atLeast, atMost }) => [
+      what,
+      figure.toFixed(2),
+      atLeast !== undefined ? `at least ${atLeast}` : atMost !== undefined ? `at most ${atMost}` : 'none here',
+      figure >= (atLeast ?? -Infinity) && figure <= (atMost ?? Infinity) ? '' : 'missed',
+    ]),
+  );
+}
+
 export function print(line = ''): void {
   process.stdout.write(`${line}\n`);
 }

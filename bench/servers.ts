@@ -4,7 +4,7 @@ import { open } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Memory } from './probe.js';
+import type { Usage } from './probe.js';
 
 const PROBE = new URL('probe.js', import.meta.url).href;
 
@@ -12,7 +12,7 @@ const PROBE = new URL('probe.js', import.meta.url).href;
 export interface Server {
   name: string;
   port: number;
-  memory(): Promise<Memory>;
+  usage(): Promise<Usage>;
   stop(): Promise<void>;
 }
 
@@ -40,10 +40,10 @@ export async function startServer({ name, entry, environment, directory }: Serve
   return {
     name,
     port,
-    async memory() {
-      child.send('memory');
-      const [memory] = (await once(child, 'message')) as [Memory];
-      return memory;
+    async usage() {
+      child.send('usage');
+      const [usage] = (await once(child, 'message')) as [Usage];
+      return usage;
     },
     async stop() {
       if (hasEnded(child)) return;

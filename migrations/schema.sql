@@ -331,5 +331,5 @@ CREATE TABLE webhook_events (
 CREATE INDEX webhook_events_account ON webhook_events (account_id, status, id);
 CREATE INDEX webhook_events_failed ON webhook_events (id) WHERE (status = 'FAILED');
 CREATE INDEX webhook_events_latest_removals ON webhook_events (received_at) WHERE (type = 'app_integration_removed');
-CREATE INDEX webhook_events_pending ON webhook_events (received_at) WHERE (status = 'PENDING');
+CREATE INDEX webhook_events_pending ON webhook_events (account_id, id) WHERE (status = 'PENDING');
 CREATE INDEX webhook_events_removals ON webhook_events (account_id, id) WHERE ((status = 'PENDING') AND (type = 'app_integration_removed'));

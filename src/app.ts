@@ -40,6 +40,7 @@ import { createKnownBrowsers } from './users/known-browsers.js';
 import { createPasswords } from './users/passwords.js';
 import { userRoutes } from './users/routes.js';
 import { createSessions } from './users/session.js';
+import type { Applier } from './webhooks/applier.js';
 import { webhookReceiver } from './webhooks/receiver.js';
 
 export interface AppOptions {
@@ -48,6 +49,7 @@ export interface AppOptions {
   database: Database;
   codes: CodeExchange;
   queue: Pick<JobQueue, 'isAlive'>;
+  applier: Pick<Applier, 'wake'>;
   feed: EventFeed;
   metrics: Metrics;
   /** Whether the encryption keys open the tokens in the database. */
@@ -131,17 +133,22 @@ export function createApp(options: AppOptions): App {
   app.engine('ejs', renderView);
   app.enable('view cache');
 
-  app.use(requestLog(log));
-  app.use(securityHeaders(config));
-  // The busiest route comes first.
+  // The busiest route comes first, before what only the others need.
   app.use(
     webhookReceiver({
-      inbox: createInbox({ pool: database.inboxPool, clock, clockSkewMs: config.linkClockSkewSeconds * 1_000 }),
+      inbox: createInbox({
+        pool: database.inboxPool,
+        clock,
+        clockSkewMs: config.linkClockSkewSeconds * 1_000,
+        onReady: options.applier.wake,
+      }),
       hmacKey,
       log,
       onDelivery: metrics.onDelivery,
     }),
   );
+  app.use(requestLog(log));
+  app.use(securityHeaders(config));
   const readiness = createReadiness({ database, queue: options.queue, areKeysRight, isShuttingDown, freshMs });
   app.use(healthRoutes(readiness));
   app.use(

@@ -2,7 +2,7 @@ import type { Core } from './core.js';
 import type { Database } from './database/database.js';
 import { READ_HISTORY } from './events/history-rows.js';
 import { NOTE_MISSED_TIME, noteMissed, readHistory } from './events/read-history.js';
-import { PROCESS_INBOX } from './inbox/wake-up.js';
+import { accountsOf, PROCESS_INBOX } from './inbox/wake-up.js';
 import { fetchDevice, fetchInventory, fetchStatus } from './inventory/fetch-devices.js';
 import { fetchSubscriptions, subscriptionsKeyOf } from './inventory/subscriptions.js';
 import { oneAtATime } from './jobs/one-at-a-time.js';
@@ -21,7 +21,7 @@ import {
 import { TAKE_PICTURE, takeScheduledPicture } from './pictures/scheduled-picture.js';
 import { FETCH_DEVICE, FETCH_INVENTORY, FETCH_STATUS, FETCH_SUBSCRIPTIONS } from './ring-accounts/refetch.js';
 import type { CallBudget } from './tokens/call-budget.js';
-import { processInbox } from './webhooks/process.js';
+import type { Applier } from './webhooks/applier.js';
 
 /**
  * Every job, in lanes. Jobs of the second may be many, and each waits for Ring: they must not delay those of the first, for
@@ -30,7 +30,8 @@ import { processInbox } from './webhooks/process.js';
 export function jobLanes(
   core: Core,
   database: Database,
-  { onApplied, onFailed, onPicture }: Pick<Metrics, 'onApplied' | 'onFailed' | 'onPicture'>,
+  applier: Pick<Applier, 'wake'>,
+  { onPicture }: Pick<Metrics, 'onPicture'>,
   { pictureBudget, historyBudget }: Record<'pictureBudget' | 'historyBudget', CallBudget>,
 ): Lane[] {
   return [
@@ -39,7 +40,9 @@ export function jobLanes(
       tasks: {
         [IDENTIFY_ACCOUNT]: (payload) => identifyAccount(core, payload),
         [CONFIRM_LINK]: oneAtATime(database, CONFIRM_LINK, confirmationKeyOf, (payload) => confirmLink(core, payload)),
-        [PROCESS_INBOX]: (payload) => processInbox({ ...core, onApplied, onFailed }, payload),
+        [PROCESS_INBOX]: (payload) => {
+          applier.wake(accountsOf(payload));
+        },
         [CLOSE_LIVE_VIEW]: (payload) => closeAtRing(core, payload),
         [NOTE_MISSED_TIME]: (payload) => noteMissed(core, payload),
       },

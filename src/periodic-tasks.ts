@@ -2,7 +2,6 @@ import type { Core } from './core.js';
 import { notePresence } from './events/presence.js';
 import { purgeDeviceEvents } from './events/record-events.js';
 import { purgeInbox } from './inbox/event-rows.js';
-import { wakeOverdueInboxes } from './inbox/wake-up.js';
 import { purgeArchive } from './inventory/archive.js';
 import { checkSubscriptions } from './inventory/check-subscriptions.js';
 import { purgeRemovedDevices } from './inventory/device-rows.js';
@@ -18,7 +17,6 @@ import type { CallBudget } from './tokens/call-budget.js';
 export const CRON_EXPRESSIONS = {
   'expire unclaimed tokens': '* * * * *',
   'refresh tokens': '* * * * *',
-  'wake overdue inboxes': '* * * * *',
   'start due snapshots': '* * * * *',
   'check subscriptions': '* * * * *',
   // Often, because refused codes may be many.
@@ -56,7 +54,6 @@ export function periodicTasks(
       if (expired > 0) core.log.info({ expired }, 'expired unclaimed token pairs');
     },
     'refresh tokens': () => refreshInBackground({ ...core, budget, isStopping }),
-    'wake overdue inboxes': () => wakeOverdueInboxes(core),
     'check subscriptions': () => checkSubscriptions({ ...core, exempt }),
     'start due snapshots': () => startDueSchedules(core),
     'end expired live views': () => endExpiredLiveViews(core),

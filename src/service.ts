@@ -28,6 +28,7 @@ import { findWrongKeys, requireEveryKey } from './tokens/key-check.js';
 import { createCallBudget, HISTORY_SHARE, PICTURE_SHARE, REFRESH_SHARE, type Share } from './tokens/call-budget.js';
 import { createVault, type Vault } from './tokens/vault.js';
 import type { HashCost, HashThreadsOptions } from './users/hash-threads.js';
+import { startApplier } from './webhooks/applier.js';
 
 export interface ServiceOptions {
   config: Config;
@@ -113,7 +114,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const isShuttingDown = () => isStopping;
   const budgetOf = (share: Share) => createCallBudget(database.pool, share, isShuttingDown);
   const budgets = { pictureBudget: budgetOf(PICTURE_SHARE), historyBudget: budgetOf(HISTORY_SHARE) };
-  const lanes = jobLanes(core, database, metrics, budgets);
+  const applier = startApplier({ ...core, ...metrics });
+  const lanes = jobLanes(core, database, applier, metrics, budgets);
   const queue = startQueue(database, lanes, log);
   const periodic = startPeriodicTasks(
     periodicTasks(core, { budget: budgetOf(REFRESH_SHARE), auditRetentionDays, exempt, isStopping: isShuttingDown }),
@@ -128,6 +130,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     config,
     database,
     queue,
+    applier,
     metrics,
     areKeysRight,
     isShuttingDown,
@@ -147,6 +150,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     // After draining, so that browsers reconnect to another instance.
     app.endStreams();
     await Promise.all([server.listening && close(CLOSE_LIMIT_MS), periodic.stop(), queue.stop(), feed.stop()]);
+    await applier.stop();
     // Exchanges and refreshes are finished even if their caller has gone: Ring's answer exists only in this process.
     await Promise.all([codes.settled(), tokens.settled()]);
     await app.close();

@@ -14,6 +14,7 @@ import { DOWNLOAD_PLACES } from '../src/my-data/download.js';
 import { CLIP_PLACES } from '../src/pages/recording-pages.js';
 import { HISTORY_SHARE, PICTURE_SHARE, REFRESH_SHARE, type Share } from '../src/tokens/call-budget.js';
 import { WAITING_FOR_EACH } from '../src/users/hash-threads.js';
+import { BODIES } from '../src/webhooks/receiver.js';
 import { DOCUMENTS, namedInDocuments, PROJECT, readProjectFile } from './support/inspection/documents.js';
 
 const execute = promisify(execFile);
@@ -56,6 +57,7 @@ describe('limits', () => {
   const places = ({ ofUser, ofNetwork, ofProcess }: PlaceBounds) =>
     `${number(ofUser)} of a user, ${number(ofNetwork)} of a network, ${number(ofProcess)} in all`;
   const share = ({ calls, windowMs }: Share, what: string) => `${(calls * 1_000) / windowMs} ${what} in a second`;
+  const mega = (bytes: number) => `${bytes / 1_024 / 1_024} MB`;
   const { inside, waitingOfNetwork, waitingOfProcess } = CODE_PLACES;
 
   const limits: Record<string, string> = {
@@ -71,6 +73,7 @@ describe('limits', () => {
     refreshes: share(REFRESH_SHARE, 'calls'),
     histories: share(HISTORY_SHARE, 'calls'),
     event_pictures: share(PICTURE_SHARE, 'pictures'),
+    webhook: `${BODIES.limit / 1_024} kB; ${mega(BODIES.mostHeldOfSender)} held of a network, ${mega(BODIES.mostHeld)} held in all`,
     ...Object.fromEntries(Object.entries(BODY_LIMITS).map(([name, limit]) => [name, limit.replace('kb', ' kB')])),
   };
   const [, section = ''] = /^## Limits\n(.*?)^## /ms.exec(DOCUMENTS.get('README.md') ?? '') ?? [];

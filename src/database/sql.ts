@@ -3,7 +3,7 @@ import type { QueryConfig } from 'pg';
 
 /** A value in a statement. An array is one value, of an array type. Pass json as text. */
 export type SqlValue =
-  string | number | bigint | boolean | Date | Buffer | null | readonly (string | number | Date | null)[];
+  string | number | bigint | boolean | Date | Buffer | null | readonly (string | number | boolean | Date | null)[];
 
 /**
  * A statement, or a part of one, with its values. Only its type is exported and its fields are private, so that only the

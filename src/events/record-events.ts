@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { Knex } from 'knex';
 import type { Core } from '../core.js';
-import { row, rows, run, type Sql, sql } from '../database/sql.js';
+import { rows, run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
+import { onBehalfOf } from '../request-id.js';
 import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
 import { isUsable } from '../ring-accounts/link-conditions.js';
 import { refetchDevice } from '../ring-accounts/refetch.js';
@@ -24,9 +25,10 @@ export interface DeviceEvent {
  */
 export const EVENTS_CHANNEL = 'device_events';
 
-/** SQL: tells the pages of the user who may see the events of a Ring account that these have changed. */
-export const tellPages = (accountId: string): Sql =>
-  sql`SELECT pg_notify(${EVENTS_CHANNEL}, user_id::text) FROM account_links WHERE account_id = ${accountId} AND ${isUsable()}`;
+/** SQL: tells the pages of the users who may see the events of Ring accounts that these have changed. */
+export const tellPages = (...accountIds: string[]): Sql => sql`
+  SELECT pg_notify(${EVENTS_CHANNEL}, user_id::text) FROM account_links
+   WHERE account_id = ANY (${accountIds}::text[]) AND ${isUsable()}`;
 
 /** The webhooks that tell of what Ring's history tells of, too. */
 export type RecordedType = 'motion_detected' | 'button_press';
@@ -36,38 +38,61 @@ const IS_IN_HISTORY = sql`type IN ('motion_detected', 'button_press')`;
 const PAIRED_ANEW_MS = 60_000;
 
 /**
- * Records an event and tells the pages that show it. An event from before the device's removal is not recorded, because
- * those were erased. An event from after it may mean that the device is back and we were not told: then Ring is asked.
+ * Records events in their order and tells the pages that show them. An event from before its device's removal is not recorded,
+ * because those were erased. An event from after it may mean that the device is back and we were not told: then Ring is asked.
  *
  * An event that Ring's history has told of becomes the webhook's: its key, its time and its subtype. The caller holds the
- * account's lock, as {@link mergeHistory} does.
+ * accounts' locks, as {@link mergeHistory} does.
  */
-export async function recordDeviceEvent(trx: Knex.Transaction, event: DeviceEvent): Promise<void> {
-  const { requestId, accountId, deviceId, type, subtype, occurredAt } = event;
-  const recorded = await row<{ was_removed: boolean; is_near_history: boolean }>(
+export async function recordDeviceEvents(trx: Knex.Transaction, events: readonly DeviceEvent[]): Promise<void> {
+  const recorded = await rows<RecordedRow>(
     trx,
     sql`INSERT INTO device_events (request_id, account_id, device_id, type, subtype, occurred_at)
-        SELECT ${requestId}, ${accountId}, ${deviceId}, ${type}, ${subtype ?? null}, ${occurredAt}
+        SELECT told.request_id, told.account_id, told.device_id, told.type, told.subtype, told.occurred_at
+          FROM unnest(${events.map(({ requestId }) => requestId)}::uuid[],
+                      ${events.map(({ accountId }) => accountId)}::text[],
+                      ${events.map(({ deviceId }) => deviceId)}::text[],
+                      ${events.map(({ type }) => type)}::text[],
+                      ${events.map(({ subtype }) => subtype ?? null)}::text[],
+                      ${events.map(({ occurredAt }) => occurredAt)}::timestamptz[])
+               WITH ORDINALITY AS told (request_id, account_id, device_id, type, subtype, occurred_at, place)
          WHERE NOT EXISTS (SELECT 1 FROM devices
-                            WHERE account_id = ${accountId} AND id = ${deviceId} AND removed_at >= ${occurredAt})
+                            WHERE account_id = told.account_id AND id = told.device_id
+                              AND removed_at >= told.occurred_at)
+         ORDER BY told.place
         ON CONFLICT (request_id) DO NOTHING
-        RETURNING EXISTS (SELECT 1 FROM devices
-                           WHERE account_id = ${accountId} AND id = ${deviceId} AND removed_at IS NOT NULL) AS was_removed,
+        RETURNING request_id, account_id,
+                  EXISTS (SELECT 1 FROM devices
+                           WHERE account_id = device_events.account_id AND id = device_id
+                             AND removed_at IS NOT NULL) AS was_removed,
                   ${IS_IN_HISTORY} AND EXISTS (
                     SELECT 1 FROM device_events AS other
-                     WHERE other.account_id = ${accountId} AND other.device_id = ${deviceId}
+                     WHERE other.account_id = device_events.account_id AND other.device_id = device_events.device_id
                        AND other.history_id IS NOT NULL
-                       AND other.occurred_at BETWEEN ${around(occurredAt, -1)} AND ${around(occurredAt, 1)}
-                  ) AS is_near_history,
-                  (${tellPages(accountId)})`,
+                       AND other.occurred_at BETWEEN device_events.occurred_at - ${PAIRED_ANEW_MS} * interval '1 ms'
+                                                 AND device_events.occurred_at + ${PAIRED_ANEW_MS} * interval '1 ms'
+                  ) AS is_near_history`,
   );
-  if (recorded?.was_removed === true) await refetchDevice(trx, { accountId, deviceId, occurredAt });
-  if (recorded?.is_near_history === true) {
-    await pairAnew(trx, { accountId, deviceId }, type as RecordedType, [occurredAt], []);
+  if (recorded.length === 0) return;
+  await run(trx, tellPages(...new Set(recorded.map(({ account_id }) => account_id))));
+  const byId = new Map(recorded.map((row) => [row.request_id, row]));
+  for (const event of events) {
+    const row = byId.get(event.requestId);
+    if (row !== undefined) await onBehalfOf(event.requestId, () => followUp(trx, event, row));
   }
 }
 
-const around = (time: Date, direction: 1 | -1): Date => new Date(time.getTime() + direction * PAIRED_ANEW_MS);
+type RecordedRow = Pick<Tables['device_events'], 'request_id' | 'account_id'> & {
+  was_removed: boolean;
+  is_near_history: boolean;
+};
+
+async function followUp(trx: Knex.Transaction, event: DeviceEvent, recorded: RecordedRow): Promise<void> {
+  const { accountId, deviceId, type, occurredAt } = event;
+  if (recorded.was_removed) await refetchDevice(trx, { accountId, deviceId, occurredAt });
+  if (!recorded.is_near_history) return;
+  await pairAnew(trx, { accountId, deviceId }, type as RecordedType, [occurredAt], []);
+}
 
 /** An event as Ring's history tells it. */
 export interface HistoryEntry {

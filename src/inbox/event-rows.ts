@@ -23,22 +23,25 @@ const becomesProcessed = (now: Date): Sql => sql`
 /**
  * Marks events as applied. Where the link or the device is gone by now, only what tells a duplicate is kept: the body, which
  * may tell about the user, is erased.
+ *
+ * @param events `isPast`: their link is gone
  */
 export async function markProcessed(
   trx: Knex.Transaction,
-  ids: readonly EventRow['id'][],
-  { now, voidBefore, hasIntegrationEnded }: { now: Date; voidBefore: Date | null; hasIntegrationEnded: boolean },
+  events: readonly { id: EventRow['id']; isPast: boolean }[],
+  now: Date,
 ): Promise<void> {
+  const past = events.filter(({ isPast }) => isPast).map(({ id }) => id);
   await run(
     trx,
     sql`UPDATE webhook_events AS event
            SET ${becomesProcessed(now)},
-               body = CASE WHEN ${hasIntegrationEnded} OR event.occurred_at < ${voidBefore} OR EXISTS (
+               body = CASE WHEN id = ANY (${past}::bigint[]) OR EXISTS (
                              SELECT 1 FROM devices
                               WHERE account_id = event.account_id AND id = event.device_id
                                 AND removed_at >= event.occurred_at)
                            THEN NULL ELSE body END
-         WHERE id = ANY (${ids}::bigint[])`,
+         WHERE id = ANY (${events.map(({ id }) => id)}::bigint[])`,
   );
 }
 

@@ -1,11 +1,10 @@
 import type { Pool } from 'pg';
 import { type Sql, sql } from '../database/sql.js';
-import type { Tables } from '../database/tables.js';
 import { isDatabaseUnavailable } from '../database/unavailable.js';
 import { NEXT_ARRIVAL } from '../ring-accounts/installation.js';
+import { isApplied } from '../ring-accounts/link-conditions.js';
 import type { ParsedEvent } from '../ring/events.js';
 import type { Clock } from '../time/clock.js';
-import { PROCESS_INBOX } from './wake-up.js';
 
 /** A delivery whose signature and form are good. */
 export interface Delivery {
@@ -17,8 +16,7 @@ export type Stored = 'stored' | 'duplicate';
 
 export interface Inbox {
   /**
-   * Stores a delivery together with the job that will apply it, and resolves when both are committed: from then on no crash,
-   * ours or Postgres's, loses it.
+   * Stores a delivery and resolves when it is committed: from then on no crash, ours or Postgres's, loses it.
    *
    * @throws {InboxUnavailableError} when it was not committed in time; it may be stored or not
    */
@@ -32,9 +30,6 @@ export class InboxUnavailableError extends Error {
 
 /** Ring gives up after 5 s. */
 const DEFAULT_LIMIT_MS = 4_000;
-/** A batch of this size is a sign of load. Its job waits a little, and then applies later arrivals, too. */
-const BUSY_BATCH = 8;
-const BUSY_DELAY_MS = 1_000;
 /** Limits a batch's memory and its time in Postgres. More than this wait only when Postgres is slow. */
 const MAX_BATCH = 200;
 const MAX_WAITING = 2_000;
@@ -50,7 +45,7 @@ interface Waiting extends Delivery {
  * The inbox with group commit: deliveries that arrive while a batch is being committed make up the next batch, and share
  * one statement and one commit. A delivery that comes alone finds no batch under way and is stored at once.
  */
-export function createInbox({ pool, clock, clockSkewMs, limitMs = DEFAULT_LIMIT_MS }: InboxOptions): Inbox {
+export function createInbox({ pool, clock, clockSkewMs, onReady, limitMs = DEFAULT_LIMIT_MS }: InboxOptions): Inbox {
   let waiting: Waiting[] = [];
   let waitingBytes = 0;
   /** Whether a batch is being committed. The next one grows meanwhile. */
@@ -78,8 +73,9 @@ export function createInbox({ pool, clock, clockSkewMs, limitMs = DEFAULT_LIMIT_
   async function commit(batch: Waiting[]): Promise<void> {
     if (batch.length === 0) return;
     try {
-      const stored = await storeBatch(pool, { now: clock(), clockSkewMs, limitMs }, batch);
+      const { stored, ready } = await storeBatch(pool, { now: clock(), clockSkewMs, limitMs }, batch);
       for (const one of batch) one.resolve(stored.delete(one.event.requestId) ? 'stored' : 'duplicate');
+      onReady(ready);
     } catch (error) {
       if (batch.length === 1 || isDatabaseUnavailable(error)) for (const one of batch) one.reject(error);
       // Postgres may have refused the batch because of one delivery, so each is tried by itself.
@@ -118,13 +114,15 @@ export interface InboxOptions {
   clock: Clock;
   /** How far Ring's clock and ours may be apart, in ms. An event that claims to be later than that happens now. */
   clockSkewMs: number;
+  /** Called after each commit, with the Ring accounts for which it brought something that can be applied now. */
+  onReady: (accountIds: readonly string[]) => void;
   /** How long a delivery may wait for its commit, in ms. */
   limitMs?: number;
 }
 
 /**
- * SQL: stores the deliveries that are new, and one job for all their accounts, because a job for each would cost more than
- * the events.
+ * SQL: stores the deliveries that are new, and finds their accounts that have something to apply now. The events of the
+ * others wait for a link.
  *
  * - IDs are drawn before anything is sorted: they are the order of arrival.
  * - Rows go in by idempotency key, so that two instances with the same deliveries can't wait for each other in a circle.
@@ -142,7 +140,6 @@ function storeStatement(batch: readonly Delivery[], { now, clockSkewMs }: { now:
   const occurredAt = events.map((event) => (event.occurredAt > latest ? now : event.occurredAt));
   const bodies = batch.map(({ body }) => body);
   const deviceIds = events.map((event) => ('deviceId' in event ? event.deviceId : null));
-  const delayMs = batch.length < BUSY_BATCH ? 0 : BUSY_DELAY_MS;
   return sql`
   WITH arrived AS MATERIALIZED (
     SELECT ${NEXT_ARRIVAL} AS id, delivery.*
@@ -154,24 +151,30 @@ function storeStatement(batch: readonly Delivery[], { now, clockSkewMs }: { now:
     SELECT id, request_id, account_id, type, status, occurred_at, body, device_id, ${now}
       FROM arrived ORDER BY request_id
     ON CONFLICT (request_id) DO NOTHING
-    RETURNING request_id, account_id, status
-  ), waiting AS (
-    SELECT json_agg(DISTINCT account_id) AS account_ids FROM stored WHERE status = 'PENDING'
+    RETURNING request_id, account_id, type, status, occurred_at
   )
-  SELECT (SELECT array_agg(request_id::text) FROM stored) AS stored,
-         CASE WHEN account_ids IS NOT NULL THEN
-           (SELECT id FROM graphile_worker.add_job(${PROCESS_INBOX}, json_build_object('accountIds', account_ids),
-                                                   run_at => now() + ${delayMs} * interval '1 ms'))
-         END AS job
-    FROM waiting`;
+  SELECT array_agg(request_id::text) AS stored,
+         array_agg(DISTINCT account_id) FILTER (WHERE status = 'PENDING' AND (
+           type = 'app_integration_removed'
+           OR EXISTS (SELECT 1 FROM account_links AS link
+                       WHERE link.account_id = stored.account_id
+                         AND (${isApplied('link')}
+                              OR stored.occurred_at < greatest(link.removed_at, link.void_before))))) AS ready
+    FROM stored`;
+}
+
+interface StoredBatch {
+  /** The request IDs of the deliveries that were new. */
+  stored: Set<string>;
+  ready: readonly string[];
 }
 
 async function storeBatch(
   pool: Pool,
   { limitMs, ...time }: { now: Date; clockSkewMs: number; limitMs: number },
   batch: readonly Delivery[],
-): Promise<Set<string>> {
+): Promise<StoredBatch> {
   const query = { name: 'store-webhooks', ...storeStatement(batch, time).numbered, query_timeout: limitMs };
-  const { rows } = await pool.query<{ stored: Tables['webhook_events']['request_id'][] | null }>(query);
-  return new Set(rows[0]?.stored);
+  const { rows } = await pool.query<Record<'stored' | 'ready', string[] | null>>(query);
+  return { stored: new Set(rows[0]?.stored), ready: rows[0]?.ready ?? [] };
 }

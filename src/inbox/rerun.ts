@@ -1,8 +1,8 @@
 import type { Knex } from 'knex';
-import { rows, run, sql } from '../database/sql.js';
+import { rows, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { reopenFailedEvents } from './event-rows.js';
-import { PROCESS_INBOX } from './wake-up.js';
+import { wakeAccounts } from './wake-up.js';
 
 export type FailedEvent = Pick<
   Tables['webhook_events'],
@@ -20,12 +20,11 @@ export function failedEvents(db: Knex): Promise<FailedEvent[]> {
   );
 }
 
-/** Puts failed events back into the inbox, and adds the job that applies them. @returns how many there were */
+/** Puts failed events back into the inbox, and has them applied. @returns how many there were */
 export async function rerunFailed(db: Knex, which: 'all' | readonly string[]): Promise<number> {
   return db.transaction(async (trx) => {
     const accountIds = await reopenFailedEvents(trx, which);
-    const payload = JSON.stringify({ accountIds: [...new Set(accountIds)] });
-    await run(trx, sql`SELECT graphile_worker.add_job(${PROCESS_INBOX}, ${payload}::json)`);
+    await wakeAccounts(trx, [...new Set(accountIds)]);
     return accountIds.length;
   });
 }

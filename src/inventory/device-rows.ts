@@ -5,6 +5,7 @@ import type { Tables } from '../database/tables.js';
 import type { UserDevice } from '../devices/user-devices.js';
 import type { SensorStates } from '../devices/sensors.js';
 import type { Coverage } from '../ring-accounts/coverage.js';
+import { type DeviceKey, these } from '../ring-accounts/device-scope.js';
 import { isApplied } from '../ring-accounts/link-conditions.js';
 import type { DeviceReference } from '../ring-accounts/refetch.js';
 import type { RingDevice } from '../ring/devices.js';
@@ -80,49 +81,45 @@ export async function recordFetchError(
   );
 }
 
-export interface OnlineState {
-  accountId: string;
-  deviceId: string;
-  online: boolean;
-  /** When Ring said so: the newest word counts, whenever it arrives. */
-  at: Date;
-  /** Whether that is when it became so. An answer to a question of ours tells only that it is so by then. */
-  isChange: boolean;
-  now: Date;
-}
+/** What is known of whether a device is online. */
+export type OnlineRow = Pick<
+  DeviceRow,
+  'account_id' | 'id' | 'name' | 'online' | 'online_at' | 'online_since' | 'removed_at'
+>;
 
-/**
- * Stores whether a device is online.
- *
- * @returns the name that Ring has told of it; undefined when a newer word, or a removal, is stored already
- */
-export function storeOnline(
-  trx: Knex.Transaction,
-  { accountId, deviceId, online, at, isChange }: OnlineState,
-): Promise<Pick<DeviceRow, 'name'> | undefined> {
-  return row(
+/** Locks devices until the end of the transaction. @returns those that are known */
+export function lockOnline(trx: Knex.Transaction, devices: readonly DeviceKey[]): Promise<OnlineRow[]> {
+  return rows(
     trx,
-    sql`INSERT INTO devices AS device (account_id, id, online, online_at, online_since)
-        VALUES (${accountId}, ${deviceId}, ${online}, ${at}, ${isChange ? at : null})
-        ON CONFLICT (account_id, id) DO UPDATE
-           SET online = excluded.online, online_at = excluded.online_at,
-               online_since = CASE WHEN device.online = excluded.online
-                                   THEN coalesce(device.online_since, excluded.online_since)
-                                   ELSE excluded.online_since END
-         WHERE device.removed_at IS NULL AND (device.online_at IS NULL OR device.online_at <= excluded.online_at)
-        RETURNING name`,
+    sql`SELECT account_id, id, name, online, online_at, online_since, removed_at FROM devices
+         WHERE (account_id, id) IN ${these(devices)} ORDER BY account_id, id FOR NO KEY UPDATE`,
   );
 }
 
-/** Notes that somebody has pressed the device's button. */
-export async function markDoorbell(
+/** Stores whether devices are online, which the caller has locked if they were known. */
+export async function storeOnline(
   trx: Knex.Transaction,
-  { accountId, deviceId }: Pick<DeviceReference, 'accountId' | 'deviceId'>,
+  states: readonly Omit<OnlineRow, 'name' | 'removed_at'>[],
 ): Promise<void> {
   await run(
     trx,
+    sql`INSERT INTO devices AS device (account_id, id, online, online_at, online_since)
+        SELECT * FROM unnest(${states.map(({ account_id }) => account_id)}::text[], ${states.map(({ id }) => id)}::text[],
+                             ${states.map(({ online }) => online)}::boolean[],
+                             ${states.map(({ online_at }) => online_at)}::timestamptz[],
+                             ${states.map(({ online_since }) => online_since)}::timestamptz[])
+        ON CONFLICT (account_id, id) DO UPDATE
+           SET online = excluded.online, online_at = excluded.online_at, online_since = excluded.online_since
+         WHERE device.removed_at IS NULL`,
+  );
+}
+
+/** Notes that somebody has pressed the buttons of devices. */
+export async function markDoorbells(trx: Knex.Transaction, devices: readonly DeviceKey[]): Promise<void> {
+  await run(
+    trx,
     sql`UPDATE devices SET is_doorbell = true
-         WHERE account_id = ${accountId} AND id = ${deviceId} AND removed_at IS NULL AND NOT is_doorbell`,
+         WHERE (account_id, id) IN ${these(devices)} AND removed_at IS NULL AND NOT is_doorbell`,
   );
 }
 
@@ -133,7 +130,7 @@ export async function markDoorbell(
  */
 export async function lockSensors(
   trx: Knex.Transaction,
-  { accountId, deviceId }: Pick<DeviceReference, 'accountId' | 'deviceId'>,
+  { accountId, deviceId }: DeviceKey,
 ): Promise<{ name: DeviceRow['name']; sensors: SensorStates } | undefined> {
   await run(trx, sql`INSERT INTO devices (account_id, id) VALUES (${accountId}, ${deviceId}) ON CONFLICT DO NOTHING`);
   return row(
@@ -146,7 +143,7 @@ export async function lockSensors(
 /** Stores the sensors of a device, which the caller has locked. */
 export async function storeSensors(
   trx: Knex.Transaction,
-  { accountId, deviceId }: Pick<DeviceReference, 'accountId' | 'deviceId'>,
+  { accountId, deviceId }: DeviceKey,
   sensors: SensorStates,
 ): Promise<void> {
   await run(
@@ -158,7 +155,7 @@ export async function storeSensors(
 /** Notes that Ring was asked for the status of a device, and answered. */
 export async function markStatusFetched(
   trx: Knex.Transaction,
-  { accountId, deviceId }: Pick<DeviceReference, 'accountId' | 'deviceId'>,
+  { accountId, deviceId }: DeviceKey,
   askedAt: Date,
 ): Promise<void> {
   await run(

@@ -1,5 +1,5 @@
 import type { Knex } from 'knex';
-import type { DeviceReference } from '../ring-accounts/refetch.js';
+import { type DeviceReference, refetchDevice } from '../ring-accounts/refetch.js';
 import type { DeviceStatus } from '../ring/devices.js';
 import { markStatusFetched } from './device-rows.js';
 import { setOnline } from './online.js';
@@ -25,7 +25,10 @@ export async function storeStatus(
   const { askedAt, now } = asked;
   const at = timeOfStatus(reportedAt, asked);
   await markStatusFetched(trx, { accountId, deviceId }, askedAt);
-  if (online !== undefined) await setOnline(trx, { accountId, deviceId, online, at, isChange: false, now });
+  if (online !== undefined) {
+    const undescribed = await setOnline(trx, [{ accountId, deviceId, online, at, isChange: false }], now);
+    for (const word of undescribed) await refetchDevice(trx, { ...word, occurredAt: at });
+  }
   await hearSensors(trx, { accountId, deviceId, at, isChange: false, faulted: sensors });
 }
 

@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 import { enqueueMissedTime } from '../events/read-history.js';
-import { enqueueInbox } from '../inbox/wake-up.js';
+import { wakeAccounts } from '../inbox/wake-up.js';
 import { refetchInventory, refetchSubscriptions } from '../ring-accounts/refetch.js';
 import { enqueueUntoldIdentifier } from './tell-identifier.js';
 
@@ -15,6 +15,6 @@ export async function catchUp(trx: Knex.Transaction, accountId: string, lostSinc
   await enqueueUntoldIdentifier(trx, accountId);
   await refetchInventory(trx, accountId);
   await refetchSubscriptions(trx, accountId);
-  await enqueueInbox(trx, accountId);
+  await wakeAccounts(trx, [accountId]);
   await enqueueMissedTime(trx, accountId, lostSince);
 }

@@ -6,6 +6,7 @@ import { row, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { LOCK_SHARED, lockDeviceOfUser, SHARED_DEVICES, type UserDevice } from '../devices/user-devices.js';
 import { enqueue } from '../jobs/enqueue.js';
+import { onBehalfOf } from '../request-id.js';
 import type { CoveredDevice } from '../ring-accounts/coverage.js';
 import type { CallBudget } from '../tokens/call-budget.js';
 import { NoLinkError } from '../tokens/errors.js';
@@ -19,6 +20,7 @@ import {
   endWaiting,
   findWaiting,
   type WaitingRequest,
+  withAutomaticPictures,
 } from './picture-requests.js';
 import { addPicture } from './pictures.js';
 import { pauseBeforeRetry } from './retry.js';
@@ -124,14 +126,32 @@ const FIRST_PAUSE_MS = 20_000;
 /** An event that arrives later than this gets its picture by a click: Ring may be sending what piled up in a bad hour. */
 const LATE_MS = 15 * 60_000;
 
-/** Has the picture of an event fetched by itself, if its device's user wants that. Part of the transaction that records it. */
-export async function wantEventPicture(
+interface RecordedEvent {
+  requestId: string;
+  accountId: string;
+  deviceId: string;
+  occurredAt: Date;
+}
+
+/** Has the pictures of events fetched by themselves, where a device's user wants that. Part of the transaction that records them. */
+export async function wantEventPictures(
   trx: Knex.Transaction,
-  event: { requestId: string; accountId: string; deviceId: string; occurredAt: Date },
+  events: readonly RecordedEvent[],
   now: Date,
 ): Promise<void> {
-  if (now.getTime() - event.occurredAt.getTime() > LATE_MS) return;
-  const { requestId: eventId, accountId, deviceId } = event;
+  const recent = events.filter(({ occurredAt }) => now.getTime() - occurredAt.getTime() <= LATE_MS);
+  if (recent.length === 0) return;
+  for (const requestId of await withAutomaticPictures(trx, recent)) {
+    const event = recent.find((one) => one.requestId === requestId);
+    if (event !== undefined) await onBehalfOf(requestId, () => wantPicture(trx, event, now));
+  }
+}
+
+async function wantPicture(
+  trx: Knex.Transaction,
+  { requestId: eventId, accountId, deviceId }: RecordedEvent,
+  now: Date,
+): Promise<void> {
   const pictureRequestId = await addAutomatic(trx, { accountId, deviceId, eventId, now });
   if (pictureRequestId === undefined) return;
   await enqueueJob(trx, FETCH_EVENT_PICTURE, { pictureRequestId, attempt: 1 }, FIRST_PAUSE_MS);

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Knex } from 'knex';
 import type { Core } from '../core.js';
-import { row, run, type Sql, sql } from '../database/sql.js';
+import { row, rows, run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import { MAY_HAVE_VIDEO } from '../devices/device-kind.js';
 import type { UserDevice } from '../devices/user-devices.js';
@@ -84,6 +84,24 @@ const waitingUpTo = (limit: number, condition: Sql, now: Date): Sql => sql`
   (SELECT count(*) FROM (SELECT 1 FROM picture_requests
                           WHERE status = 'WAITING' AND is_automatic AND ${condition}
                             AND asked_at > ${new Date(now.getTime() - LONGEST_WAIT_MS)} LIMIT ${limit}) AS waiting)`;
+
+/** Those of the events, in their order, whose device gets pictures of events by itself. @returns their keys */
+export async function withAutomaticPictures(
+  trx: Knex.Transaction,
+  events: readonly { requestId: string; accountId: string; deviceId: string }[],
+): Promise<string[]> {
+  const found = await rows<{ request_id: string }>(
+    trx,
+    sql`SELECT event.request_id
+          FROM unnest(${events.map(({ requestId }) => requestId)}::uuid[],
+                      ${events.map(({ accountId }) => accountId)}::text[],
+                      ${events.map(({ deviceId }) => deviceId)}::text[])
+               WITH ORDINALITY AS event (request_id, account_id, device_id, place)
+          JOIN devices AS device ON device.account_id = event.account_id AND device.id = event.device_id
+         WHERE device.has_event_pictures ORDER BY event.place`,
+  );
+  return found.map(({ request_id }) => request_id);
+}
 
 /**
  * Asks for the picture of an event by itself, where the device's user has switched that on. The event must be recorded.

@@ -3,7 +3,7 @@ import type { Knex } from 'knex';
 import { rows, run, type Sql, sql } from '../database/sql.js';
 import type { Tables } from '../database/tables.js';
 import type { UserDevice } from '../devices/user-devices.js';
-import { type DeviceScope, inScope } from '../ring-accounts/device-scope.js';
+import { type DeviceKey, type DeviceScope, inScope, these } from '../ring-accounts/device-scope.js';
 import type { PictureOutcome } from './outcomes.js';
 
 /** A schedule's row. All its transitions stand in this file. */
@@ -84,29 +84,24 @@ export async function awaitDevice(trx: Knex.Transaction, device: UserDevice, sch
 }
 
 /**
- * Pauses the active schedules of a device that went offline, in the caller's transaction. A picture that is under way is
- * not stored. The caller must have changed (and so locked) the device's row in this transaction before: otherwise a
+ * Pauses the active schedules of devices that went offline, in the caller's transaction. A picture that is under way is
+ * not stored. The caller must have changed (and so locked) the devices' rows in this transaction before: otherwise a
  * schedule that is made at this moment is missed.
  */
-export async function pauseOffline(trx: Knex.Transaction, accountId: string, deviceId: string): Promise<void> {
+export async function pauseOffline(trx: Knex.Transaction, devices: readonly DeviceKey[]): Promise<void> {
   await run(
     trx,
     sql`UPDATE scheduled_operations SET status = 'PAUSED', pause_reason = 'OFFLINE', next_run_at = NULL
-         WHERE account_id = ${accountId} AND device_id = ${deviceId} AND status = 'ACTIVE'`,
+         WHERE (account_id, device_id) IN ${these(devices)} AND status = 'ACTIVE'`,
   );
 }
 
 /**
- * Lets the schedules that were paused because their device was offline go on, in the caller's transaction. The next run
+ * Lets the schedules of devices that were paused because these were offline go on, in the caller's transaction. The next run
  * is the first one after `now`: missed runs are not made up for. As with {@link pauseOffline}, the device's row comes first.
  */
-export async function resumeOnline(
-  trx: Knex.Transaction,
-  accountId: string,
-  deviceId: string,
-  now: Date,
-): Promise<void> {
-  await activateWhere(trx, sql`account_id = ${accountId} AND device_id = ${deviceId}`, now);
+export async function resumeOnline(trx: Knex.Transaction, devices: readonly DeviceKey[], now: Date): Promise<void> {
+  await activateWhere(trx, sql`(account_id, device_id) IN ${these(devices)}`, now);
 }
 
 /**
@@ -133,7 +128,7 @@ export async function resumeCovered(
     sql`UPDATE scheduled_operations SET pause_reason = 'OFFLINE'
          WHERE account_id = ${accountId} AND device_id = ${deviceId} AND pause_reason = 'SUBSCRIPTION'`,
   );
-  if (online !== false) await resumeOnline(trx, accountId, deviceId, now);
+  if (online !== false) await resumeOnline(trx, [{ accountId, deviceId }], now);
 }
 
 async function activateWhere(trx: Knex.Transaction, condition: Sql, now: Date): Promise<void> {

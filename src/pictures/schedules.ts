@@ -99,7 +99,7 @@ export async function resumeSchedule(
     const { accountId, id, online } = device;
     if (!(await coverage.isCovered(trx, { accountId, deviceId: id }, now))) return 'uncovered';
     await awaitDevice(trx, device, scheduleId);
-    if (online !== false) await resumeOnline(trx, accountId, id, now);
+    if (online !== false) await resumeOnline(trx, [{ accountId, deviceId: id }], now);
     return 'resumed';
   });
 }

@@ -1,5 +1,5 @@
 import type { Knex } from 'knex';
-import { row, run, sql } from '../database/sql.js';
+import { rows, run, sql } from '../database/sql.js';
 
 /**
  * Locks a Ring account until the end of the transaction: no other transaction with the lock changes what we hold of it.
@@ -12,11 +12,12 @@ export async function lockAccount(trx: Knex.Transaction, accountId: string): Pro
   await run(trx, sql`SELECT pg_advisory_xact_lock(hashtextextended(${accountId}, 0))`);
 }
 
-/** As {@link lockAccount}, without waiting. @returns whether the lock was free and is now taken */
-export async function tryLockAccount(trx: Knex.Transaction, accountId: string): Promise<boolean> {
-  const attempt = await row<{ is_locked: boolean }>(
+/** As {@link lockAccount} for several accounts, without waiting. @returns those whose lock was free and is now taken */
+export async function tryLockAccounts(trx: Knex.Transaction, accountIds: readonly string[]): Promise<string[]> {
+  const locked = await rows<{ id: string }>(
     trx,
-    sql`SELECT pg_try_advisory_xact_lock(hashtextextended(${accountId}, 0)) AS is_locked`,
+    sql`SELECT id FROM unnest(${accountIds}::text[]) AS account (id)
+         WHERE pg_try_advisory_xact_lock(hashtextextended(id, 0))`,
   );
-  return attempt?.is_locked === true;
+  return locked.map(({ id }) => id);
 }

@@ -203,10 +203,14 @@ export function changeIdentifierOfLinks(
   userId: string,
   identifier: string,
 ): Promise<Pick<LinkRow, 'id' | 'status'>[]> {
+  // Locked in one order, because other transactions lock several links, too.
   return rows(
     trx,
     sql`UPDATE account_links SET account_identifier = ${identifier}, is_identifier_untold = true
-         WHERE user_id = ${userId} AND ${isLive()} AND account_identifier <> ${identifier} RETURNING id, status`,
+         WHERE id = ANY (ARRAY(SELECT id FROM account_links
+                                WHERE user_id = ${userId} AND ${isLive()} AND account_identifier <> ${identifier}
+                                ORDER BY id FOR UPDATE))
+        RETURNING id, status`,
   );
 }
 

@@ -1,6 +1,9 @@
 import type { Knex } from 'knex';
 import type { EventOf, EventType } from '../ring/events.js';
 
+/** An event of the types that come most. None of them decides what another one does, so that many share their statements. */
+export type GatheredEvent = EventOf<'motion_detected' | 'button_press' | 'device_online' | 'device_offline'>;
+
 export interface HandlerContext {
   /**
    * The transaction of everything that a handler does. Its effect, the mark that the event was applied, and the jobs for
@@ -8,6 +11,8 @@ export interface HandlerContext {
    */
   trx: Knex.Transaction;
   now: Date;
+  /** The events that are still to be applied, together; see `applyGathered`. */
+  gathered: GatheredEvent[];
 }
 
 /**

@@ -158,6 +158,27 @@ describe('the migrations', () => {
       });
     }));
 
+  test('leave no job to webhook events that wait: they are their own queue. Going down, they get one', () =>
+    inDatabase(async ({ url }) => {
+      const jobs = () =>
+        query(
+          url,
+          `SELECT payload FROM graphile_worker._private_jobs AS job JOIN graphile_worker._private_tasks AS task
+               ON task.id = job.task_id WHERE task.identifier = 'process_inbox'`,
+        );
+      await query(
+        url,
+        `INSERT INTO webhook_events (request_id, account_id, type, status, body, occurred_at, received_at)
+         SELECT gen_random_uuid(), 'account', 'motion_detected', 'PENDING', '{}', now(), now() FROM generate_series(1, 3)`,
+      );
+      await withMigrator(url, async (database) => {
+        await goDownBefore(database, '0016');
+        expect(await jobs()).toEqual([{ payload: { accountIds: ['account'] } }]);
+        await database.migrate.up();
+        expect(await jobs()).toEqual([]);
+      });
+    }));
+
   test('run on an empty database by eight starters at once, three of them processes, once each', () =>
     inDatabase(async ({ url }) => {
       const latest = await schemaOf(url);

@@ -24,7 +24,7 @@ const OWNERS: Readonly<Record<keyof Tables, readonly string[]>> = {
   subscriptions: ['inventory/subscriptions.ts'],
   token_exchanges: ['linking/exchange-rows.ts'],
   users: ['users/users.ts'],
-  // Deliveries are stored by one statement for many of them, together with their job.
+  // Deliveries are stored by one statement for many of them.
   webhook_events: ['inbox/event-rows.ts', 'inbox/inbox.ts'],
 };
 

@@ -3,6 +3,7 @@ import type { Tables } from '../../src/database/tables.js';
 import { send } from '../support/clients/http.js';
 import { deliver, newEvent } from '../support/clients/webhooks.js';
 import { type Owner, sharing } from '../support/features/devices.js';
+import { isNothingLeft } from '../support/features/inbox.js';
 import {
   arriving,
   cards,
@@ -235,7 +236,7 @@ describe('when the disk of Postgres fills up', () => {
       const devices = await world.sql('SELECT 1 FROM devices WHERE account_id = $1', [ringUser.account_id]);
       return devices.length === ringUser.devices.length;
     });
-    await until('no job is left', async () => (await world.sql('SELECT 1 FROM graphile_worker.jobs')).length === 0);
+    await until('no job is left, and no event', () => isNothingLeft(world));
   });
 });
 

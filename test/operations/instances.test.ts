@@ -168,7 +168,7 @@ test('a webhook whose receiver is killed as it answers is applied by the others'
   third.kill('SIGKILL');
   await third.ended;
 
-  // A job that the killed instance had begun is taken over when it has given no sign of life for a while.
+  // What the killed instance had not applied yet is found by a sweep.
   const applied = await until('all are applied', async () => {
     const rows = await world.sql<Pick<Tables['device_events'], 'request_id'>>(
       'SELECT request_id FROM device_events WHERE account_id = $1',

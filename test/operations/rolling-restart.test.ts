@@ -7,6 +7,7 @@ import type { Tables } from '../../src/database/tables.js';
 import type { Visitor } from '../support/clients/visitor.js';
 import { deliver, type Envelope, newEvent } from '../support/clients/webhooks.js';
 import { type Owner, sharing } from '../support/features/devices.js';
+import { isNothingLeft } from '../support/features/inbox.js';
 import { newEmail, pairStatuses, PASSWORD } from '../support/features/linking.js';
 import { until } from '../support/waiting/until.js';
 import {
@@ -66,7 +67,7 @@ describe('two instances that are restarted one after the other, under load,', ()
   }
 
   async function expectNothingLost({ owner, answered, users }: Load): Promise<void> {
-    await until('no job is left', async () => (await world.sql('SELECT 1 FROM graphile_worker.jobs')).length === 0);
+    await until('no job is left, and no event', () => isNothingLeft(world));
     const stored = await world.sql<Pick<Tables['webhook_events'], 'request_id' | 'account_id' | 'status'>>(
       'SELECT request_id, account_id, status FROM webhook_events',
     );

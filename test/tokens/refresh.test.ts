@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import pg from 'pg';
 import { type Tables } from '../../src/database/tables.js';
 import { type Owner, recordNow, sharing } from '../support/features/devices.js';
+import { untilApplied } from '../support/features/inbox.js';
 import {
   arriving,
   cards,
@@ -279,7 +280,8 @@ describe('a refresh token that Ring takes no more', () => {
         JSON.stringify({ ...payload, occurredAt: world.clock.now() }),
       ]);
     }
-    for (const task of ['take_snapshot', 'fetch_inventory', 'fetch_device', 'fetch_subscriptions', 'process_inbox']) {
+    await untilApplied(world, owner.ringUser);
+    for (const task of ['take_snapshot', 'fetch_inventory', 'fetch_device', 'fetch_subscriptions']) {
       await untilJobsAreDone(world, task);
     }
 

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Visitor } from '../support/clients/visitor.js';
-import { holdAccount, inboxOf, untilIdle, untilProcessed } from '../support/features/inbox.js';
+import { holdAccount, inboxOf, isNothingLeft, untilIdle, untilProcessed } from '../support/features/inbox.js';
 import { installed, isErased, linked, linksOf, pairsOf } from '../support/features/linking.js';
 import { until } from '../support/waiting/until.js';
 import type { EventWish, RingUser } from '../support/worlds/ring.js';
@@ -464,7 +464,7 @@ async function linkInstalled(ringUser: RingUser): Promise<void> {
   });
 }
 
-/** Waits until no job is left, not even a waiting one. */
+/** Waits until nothing is to be done any more, not even after a pause. */
 async function untilNoJobs(): Promise<void> {
-  await until('no job is left', async () => (await world.sql('SELECT 1 FROM graphile_worker.jobs')).length === 0);
+  await until('no job is left', () => isNothingLeft(world));
 }

@@ -4,6 +4,8 @@ import type { Tables } from '../../src/database/tables.js';
 import { type Answer, deliver, type Envelope, newEvent, post, sign } from '../support/clients/webhooks.js';
 import { untilProcessed } from '../support/features/inbox.js';
 import { linked } from '../support/features/linking.js';
+import { holdLock } from '../support/waiting/locks.js';
+import { until } from '../support/waiting/until.js';
 import { startWorld, type World } from '../support/worlds/world.js';
 
 let world: World;
@@ -203,11 +205,9 @@ describe('an event that Ring has signed', () => {
     expect(await rowsOf((JSON.parse(body) as Envelope).meta.request_id)).toMatchObject([{ body }]);
   });
 
-  test('gets the headers that every answer of this service gets, and no session', async () => {
+  test('gets no header that only browsers need, and no session', async () => {
     const { headers } = await deliver(world.url, JSON.stringify(newEvent()));
-    expect(headers).toMatchObject({ 'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer' });
-    expect(headers).not.toHaveProperty('set-cookie');
-    expect(headers).not.toHaveProperty('x-powered-by');
+    expect(Object.keys(headers).sort()).toEqual(['connection', 'content-length', 'date']);
   });
 });
 
@@ -369,6 +369,31 @@ describe('hostile but legal JSON', () => {
   ])('%s as %.40s is answered 400', async (field, json) => {
     const body = withValue(newEvent(), field, '@').replace('"@"', json);
     expect(await expectRefused(deliver(world.url, body), 400)).toContain(field);
+  });
+});
+
+describe('more than there is room for', () => {
+  test('is answered 503 with the time to try again, and what is answered 200 is stored', async () => {
+    const release = await holdLock(world, 'LOCK TABLE webhook_events IN EXCLUSIVE MODE');
+    // Some more than the 64 MB that are held at once.
+    const bodies = Array.from({ length: 300 }, () => ofSize(256 * 1_024));
+    const answers: Answer[] = [];
+    const all = bodies.map(async (body) => {
+      const answer = await deliver(world.url, body);
+      answers.push(answer);
+      return { body, answer };
+    });
+    await until('some are refused', () => Promise.resolve(answers.length > 0));
+    expectProblem(answers[0] as Answer, 503);
+    expect(answers[0]?.headers['retry-after']).toMatch(/^\d+$/);
+    await release();
+
+    for (const { body, answer } of await Promise.all(all)) {
+      expect([200, 503]).toContain(answer.status);
+      if (answer.status !== 200) continue;
+      expect(await rowsOf((JSON.parse(body) as Envelope).meta.request_id)).toHaveLength(1);
+    }
+    expect((await deliver(world.url, ofSize(256 * 1_024))).status).toBe(200);
   });
 });
 
