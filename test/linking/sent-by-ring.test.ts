@@ -48,6 +48,13 @@ function unsigned(): { nonce: string; time: string } {
   return { time, nonce: nonceFor(time, 'somebody', 'a key of somebody else') };
 }
 
+/** A redirect that Ring has signed for an account whose pair is not in the pool. */
+async function signedForNobody(): Promise<{ nonce: string; time: string }> {
+  const ringUser = await world.ring.createUser();
+  await world.ring.issueCode(ringUser);
+  return redirectOf(world, ringUser);
+}
+
 test('many people behind one address create their accounts and link, for Ring has sent them', async () => {
   const people: RingUser[] = [];
   for (let count = 0; count < SIGN_UPS + 2; count += 1) people.push(await installed(world));
@@ -62,7 +69,7 @@ test('many people behind one address create their accounts and link, for Ring ha
 test('nobody else passes with them: without a redirect, or with one that Ring has not signed for an account in the pool', async () => {
   const page = await send(world.url, '/ring/home', { headers: CARRIER });
   const stranger = await arrive(unsigned());
-  const notInstalled = await arrive(await redirectOf(world, await world.ring.createUser()));
+  const notInstalled = await arrive(await signedForNobody());
   await signUp(await arrive(unsigned()));
   await useUp('sign_up_address', SIGN_UPS);
 
@@ -146,7 +153,7 @@ test('whoever sends redirects that are not signed has so many looked at, and cos
 test('what a visitor is told does not depend on why they do not pass', async () => {
   const visitors = [
     await arrive(unsigned()),
-    await arrive(await redirectOf(world, await world.ring.createUser())),
+    await arrive(await signedForNobody()),
     await arrive(await redirectOf(world, await installed(world))),
   ];
   await signUp(await arrive(unsigned()));
