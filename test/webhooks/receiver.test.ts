@@ -384,8 +384,10 @@ describe('more than there is room for', () => {
       return { body, answer };
     });
     await until('some are refused', () => Promise.resolve(answers.length > 0));
-    expectProblem(answers[0] as Answer, 503);
-    expect(answers[0]?.headers['retry-after']).toMatch(/^\d+$/);
+    const [refused] = answers;
+    if (refused === undefined) throw new Error('none was refused');
+    expectProblem(refused, 503);
+    expect(refused.headers['retry-after']).toMatch(/^\d+$/);
     await release();
 
     for (const { body, answer } of await Promise.all(all)) {

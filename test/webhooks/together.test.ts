@@ -60,7 +60,9 @@ async function send({ ringUser, device }: Owner, happening: Happening): Promise<
 /** What is left of the events, the same for every account. */
 async function leftOf({ ringUser, device }: Owner): Promise<object> {
   const select = (columns: string, table: string) =>
-    world.sql(`SELECT ${columns} FROM ${table} WHERE account_id = $1 ORDER BY 1, 2, 3`, [ringUser.account_id]);
+    world.sql<Record<string, unknown>>(`SELECT ${columns} FROM ${table} WHERE account_id = $1 ORDER BY 1, 2, 3`, [
+      ringUser.account_id,
+    ]);
   const name = (column: string) => `CASE ${column} WHEN '${device.id}' THEN 'known' ELSE ${column} END AS device`;
   return {
     devices: await select(
