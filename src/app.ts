@@ -72,7 +72,16 @@ export interface App {
 
 /** The middleware in order, and the routers. Routes for programs come first: they need no session. */
 export function createApp(options: AppOptions): App {
-  const { core, config, database, metrics, areKeysRight, isShuttingDown, patienceMs = 10_000, freshMs = 1_000 } = options;
+  const {
+    core,
+    config,
+    database,
+    metrics,
+    areKeysRight,
+    isShuttingDown,
+    patienceMs = 10_000,
+    freshMs = 1_000,
+  } = options;
   const { db, clock, log } = core;
   const limits = createRateLimits({ ...database, scale: config.rateLimitScale });
   const passwords = createPasswords({ ...(options.hashCost && { cost: options.hashCost }), ...options.hashThreads });
