@@ -34,12 +34,13 @@ const SIMULATOR_FLOORS = [
   ['main.ts'],
 ];
 
-/** The files of the source that npm and Docker run. */
+/** The files of the source that npm and Docker run, and the one that a thread runs. */
 const ENTRY_POINTS = [
   '^src/main\\.ts$',
   '^src/simulator/main\\.ts$',
   '^src/commands/(?!command\\.ts$)',
   '^src/development/tables\\.ts$',
+  '^src/users/hash-worker\\.ts$',
 ];
 
 /** @type {import('dependency-cruiser').IConfiguration} */
