@@ -74,7 +74,7 @@ describe('however many ask,', () => {
   /** The time after which a statement without an answer is given up. Only then is there another look. */
   const GIVEN_UP_MS = 11_000;
   /** The statements of one look each, with the zero byte at which a text ends on its way to Postgres. */
-  const LOOKS = { '/readyz': 'SELECT 1\0', '/metrics': 'FROM scheduled_operations GROUP BY 1\0' };
+  const LOOKS = { '/readyz': 'SELECT true AS is_reachable\0', '/metrics': 'FROM scheduled_operations GROUP BY 1\0' };
 
   let database: TestDatabase;
   let network: Network;
