@@ -28,7 +28,12 @@ export async function benchCrowd(server: string, directory: string): Promise<voi
   const databaseUrl = await createDatabase(server);
   const ring = await startRing();
   await insertPeople(databaseUrl);
-  const app = await startServer({ name: 'crowded', entry: APP, environment: environment(databaseUrl, ring), directory });
+  const app = await startServer({
+    name: 'crowded',
+    entry: APP,
+    environment: environment(databaseUrl, ring),
+    directory,
+  });
   const origin = `http://127.0.0.1:${app.port}`;
   try {
     const people = await openPages(origin);
@@ -47,7 +52,10 @@ export async function benchCrowd(server: string, directory: string): Promise<voi
         [
           `${outcomes.filter(({ isSignedIn }) => isSignedIn).length}`,
           `${refusals}`,
-          percentile(outcomes.map((outcome) => outcome.seconds), 0.5).toFixed(1),
+          percentile(
+            outcomes.map((outcome) => outcome.seconds),
+            0.5,
+          ).toFixed(1),
           seconds.toFixed(1),
         ],
       ],
@@ -140,7 +148,8 @@ async function signIn({ origin, ...request }: Person): Promise<Outcome> {
   const startedAt = performance.now();
   for (let refusals = 0; ; refusals++) {
     const { status, headers } = await send(origin, '/sign-in', request);
-    if (status !== 503) return { isSignedIn: status === 303, refusals, seconds: (performance.now() - startedAt) / 1_000 };
+    if (status !== 503)
+      return { isSignedIn: status === 303, refusals, seconds: (performance.now() - startedAt) / 1_000 };
     await delay(Number(headers.get('retry-after') ?? 1) * 1_000);
   }
 }
@@ -189,7 +198,13 @@ async function startRing(): Promise<HttpServer> {
     request.resume();
     const answer =
       request.url === '/oauth/token'
-        ? { access_token: randomUUID(), refresh_token: randomUUID(), scope: '', expires_in: 14_400, token_type: 'Bearer' }
+        ? {
+            access_token: randomUUID(),
+            refresh_token: randomUUID(),
+            scope: '',
+            expires_in: 14_400,
+            token_type: 'Bearer',
+          }
         : { data: { type: 'users', id: `ava1.ring.account.${randomUUID()}`, attributes: {} } };
     response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer));
   }).listen(0, '127.0.0.1');

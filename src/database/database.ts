@@ -37,7 +37,7 @@ const DEFAULT_CONNECT_TIMEOUT_MS = 4_000;
 /** Longer than any statement of a request should take. One that takes longer waits for a lock, or the server is sick. */
 const STATEMENT_TIMEOUT_MS = 10_000;
 const KNEX_LIMIT = 10;
-const CALLBACK_LIMIT = 4;
+const CALLBACK_LIMIT = 8;
 
 /** Opens the pools. Nothing is connected yet, so this can't fail when Postgres is down. */
 export function openDatabase(url: string, log: Logger, connectTimeoutMs = DEFAULT_CONNECT_TIMEOUT_MS): Database {

@@ -70,7 +70,10 @@ function createFinder() {
   let underWay: Promise<unknown> = Promise.resolve();
   let turnEndsAt = 0;
 
-  async function find(accounts: readonly string[], isSigned: (accountId: string) => boolean): Promise<string | undefined> {
+  async function find(
+    accounts: readonly string[],
+    isSigned: (accountId: string) => boolean,
+  ): Promise<string | undefined> {
     let match: string | undefined;
     for (const [index, accountId] of accounts.entries()) {
       if (index % CANDIDATES_BETWEEN === 0 && performance.now() > turnEndsAt) {

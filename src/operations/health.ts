@@ -32,7 +32,10 @@ const CHECK_LIMIT_MS = 2_000;
 
 export function createReadiness(options: ReadinessOptions): Readiness {
   const { database, queue, areKeysRight, isShuttingDown, freshMs } = options;
-  const isReachable = shareLook(freshMs, async () => (await run(database.knex, sql`SELECT 1`)) === 1);
+  const isReachable = shareLook(
+    freshMs,
+    async () => (await run(database.knex, sql`SELECT true AS is_reachable`)) === 1,
+  );
   const hasMigrated = shareLook(freshMs, () => isMigrated(database.knex));
   return async (limitMs) => {
     const looks = [isReachable, hasMigrated].map((look) => within(limitMs, look()).catch(() => false));

@@ -12,7 +12,10 @@ export interface ProcessGaugeOptions {
 }
 
 /** Adds the gauges of this process at the moment: whether it is ready, and how busy its connections and threads are. */
-export function addProcessGauges(registry: Registry, { readiness, database, passwords, limitMs }: ProcessGaugeOptions): void {
+export function addProcessGauges(
+  registry: Registry,
+  { readiness, database, passwords, limitMs }: ProcessGaugeOptions,
+): void {
   const registers = [registry];
   new Gauge({
     name: 'ring_link_ready',

@@ -77,7 +77,8 @@ export async function identifyPair(
 ): Promise<void> {
   // Until this transaction has ended, no other pair gets a place. So who sees a pair in the pool has seen all that have
   // lower places: in the order of a sequence alone, the earlier of two may become visible later.
-  if (status === 'UNCLAIMED') await run(trx, sql`SELECT pg_advisory_xact_lock(hashtextextended('ring_tokens_pool', 2))`);
+  if (status === 'UNCLAIMED')
+    await run(trx, sql`SELECT pg_advisory_xact_lock(hashtextextended('ring_tokens_pool', 2))`);
   const place = status === 'UNCLAIMED' ? sql`nextval('webhook_events_id_seq')` : sql`NULL`;
   await run(
     trx,

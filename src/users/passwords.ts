@@ -48,7 +48,7 @@ export function createPasswords({ cost = DEFAULT_COST, ...options }: PasswordOpt
       const isCorrect = await run({ kind: 'verify', passwordHash: passwordHash ?? unusedHash, password });
       return isCorrect === true && passwordHash !== undefined;
     },
-    usage: threads.usage,
-    close: threads.close,
+    usage: () => threads.usage(),
+    close: () => threads.close(),
   };
 }

@@ -2,7 +2,12 @@ import { createHmac, createSecretKey } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import knex, { type Knex } from 'knex';
 import pg from 'pg';
-import { createNonceMatcher, NEWEST_UNCLAIMED_ACCOUNTS, nonceCheck, UNCLAIMED_ACCOUNTS } from '../../src/linking/match.js';
+import {
+  createNonceMatcher,
+  NEWEST_UNCLAIMED_ACCOUNTS,
+  nonceCheck,
+  UNCLAIMED_ACCOUNTS,
+} from '../../src/linking/match.js';
 import { identifyPair } from '../../src/tokens/pair-rows.js';
 import { insertPairs } from '../support/features/pairs.js';
 import { until } from '../support/waiting/until.js';
@@ -299,7 +304,9 @@ describe('reading the pool', () => {
   const STATEMENTS = [UNCLAIMED_ACCOUNTS, NEWEST_UNCLAIMED_ACCOUNTS];
 
   test('asks for the status and for nothing else', () => {
-    const conditions = STATEMENTS.map((statement) => statement.replace(/\s+/g, ' ').split(' FROM ring_tokens WHERE ')[1]);
+    const conditions = STATEMENTS.map(
+      (statement) => statement.replace(/\s+/g, ' ').split(' FROM ring_tokens WHERE ')[1],
+    );
     expect(conditions).toEqual([`status = 'UNCLAIMED'`, `status = 'UNCLAIMED' ORDER BY pool_place DESC`]);
   });
 

@@ -23,9 +23,10 @@ test('a password is hashed, and known by its hash', async () => {
 test('two are hashed at a time, three wait, and the next are refused at once until there is room', async () => {
   const answers = Array.from({ length: 8 }, (_, n) => threads.run(hash(`${n}`)));
   expect(threads.usage()).toEqual({ running: 2, waiting: 3 });
-  expect(answers.map((answer) => answer === undefined)).toEqual([...Array(5).fill(false), ...Array(3).fill(true)]);
+  const taken = answers.filter((answer) => answer !== undefined);
+  expect(taken).toEqual(answers.slice(0, 5));
 
-  await Promise.all(answers);
+  await Promise.all(taken);
   expect(threads.usage()).toEqual({ running: 0, waiting: 0 });
   expect(await threads.run(hash('later'))).toMatch(/^\$argon2id\$/);
 });
@@ -39,7 +40,7 @@ test('a hash that makes no sense fails alone', async () => {
 
 test('what is under way or waits when the threads are closed fails, and so does what comes later', async () => {
   const answers = Array.from({ length: 5 }, (_, n) => threads.run(hash(`${n}`)));
-  const settled = Promise.allSettled(answers);
+  const settled = Promise.allSettled(answers.filter((answer) => answer !== undefined));
   await threads.close();
   expect((await settled).slice(2).map(({ status }) => status)).toEqual(Array(3).fill('rejected'));
   await expect(threads.run(hash('late'))).rejects.toThrow('closed');
