@@ -15,7 +15,7 @@ export interface ListedEvent extends EventCursor {
   deviceName: Tables['devices']['name'];
   /** Whether what its device has recorded, if anything, can be shown. */
   canBeShown: boolean;
-  /** The ID of its picture, if one is kept. */
+  /** The ID of its picture, if one is kept and can be shown. */
   pictureId: Tables['snapshots']['id'] | null;
 }
 
@@ -63,9 +63,11 @@ export async function listEvents(
     db,
     sql`SELECT event.request_id AS "requestId", event.occurred_at AS "occurredAt", event.kind, device.id AS "deviceId",
                device.name AS "deviceName", ${MAY_HAVE_VIDEO} AND ${isCovered} AS "canBeShown",
-               (SELECT picture.id FROM picture_requests AS request JOIN snapshots AS picture ON picture.id = request.picture_id
-                 WHERE request.account_id = device.account_id AND request.device_id = device.id
-                   AND request.event_id = event.request_id) AS "pictureId"
+               CASE WHEN ${isCovered} THEN
+                 (SELECT picture.id FROM picture_requests AS request JOIN snapshots AS picture ON picture.id = request.picture_id
+                   WHERE request.account_id = device.account_id AND request.device_id = device.id
+                     AND request.event_id = event.request_id)
+               END AS "pictureId"
           FROM ${SHARED_DEVICES}
          CROSS JOIN LATERAL
                (SELECT request_id, occurred_at, ${KIND_OF_EVENT} AS kind

@@ -453,6 +453,20 @@ describe('while Ring is away', () => {
     expect(await picturesOf(owner)).toEqual([]);
   });
 
+  test('the picture of an event that is still kept is not offered once the date has passed', async () => {
+    const owner = await subscribed({ seconds: 3_600 });
+    const { visitor, path, csrfToken } = owner;
+    const { request_id } = await happens(owner);
+    await visitor.post(`${path}/events/${request_id}/snapshot`, { _csrf: csrfToken });
+    expect((await visitor.open('/events')).text).toMatch(/<a href="[^"]*">Show the picture/);
+    await away();
+    world.clock.advance(3_610);
+
+    const { text } = await visitor.open('/events');
+    expect(text).toContain('class="event-text"');
+    expect(text).not.toContain('Show the picture');
+  });
+
   test('a schedule that is due fetches no picture once the date has passed', async () => {
     const owner = await subscribed({ seconds: 3_590 });
     await world.sql('DELETE FROM snapshots WHERE account_id = $1', [owner.ringUser.account_id]);
